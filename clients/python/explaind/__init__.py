@@ -1,0 +1,76 @@
+"""explaind: why did the language model say that? The client of the explanation service.
+
+>>> from explaind import Client
+>>> with Client() as client:
+...     client.explain.shap(model="demo", prompt="Review: The food was great. Sentiment:", target=" positive")
+
+Everything loads when it is first used: importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from explaind.aclient import AsyncClient
+    from explaind.client import Client
+    from explaind.contract.errors import (
+        CapacityError,
+        ClientError,
+        ConnectionFailed,
+        ExplaindError,
+        InvalidRequest,
+        JobCancelled,
+        JobError,
+        JobNotFinished,
+        JobNotFound,
+        NotFound,
+        QueueFull,
+        RequestError,
+        StoreUnavailable,
+        UnexpectedResponse,
+        UnknownMethod,
+        UnknownModel,
+        WaitTimeout,
+    )
+
+    __version__: str
+
+__all__ = [
+    "AsyncClient",
+    "CapacityError",
+    "Client",
+    "ClientError",
+    "ConnectionFailed",
+    "ExplaindError",
+    "InvalidRequest",
+    "JobCancelled",
+    "JobError",
+    "JobNotFinished",
+    "JobNotFound",
+    "NotFound",
+    "QueueFull",
+    "RequestError",
+    "StoreUnavailable",
+    "UnexpectedResponse",
+    "UnknownMethod",
+    "UnknownModel",
+    "WaitTimeout",
+    "__version__",
+]
+
+_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        value = import_module("explaind.address").package_version()
+    else:
+        value = getattr(import_module(_HOMES.get(name, "explaind.contract.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,36 @@
+"""What every attribution by perturbation asks for: a subject, units, and what stands in for an absent one."""
+
+from pydantic import Field, model_validator
+
+from explaind.contract.base import wrong
+from explaind.contract.subject import Subject
+from explaind.contract.units import Absent, Segments, Units
+
+
+class PerturbationRequest(Subject):
+    """An attribution that looks at what the score becomes when units of the prompt are absent."""
+
+    units: Units = Field(
+        default="word",
+        description='What the prompt is explained by: "token", "word", "sentence" or {"segments": [[start, end]]}.',
+        examples=["word"],
+    )
+    absent: Absent = Field(
+        default="mask",
+        description=(
+            "What stands in for an absent unit: the mask token for each of its tokens (or, where the model has none, "
+            'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
+        ),
+        examples=["mask"],
+    )
+
+    @model_validator(mode="after")
+    def _segments_within_prompt(self) -> "PerturbationRequest":
+        if isinstance(self.units, Segments) and self.prompt is not None:
+            for index, segment in enumerate(self.units.segments):
+                if segment[1] > len(self.prompt):
+                    raise wrong(
+                        f"/units/segments/{index}",
+                        f"The segment ends at {segment[1]}, past the prompt's {len(self.prompt)} characters.",
+                    )
+        return self

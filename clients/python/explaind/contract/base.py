@@ -1,0 +1,46 @@
+"""The two kinds of message: what a caller sends is strict, what the service answers may grow."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Discriminator
+from pydantic_core import PydanticCustomError
+
+
+class Strict(BaseModel):
+    """Something a caller sends: an unknown field is an error, since it is most often a misspelt one."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Answer(BaseModel):
+    """Something the service sends: an older client ignores the fields it does not know yet."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+def wrong(pointer: str, message: str) -> PydanticCustomError:
+    """A validation error for one field, raised where several fields are seen together.
+
+    `pointer` is relative to the model that raises it, e.g. "/units/segments/1".
+    """
+    return PydanticCustomError("wrong_field", "{message}", {"message": message, "pointer": pointer})
+
+
+def by_key(**tag_of_key: str) -> Discriminator:
+    """Tells the branches of a union apart by the key a JSON object holds, so that an error speaks of one branch.
+
+    `tag_of_key` maps a key to the tag of its branch, "~" and the name of its class; what is no object goes to the
+    branch "~Plain". The tilde tells tags from fields in the places that pydantic reports.
+    """
+
+    def tag(value: Any) -> str | None:
+        if isinstance(value, dict):
+            return next((tag for key, tag in tag_of_key.items() if key in value), None)
+        named = f"~{type(value).__name__}"
+        return named if named in tag_of_key.values() else "~Plain"
+
+    return Discriminator(
+        tag,
+        custom_error_type="unknown_shape",
+        custom_error_message=f"An object here holds one of: {', '.join(tag_of_key)}",
+    )

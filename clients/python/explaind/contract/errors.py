@@ -1,0 +1,309 @@
+"""The one error tree.
+
+Each class owns its HTTP status, its stable `code` and whether the same request may succeed later.
+The service renders an error as an RFC 9457 problem, a failed job carries the same problem, and the SDK
+raises the same class again from it: `raise error_from(problem)`.
+
+ExplaindError
+├── RequestError                the request is at fault; sending it again changes nothing
+│   ├── MalformedBody 400       ├── NotFound 404            ├── InvalidRequest 422
+│   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
+│   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
+│   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
+│   └── NotPermitted 403        └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+├── CapacityError               try again later: QueueFull 429, StoreUnavailable 503
+├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
+│                               JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
+└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Self
+
+from pydantic import Field
+
+from explaind.contract.base import Answer
+
+
+class FieldError(Answer):
+    """One field that is wrong."""
+
+    pointer: str = Field(description="JSON pointer to the field in the request body.", examples=["/prompt"])
+    detail: str = Field(description="What is wrong with it.", examples=["String should have at least 1 character"])
+
+
+class Problem(Answer):
+    """An RFC 9457 problem: what happened, why (`detail`) and what to do (`hint`)."""
+
+    type: str = Field(
+        description="A URN that names the kind of problem.", examples=["urn:explaind:problem:unknown_model"]
+    )
+    title: str = Field(description="The kind of problem in words.", examples=["Unknown model"])
+    status: int = Field(description="The HTTP status.", examples=[422])
+    code: str = Field(description="Stable machine-readable name.", examples=["unknown_model"])
+    detail: str = Field(description="What happened and why.", examples=["No model is called 'dmeo'."])
+    hint: str | None = Field(default=None, description="What to do about it.", examples=["Did you mean 'demo'?"])
+    retryable: bool = Field(default=False, description="Whether the same request may succeed later.")
+    instance: str | None = Field(default=None, description="The path that was asked for, or the job.")
+    request_id: str | None = Field(default=None, description="Quote this when you report the problem.")
+    errors: list[FieldError] = Field(default_factory=list, description="The fields at fault.")
+
+
+class ExplaindError(Exception):
+    """Root of every error of explaind.
+
+    Attributes: `detail` (what and why), `hint` (what to do), `errors` (the fields at fault), `request_id`,
+    `instance`, `retry_after` (seconds, where the service named them).
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        hint: str | None = None,
+        errors: Sequence[FieldError] = (),
+        request_id: str | None = None,
+        instance: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+        self.errors = list(errors)
+        self.request_id = request_id
+        self.instance = instance
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        hint = f" {self.hint}" if self.hint else ""
+        if [e.detail for e in self.errors] == [self.detail]:
+            return f"{self.errors[0].pointer}: {self.detail}{hint}"
+        fields = "".join(f"\n  {e.pointer}: {e.detail}" for e in self.errors)
+        return f"{self.detail}{hint}{fields}"
+
+    @classmethod
+    def at(cls, pointer: str, detail: str, *, hint: str | None = None) -> Self:
+        """The error for one field of the request, e.g. `at("/units/segments/1", "…")`."""
+        return cls(detail, hint=hint, errors=[FieldError(pointer=pointer, detail=detail)])
+
+    def problem(self) -> Problem:
+        """The error as it travels."""
+        return Problem(
+            type=f"urn:explaind:problem:{self.code}",
+            title=self.title,
+            status=self.status,
+            code=self.code,
+            detail=self.detail,
+            hint=self.hint,
+            retryable=self.retryable,
+            instance=self.instance,
+            request_id=self.request_id,
+            errors=self.errors,
+        )
+
+
+class RequestError(ExplaindError):
+    status, code, title = 400, "bad_request", "Bad request"
+
+
+class MalformedBody(RequestError):
+    status, code, title = 400, "malformed_body", "The body is not valid JSON"
+
+
+class NotPermitted(RequestError):
+    status, code, title = 403, "not_permitted", "Not permitted"
+
+
+class NotFound(RequestError):
+    status, code, title = 404, "not_found", "Not found"
+
+
+class JobNotFound(NotFound):
+    code, title = "job_not_found", "Job not found"
+
+
+class UnknownMethod(NotFound):
+    code, title = "unknown_method", "Unknown method"
+
+
+class MethodNotAllowed(RequestError):
+    status, code, title = 405, "method_not_allowed", "HTTP method not allowed"
+
+
+class JobNotFinished(RequestError):
+    status, code, title, retryable = 409, "job_not_finished", "The job has not finished", True
+
+
+class JobActive(RequestError):
+    status, code, title = 409, "job_active", "The job is still active"
+
+
+class BodyTooLarge(RequestError):
+    status, code, title = 413, "body_too_large", "The body is too large"
+
+
+class UnsupportedMedia(RequestError):
+    status, code, title = 415, "unsupported_media", "Unsupported media type"
+
+
+class InvalidRequest(RequestError):
+    status, code, title = 422, "invalid_request", "The request is not valid"
+
+
+class UnknownModel(InvalidRequest):
+    code, title = "unknown_model", "Unknown model"
+
+
+class PromptTooLong(InvalidRequest):
+    code, title = "prompt_too_long", "The prompt is too long"
+
+
+class TargetTooLong(InvalidRequest):
+    code, title = "target_too_long", "Prompt and target do not fit the model's context"
+
+
+class InvalidTarget(InvalidRequest):
+    code, title = "invalid_target", "The target cannot be scored"
+
+
+class InvalidUnits(InvalidRequest):
+    code, title = "invalid_units", "The units cannot be explained"
+
+
+class TooManyUnits(InvalidRequest):
+    code, title = "too_many_units", "Too many units for this algorithm"
+
+
+class BudgetTooSmall(InvalidRequest):
+    code, title = "budget_too_small", "The budget is too small"
+
+
+class NoChatTemplate(InvalidRequest):
+    code, title = "no_chat_template", "The model has no chat template"
+
+
+class NoStandIn(InvalidRequest):
+    code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    code, title = "idempotency_key_reused", "The idempotency key belongs to another request"
+
+
+class CapacityError(ExplaindError):
+    status, code, title, retryable = 503, "capacity", "Try again later", True
+
+
+class QueueFull(CapacityError):
+    status, code, title = 429, "queue_full", "The queue is full"
+
+
+class StoreUnavailable(CapacityError):
+    code, title = "store_unavailable", "The job store does not answer"
+
+
+class JobError(ExplaindError):
+    code, title = "job_failed", "The job failed"
+
+
+class InternalError(JobError):
+    code, title = "internal_error", "Internal error"
+
+
+class ModelLoadFailed(JobError):
+    code, title = "model_load_failed", "The model could not be loaded"
+
+
+class SelfCheckFailed(JobError):
+    code, title = "self_check_failed", "The model failed its self-check"
+
+
+class DeadlineExceeded(JobError):
+    status, code, title = 504, "deadline_exceeded", "The job ran past its deadline"
+
+
+class JobCancelled(JobError):
+    status, code, title = 409, "job_cancelled", "The job was cancelled"
+
+
+class WorkerLost(JobError):
+    code, title, retryable = "worker_lost", "The worker was lost", True
+
+
+class NonFiniteScore(JobError):
+    code, title = "non_finite_score", "The score is not a finite number"
+
+
+class OutOfMemory(JobError):
+    status, code, title, retryable = 503, "out_of_memory", "Out of memory", True
+
+
+class ClientError(ExplaindError):
+    status, code, title = 0, "client_error", "Client error"
+
+
+class ConnectionFailed(ClientError):
+    code, title, retryable = "connection_failed", "The service could not be reached", True
+
+
+class WaitTimeout(ClientError):
+    code, title, retryable = "wait_timeout", "The job did not finish in time", True
+
+
+class UnexpectedResponse(ClientError):
+    code, title = "unexpected_response", "The answer is not one of explaind"
+
+
+def _tree(root: type[ExplaindError]) -> Iterator[type[ExplaindError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+def classes_by_code() -> dict[str, type[ExplaindError]]:
+    """Every error class by its `code`."""
+    return {cls.code: cls for cls in _tree(ExplaindError)}
+
+
+def error_from(problem: Problem, *, retry_after: float | None = None) -> ExplaindError:
+    """The error that a problem stands for, of the class that wrote it.
+
+    A code that this version does not know becomes the nearest family of its status.
+    """
+    cls = classes_by_code().get(problem.code)
+    if cls is None:
+        cls = RequestError if 400 <= problem.status < 500 else JobError
+    return cls(
+        problem.detail,
+        hint=problem.hint,
+        errors=problem.errors,
+        request_id=problem.request_id,
+        instance=problem.instance,
+        retry_after=retry_after,
+    )
+
+
+def field_errors(errors: Sequence[Any]) -> list[FieldError]:
+    """pydantic's error list as field errors, without `body` and the names of union branches in the pointers."""
+    found: list[FieldError] = []
+    for error in errors:
+        keys = [str(key) for key in error["loc"] if key != "body" and not _is_branch(str(key))]
+        pointer = "".join(f"/{_escaped(key)}" for key in keys) + str(error.get("ctx", {}).get("pointer", ""))
+        field = FieldError(pointer=pointer, detail=str(error["msg"]).removeprefix("Value error, "))
+        if field not in found:
+            found.append(field)
+    return found
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")  # RFC 6901
+
+
+def _is_branch(key: str) -> bool:
+    # pydantic puts the tag of the tried branch of a union into `loc`; ours begin with a tilde (see base.by_key).
+    return key.startswith(("~", "tuple["))

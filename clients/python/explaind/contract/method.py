@@ -1,0 +1,59 @@
+"""What a method is: its name, its parameters and result, where it comes from and what it costs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from explaind.contract.base import Answer
+from explaind.contract.catalogue import MethodCard
+from explaind.contract.subject import ModelRequest
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT", bound=Answer)
+
+
+@dataclass(frozen=True)
+class Method(Generic[P, ResultT]):
+    """One method, as client, service and worker see it.
+
+    The route, the OpenAPI entry, the SDK call and the CLI command are derived from this. `params` is the pydantic
+    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords.
+    """
+
+    verb: str
+    name: str
+    title: str
+    summary: str
+    params: Callable[P, ModelRequest]
+    result: type[ResultT]
+    example: dict[str, Any]
+    citation: str | None = None
+    version: str = "1"
+    cost: str = ""
+
+    @property
+    def path(self) -> str:
+        """Verb and name: `explain/shap`."""
+        return f"{self.verb}/{self.name}"
+
+    @property
+    def params_model(self) -> type[ModelRequest]:
+        """The pydantic model of the request."""
+        if not (isinstance(self.params, type) and issubclass(self.params, ModelRequest)):
+            raise TypeError(f"The params of {self.path} must be a ModelRequest model.")
+        return self.params
+
+    def card(self) -> MethodCard:
+        """The method as `GET /methods` shows it."""
+        return MethodCard(
+            path=f"/{self.path}",
+            verb=self.verb,
+            name=self.name,
+            title=self.title,
+            summary=self.summary,
+            citation=self.citation,
+            version=self.version,
+            params=self.params_model.model_json_schema(),
+            result=self.result.model_json_schema(mode="serialization"),
+            example=self.example,
+        )

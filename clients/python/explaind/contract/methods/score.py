@@ -1,0 +1,42 @@
+"""infer/score: how likely the model finds a continuation."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from explaind.contract.base import Answer
+from explaind.contract.blocks import RankedToken
+from explaind.contract.method import Method
+from explaind.contract.subject import Continuation, PromptRequest
+
+
+class ScoreParams(PromptRequest):
+    """Score a continuation, and the prompt itself if asked."""
+
+    target: Continuation = Field(description='The continuation: a string, {"text"} or {"token_ids"}.', examples=[" 7"])
+    top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
+    prompt_logprobs: bool = Field(default=False, description="Score the prompt's own tokens too.")
+
+
+class Scoring(Answer):
+    """The target's tokens, each with its log-probability and rank after everything before it."""
+
+    kind: Literal["scoring"] = "scoring"
+    prompt: str = Field(description="The text that came before; for messages, as the chat template wrote it.")
+    text: str = Field(description="The target's text.")
+    tokens: list[RankedToken]
+    logprob: float = Field(description="Sum over the target's tokens, in nats.")
+    perplexity: float = Field(description="exp of minus the mean log-probability of the target's tokens.")
+    prompt_tokens: list[RankedToken] | None = Field(default=None, description="The prompt's tokens, when asked for.")
+
+
+METHOD = Method(
+    verb="infer",
+    name="score",
+    title="Score",
+    summary="Log-probability and rank of every token of a given continuation.",
+    params=ScoreParams,
+    result=Scoring,
+    cost="one forward",
+    example={"model": "demo", "prompt": "3 + 4 =", "target": " 7", "top_logprobs": 3},
+)

@@ -1,0 +1,53 @@
+"""Finds the methods: every module of `explaind.contract.methods` that holds a `METHOD`."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any
+
+from explaind.contract import methods
+from explaind.contract.errors import UnknownMethod
+from explaind.contract.method import Method
+
+
+@cache
+def all_methods() -> Mapping[str, Method[..., Any]]:
+    """Every method by its path, in order of path.
+
+    Raises:
+        TypeError: two modules name the same method, or a module holds none.
+    """
+    found: dict[str, Method[..., Any]] = {}
+    for module_info in pkgutil.iter_modules(methods.__path__):
+        module = importlib.import_module(f"{methods.__name__}.{module_info.name}")
+        method = getattr(module, "METHOD", None)
+        if not isinstance(method, Method):
+            raise TypeError(f"{module.__name__} holds no METHOD.")
+        if method.path in found:
+            raise TypeError(f"Two modules name the method {method.path}.")
+        found[method.path] = method
+    return MappingProxyType(dict(sorted(found.items())))
+
+
+def find_method(path: str) -> Method[..., Any]:
+    """The method of that path.
+
+    Raises:
+        UnknownMethod: there is none; the hint names the nearest.
+    """
+    known = all_methods()
+    if path not in known:
+        raise UnknownMethod(f"There is no method {path!r}.", hint=near_miss(path, known))
+    return known[path]
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """What to say to someone who asked for `word`: the nearest of `known`, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(repr(n) for n in near)}?"
+    return f"There are: {', '.join(names)}."

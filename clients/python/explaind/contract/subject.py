@@ -1,0 +1,153 @@
+"""What is explained: a model, a prompt or messages, a target, a foil, a score."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, Tag, model_validator
+
+from explaind.contract.base import Strict, by_key, wrong
+from explaind.contract.job import Metadata
+
+MAX_PROMPT_CHARS = 200_000
+MAX_TARGET_CHARS = 20_000
+MAX_TARGET_TOKENS = 1024
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ContinuationText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET_CHARS)]
+
+
+class Message(Strict):
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"] = Field(examples=["user"])
+    content: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS, examples=["3 + 4 ="])
+
+
+class ModelRequest(Strict):
+    """What every request says."""
+
+    model: ModelName = Field(description="A model of `GET /models`.", examples=["demo"])
+    metadata: Metadata = Field(default_factory=dict, description="Up to 16 pairs of your own, returned with the job.")
+
+
+class PromptRequest(ModelRequest):
+    """A request about a prompt, given as text or as chat messages."""
+
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_PROMPT_CHARS,
+        description="The text the model reads. Give this or `messages`.",
+        examples=["Review: The food was great. Sentiment:"],
+    )
+    messages: list[Message] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="A chat; the model's own chat template is applied once, with the assistant's turn opened.",
+        examples=[None],
+    )
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "PromptRequest":
+        if (self.prompt is None) == (self.messages is None):
+            raise wrong("/prompt", "Give exactly one of 'prompt' and 'messages'.")
+        return self
+
+
+class TextTarget(Strict):
+    """A continuation given as text, with its leading space if it has one."""
+
+    text: ContinuationText = Field(examples=[" positive"])
+
+
+class TokenIdsTarget(Strict):
+    """A continuation given as exact token ids."""
+
+    token_ids: list[TokenId] = Field(min_length=1, max_length=MAX_TARGET_TOKENS, examples=[[417]])
+
+
+class GenerateOptions(Strict):
+    """How a generated target is made: greedily, up to so many tokens."""
+
+    max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS)
+
+
+class GeneratedTarget(Strict):
+    """What the model itself says next, generated greedily and then explained."""
+
+    generate: GenerateOptions
+
+
+class LabelsTarget(Strict):
+    """A closed set of answers: the score of one label is normalised over all of them."""
+
+    labels: list[ContinuationText] = Field(min_length=2, max_length=256, examples=[[" positive", " negative"]])
+    explain: ContinuationText = Field(description="The label that is explained.", examples=[" positive"])
+
+    @model_validator(mode="after")
+    def _explain_a_label(self) -> "LabelsTarget":
+        if len(set(self.labels)) != len(self.labels):
+            raise wrong("/labels", "The labels must differ from each other.")
+        if self.explain not in self.labels:
+            raise wrong("/explain", f"This must be one of the labels; {self.explain!r} is not.")
+        return self
+
+
+def _as_text_target(value: object) -> object:
+    return TextTarget(text=value) if isinstance(value, str) else value
+
+
+# A bare string is short for {"text": …}; after validation a target is never a string.
+Continuation = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")],
+    by_key(text="~TextTarget", token_ids="~TokenIdsTarget"),
+    AfterValidator(_as_text_target),
+]
+Target = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")]
+    | Annotated[GeneratedTarget, Tag("~GeneratedTarget")]
+    | Annotated[LabelsTarget, Tag("~LabelsTarget")],
+    by_key(
+        text="~TextTarget",
+        token_ids="~TokenIdsTarget",
+        generate="~GeneratedTarget",
+        labels="~LabelsTarget",
+    ),
+    AfterValidator(_as_text_target),
+]
+
+Score = Literal["logprob", "prob", "logit"]
+
+
+class Subject(PromptRequest):
+    """What an attribution explains: `score` of `target` (minus that of `foil`) after the prompt."""
+
+    target: Target | None = Field(
+        default=None,
+        description=(
+            'The continuation that is explained: a string or {"text"}, {"token_ids"}, {"generate"} (what the model '
+            'says itself), {"labels", "explain"} (one label of a closed set), or null: the model\'s next token.'
+        ),
+        examples=[" positive"],
+    )
+    foil: Continuation | None = Field(
+        default=None,
+        description="Explain why the target rather than this: the score of the target minus that of the foil.",
+        examples=[" negative"],
+    )
+    score: Score = Field(
+        default="logprob",
+        description="What is explained of each target token: its log-probability, its probability or its raw logit.",
+    )
+
+    @model_validator(mode="after")
+    def _no_foil_among_labels(self) -> "Subject":
+        if self.foil is not None and isinstance(self.target, LabelsTarget):
+            raise wrong("/foil", "A target of labels is already compared with the other labels: leave 'foil' out.")
+        return self

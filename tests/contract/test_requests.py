@@ -1,0 +1,88 @@
+import pytest
+from pydantic import ValidationError
+
+from explaind.contract.attribution import PerturbationRequest
+from explaind.contract.errors import field_errors
+from explaind.contract.methods.shap import ShapParams
+from explaind.contract.registry import all_methods
+from explaind.contract.subject import LabelsTarget, Subject, TextTarget
+from explaind.contract.units import Segments, StandInText
+
+
+def refused(model, /, **fields):
+    with pytest.raises(ValidationError) as caught:
+        model.model_validate({"model": "m", "prompt": "some words", **fields})
+    return [(e.pointer, e.detail) for e in field_errors(caught.value.errors())]
+
+
+def test_a_string_is_short_for_a_text_target():
+    assert Subject(model="m", prompt="x", target=" y").target == TextTarget(text=" y")
+    assert Subject(model="m", prompt="x", foil=" y").foil == TextTarget(text=" y")
+
+
+def test_a_request_survives_json():
+    asked = ShapParams(
+        model="m", prompt="some words", target={"labels": ["a", "b"], "explain": "b"},
+        units={"segments": [[0, 4, "name"], [5, 10]]}, absent={"text": " x"}, metadata={"run": "1"},
+    )  # fmt: skip
+    again = ShapParams.model_validate_json(asked.model_dump_json())
+    assert again == asked
+    assert isinstance(again.target, LabelsTarget)
+    assert isinstance(again.units, Segments)
+    assert isinstance(again.absent, StandInText)
+
+
+@pytest.mark.parametrize(
+    "prompts", [{}, {"prompt": None}, {"prompt": "x", "messages": [{"role": "user", "content": "x"}]}]
+)
+def test_exactly_one_of_prompt_and_messages(prompts):
+    with pytest.raises(ValidationError, match="exactly one"):
+        Subject.model_validate({"model": "m", **prompts})
+
+
+def test_empty_prompt_is_refused():
+    assert refused(Subject, prompt="") == [("/prompt", "String should have at least 1 character")]
+
+
+@pytest.mark.parametrize(
+    ("segments", "pointer", "words"),
+    [
+        ([[0, 99]], "/units/segments/0", "past the prompt's 10 characters"),
+        ([[0, 5], [4, 8]], "/units/segments/1", "overlaps segment 0"),
+        ([[4, 8], [0, 5]], "/units/segments/0", "overlaps segment 1"),
+        ([[3, 3]], "/units/segments/0", "empty"),
+        ([[-1, 3]], "/units/segments/0/0", "greater than or equal to 0"),
+        ([], "/units/segments", "at least 1 item"),
+    ],
+)
+def test_segments_are_checked_with_their_place(segments, pointer, words):
+    found = refused(PerturbationRequest, units={"segments": segments})
+    assert found[0][0] == pointer
+    assert words in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("budget", float("nan")), ("budget", 3), ("budget", 10**9), ("seed", -1), ("seed", 1.5), ("algorithm", "best"),
+     ("model", "../etc/passwd"), ("model", "x\n"), ("target", []), ("units", "letters"), ("absent", "zero"),
+     ("metadata", {f"k{i}": "v" for i in range(17)}), ("prompt", 7), ("prompt", "x" * 200_001)],
+)  # fmt: skip
+def test_bounds_and_types_hold(field, value):
+    assert refused(ShapParams, **{field: value})[0][0].startswith(f"/{field}")
+
+
+def test_labels_must_differ_and_hold_the_explained_one():
+    assert refused(Subject, target={"labels": ["a", "a"], "explain": "a"})[0][0] == "/target/labels"
+    assert refused(Subject, target={"labels": ["a", "b"], "explain": "c"})[0][0] == "/target/explain"
+    assert refused(Subject, target={"labels": ["a", "b"], "explain": "a"}, foil="b")[0][0] == "/foil"
+
+
+@pytest.mark.parametrize("path", sorted(all_methods()))
+def test_examples_work_and_fields_are_described(path):
+    method = all_methods()[path]
+    assert method.params_model.model_validate(method.example).model == "demo"
+    for name, field in method.params_model.model_fields.items():
+        assert field.description, f"{path}: {name} has no description"
+    card = method.card()
+    assert card.path == f"/{path}"
+    assert card.params["additionalProperties"] is False
