@@ -1,0 +1,243 @@
+"""Calls of the async client: the driver of the flows, a method's call, a job's handle, a service's jobs."""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import httpx
+
+from explaind import flows
+from explaind.contract.base import Answer
+from explaind.contract.errors import ExplaindError
+from explaind.contract.job import Job, JobState, Progress
+from explaind.contract.method import Method
+from explaind.flows import CallOptions
+from explaind.wire import Flow, OnProgress, Policy, Report, Send, Sleep
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ResultT = TypeVar("ResultT")
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+FAREWELL_S = 2.0
+
+
+class AsyncDriver:
+    """Runs flows: sends over httpx, sleeps, reports. A progress callback may be a coroutine function."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        policy: Policy,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.http = http
+        self.policy = policy
+        self.sleep = sleep
+
+    async def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
+        """What the flow returns; raises what it raises."""
+        try:
+            effect = next(flow)
+            while True:
+                answer: httpx.Response | None = None
+                if isinstance(effect, Send):
+                    request = effect.request
+                    try:
+                        answer = await self.http.request(
+                            request.method,
+                            request.path,
+                            params=dict(request.query),
+                            content=request.body,
+                            headers=dict(request.headers),
+                        )
+                    except httpx.RequestError as error:
+                        effect = flow.throw(error)
+                        continue
+                elif isinstance(effect, Sleep):
+                    await self.sleep(effect.seconds)
+                elif isinstance(effect, Report) and on_progress is not None:
+                    told = on_progress(effect.job)
+                    if inspect.isawaitable(told):
+                        await told
+                effect = flow.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+class AsyncJobHandle(Generic[ResultT]):
+    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is how it was last seen."""
+
+    def __init__(self, driver: AsyncDriver, job: Job[ResultT]) -> None:
+        self._driver = driver
+        self.job = job
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def state(self) -> JobState:
+        """The state it was last seen in."""
+        return self.job.state
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it was when last seen."""
+        return self.job.progress
+
+    async def refresh(self) -> Job[ResultT]:
+        """Ask the service how the job is now."""
+        self.job = await self._driver.run(flows.job(self._driver.policy, self.id))
+        return self.job
+
+    async def wait(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
+        on_progress: OnProgress | None = None,
+    ) -> Job[ResultT]:
+        """Wait until the job has ended, however it ends.
+
+        Args:
+            timeout: seconds to wait at most; None means as long as it takes.
+            on_progress: called with the job whenever its state, progress or place in the queue has changed;
+                what it returns is awaited when that is possible.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+
+        def seen(job: Job[Any]) -> object:
+            self.job = job
+            return on_progress(job) if on_progress is not None else None
+
+        self.job = await self._driver.run(flows.wait(self._driver.policy, self.job, timeout), seen)
+        return self.job
+
+    async def result(self, timeout: float | None = None) -> ResultT:  # noqa: ASYNC109 - as in Client
+        """Wait for the job's result.
+
+        Raises:
+            JobError: the job failed (of the class that the worker raised) or was cancelled.
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        return flows.result_of(await self.wait(timeout))
+
+    async def cancel(self) -> Job[ResultT]:
+        """Ask for the job to be cancelled; a job that has ended stays as it is."""
+        self.job = await self._driver.run(flows.cancel(self._driver.policy, self.id))
+        return self.job
+
+
+class AsyncMethodCall(Generic[P, AnswerT]):
+    """A method of the service as something to await: `await client.explain.shap(model=…, prompt=…)`."""
+
+    def __init__(self, driver: AsyncDriver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
+        self._driver = driver
+        self._options = options or CallOptions()
+        self.method = method
+        self.__doc__ = f"{method.title}: {method.summary}"
+
+    def __repr__(self) -> str:
+        return f"<{self.method.path}: {self.method.title}>"
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
+        """Submit, wait, return the result. When the task is cancelled the service is asked to cancel the job.
+
+        Raises:
+            RequestError: the request cannot be accepted; its fields are checked before anything is sent.
+            JobError: the job failed, of the class that the worker raised.
+            ExplaindError: anything else of the tree.
+        """
+        handle = await self.submit(*args, **kwargs)
+        try:
+            job = await handle.wait(self._options.timeout, self._options.on_progress)
+        except asyncio.CancelledError:
+            with contextlib.suppress(ExplaindError, TimeoutError):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._driver.run(flows.cancel(self._driver.policy, handle.id, once=True))
+            raise
+        return flows.result_of(job)
+
+    async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[AnswerT]:
+        """Submit the job and return its handle at once."""
+        body = flows.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        flow = flows.submit(self._driver.policy, self.method.path, body, self._options.idempotency_key)
+        return AsyncJobHandle(self._driver, await self._driver.run(flow))
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> "AsyncMethodCall[P, AnswerT]":
+        """The same call with other options; those left out stay as they are.
+
+        Args:
+            timeout: seconds that a call waits for its job.
+            on_progress: called with the job whenever it has changed; awaited when that is possible.
+            idempotency_key: calls with the same key and request are one job.
+        """
+        given = {"timeout": timeout, "on_progress": on_progress, "idempotency_key": idempotency_key}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return AsyncMethodCall(self._driver, self.method, replace(self._options, **changed))
+
+
+class AsyncJobs:
+    """The jobs of the service."""
+
+    def __init__(self, driver: AsyncDriver) -> None:
+        self._driver = driver
+
+    async def get(self, job_id: str) -> Job[Any]:
+        """The job as it is now, with its result when it has succeeded. Raises JobNotFound."""
+        return await self._driver.run(flows.job(self._driver.policy, job_id))
+
+    async def handle(self, job_id: str) -> AsyncJobHandle[Any]:
+        """The handle of a job that was submitted earlier, or elsewhere. Raises JobNotFound."""
+        return AsyncJobHandle(self._driver, await self.get(job_id))
+
+    async def list(
+        self,
+        *,
+        state: JobState | str | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[Job[Any]]:
+        """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
+        filters = {"state": str(state) if state else None, "method": method, "model": model}
+        after: str | None = None
+        while True:
+            flow = flows.page(self._driver.policy, filters, after=after, limit=page_size)
+            page = await self._driver.run(flow)
+            for job in page.data:
+                yield job
+            if not page.has_more or not page.data:
+                return
+            after = page.data[-1].id
+
+    async def result(self, job_id: str) -> Any:
+        """The result of a job that has ended.
+
+        Raises:
+            JobError: it failed or was cancelled.
+            JobNotFinished: it has not ended.
+        """
+        return await self._driver.run(flows.result(self._driver.policy, job_id))
+
+    async def cancel(self, job_id: str) -> Job[Any]:
+        """Ask for a job to be cancelled; a job that has ended stays as it is."""
+        return await self._driver.run(flows.cancel(self._driver.policy, job_id))
+
+    async def delete(self, job_id: str) -> None:
+        """Delete the record and the result of a job that has ended. Raises JobActive, JobNotFound."""
+        await self._driver.run(flows.delete(self._driver.policy, job_id))

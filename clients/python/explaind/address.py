@@ -1,0 +1,40 @@
+"""Where the service is and how a client introduces itself."""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import httpx
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def package_version() -> str:
+    """The installed version; "0" when the sources are used without an installation."""
+    try:
+        return version("explaind")
+    except PackageNotFoundError:
+        return "0"
+
+
+def http_options(base_url: str | None, api_key: str | None, timeout: float | None) -> dict[str, Any]:
+    """The options of the httpx client, sync or async, for one service.
+
+    Args:
+        base_url: address of the service, else `EXPLAIND_URL`, else http://127.0.0.1:8000.
+        api_key: sent as a bearer token, else `EXPLAIND_API_KEY`, else none is sent.
+        timeout: seconds that one exchange may take; None means for ever.
+    """
+    address = base_url or os.environ.get("EXPLAIND_URL") or DEFAULT_URL
+    url = httpx.URL(address if "://" in address else f"http://{address}")
+    key = api_key or os.environ.get("EXPLAIND_API_KEY")
+    headers = {"User-Agent": f"explaind-python/{package_version()}", "Accept": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    return {
+        "base_url": url,
+        "headers": headers,
+        "timeout": timeout,
+        # A proxy of the environment is never between a machine and itself.
+        "trust_env": url.host not in {"127.0.0.1", "localhost", "::1"},
+    }

@@ -1,0 +1,227 @@
+"""Calls of the sync client: the driver of the flows, a method's call, a job's handle, a service's jobs."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import httpx
+
+from explaind import flows
+from explaind.contract.base import Answer
+from explaind.contract.errors import ExplaindError
+from explaind.contract.job import Job, JobState, Progress
+from explaind.contract.method import Method
+from explaind.flows import CallOptions
+from explaind.wire import Flow, OnProgress, Policy, Report, Send, Sleep
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ResultT = TypeVar("ResultT")
+AnswerT = TypeVar("AnswerT", bound=Answer)
+
+
+class Driver:
+    """Runs flows: sends over httpx, sleeps, reports."""
+
+    def __init__(self, http: httpx.Client, policy: Policy, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.http = http
+        self.policy = policy
+        self.sleep = sleep
+
+    def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
+        """What the flow returns; raises what it raises."""
+        try:
+            effect = next(flow)
+            while True:
+                answer: httpx.Response | None = None
+                if isinstance(effect, Send):
+                    request = effect.request
+                    try:
+                        answer = self.http.request(
+                            request.method,
+                            request.path,
+                            params=dict(request.query),
+                            content=request.body,
+                            headers=dict(request.headers),
+                        )
+                    except httpx.RequestError as error:
+                        effect = flow.throw(error)
+                        continue
+                elif isinstance(effect, Sleep):
+                    self.sleep(effect.seconds)
+                elif isinstance(effect, Report) and on_progress is not None:
+                    on_progress(effect.job)
+                effect = flow.send(answer)
+        except StopIteration as end:
+            return end.value
+
+
+class JobHandle(Generic[ResultT]):
+    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is how it was last seen."""
+
+    def __init__(self, driver: Driver, job: Job[ResultT]) -> None:
+        self._driver = driver
+        self.job = job
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def state(self) -> JobState:
+        """The state it was last seen in."""
+        return self.job.state
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far it was when last seen."""
+        return self.job.progress
+
+    def refresh(self) -> Job[ResultT]:
+        """Ask the service how the job is now."""
+        self.job = self._driver.run(flows.job(self._driver.policy, self.id))
+        return self.job
+
+    def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Job[ResultT]:
+        """Wait until the job has ended, however it ends.
+
+        Args:
+            timeout: seconds to wait at most; None means as long as it takes.
+            on_progress: called with the job whenever its state, progress or place in the queue has changed.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+
+        def seen(job: Job[Any]) -> None:
+            self.job = job
+            if on_progress is not None:
+                on_progress(job)
+
+        self.job = self._driver.run(flows.wait(self._driver.policy, self.job, timeout), seen)
+        return self.job
+
+    def result(self, timeout: float | None = None) -> ResultT:
+        """Wait for the job's result.
+
+        Raises:
+            JobError: the job failed (of the class that the worker raised) or was cancelled.
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        return flows.result_of(self.wait(timeout))
+
+    def cancel(self) -> Job[ResultT]:
+        """Ask for the job to be cancelled; a job that has ended stays as it is."""
+        self.job = self._driver.run(flows.cancel(self._driver.policy, self.id))
+        return self.job
+
+
+class MethodCall(Generic[P, AnswerT]):
+    """A method of the service as something to call: `client.explain.shap(model=…, prompt=…)`."""
+
+    def __init__(self, driver: Driver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
+        self._driver = driver
+        self._options = options or CallOptions()
+        self.method = method
+        self.__doc__ = f"{method.title}: {method.summary}"
+
+    def __repr__(self) -> str:
+        return f"<{self.method.path}: {self.method.title}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
+        """Submit, wait, return the result. An interrupt (Ctrl-C) asks the service to cancel the job.
+
+        Raises:
+            RequestError: the request cannot be accepted; its fields are checked before anything is sent.
+            JobError: the job failed, of the class that the worker raised.
+            ExplaindError: anything else of the tree.
+        """
+        handle = self.submit(*args, **kwargs)
+        try:
+            job = handle.wait(self._options.timeout, self._options.on_progress)
+        except KeyboardInterrupt:
+            with contextlib.suppress(ExplaindError):
+                self._driver.run(flows.cancel(self._driver.policy, handle.id, once=True))
+            raise
+        return flows.result_of(job)
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[AnswerT]:
+        """Submit the job and return its handle at once."""
+        body = flows.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        flow = flows.submit(self._driver.policy, self.method.path, body, self._options.idempotency_key)
+        return JobHandle(self._driver, self._driver.run(flow))
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+    ) -> "MethodCall[P, AnswerT]":
+        """The same call with other options; those left out stay as they are.
+
+        Args:
+            timeout: seconds that a call waits for its job.
+            on_progress: called with the job whenever it has changed.
+            idempotency_key: calls with the same key and request are one job.
+        """
+        given = {"timeout": timeout, "on_progress": on_progress, "idempotency_key": idempotency_key}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return MethodCall(self._driver, self.method, replace(self._options, **changed))
+
+
+class Jobs:
+    """The jobs of the service."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def get(self, job_id: str) -> Job[Any]:
+        """The job as it is now, with its result when it has succeeded. Raises JobNotFound."""
+        return self._driver.run(flows.job(self._driver.policy, job_id))
+
+    def handle(self, job_id: str) -> JobHandle[Any]:
+        """The handle of a job that was submitted earlier, or elsewhere. Raises JobNotFound."""
+        return JobHandle(self._driver, self.get(job_id))
+
+    def list(
+        self,
+        *,
+        state: JobState | str | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Job[Any]]:
+        """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
+        filters = {"state": str(state) if state else None, "method": method, "model": model}
+        after: str | None = None
+        while True:
+            flow = flows.page(self._driver.policy, filters, after=after, limit=page_size)
+            page = self._driver.run(flow)
+            yield from page.data
+            if not page.has_more or not page.data:
+                return
+            after = page.data[-1].id
+
+    def result(self, job_id: str) -> Any:
+        """The result of a job that has ended.
+
+        Raises:
+            JobError: it failed or was cancelled.
+            JobNotFinished: it has not ended.
+        """
+        return self._driver.run(flows.result(self._driver.policy, job_id))
+
+    def cancel(self, job_id: str) -> Job[Any]:
+        """Ask for a job to be cancelled; a job that has ended stays as it is."""
+        return self._driver.run(flows.cancel(self._driver.policy, job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Delete the record and the result of a job that has ended. Raises JobActive, JobNotFound."""
+        self._driver.run(flows.delete(self._driver.policy, job_id))

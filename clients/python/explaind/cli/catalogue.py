@@ -1,0 +1,57 @@
+"""What the service offers: `explaind models`, `explaind methods`."""
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from explaind.characters import one_line
+from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_plain
+from explaind.contract.catalogue import MethodList, ModelList
+
+_STATES = {"ready": "green", "loading": "yellow", "cold": "dim"}
+
+
+@click.command()
+@json_option
+@url_option
+@pass_session
+def models(session: Session, as_json: bool, url: str | None) -> None:
+    """List the models of the service."""
+    with session.connect(url) as client:
+        found = client.models()
+    if as_json:
+        write_plain(ModelList(data=found).model_dump_json(indent=2))
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for head in ("model", "state", "numbers", "prompt tokens", "source", "description"):
+        table.add_column(head, justify="right" if head == "prompt tokens" else "left")
+    for card in found:
+        numbers = f"{card.dtype} {card.quantization}" if card.quantization else card.dtype
+        table.add_row(
+            Text(card.name, style="bold"),
+            Text(card.state, style=_STATES[card.state]),
+            Text(numbers),
+            f"{card.limits.max_prompt_tokens:,}",
+            Text(one_line(card.source)),
+            Text(one_line(card.description)),
+        )
+    output().print(table)
+
+
+@click.command()
+@json_option
+@url_option
+@pass_session
+def methods(session: Session, as_json: bool, url: str | None) -> None:
+    """List the methods of the service."""
+    with session.connect(url) as client:
+        found = client.methods()
+    if as_json:
+        write_plain(MethodList(data=found).model_dump_json(indent=2))
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    table.add_column("method", no_wrap=True, style="bold")
+    table.add_column("what it tells")
+    for card in found:
+        table.add_row(Text(card.path.strip("/")), Text(one_line(card.summary)))
+    output().print(table)

@@ -1,0 +1,147 @@
+"""Commands about jobs: `explaind jobs list|show|wait|result|cancel|delete`."""
+
+from itertools import islice
+from pathlib import Path
+
+import click
+from pydantic_core import to_json
+from rich.table import Table
+from rich.text import Text
+
+from explaind.characters import one_line
+from explaind.cli.methods import finish
+from explaind.cli.output import job_json, out_option, write_out
+from explaind.cli.render import show_job
+from explaind.cli.session import (
+    Session,
+    json_option,
+    messages,
+    output,
+    pass_session,
+    show_error,
+    url_option,
+    write_plain,
+)
+from explaind.contract.errors import JobNotFinished
+from explaind.contract.job import JobPage, JobState
+from explaind.flows import error_of_job, result_of
+
+_STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
+
+job_id_argument = click.argument("job_id", metavar="JOB")
+
+
+@click.group()
+def jobs() -> None:
+    """Jobs: list, show, wait for, cancel and delete them."""
+
+
+@jobs.command("list")
+@click.option("--state", type=click.Choice([state.value for state in JobState]), help="Only jobs in this state.")
+@click.option("--method", metavar="METHOD", help="Only jobs of this method, such as explain/shap.")
+@click.option("--model", metavar="MODEL", help="Only jobs of this model.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most jobs to list.")
+@json_option
+@url_option
+@pass_session
+def list_jobs(
+    session: Session,
+    *,
+    state: str | None,
+    method: str | None,
+    model: str | None,
+    limit: int,
+    as_json: bool,
+    url: str | None,
+) -> None:
+    """List jobs, newest first."""
+    with session.connect(url) as client:
+        every = client.jobs.list(state=state, method=method, model=model, page_size=min(limit, 100))
+        found = list(islice(every, limit + 1))
+    page = JobPage(data=found[:limit], has_more=len(found) > limit)
+    if as_json:
+        write_plain(page.model_dump_json(indent=2))
+        return
+    table = Table(box=None, padding=(0, 1), header_style="dim")
+    for head in ("job", "method", "model", "state", "created"):
+        table.add_column(head, no_wrap=head == "job", overflow="fold")
+    for job in page.data:
+        created = job.created_at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        cells = (job.id, job.method, one_line(job.model), created)
+        texts = [Text(cell) for cell in cells]
+        texts.insert(3, Text(job.state.value, style=_STYLES.get(job.state, "dim")))
+        table.add_row(*texts)
+    output().print(table if page.data else Text("No jobs.", style="dim"))
+    if page.has_more:
+        messages().print(f"There are more: raise --limit beyond {limit}.", style="dim")
+
+
+@jobs.command()
+@job_id_argument
+@json_option
+@out_option
+@url_option
+@pass_session
+def show(session: Session, *, job_id: str, as_json: bool, out: Path | None, url: str | None) -> None:
+    """Show a job as it is now."""
+    with session.connect(url) as client:
+        job = client.jobs.get(job_id)
+    if out is not None:
+        write_out(job, out)
+    if as_json:
+        write_plain(job_json(job))
+        return
+    show_job(output(), job)
+    if job.error is not None:
+        show_error(messages(), error_of_job(job))
+
+
+@jobs.command()
+@job_id_argument
+@click.option("--timeout", type=click.FLOAT, metavar="SECONDS", help="Longest time to wait for the job.")
+@json_option
+@out_option
+@url_option
+@pass_session
+def wait(
+    session: Session, *, job_id: str, timeout: float | None, as_json: bool, out: Path | None, url: str | None
+) -> None:
+    """Wait for a job and show its result. Ctrl-C cancels the job."""
+    with session.connect(url) as client:
+        finish(client.jobs.handle(job_id), timeout=timeout, as_json=as_json, out=out)
+
+
+@jobs.command()
+@job_id_argument
+@url_option
+@pass_session
+def result(session: Session, *, job_id: str, url: str | None) -> None:
+    """Write the result of a job that has ended as JSON."""
+    with session.connect(url) as client:
+        job = client.jobs.get(job_id)
+    if not job.state.terminal:
+        raise JobNotFinished(f"Job {job_id} is {job.state.value}.", hint=f"Wait: explaind jobs wait {job_id}")
+    write_plain(to_json(result_of(job), indent=2).decode())
+
+
+@jobs.command()
+@job_id_argument
+@json_option
+@url_option
+@pass_session
+def cancel(session: Session, *, job_id: str, as_json: bool, url: str | None) -> None:
+    """Ask for a job to be cancelled."""
+    with session.connect(url) as client:
+        job = client.jobs.cancel(job_id)
+    write_plain(job_json(job) if as_json else f"{job.id} {job.state.value}")
+
+
+@jobs.command()
+@job_id_argument
+@url_option
+@pass_session
+def delete(session: Session, *, job_id: str, url: str | None) -> None:
+    """Delete the record and the result of a job that has ended."""
+    with session.connect(url) as client:
+        client.jobs.delete(job_id)
+    write_plain(f"{job_id} deleted")

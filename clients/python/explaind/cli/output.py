@@ -1,0 +1,58 @@
+"""Where a finished job goes: a file, JSON on stdout, or the terminal."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from explaind.cli.render import show_job
+from explaind.cli.session import exit_with, messages, output, write_plain
+from explaind.contract.job import Job, JobState
+from explaind.flows import error_of_job
+from explaind.report import job_html
+
+_SUFFIXES = (".json", ".html")
+
+
+def _checked(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and value.suffix.lower() not in _SUFFIXES:
+        raise click.BadParameter(f"{value} must end in .json (the job) or .html (the report).", ctx, param)
+    if value is not None and not value.absolute().parent.is_dir():
+        raise click.BadParameter(f"The folder {value.parent} does not exist.", ctx, param)
+    return value
+
+
+out_option = click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_checked,
+    help="Write the job to FILE: .json, or .html for a report.",
+)
+
+
+def deliver(job: Job[Any], *, as_json: bool, out: Path | None) -> None:
+    """Write an ended job where it was asked for.
+
+    A job without a result ends the command with the exit code of its error; its JSON is written all the same.
+    """
+    if as_json:
+        write_plain(job_json(job))
+    elif job.state is JobState.SUCCEEDED:
+        show_job(output(), job)
+    if out is not None:
+        write_out(job, out)
+    if job.state is not JobState.SUCCEEDED:
+        exit_with(error_of_job(job))
+
+
+def write_out(job: Job[Any], out: Path) -> None:
+    """Write the job to a file, as its ending says, and say so on stderr."""
+    html = out.suffix.lower() == ".html"
+    out.write_text(job_html(job) if html else job_json(job) + "\n", encoding="utf-8")
+    messages().print(f"Written to {out}", soft_wrap=True)
+
+
+def job_json(job: Job[Any]) -> str:
+    """The job as the service's JSON, indented."""
+    return job.model_dump_json(indent=2)

@@ -1,0 +1,224 @@
+"""A finished job for the terminal: the coloured prompt, the values, the numbers around them."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from explaind.characters import one_line, shown
+from explaind.contract.base import Answer
+from explaind.contract.blocks import Attribution, RankedToken
+from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.score import Scoring
+from explaind.contract.methods.tokenize import Tokenization
+from explaind.heatmap import pieces, summary
+from explaind.numerals import number, percent, plural, seconds, signed
+from explaind.palette import (
+    FAINT,
+    RGB,
+    SURPRISE,
+    diverging_on_paper,
+    largest,
+    on_paper,
+    share_of,
+    surprise_of,
+)
+from explaind.results import typed_result
+
+_BAR = 24
+_QUIET = "dim"
+_FOR, _AGAINST = "rgb(230,108,20)", "rgb(44,123,214)"
+
+
+def show_job(console: Console, job: Job[Any]) -> None:
+    """Write a job: its result when it has one, else its state, and what it cost."""
+    result = typed_result(job)
+    if isinstance(result, Attribution):
+        _show_attribution(console, result)
+    elif isinstance(result, Generation | Scoring):
+        _show_scored(console, result)
+    elif isinstance(result, Tokenization):
+        _show_tokenization(console, result)
+    elif result is not None:
+        value = result.model_dump(mode="json") if isinstance(result, Answer) else result
+        console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
+    if job.state is not JobState.SUCCEEDED:
+        _show_state(console, job)
+    if job.timing is not None:
+        console.print(Text(_timing_line(job, job.timing), style=_QUIET), soft_wrap=True)
+
+
+def coloured_prompt(attribution: Attribution, *, colour: bool) -> Text:
+    """The prompt with each unit over the colour of its value; without colour, strong units carry signs."""
+    scale = largest(attribution.values)
+    text = Text()
+    for piece in pieces(attribution):
+        drawn = shown(piece.text)
+        if piece.value is None:
+            text.append(drawn, style=_QUIET)
+            continue
+        share = share_of(piece.value, scale)
+        if not colour:
+            text.append(drawn + _signs(share))
+        elif abs(share) < FAINT:
+            text.append(drawn)
+        else:
+            text.append(drawn, style=_painted(diverging_on_paper(share)))
+    return text
+
+
+def _signs(share: float) -> str:
+    """(+++) to (---): a third of the scale each; nothing for the faint."""
+    if abs(share) < 0.1:
+        return ""
+    return f"({('+' if share > 0 else '-') * min(3, 1 + int(abs(share) * 3))})"
+
+
+def _painted(colours: tuple[RGB, RGB]) -> Style:
+    (back, fore) = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours)
+    return Style(color=fore, bgcolor=back)
+
+
+def _show_attribution(console: Console, result: Attribution) -> None:
+    asked = Text.assemble("What speaks for ", (_quoted(result.target.text), "bold"))
+    if result.foil is not None:
+        asked.append_text(Text.assemble(" rather than ", (_quoted(result.foil.text), "bold")))
+    elif result.labels is not None:
+        others = ", ".join(_quoted(label.text) for label in result.labels if label.text != result.target.text)
+        asked.append(f" rather than {others}")
+    console.print(Text.assemble(asked, (f"  ({result.score})", _QUIET)), soft_wrap=True)
+    console.print()
+    console.print(coloured_prompt(result, colour=console.color_system is not None))
+    console.print()
+    console.print(_values_table(result))
+    console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
+
+
+def _values_table(result: Attribution) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("#", justify="right", style=_QUIET)
+    table.add_column("unit", max_width=40, no_wrap=True)
+    table.add_column("value", justify="right")
+    if result.standard_errors:
+        table.add_column("± s.e.", justify="right", style=_QUIET)
+    table.add_column("")
+    scale = largest(result.values)
+    for index, (unit, value) in enumerate(zip(result.units, result.values, strict=True)):
+        name = f"{one_line(unit.name)}: " if unit.name else ""
+        cells: list[str | Text] = [str(index + 1), Text(name + one_line(unit.text)), signed(value)]
+        if result.standard_errors:
+            cells.append(number(result.standard_errors[index]))
+        table.add_row(*cells, _two_sided(share_of(value, scale)))
+    return table
+
+
+def _two_sided(share: float) -> Text:
+    half = _BAR // 2
+    length = round(abs(share) * half)
+    if length == 0:
+        return Text(" " * half + "│", style=_QUIET)
+    bar = "█" * length
+    if share > 0:
+        return Text.assemble(" " * half, ("│", _QUIET), (bar, _FOR))
+    return Text.assemble(" " * (half - length), (bar, _AGAINST), ("│", _QUIET))
+
+
+def _show_scored(console: Console, result: Generation | Scoring) -> None:
+    text = Text()
+    lead = result.prompt_tokens if isinstance(result, Scoring) else None
+    if lead:
+        _append_tokens(text, lead)
+    else:
+        text.append(shown(result.prompt), style=_QUIET)
+    _append_tokens(text, result.tokens)
+    console.print(text)
+    console.print()
+    console.print(_tokens_table(result.tokens))
+    line = f"log-probability {number(result.logprob)} over {plural(len(result.tokens), 'token')}"
+    if isinstance(result, Generation):
+        line += f" · ended by: {result.finish_reason}"
+    else:
+        line += f" · perplexity {number(result.perplexity)}"
+    console.print(Text(line, style=_QUIET), soft_wrap=True)
+
+
+def _append_tokens(text: Text, tokens: Sequence[RankedToken]) -> None:
+    for token in tokens:
+        surprise = 0.0 if token.logprob is None else surprise_of(token.logprob)
+        style = Style(bold=True) if surprise < FAINT else _painted(on_paper(SURPRISE, surprise))
+        text.append(shown(token.text), style=style)
+
+
+def _tokens_table(tokens: Sequence[RankedToken]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("token")
+    table.add_column("log-prob", justify="right")
+    table.add_column("probability", justify="right")
+    table.add_column("rank", justify="right", style=_QUIET)
+    alternatives = any(token.top for token in tokens)
+    if alternatives:
+        table.add_column("likeliest there", style=_QUIET)
+    for token in tokens:
+        known = token.logprob is not None
+        cells = [
+            _quoted(token.text),
+            number(token.logprob) if token.logprob is not None else "",
+            _chance(token.logprob) if known else "",
+            "" if token.rank is None else str(token.rank),
+        ]
+        if alternatives:
+            cells.append("  ".join(f"{_quoted(other.text)} {_chance(other.logprob)}" for other in token.top))
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _chance(logprob: float | None) -> str:
+    return "" if logprob is None else percent(math.exp(min(0.0, logprob)))
+
+
+def _show_tokenization(console: Console, result: Tokenization) -> None:
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    for head in ("#", "id", "characters"):
+        table.add_column(head, justify="right", style=_QUIET)
+    table.add_column("token")
+    table.add_column("unit")
+    for index, token in enumerate(result.tokens):
+        unit = "" if token.unit is None else one_line(result.units[token.unit].text, 40)
+        place = "" if token.start is None else f"{token.start}–{token.end}"
+        special = "  special" if token.special else ""
+        cells = (str(index + 1), str(token.id), place, _quoted(token.text) + special, unit)
+        table.add_row(*(Text(cell) for cell in cells))
+    console.print(table)
+    totals = f"{plural(result.count, 'token')}, {plural(len(result.units), 'unit')}"
+    console.print(Text(totals, style=_QUIET), soft_wrap=True)
+
+
+def _show_state(console: Console, job: Job[Any]) -> None:
+    console.print(Text.assemble(f"{job.id} {job.method} on {job.model}: ", (job.state.value, "bold")), soft_wrap=True)
+    if job.queue_position is not None:
+        console.print(Text(f"{plural(job.queue_position, 'job')} ahead of it", style=_QUIET))
+    if job.progress is not None:
+        total = "" if job.progress.total is None else f"/{job.progress.total:,}"
+        done = f"{shown(job.progress.phase)}: {job.progress.done:,}{total} {shown(job.progress.unit)}"
+        console.print(Text(done, style=_QUIET))
+
+
+def _timing_line(job: Job[Any], timing: Timing) -> str:
+    parts = [
+        job.id,
+        plural(timing.forwards, "forward"),
+        f"{plural(timing.tokens_evaluated, 'token')} evaluated",
+        f"{timing.tokens_saved:,} saved" if timing.tokens_saved else "",
+        seconds(timing.seconds) if timing.seconds is not None else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _quoted(text: str) -> str:
+    return f"“{one_line(text)}”"

@@ -1,0 +1,274 @@
+"""What a client can ask of the service, each as one flow of `explaind.wire`."""
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, Readiness
+from explaind.contract.errors import (
+    ExplaindError,
+    FieldError,
+    InvalidRequest,
+    JobCancelled,
+    JobError,
+    JobNotFinished,
+    UnknownMethod,
+    WaitTimeout,
+    error_from,
+    field_errors,
+)
+from explaind.contract.job import Job, JobPage, JobState
+from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind.contract.subject import ModelRequest
+from explaind.results import typed_result
+from explaind.wire import (
+    Flow,
+    OnProgress,
+    Policy,
+    Report,
+    Request,
+    Sleep,
+    error_of,
+    exchange,
+    fetch,
+    parsed,
+    successful,
+    unexpected,
+)
+
+FIRST_POLL_S = 0.02
+LONGEST_POLL_S = 1.0
+POLL_GROWTH = 1.5
+
+_METHOD_PATH = re.compile(r"[a-z]+/[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class CallOptions:
+    """How a call is made: seconds to wait for the job, whom to tell of its progress, its Idempotency-Key."""
+
+    timeout: float | None = None
+    on_progress: OnProgress | None = None
+    idempotency_key: str | None = None
+
+
+def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequest]) -> bytes:
+    """The JSON body of the request that `build` makes; only fields that were given are sent.
+
+    Raises:
+        InvalidRequest: it does not fit the method's params; the fields at fault are named.
+    """
+    try:
+        params = build()
+    except ValidationError as error:
+        raise _invalid_request(error, params_model) from error
+    return params.model_dump_json(exclude_unset=True).encode()
+
+
+def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[str, bytes]:
+    """The method's path without slashes around it, and the JSON body of a request to it.
+
+    A method that this version does not know is left to the service, which may be newer.
+
+    Raises:
+        InvalidRequest: the params do not fit the method.
+        UnknownMethod: `path` is no path of a method.
+    """
+    path = path.strip("/")
+    if not _METHOD_PATH.fullmatch(path):
+        find_method(path)
+        raise UnknownMethod(f"{path!r} is no method.")
+    method = all_methods().get(path)
+    if isinstance(params, ModelRequest):
+        return path, params.model_dump_json(exclude_unset=True).encode()
+    if method is not None:
+        return path, request_body(method.params_model, lambda: method.params_model.model_validate(dict(params)))
+    return path, json.dumps(dict(params), allow_nan=False).encode()
+
+
+def submit(policy: Policy, path: str, body: bytes, idempotency_key: str | None) -> Flow[Job[Any]]:
+    """Submit a job; it is the same job however often the submission has to be repeated."""
+    key = idempotency_key or uuid.uuid4().hex
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    response = yield from fetch(policy, Request("POST", f"/{path}", body=body, headers=headers))
+    return (yield from _job(policy, parsed(response, Job[Any])))
+
+
+def job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[Job[Any]]:
+    """The job as it is now, with its result when it has succeeded.
+
+    Raises:
+        JobNotFound: there is no such job, or no longer.
+    """
+    response = yield from fetch(policy, Request("GET", _path(job_id)), deadline=deadline)
+    return (yield from _job(policy, parsed(response, Job[Any]), deadline=deadline))
+
+
+def result(policy: Policy, job_id: str) -> Flow[Any]:
+    """The result of a job that has ended.
+
+    Raises:
+        JobError: it failed, was cancelled or has expired.
+        JobNotFinished: it has not ended yet.
+    """
+    found = yield from job(policy, job_id)
+    if not found.state.terminal:
+        raise JobNotFinished(
+            f"Job {job_id} is {found.state.value}.",
+            hint="Wait for it with client.jobs.handle(job_id).result().",
+            instance=found.links.self,
+        )
+    return result_of(found)
+
+
+def wait(policy: Policy, seen: Job[Any], timeout: float | None) -> Flow[Job[Any]]:
+    """Wait until a job has ended, however it ends, and report each change on the way.
+
+    Raises:
+        WaitTimeout: it had not ended after `timeout` seconds; it goes on, and `instance` is its path.
+    """
+    deadline = None if timeout is None else policy.clock() + timeout
+    pause, polled, current = FIRST_POLL_S, False, seen
+    yield Report(current)
+    while not current.state.terminal:
+        left = None if deadline is None else deadline - policy.clock()
+        if left is not None and left <= 0 and polled:
+            raise _wait_timeout(current, timeout)
+        yield Sleep(pause if left is None else max(0.0, min(pause, left)))
+        polled, before = True, current
+        current = yield from job(policy, seen.id, deadline=deadline)
+        if _face(current) != _face(before):
+            yield Report(current)
+        pause = min(pause * POLL_GROWTH, LONGEST_POLL_S)
+    return current
+
+
+def result_of(ended: Job[Any]) -> Any:
+    """The result of a job that has ended.
+
+    Raises:
+        JobError: the job has failed, was cancelled or has expired; of the class that the worker raised.
+    """
+    if ended.state is JobState.SUCCEEDED:
+        return ended.result
+    raise error_of_job(ended)
+
+
+def error_of_job(ended: Job[Any]) -> ExplaindError:
+    """The error that a job ended with."""
+    where = ended.links.self
+    if ended.error is not None:
+        error = error_from(ended.error)
+        error.instance = error.instance or where
+        return error
+    if ended.state is JobState.CANCELLED:
+        return JobCancelled(f"Job {ended.id} was cancelled.", instance=where)
+    return JobError(f"Job {ended.id} has no result: it is {ended.state.value}.", instance=where)
+
+
+def cancel(policy: Policy, job_id: str, *, once: bool = False) -> Flow[Job[Any]]:
+    """Ask for a job to be cancelled, as often as one likes; `once` means without retries."""
+    patience = replace(policy, max_retries=0) if once else policy
+    response = yield from fetch(patience, Request("POST", f"{_path(job_id)}/cancel"))
+    return (yield from _job(patience, parsed(response, Job[Any])))
+
+
+def delete(policy: Policy, job_id: str) -> Flow[None]:
+    """Delete the record and the result of a job that has ended.
+
+    Raises:
+        JobActive: it has not ended; cancel it first.
+        JobNotFound: there is no such job, or no longer.
+    """
+    response, retries = yield from exchange(policy, Request("DELETE", _path(job_id)))
+    # A lost answer to the first try: the job is gone because we have deleted it.
+    if not (retries and response.status_code == 404):
+        successful(response)
+
+
+def page(policy: Policy, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Flow[JobPage]:
+    """One page of jobs, newest first, without their results."""
+    given = {**filters, "after": after, "limit": str(limit)}
+    query = {key: value for key, value in given.items() if value is not None}
+    response = yield from fetch(policy, Request("GET", "/jobs", query=query))
+    return parsed(response, JobPage)
+
+
+def models(policy: Policy) -> Flow[list[ModelCard]]:
+    """The models of the service."""
+    response = yield from fetch(policy, Request("GET", "/models"))
+    return parsed(response, ModelList).data
+
+
+def methods(policy: Policy) -> Flow[list[MethodCard]]:
+    """The methods of the service."""
+    response = yield from fetch(policy, Request("GET", "/methods"))
+    return parsed(response, MethodList).data
+
+
+def ready(policy: Policy) -> Flow[Readiness]:
+    """Whether the service takes jobs and does them, asked once: "not ready" is an answer, not an error."""
+    response, _ = yield from exchange(replace(policy, max_retries=0), Request("GET", "/readyz"))
+    try:
+        return Readiness.model_validate_json(response.content)
+    except ValidationError as error:
+        raise (unexpected(response) if response.is_success else error_of(response)) from error
+
+
+def _job(policy: Policy, found: Job[Any], *, deadline: float | None = None) -> Flow[Job[Any]]:
+    """The job with its result as a model of the contract, fetched where it is only linked."""
+    if found.state is not JobState.SUCCEEDED:
+        return found
+    request = Request("GET", f"{_path(found.id)}/result")
+    try:
+        if found.result is None:
+            response = yield from fetch(policy, request, deadline=deadline)
+            try:
+                found.result = response.json()
+            except ValueError as error:
+                raise unexpected(response) from error
+        found.result = typed_result(found)
+    except ValidationError as error:
+        raise JobError(
+            f"The result of job {found.id} is not what {found.method} promises to this client.",
+            hint="Client and service are of different versions: pip install --upgrade explaind",
+            instance=found.links.self,
+        ) from error
+    return found
+
+
+def _invalid_request(error: ValidationError, params_model: type[ModelRequest]) -> InvalidRequest:
+    fields: list[FieldError] = []
+    for each in error.errors(include_url=False):
+        field = field_errors([each])[0]
+        if each["type"] == "extra_forbidden" and len(each["loc"]) == 1:
+            name = str(each["loc"][0])
+            hint = near_miss(name, params_model.model_fields)
+            field = FieldError(pointer=f"/{name}", detail=f"There is no such field. {hint}")
+        if field not in fields:
+            fields.append(field)
+    only = fields[0]
+    detail = f"{only.pointer}: {only.detail}" if only.pointer else only.detail
+    return InvalidRequest(detail if len(fields) == 1 else f"{len(fields)} fields are not valid.", errors=fields)
+
+
+def _path(job_id: str) -> str:
+    return f"/jobs/{quote(job_id, safe='')}"
+
+
+def _face(seen: Job[Any]) -> tuple[object, ...]:
+    return seen.state, seen.progress, seen.queue_position
+
+
+def _wait_timeout(current: Job[Any], timeout: float | None) -> WaitTimeout:
+    return WaitTimeout(
+        f"Job {current.id} was still {current.state.value} after {timeout:g} seconds; it goes on.",
+        hint=f"Take it up again: client.jobs.handle({current.id!r}) or `explaind jobs wait {current.id}`.",
+        instance=current.links.self,
+    )

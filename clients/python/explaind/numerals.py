@@ -1,0 +1,54 @@
+"""How numbers are written for people."""
+
+import math
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def signed(value: float) -> str:
+    """Three significant places with a sign: +0.123, −4.56, 0."""
+    return number(value, sign=True)
+
+
+def number(value: float, *, sign: bool = False) -> str:
+    """A few significant places, a true minus sign, no exponent where that can be read."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else f"{MINUS if value < 0 else '+'}infinity"
+    size = abs(value)
+    if size == 0:
+        return "0"
+    if size < 0.001 or size >= 1e6:
+        mantissa, _, exponent = f"{size:.1e}".partition("e")
+        text = f"{mantissa}e{int(exponent)}".replace("-", MINUS)
+    elif size < 10:
+        text = f"{size:.3f}"
+    elif size < 1000:
+        text = f"{size:.2f}"
+    else:
+        text = f"{size:,.0f}"
+    return (MINUS if value < 0 else "+" if sign else "") + text
+
+
+def percent(share: float) -> str:
+    """A probability as a percentage; never 0 % or 100 % unless it is exactly that."""
+    if share <= 0 or share >= 1:
+        return f"{100 * share:.0f} %"
+    if share < 0.0001:
+        return "< 0.01 %"
+    if share > 0.9999:
+        return "> 99.99 %"
+    return f"{100 * share:.2f} %" if share < 0.1 or share > 0.99 else f"{100 * share:.1f} %"
+
+
+def seconds(value: float) -> str:
+    """A duration: 4 ms, 0.41 s, 2 min 5 s."""
+    if value < 0.1:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.2f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def plural(count: int, noun: str) -> str:
+    """1 token, 2,000 tokens."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

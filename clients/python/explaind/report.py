@@ -1,0 +1,245 @@
+"""A finished job as one HTML page that needs nothing else: no script, no font, no network."""
+
+import math
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from pydantic import ValidationError
+
+from explaind.characters import one_line, shown
+from explaind.contract.blocks import Attribution
+from explaind.contract.job import Job, JobState
+from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.score import Scoring
+from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.registry import all_methods
+from explaind.figures import bars_svg, matrix_table, strongest, table, token_strip, tokens_table, values_table
+from explaind.heatmap import heatmap_html, legend_html, question, text_chip
+from explaind.markup import Markup, Node, join, tag
+from explaind.numerals import number, percent, plural
+from explaind.results import typed_result
+from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
+
+MOST_BARS = 20
+
+# Nothing in the page may load or run anything, whatever a prompt contains.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def job_html(job: Job[Any]) -> str:
+    """A whole page about a job: its result as pictures and tables, or why it has none."""
+    try:
+        result = typed_result(job)
+    except ValidationError:
+        result = job.result
+    heading, sections = _content(job, result)
+    page = tag(
+        "html",
+        tag(
+            "head",
+            tag("meta", charset="utf-8"),
+            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+            Markup(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+            tag("meta", name="referrer", content="no-referrer"),
+            tag("title", f"{job.method} · {job.model} · explaind"),
+            tag("style", Markup(_style())),
+        ),
+        tag("body", tag("main", _header(job, heading), sections, _about(job), _footer(job))),
+        lang="en",
+    )
+    return f"<!doctype html>\n{page}\n"
+
+
+@cache
+def _style() -> str:
+    return files("explaind").joinpath("report.css").read_text(encoding="utf-8")
+
+
+def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:
+    """The heading, and the sections about the result."""
+    if job.state is not JobState.SUCCEEDED:
+        return _unfinished(job)
+    if isinstance(result, Attribution):
+        return question(result), _attribution(result)
+    if isinstance(result, Generation):
+        return join([f"How {job.model} went on: ", _quoted(result.text)]), _generation(result)
+    if isinstance(result, Scoring):
+        return join([f"How likely {job.model} finds ", _quoted(result.text)]), _scoring(result)
+    if isinstance(result, Tokenization):
+        return join([f"How {job.model} reads the prompt"]), _tokenization(result)
+    return join([job.method]), [section("Result", tag("code", shown(str(result))))]
+
+
+def _attribution(result: Attribution) -> list[Markup]:
+    bars = strongest(result, MOST_BARS)
+    shown_bars = f"the strongest {len(bars)} of {len(result.values)}" if len(bars) < len(result.values) else None
+    errors = "whiskers: one standard error" if result.standard_errors else None
+    notes = ", ".join(note for note in (shown_bars, errors) if note)
+    sections = [
+        section("Which words did it", tag("div", heatmap_html(result), legend_html(result), class_="heat")),
+        tiles(_attribution_tiles(result)),
+        section("Values of the units", bars_svg(bars, title="Values of the units"), note=notes) if bars else None,
+        section("Every unit", values_table(result), class_="flow"),
+    ]
+    matrix = matrix_table(result)
+    if matrix is not None:
+        note = "a unit's row adds up to its value"
+        sections.append(section("Unit by target token", matrix, note=note, class_="flow"))
+    sections.append(section("What was asked", facts(_attribution_facts(result))))
+    return [section for section in sections if section is not None]
+
+
+def _attribution_tiles(result: Attribution) -> dict[str, tuple[str, str | None]]:
+    kind = "difference of " + result.score if result.foil else result.score
+    return {
+        "Every unit absent": (number(result.base_value), _in_words(result, result.base_value)),
+        "Every unit present": (number(result.full_value), _in_words(result, result.full_value)),
+        "Sum of the values": (
+            number(math.fsum(result.values), sign=True),
+            f"{kind}; gap {number(result.completeness_gap)}",
+        ),
+        "Algorithm": (result.algorithm, plural(result.evaluations, "evaluation")),
+    }
+
+
+def _in_words(result: Attribution, score: float) -> str | None:
+    """A score of log-probabilities as what it means: a probability, or odds against the foil."""
+    if result.score != "logprob" or abs(score) > 600:
+        return None
+    if result.foil is None:
+        return f"probability {percent(math.exp(min(0.0, score)))}"
+    odds = math.exp(abs(score))
+    written = f"{odds:.2f}" if odds < 10 else f"{odds:,.0f}" if odds < 1e6 else f"{odds:.0e}"
+    return f"odds {written} : 1 {'for' if score >= 0 else 'against'} the target"
+
+
+def _attribution_facts(result: Attribution) -> dict[str, Node]:
+    stood_in = result.absent.absent
+    if result.absent.text is not None:
+        stood_in += f" ({one_line(result.absent.text)!r})"
+    asked: dict[str, Node] = {
+        "Target": join([text_chip(result.target), f" log-probability {number(result.target.logprob)}"]),
+        "Foil": join([text_chip(result.foil), f" log-probability {number(result.foil.logprob)}"])
+        if result.foil
+        else None,
+        "Labels": join([node for label in result.labels for node in (text_chip(label), " ")])
+        if result.labels
+        else None,
+        "Score": result.score,
+        "Instead of an absent unit": stood_in,
+    }
+    return asked
+
+
+def _generation(result: Generation) -> list[Markup]:
+    ended = {"end": "its end token", "stop": "a stop text", "length": "the limit on tokens"}
+    numbers = {
+        "Tokens": (str(len(result.tokens)), f"ended by {ended[result.finish_reason]}"),
+        "Log-probability": (number(result.logprob), "nats, all tokens"),
+        "Per token": (_geometric_mean(result.logprob, len(result.tokens)), "geometric mean"),
+    }
+    return [
+        section("The continuation", token_strip(result.prompt, result.tokens, None), _surprise_note()),
+        tiles(numbers),
+        section("Every token", tokens_table(result.tokens), class_="flow"),
+    ]
+
+
+def _scoring(result: Scoring) -> list[Markup]:
+    numbers = {
+        "Log-probability": (number(result.logprob), "nats, all tokens"),
+        "Probability": (percent(math.exp(min(0.0, result.logprob))), plural(len(result.tokens), "token")),
+        "Perplexity": (number(result.perplexity), "of the target"),
+    }
+    strip = token_strip(result.prompt, result.tokens, result.prompt_tokens)
+    sections = [
+        section("The text", strip, _surprise_note()),
+        tiles(numbers),
+        section("Every token of the target", tokens_table(result.tokens), class_="flow"),
+    ]
+    if result.prompt_tokens:
+        sections.append(section("Every token of the prompt", tokens_table(result.prompt_tokens), class_="flow"))
+    return sections
+
+
+def _tokenization(result: Tokenization) -> list[Markup]:
+    spans = [(token.start, token.end) for token in result.tokens]
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(index + 1), class_="num quiet"),
+            tag("td", tag("code", one_line(token.text)), tag("small", " special") if token.special else None),
+            tag("td", str(token.id), class_="num quiet"),
+            tag("td", "none" if start is None or end is None else f"{start}–{end}", class_="num quiet"),
+            tag("td", "" if token.unit is None else one_line(result.units[token.unit].text, 40)),
+        )
+        for index, (token, (start, end)) in enumerate(zip(result.tokens, spans, strict=True))
+    ]
+    return [
+        section("The prompt", tag("div", shown(result.prompt), dir="auto", class_="text")),
+        tiles({"Tokens": (str(result.count), None), "Units": (str(len(result.units)), None)}),
+        section("Every token", table(["#", "Token", "Id", "Characters", "Unit"], rows), class_="flow"),
+    ]
+
+
+def _unfinished(job: Job[Any]) -> tuple[Markup, list[Markup]]:
+    if job.error is not None:
+        return join(["The job failed" if job.state is JobState.FAILED else f"The job is {job.state.value}"]), [
+            problem_section(job.error)
+        ]
+    heading = join([f"The job is {job.state.value}"])
+    if job.progress is None:
+        return heading, []
+    progress = job.progress
+    total = "" if progress.total is None else f" of {progress.total:,}"
+    return heading, [section("Progress", f"{progress.phase}: {progress.done:,}{total} {progress.unit}")]
+
+
+def _header(job: Job[Any], heading: Markup) -> Markup:
+    method = all_methods().get(job.method)
+    state = job.state.value if job.state.value in {"succeeded", "failed"} else "other"
+    return tag(
+        "header",
+        tag(
+            "div",
+            tag("b", "explaind"),
+            tag("span", f"{method.title} · {job.method}" if method else job.method),
+            tag("span", job.model),
+            tag("span", job.state.value, class_=f"state {state}"),
+            class_="brand",
+        ),
+        tag("h1", heading),
+    )
+
+
+def _about(job: Job[Any]) -> list[Markup | None]:
+    """Cost, origin and the caller's own words."""
+    return [
+        section("What it cost", facts(timing_facts(job.timing))) if job.timing else None,
+        section("Where it comes from", facts(provenance_facts(job.provenance))) if job.provenance else None,
+        section("Metadata", facts(dict(job.metadata))) if job.metadata else None,
+    ]
+
+
+def _footer(job: Job[Any]) -> Markup:
+    times = [("asked", job.created_at), ("finished", job.finished_at), ("kept until", job.expires_at)]
+    said = " · ".join(f"{what} {_moment(when)}" for what, when in times if when is not None)
+    return tag("footer", tag("div", f"Job {job.id}"), tag("div", said))
+
+
+def _surprise_note() -> Markup:
+    return tag("div", "The stronger the colour, the less the model expected the token.", class_="quiet")
+
+
+def _geometric_mean(logprob: float, count: int) -> str:
+    return percent(math.exp(min(0.0, logprob / count))) if count else "none"
+
+
+def _quoted(text: str) -> Markup:
+    return tag("code", one_line(text, 120), dir="auto")
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%d %H:%M:%S %Z").strip()

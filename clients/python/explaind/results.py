@@ -1,0 +1,32 @@
+"""Results as they travel (JSON objects) and as the contract's models."""
+
+from functools import cache
+from typing import Any
+
+from explaind.contract.base import Answer
+from explaind.contract.job import Job
+from explaind.contract.registry import all_methods
+
+
+@cache
+def result_models() -> dict[str, type[Answer]]:
+    """The result models by their `kind`."""
+    models = (method.result for method in all_methods().values())
+    return {str(model.model_fields["kind"].default): model for model in models if "kind" in model.model_fields}
+
+
+def typed_result(job: Job[Any]) -> Any:
+    """The result of a job as a model of the contract.
+
+    It stays the plain JSON value it is when neither the job's method nor the result's `kind` is known to this
+    version, and None when there is none.
+
+    Raises:
+        pydantic.ValidationError: the result is not what its method promises.
+    """
+    result = job.result
+    if not isinstance(result, dict):
+        return result
+    method = all_methods().get(job.method)
+    model = method.result if method else result_models().get(str(result.get("kind")))
+    return result if model is None else model.model_validate(result)

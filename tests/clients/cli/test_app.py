@@ -1,0 +1,59 @@
+"""The root: its commands, those of other parts, and what it does with mistakes."""
+
+from importlib.metadata import EntryPoint
+
+import click
+import pytest
+
+from explaind.cli import parts
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """Puts these entry points in the place of the installed ones."""
+
+    def put(*values: str) -> None:
+        made = [EntryPoint(*value.split("="), parts.GROUP) for value in values]
+        monkeypatch.setattr(parts, "entry_points", lambda group: made)
+
+    return put
+
+
+def test_help_lists_everything(run, entries):
+    entries("up=explaind.cli.catalogue:models")
+    ran = run("--help")
+    assert ran.exit_code == 0
+    for name in ("up", "explain", "infer", "jobs", "models", "methods"):
+        assert f"  {name} " in ran.stdout
+
+
+def test_a_part_is_loaded_when_it_is_used_only(run, entries, script, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(EntryPoint, "load", lambda entry: loaded.append(entry.name) or click.Command(entry.name))
+    entries("up=a:b", "worker=c:d")
+    assert run("jobs", "--help").exit_code == 0
+    assert loaded == []
+    assert run("up").exit_code == 0
+    assert loaded == ["up"]
+
+
+def test_a_part_that_is_not_installed_says_how_to_get_it(run, entries):
+    entries("up=explaind_nowhere.commands:up")
+    ran = run("up", "--port", "80")
+    assert ran.exit_code == 1
+    assert 'pip install "explaind[all]"' in ran.stderr
+    assert "explaind_nowhere" in ran.stderr
+    assert 'pip install "explaind[all]"' in run("--help").stdout
+
+
+def test_an_unknown_command_has_near_misses(run, entries):
+    entries()
+    ran = run("explian", "shap")
+    assert ran.exit_code == 2
+    assert "Did you mean 'explain'?" in ran.stderr
+
+
+def test_version(run):
+    ran = run("--version")
+    assert ran.exit_code == 0
+    assert ran.stdout.startswith("explaind, version ")

@@ -1,0 +1,98 @@
+"""Commands about jobs and about what the service offers."""
+
+import json
+
+import httpx
+import pytest
+
+from explaind.contract.errors import JobNotFound, OutOfMemory
+from explaind.contract.registry import all_methods
+
+
+def test_list(run, script, job_json):
+    script.says(httpx.Response(200, json={"data": [job_json(), job_json("failed")], "has_more": False}))
+    ran = run("jobs", "list", "--state", "failed", "--method", "explain/shap")
+    assert ran.exit_code == 0
+    assert ran.stdout.count(job_json()["id"]) == 2
+    assert script.asked == ["GET /jobs?state=failed&method=explain%2Fshap&limit=20"]
+
+
+def test_list_as_json_stops_at_the_limit(run, script, job_json):
+    script.says(httpx.Response(200, json={"data": [job_json()] * 2, "has_more": True}))
+    script.says(httpx.Response(200, json={"data": [job_json()] * 2, "has_more": True}))
+    page = json.loads(run("jobs", "list", "--limit", "2", "--json").stdout)
+    assert len(page["data"]) == 2
+    assert page["has_more"] is True
+
+
+def test_an_empty_list_says_so(run, script):
+    script.says(httpx.Response(200, json={"data": [], "has_more": False}))
+    assert "No jobs." in run("jobs", "list").stdout
+
+
+def test_show(run, script, says_job, attribution_json, tmp_path):
+    script.says(says_job(result=attribution_json))
+    assert "great(+++)" in run("jobs", "show", "job_x").stdout
+    script.says(says_job(result=attribution_json))
+    assert run("jobs", "show", "job_x", "--out", str(tmp_path / "r.html")).exit_code == 0
+    assert (tmp_path / "r.html").exists()
+
+
+def test_show_a_running_and_a_failed_job(run, script, says_job):
+    progress = {"phase": "evaluating", "done": 8, "total": 16, "unit": "coalitions"}
+    script.says(says_job("running", progress=progress))
+    assert "evaluating: 8/16 coalitions" in run("jobs", "show", "job_x").stdout
+    script.says(says_job("failed", error=OutOfMemory("No room.").problem().model_dump(mode="json")))
+    ran = run("jobs", "show", "job_x")
+    assert ran.exit_code == 0
+    assert "No room." in ran.stderr
+
+
+def test_wait(run, script, says_job, attribution_json):
+    script.says(says_job("running"), says_job(result=attribution_json))
+    assert "great(+++)" in run("jobs", "wait", "job_x").stdout
+
+
+def test_result(run, script, says_job, attribution_json):
+    script.says(says_job(result=attribution_json))
+    assert json.loads(run("jobs", "result", "job_x").stdout)["values"] == attribution_json["values"]
+    script.says(says_job("running"))
+    ran = run("jobs", "result", "job_x")
+    assert ran.exit_code == 2
+    assert "explaind jobs wait" in ran.stderr
+
+
+def test_cancel_and_delete(run, script, says_job):
+    script.says(says_job("cancelling"), httpx.Response(204))
+    assert run("jobs", "cancel", "job_x").stdout.endswith(" cancelling\n")
+    assert run("jobs", "delete", "job_x").stdout == "job_x deleted\n"
+    assert script.asked == ["POST /jobs/job_x/cancel", "DELETE /jobs/job_x"]
+
+
+def test_a_job_that_is_not_there(run, script):
+    script.says(httpx.Response(404, content=JobNotFound("No such job.").problem().model_dump_json()))
+    ran = run("jobs", "show", "job_x")
+    assert ran.exit_code == 2
+    assert "No such job." in ran.stderr
+
+
+@pytest.mark.parametrize("flag", [(), ("--json",)])
+def test_models(run, script, flag):
+    card = {"name": "demo", "source": "built-in", "limits": {}, "state": "ready", "description": "Small."}
+    script.says(httpx.Response(200, json={"data": [card]}))
+    said = run("models", *flag).stdout
+    assert "demo" in said
+    assert "built-in" in said
+
+
+def test_methods(run, script):
+    cards = [method.card().model_dump(mode="json") for method in all_methods().values()]
+    script.says(httpx.Response(200, json={"data": cards}), httpx.Response(200, json={"data": cards}))
+    assert "explain/shap" in run("methods").stdout
+    assert len(json.loads(run("methods", "--json").stdout)["data"]) == len(cards)
+
+
+def test_url(run, script):
+    script.says(httpx.Response(200, json={"data": []}))
+    assert run("models", "--url", "http://there.test:9").exit_code == 0
+    assert str(script.requests[0].url) == "http://there.test:9/models"

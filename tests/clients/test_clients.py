@@ -1,0 +1,132 @@
+"""The sync and the async client do the same; where they go and what they show."""
+
+import asyncio
+import inspect
+
+import httpx
+import pytest
+
+from explaind import AsyncClient, Client
+from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
+from explaind.calls import JobHandle, Jobs, MethodCall
+from explaind.contract.errors import QueueFull
+
+SHAP = {"model": "demo", "prompt": "great food"}
+
+
+def replies(says_job, job_json, attribution_json) -> list:
+    busy = QueueFull("Full.").problem().model_dump_json()
+    return [
+        httpx.Response(429, content=busy, headers={"retry-after": "3"}),
+        says_job("queued", status=202),
+        httpx.ConnectError("refused"),
+        says_job("running"),
+        says_job("succeeded"),
+        httpx.Response(200, json=attribution_json),
+        httpx.Response(200, json={"data": [job_json(id="job_2")], "has_more": True}),
+        httpx.Response(200, json={"data": [job_json(id="job_1")], "has_more": False}),
+        says_job("cancelled"),
+        httpx.Response(204),
+        httpx.Response(200, json={"data": []}),
+    ]
+
+
+def told(requests: list[httpx.Request]) -> list[tuple]:
+    return [(r.method, str(r.url), r.content, sorted(set(r.headers) - {"idempotency-key"})) for r in requests]
+
+
+async def test_sync_and_async_send_the_same(
+    *, client: Client, async_client: AsyncClient, script, clock, says_job, job_json, attribution_json
+):
+    script.says(*replies(says_job, job_json, attribution_json))
+    result = client.explain.shap(**SHAP)
+    ids = [job.id for job in client.jobs.list()]
+    client.jobs.cancel("job_2")
+    client.jobs.delete("job_2")
+    client.models()
+    sync_requests, sync_slept = script.requests, clock.slept
+
+    script.requests, clock.slept = [], []
+    script.says(*replies(says_job, job_json, attribution_json))
+    async_result = await async_client.explain.shap(**SHAP)
+    async_ids = [job.id async for job in async_client.jobs.list()]
+    await async_client.jobs.cancel("job_2")
+    await async_client.jobs.delete("job_2")
+    await async_client.models()
+
+    assert told(script.requests) == told(sync_requests)
+    assert clock.slept == sync_slept
+    assert (async_result, async_ids) == (result, ids)
+
+
+@pytest.mark.parametrize(
+    ("sync", "asynchronous"),
+    [(Client, AsyncClient), (JobHandle, AsyncJobHandle), (MethodCall, AsyncMethodCall), (Jobs, AsyncJobs)],
+)
+def test_sync_and_async_offer_the_same(sync, asynchronous):
+    def offered(cls) -> dict[str, list[str]]:
+        members = inspect.getmembers(cls, inspect.isfunction)
+        return {name: list(inspect.signature(f).parameters) for name, f in members if not name.startswith("_")}
+
+    assert offered(asynchronous) == offered(sync)
+
+
+async def test_an_async_callback_is_awaited(async_client: AsyncClient, script, says_job, attribution_json):
+    seen = []
+
+    async def on_progress(job) -> None:
+        await asyncio.sleep(0)
+        seen.append(job.state.value)
+
+    script.says(says_job("queued", status=202), says_job("succeeded", result=attribution_json))
+    await async_client.explain.shap.with_options(on_progress=on_progress)(**SHAP)
+    assert seen == ["queued", "succeeded"]
+
+
+async def test_a_cancelled_task_cancels_its_job(async_client: AsyncClient, script, says_job):
+    waiting = asyncio.Event()
+
+    async def forever(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async_client.driver.sleep = forever
+    script.says(says_job("queued", status=202), says_job("cancelling"))
+    task = asyncio.create_task(async_client.explain.shap(**SHAP))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert script.asked[-1].endswith("/cancel")
+
+
+def test_the_address_and_the_key_come_from_the_environment(monkeypatch, script):
+    monkeypatch.setenv("EXPLAIND_URL", "http://there.test:9")
+    monkeypatch.setenv("EXPLAIND_API_KEY", "secret")
+    script.says(httpx.Response(200, json={"data": []}))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        client.models()
+        assert "secret" not in repr(client)
+    assert str(script.requests[0].url) == "http://there.test:9/models"
+    assert script.requests[0].headers["authorization"] == "Bearer secret"
+
+
+def test_what_is_given_comes_before_the_environment(monkeypatch, script):
+    monkeypatch.setenv("EXPLAIND_URL", "http://there.test:9")
+    monkeypatch.delenv("EXPLAIND_API_KEY", raising=False)
+    script.says(httpx.Response(200, json={"data": []}))
+    with Client("here.test:7/under/", transport=httpx.MockTransport(script)) as client:
+        client.models()
+    assert str(script.requests[0].url) == "http://here.test:7/under/models"
+    assert "authorization" not in script.requests[0].headers
+
+
+def test_the_default_address(monkeypatch):
+    monkeypatch.delenv("EXPLAIND_URL", raising=False)
+    with Client() as client:
+        assert client.base_url == "http://127.0.0.1:8000"
+
+
+def test_a_method_call_knows_its_method(client: Client):
+    assert repr(client.explain.shap) == "<explain/shap: Token SHAP>"
+    assert (client.explain.shap.__doc__ or "").startswith("Token SHAP: ")
