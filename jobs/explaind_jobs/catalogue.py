@@ -1,0 +1,169 @@
+"""The catalogue of models the service may load, read from models.toml. Names and numbers only, no torch."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from explaind.contract.catalogue import ModelCard, ModelLimits, ModelState
+from explaind.contract.errors import UnknownModel
+from explaind.contract.registry import near_miss
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+# In pydantic's regular expressions `$` is the very end: no newline gets through.
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+
+
+class CatalogueError(ValueError):
+    """models.toml is not right; says which file, model and field, and what to write instead."""
+
+
+class ModelEntry(BaseModel):
+    """A model of the catalogue: a hub id (`source`, `revision`), a directory (`path`), or built in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: Name
+    builtin: bool = False
+    source: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)] | None = None
+    path: Path | None = None
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantization: Literal["int8", "nf4", "fp4"] | None = None
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    queue: Name = "default"
+    description: str = Field("", max_length=2000)
+    preload: bool = False
+    limits: ModelLimits = ModelLimits()  # type: ignore[call-arg] - both fields have defaults
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> Self:
+        if self.builtin:
+            return self
+        if (self.source is None) == (self.path is None):
+            raise ValueError('give either source = "<hub id>" with a revision, or path = "<directory>"')
+        if self.path is not None and self.revision is not None:
+            raise ValueError("a revision belongs to a hub id; a directory has none")
+        if self.source is not None and not COMMIT.fullmatch(self.revision or ""):
+            raise ValueError('a hub id needs revision = "<40 hex digits>", the commit to pin')
+        return self
+
+    def card(self, state: ModelState = "cold") -> ModelCard:
+        """The model as callers see it; a directory shows by its name only, never by where it is."""
+        place = "built-in" if self.builtin else self.path.name if self.path is not None else self.source
+        return ModelCard(
+            name=self.name,
+            description=self.description,
+            source=place or "",
+            revision=self.revision,
+            dtype=self.dtype,
+            quantization=self.quantization,
+            device=self.device,
+            queue=self.queue,
+            limits=self.limits,
+            state=state,
+        )
+
+
+DEMO = ModelEntry(
+    name="demo",
+    builtin=True,
+    preload=True,
+    description="A small model shipped with explaind: arithmetic, sentiment of short reviews, "
+    "who gave what to whom, one-step deduction.",
+    limits=ModelLimits(max_prompt_tokens=240, max_target_tokens=64),
+)
+
+
+class Catalogue:
+    """The models by name, in the order of the file."""
+
+    def __init__(self, entries: dict[str, ModelEntry]) -> None:
+        self._entries = entries
+
+    @classmethod
+    def load(cls, path: Path | None) -> Self:
+        """The models of that file and, unless it has its own, the built-in `demo`.
+
+        Raises:
+            CatalogueError: the file cannot be read, or something in it is not right.
+        """
+        entries = {} if path is None else _read(path)
+        return cls(entries if DEMO.name in entries else {DEMO.name: DEMO, **entries})
+
+    @property
+    def entries(self) -> list[ModelEntry]:
+        """Every model."""
+        return list(self._entries.values())
+
+    def __iter__(self) -> Iterator[ModelEntry]:
+        return iter(self._entries.values())
+
+    def find(self, name: str) -> ModelEntry:
+        """The model of that name.
+
+        Raises:
+            UnknownModel: there is none; the hint names the nearest.
+        """
+        entry = self._entries.get(name)
+        if entry is None:
+            raise UnknownModel.at("/model", f"No model is called {name!r}.", hint=near_miss(name, self._entries))
+        return entry
+
+
+def _read(path: Path) -> dict[str, ModelEntry]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogueError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogueError(f"{path}: is not TOML: {error}") from error
+    unknown = sorted(table.keys() - {"models"})
+    if unknown:
+        raise CatalogueError(f"{path}: unknown table {unknown[0]!r}; models are written as [models.<name>].")
+    models = table.get("models", {})
+    if not isinstance(models, dict):
+        raise CatalogueError(f"{path}: models must be tables, written as [models.<name>].")
+    return {name: _entry(path, name, fields) for name, fields in models.items()}
+
+
+def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
+    if not isinstance(fields, dict):
+        raise CatalogueError(f"{path}: model {name!r} must be a table, written as [models.{name}].")
+    for reserved in ("name", "builtin"):
+        if reserved in fields:
+            raise CatalogueError(f"{path}: model {name!r}: {reserved}: is not written in the file.")
+    _refuse_unknown_limits(path, name, fields.get("limits"))
+    try:
+        entry = ModelEntry.model_validate({**fields, "name": name})
+    except ValidationError as error:
+        raise CatalogueError(_sentence(path, name, error)) from error
+    if entry.path is None:
+        return entry
+    directory = (path.parent / entry.path.expanduser()).resolve()
+    if not directory.is_dir():
+        raise CatalogueError(f"{path}: model {name!r}: path: there is no directory {directory}.")
+    return entry.model_copy(update={"path": directory})
+
+
+def _refuse_unknown_limits(path: Path, name: str, limits: Any) -> None:
+    # ModelLimits ignores what it does not know, as every answer does; here that is a misspelling.
+    if isinstance(limits, dict):
+        for key in limits.keys() - ModelLimits.model_fields.keys():
+            hint = near_miss(key, ModelLimits.model_fields)
+            raise CatalogueError(f"{path}: model {name!r}: limits.{key}: unknown. {hint}")
+
+
+def _sentence(path: Path, name: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = set(ModelEntry.model_fields) - {"name", "builtin"}
+        message = f"unknown. {near_miss(place, known)}"
+    return f"{path}: model {name!r}: {f'{place}: ' if place else ''}{message}"

@@ -1,0 +1,52 @@
+"""Connections to the Redis (or Valkey) that holds the jobs."""
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.retry import Retry
+
+from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.settings import JobsSettings
+
+API_TIMEOUT_S = 2.0
+WORKER_TIMEOUT_S = 5.0
+
+
+def redis_from(settings: JobsSettings) -> redis.Redis:
+    """A worker's client: retries a few times by itself. The caller closes it.
+
+    Raises:
+        StoreUnavailable: the settings name no Redis.
+    """
+    return redis.Redis.from_url(
+        _url(settings),
+        socket_timeout=WORKER_TIMEOUT_S,
+        socket_connect_timeout=WORKER_TIMEOUT_S,
+        health_check_interval=10,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), 3),
+    )
+
+
+def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
+    """The API's client: fails fast and repeats no call, lest a job be created twice. The caller closes it.
+
+    Raises:
+        StoreUnavailable: the settings name no Redis.
+    """
+    return redis.asyncio.Redis.from_url(
+        _url(settings),
+        socket_timeout=API_TIMEOUT_S,
+        socket_connect_timeout=API_TIMEOUT_S,
+        health_check_interval=10,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
+
+
+def _url(settings: JobsSettings) -> str:
+    if settings.redis_url is None:
+        raise StoreUnavailable(
+            "No Redis is configured.",
+            hint="Set EXPLAIND_REDIS_URL (redis://, rediss:// or unix://), or run `explaind up`, which brings its own.",
+        )
+    return settings.redis_url

@@ -1,0 +1,38 @@
+"""Locks on files: held by the processes that have the file open, and gone with them, however they end."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+POLL_S = 0.05
+
+
+def try_lock(path: Path) -> IO[str] | None:
+    """The open, locked file; None when another process holds it. Close it to let go."""
+    file = path.open("a+", encoding="ascii")
+    with contextlib.suppress(OSError):
+        _lock(file)
+        return file
+    file.close()
+    return None
+
+
+def lock_within(path: Path, seconds: float) -> IO[str] | None:
+    """As `try_lock`, but waits so long for the other process to let go."""
+    deadline = time.monotonic() + seconds
+    while (file := try_lock(path)) is None and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return file
+
+
+def _lock(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - of this platform only
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl  # noqa: PLC0415 - of this platform only
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,10 @@
+-- worker, worker state (JSON), worker expiry ms, lease_ms, (id, attempt)… → {id, standing, …}
+local t = now()
+redis.call('SET', P .. 'worker:' .. ARGV[1], ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', P .. 'workers', t, ARGV[1])
+local out = {}
+for i = 5, #ARGV, 2 do
+  out[#out + 1] = ARGV[i]
+  out[#out + 1] = standing(ARGV[i], ARGV[i + 1], tonumber(ARGV[4]))
+end
+return out

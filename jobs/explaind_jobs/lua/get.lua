@@ -1,0 +1,2 @@
+-- id → the job's view, or nil
+return view(ARGV[1])

@@ -1,0 +1,4 @@
+-- worker: it has stopped and says so
+redis.call('DEL', P .. 'worker:' .. ARGV[1])
+redis.call('ZREM', P .. 'workers', ARGV[1])
+return 1

@@ -1,0 +1,217 @@
+"""The job store: the record in Redis is the truth, and every transition is one Lua call.
+
+`JobStore` is the worker's, `AsyncJobStore` the API's; both are thin shells over `explaind_jobs.calls`. Every
+method raises StoreUnavailable when Redis does not answer.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import redis
+import redis.asyncio
+from redis.commands.core import AsyncScript, Script
+
+from explaind.contract.errors import StoreUnavailable
+from explaind.contract.job import Job, JobPage, JobState, Progress
+from explaind_jobs import calls
+from explaind_jobs.calls import Call, Finished
+from explaind_jobs.record import Claim, Created, NewJob, Outcome, Standing, WorkerState
+from explaind_jobs.settings import JobsSettings
+
+T = TypeVar("T")
+
+DOWN = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.BusyLoadingError,
+    redis.ReadOnlyError,
+    redis.OutOfMemoryError,
+)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns a failing Redis into StoreUnavailable."""
+    try:
+        yield
+    except DOWN as error:
+        raise StoreUnavailable(
+            f"The job store does not answer ({type(error).__name__}).",
+            hint="Nothing was lost. Try again in a moment.",
+            retry_after=2.0,
+        ) from error
+
+
+class JobStore:
+    """The sync store."""
+
+    def __init__(self, client: redis.Redis, settings: JobsSettings) -> None:
+        self.client = client
+        self.settings = settings
+        self._scripts: dict[str, Script] = {}
+
+    def create(self, job: NewJob) -> Created:
+        """Accept a job. Raises QueueFull and IdempotencyKeyReused."""
+        return self._run(calls.create(self.settings, job))
+
+    def claim(self, worker: str, queues: Sequence[str]) -> Claim | None:
+        """The job that `worker` shall run next, or None when none waits in these queues."""
+        return self._run(calls.claim(self.settings, worker, queues))
+
+    def beat(self, worker: WorkerState, held: Sequence[tuple[str, int]]) -> dict[str, Standing]:
+        """Say that the worker lives and holds these (job, attempt); returns what each job is."""
+        return self._run(calls.beat(self.settings, worker, held))
+
+    def progress(self, job_id: str, attempt: int, progress: Progress) -> Standing:
+        """Record how far a job is; returns what it is."""
+        return self._run(calls.progress(self.settings, job_id, attempt, progress))
+
+    def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
+        """Store how a job ended: fenced when a newer attempt owns it, already when it has ended."""
+        return self._run(calls.finish(self.settings, job_id, attempt, outcome))
+
+    def release(self, job_id: str, attempt: int) -> bool:
+        """Give a job back unharmed; False when this attempt does not hold it."""
+        return self._run(calls.release(self.settings, job_id, attempt))
+
+    def reclaim(self, worker: str) -> list[str]:
+        """Put the jobs of the dead predecessor called `worker` back; returns those that wait again."""
+        return self._run(calls.reclaim(self.settings, worker))
+
+    def reap(self) -> int:
+        """Deal with jobs whose lease ran out; returns how many there were."""
+        return self._run(calls.reap(self.settings))
+
+    def cancel(self, job_id: str) -> Job[Any]:
+        """Cancel a job, idempotently. Raises JobNotFound."""
+        return self._run(calls.cancel(self.settings, job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Delete an ended job. Raises JobNotFound and JobActive."""
+        self._run(calls.delete(job_id))
+
+    def get(self, job_id: str) -> Job[Any]:
+        """The job, without its result. Raises JobNotFound."""
+        return self._run(calls.get(job_id))
+
+    def result(self, job_id: str) -> bytes | None:
+        """The job's result (JSON), or None when it has none."""
+        with translated():
+            return _bytes(self.client.get(calls.result_key(self.settings, job_id)))
+
+    def list(
+        self,
+        after: str | None,
+        limit: int,
+        state: JobState | None = None,
+        method: str | None = None,
+        model: str | None = None,
+    ) -> JobPage:
+        """A page of jobs, newest first, that follow `after`."""
+        page = calls.Paging(after, limit, state, method, model)
+        while (call := page.next_call()) is not None:
+            page.take(self._run(call))
+        return page.page()
+
+    def waiting(self) -> dict[str, int]:
+        """How many jobs wait in each queue."""
+        return self._run(calls.waiting())
+
+    def queued(self) -> int:
+        """How many jobs wait."""
+        return sum(self.waiting().values())
+
+    def workers(self) -> Sequence[WorkerState]:
+        """The live workers, by name."""
+        return self._run(calls.workers())
+
+    def leave(self, worker: str) -> None:
+        """Say that a worker has stopped."""
+        self._run(calls.leave(worker))
+
+    def ping(self) -> bool:
+        """Whether Redis answers; never raises StoreUnavailable."""
+        try:
+            return bool(self.client.ping())
+        except DOWN:
+            return False
+
+    def _run(self, call: Call[T]) -> T:
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._scripts[call.script] = self.client.register_script(calls.script_text(call.script))
+        with translated():
+            reply = script(keys=[self.settings.key_prefix], args=call.args)
+        return call.parse(reply)
+
+
+class AsyncJobStore:
+    """The async store."""
+
+    def __init__(self, client: redis.asyncio.Redis, settings: JobsSettings) -> None:
+        self.client = client
+        self.settings = settings
+        self._scripts: dict[str, AsyncScript] = {}
+
+    async def create(self, job: NewJob) -> Created:
+        """Accept a job. Raises QueueFull and IdempotencyKeyReused."""
+        return await self._run(calls.create(self.settings, job))
+
+    async def get(self, job_id: str) -> Job[Any]:
+        """The job, without its result. Raises JobNotFound."""
+        return await self._run(calls.get(job_id))
+
+    async def result(self, job_id: str) -> bytes | None:
+        """The job's result (JSON), or None when it has none."""
+        with translated():
+            return _bytes(await self.client.get(calls.result_key(self.settings, job_id)))
+
+    async def list(
+        self,
+        after: str | None,
+        limit: int,
+        state: JobState | None = None,
+        method: str | None = None,
+        model: str | None = None,
+    ) -> JobPage:
+        """A page of jobs, newest first, that follow `after`."""
+        page = calls.Paging(after, limit, state, method, model)
+        while (call := page.next_call()) is not None:
+            page.take(await self._run(call))
+        return page.page()
+
+    async def cancel(self, job_id: str) -> Job[Any]:
+        """Cancel a job, idempotently. Raises JobNotFound."""
+        return await self._run(calls.cancel(self.settings, job_id))
+
+    async def delete(self, job_id: str) -> None:
+        """Delete an ended job. Raises JobNotFound and JobActive."""
+        await self._run(calls.delete(job_id))
+
+    async def workers(self) -> Sequence[WorkerState]:
+        """The live workers, by name."""
+        return await self._run(calls.workers())
+
+    async def queued(self) -> int:
+        """How many jobs wait."""
+        return sum((await self._run(calls.waiting())).values())
+
+    async def ping(self) -> bool:
+        """Whether Redis answers; never raises StoreUnavailable."""
+        try:
+            return bool(await self.client.ping())
+        except DOWN:
+            return False
+
+    async def _run(self, call: Call[T]) -> T:
+        script = self._scripts.get(call.script)
+        if script is None:
+            script = self._scripts[call.script] = self.client.register_script(calls.script_text(call.script))
+        with translated():
+            reply = await script(keys=[self.settings.key_prefix], args=call.args)
+        return call.parse(reply)
+
+
+def _bytes(raw: Any) -> bytes | None:
+    return None if raw is None else bytes(raw)

@@ -1,0 +1,83 @@
+"""A job as the scripts answer it, turned into the job of the contract."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from explaind.contract.errors import JobNotFound, Problem
+from explaind.contract.job import Job, JobState, Links, Progress, Provenance, Timing
+
+# The order of a view in common.lua.
+FIELDS = (
+    "id",
+    "state",
+    "method",
+    "model",
+    "created",
+    "started",
+    "finished",
+    "expires",
+    "attempt",
+    "progress",
+    "error",
+    "provenance",
+    "timing",
+    "metadata",
+    "position",
+)
+
+_metadata = TypeAdapter(dict[str, str])
+
+
+def job_or_missing(job_id: str, reply: Any) -> Job[Any]:
+    """The job that a script answered.
+
+    Raises:
+        JobNotFound: it answered none.
+    """
+    if reply is None:
+        raise not_found(job_id)
+    return job_from(reply)
+
+
+def job_from(reply: Sequence[bytes]) -> Job[Any]:
+    """The job of one view."""
+    row = dict(zip(FIELDS, (field.decode() for field in reply), strict=True))
+    return Job[Any](
+        id=row["id"],
+        method=row["method"],
+        model=row["model"],
+        state=JobState(row["state"]),
+        created_at=_time(row["created"]) or datetime.fromtimestamp(0, UTC),
+        started_at=_time(row["started"]),
+        finished_at=_time(row["finished"]),
+        expires_at=_time(row["expires"]),
+        progress=Progress.model_validate_json(row["progress"]) if row["progress"] else None,
+        queue_position=int(row["position"]) if row["position"] else None,
+        attempt=int(row["attempt"]),
+        error=Problem.model_validate_json(row["error"]) if row["error"] else None,
+        provenance=Provenance.model_validate_json(row["provenance"]) if row["provenance"] else None,
+        timing=Timing.model_validate_json(row["timing"]) if row["timing"] else None,
+        metadata=_metadata.validate_json(row["metadata"]) if row["metadata"] else {},
+        links=links(row["id"]),
+    )
+
+
+def links(job_id: str) -> Links:
+    """Where the parts of a job are."""
+    path = f"/jobs/{job_id}"
+    return Links(self=path, result=f"{path}/result", report=f"{path}/report", cancel=f"{path}/cancel")
+
+
+def _time(ms: str) -> datetime | None:
+    return datetime.fromtimestamp(int(ms) / 1000, UTC) if ms else None
+
+
+def not_found(job_id: str) -> JobNotFound:
+    """There is no such job (any more)."""
+    return JobNotFound(
+        f"There is no job {job_id!r}.",
+        hint="Jobs are deleted a while after their end; GET /jobs lists those kept.",
+    )

@@ -1,0 +1,47 @@
+"""Permits reach Celery's list, whatever the URL looks like, and never hold anybody up."""
+
+import pytest
+import redis
+
+from explaind_jobs.queue import PermitPublisher, broker_url, make_celery, permits_key, queue_key
+from explaind_jobs.settings import JobsSettings
+
+
+@pytest.mark.parametrize(
+    ("redis_url", "expected"),
+    [
+        ("redis://:secret@there:7000/3", "redis://:secret@there:7000/3"),
+        ("unix:///run/redis.sock", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("unix:///run/redis.sock?db=4", "redis+socket:///run/redis.sock?virtual_host=4"),
+        ("unix://:p%40ss@/run/redis.sock?db=1", "redis+socket://:p%40ss@/run/redis.sock?virtual_host=1"),
+        ("unix:///run/redis.sock?password=p@ss", "redis+socket://:p%40ss@/run/redis.sock?virtual_host=0"),
+    ],
+)
+def test_the_url_as_celery_wants_it(redis_url: str, expected: str) -> None:
+    assert broker_url(redis_url) == expected
+
+
+def test_celery_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
+    with pytest.raises(ValueError, match="redis_url"):
+        make_celery(JobsSettings())
+
+
+def test_permits_lie_where_the_reconciler_counts_them(valkey: redis.Redis, redis_url: str) -> None:
+    settings = JobsSettings(redis_url=redis_url)
+    publisher = PermitPublisher(settings)
+    publisher.start()
+    for _ in range(3):
+        publisher.ring("gpu")
+    publisher.stop()
+    assert queue_key("gpu") == "explaind.gpu"
+    assert valkey.llen(permits_key(settings, "gpu")) == 3
+
+
+def test_a_dead_broker_holds_nobody_up() -> None:
+    publisher = PermitPublisher(JobsSettings(redis_url="unix:///nowhere/redis.sock"))
+    publisher.ring("default")
+    publisher.start()
+    publisher.ring("default")
+    publisher.stop()
+    publisher.ring("default")

@@ -1,0 +1,37 @@
+"""Settings come from the environment, and wrong ones are refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.connection import redis_from
+from explaind_jobs.settings import JobsSettings
+
+
+def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPLAIND_REDIS_URL", "redis://there/1")
+    monkeypatch.setenv("EXPLAIND_DATA_DIR", "somewhere")
+    monkeypatch.setenv("EXPLAIND_MODELS_FILE", "")
+    settings = JobsSettings()
+    assert (settings.redis_url, settings.data_dir, settings.models_file) == (
+        "redis://there/1",
+        Path("somewhere"),
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"redis_url": "http://there"}, {"lease_s": 0}, {"lease_s": 10, "heartbeat_s": 6}, {"max_queued": 0}],
+)
+def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        JobsSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_no_redis_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
+    with pytest.raises(StoreUnavailable, match="No Redis is configured"):
+        redis_from(JobsSettings())
