@@ -1,0 +1,124 @@
+"""The application: made by a factory, so that nothing is read or opened at import."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
+
+from explaind.contract.registry import all_methods
+from explaind_jobs.catalogue import Catalogue
+from explaind_jobs.connection import async_redis_from
+from explaind_jobs.queue import PermitPublisher
+from explaind_jobs.store import AsyncJobStore
+from explaind_service.dependencies import Resources
+from explaind_service.envelope import RequestEnvelope
+from explaind_service.intake import Intake
+from explaind_service.operations import ANY_ERROR
+from explaind_service.problems import add_problem_handlers
+from explaind_service.routes import catalogue, health, jobs
+from explaind_service.routes.methods import method_router
+from explaind_service.settings import ServiceSettings
+from explaind_service.signposts import Signposts
+from explaind_service.waiting import Waiting
+
+# Of the interface, not of the package: what a client relies on stays while this does.
+API_VERSION = "1"
+
+DESCRIPTION = """\
+Why did the language model say that? Every `POST` to a method makes a job: it is answered at once with `202`
+and where the job is, or under `Prefer: wait=N` with the finished job. Workers that hold the models do it.
+
+Errors are RFC 9457 problems (`application/problem+json`): a stable `code`, the fields at fault, and a hint.
+"""
+
+ABOUT_VERBS = {
+    "explain": "Why the model said it.",
+    "infer": "What the model says, and how likely.",
+    "evaluate": "How good the model is.",
+    "train": "What makes a model better, or readable.",
+}
+ABOUT_REST = {
+    "jobs": "Jobs and their results.",
+    "catalogue": "What there is: methods and models.",
+    "health": "Alive, ready.",
+}
+
+
+class Api(FastAPI):
+    """FastAPI inside the envelope, so that even the framework's own answers carry a request id."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The framework's layers, and the envelope around them."""
+        settings: ServiceSettings = self.state.settings
+        return RequestEnvelope(super().build_middleware_stack(), settings.max_body_bytes)
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """The service with these settings; Redis is connected to when it starts.
+
+    Raises:
+        CatalogueError: the models file is not right.
+    """
+    models = Catalogue.load(settings.models_file)
+    routers = [method_router(), jobs.router, catalogue.router, health.router]
+    app = Api(
+        title="explaind",
+        summary="Explanations of language models, as jobs.",
+        description=DESCRIPTION,
+        version=API_VERSION,
+        openapi_tags=_tags(),
+        responses=ANY_ERROR,
+        redoc_url=None,
+        redirect_slashes=False,
+        max_body_size=settings.max_body_bytes,
+        telemetry=_telemetry(settings),
+        lifespan=_lifespan(settings, models),
+    )
+    app.state.settings = settings
+    for router in routers:
+        app.include_router(router)
+    add_problem_handlers(app, Signposts(_routes(routers)), settings.max_body_bytes)
+    return app
+
+
+def _lifespan(settings: ServiceSettings, models: Catalogue):
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        client = async_redis_from(settings)
+        store = AsyncJobStore(client, settings)
+        permits = PermitPublisher(settings)
+        permits.start()
+        app.state.resources = Resources(
+            settings=settings,
+            catalogue=models,
+            store=store,
+            intake=Intake(catalogue=models, store=store, permits=permits),
+            waiting=Waiting(store),
+        )
+        try:
+            yield
+        finally:
+            await to_thread.run_sync(permits.stop)
+            await client.aclose()
+
+    return lifespan
+
+
+def _routes(routers: list[APIRouter]) -> list[APIRoute]:
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+
+def _tags() -> list[dict[str, str]]:
+    verbs = dict.fromkeys(method.verb for method in all_methods().values())
+    about = {**{verb: ABOUT_VERBS.get(verb, "") for verb in verbs}, **ABOUT_REST}
+    return [{"name": name, "description": description} for name, description in about.items()]
+
+
+def _telemetry(settings: ServiceSettings) -> TelemetryConfig:
+    # Never logs: they would carry the values of fields that did not validate, prompts among them.
+    on = settings.telemetry
+    return {"tracing": on, "metrics": on, "logs": False, "operation_spans": on, "auto_configure": on}

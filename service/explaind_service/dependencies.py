@@ -1,0 +1,72 @@
+"""What the routes stand on: opened with the application, handed to each request."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path
+from starlette.requests import Request
+
+from explaind.contract.errors import UnsupportedMedia
+from explaind_jobs.catalogue import Catalogue
+from explaind_jobs.store import AsyncJobStore
+from explaind_jobs.view import not_found
+from explaind_service.intake import Intake
+from explaind_service.settings import ServiceSettings
+from explaind_service.waiting import Waiting
+
+JOB_ID = re.compile(r"job_[0-9a-v]{26}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything a request may need."""
+
+    settings: ServiceSettings
+    catalogue: Catalogue
+    store: AsyncJobStore
+    intake: Intake
+    waiting: Waiting
+
+
+async def _resources(request: Request) -> Resources:
+    return request.app.state.resources
+
+
+async def _store(resources: Annotated[Resources, Depends(_resources)]) -> AsyncJobStore:
+    return resources.store
+
+
+async def _catalogue(resources: Annotated[Resources, Depends(_resources)]) -> Catalogue:
+    return resources.catalogue
+
+
+async def _job_id(
+    job_id: Annotated[
+        str,
+        Path(description="The job's id, as it was accepted.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]),
+    ],
+) -> str:
+    if not JOB_ID.fullmatch(job_id):
+        raise not_found(job_id[:64])
+    return job_id
+
+
+async def require_json(request: Request) -> None:
+    """Refuses a body that is not declared as JSON. Browsers may send other types across sites unasked.
+
+    Raises:
+        UnsupportedMedia: the Content-Type is missing or another.
+    """
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if declared != "application/json" and not (declared.startswith("application/") and declared.endswith("+json")):
+        raise UnsupportedMedia(
+            f"The body is declared as {declared!r}, not as JSON." if declared else "The body has no Content-Type.",
+            hint="Send the header Content-Type: application/json (curl: --json '…').",
+        )
+
+
+FromApp = Annotated[Resources, Depends(_resources)]
+Store = Annotated[AsyncJobStore, Depends(_store)]
+Models = Annotated[Catalogue, Depends(_catalogue)]
+JobId = Annotated[str, Depends(_job_id)]

@@ -1,0 +1,79 @@
+"""The outermost layer: a request id on every answer, the announced length's limit, the unforeseen's log."""
+
+import logging
+import re
+import secrets
+import traceback
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from explaind_service.problems import body_too_large, problem_response, unexpected
+
+logger = logging.getLogger(__name__)
+
+ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+class RequestEnvelope:
+    """Wraps the whole application, the framework's own error answers included."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app = app
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started = False
+
+        async def send_sealed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _seal(MutableHeaders(scope=message), request_id)
+            await send(message)
+
+        if _announced_bytes(headers) > self.max_body_bytes:
+            # The framework's limit answers in plain text where the length is announced; this one explains.
+            refusal = problem_response(body_too_large(self.max_body_bytes), Request(scope))
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send_sealed)
+            return
+        try:
+            await self.app(scope, receive, send_sealed)
+        except Exception as error:
+            log_unexpected(error, request_id)
+            if not started:
+                await problem_response(unexpected(), Request(scope))(scope, receive, send_sealed)
+
+
+def log_unexpected(error: Exception, request_id: str) -> None:
+    """Logs what failed and where. The words of a ValueError stay out: they may quote the request."""
+    words = "(words withheld)" if isinstance(error, ValueError) else str(error)
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("Request %s failed: %s: %s\n%s", request_id, type(error).__name__, words, frames)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    asked = headers.get("x-request-id", "")
+    return asked if ACCEPTED_ID.fullmatch(asked) else f"req_{secrets.token_hex(12)}"
+
+
+def _announced_bytes(headers: Mapping[str, str]) -> int:
+    length = headers.get("content-length", "")
+    # More digits than this are never honest; int() of thousands of them is slow.
+    return int(length[:18]) if length.isascii() and length.isdigit() else 0
+
+
+def _seal(headers: MutableHeaders, request_id: str) -> None:
+    headers["X-Request-Id"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    # Answers hold prompts: no cache on the way may keep them.
+    headers.setdefault("Cache-Control", "no-store")

@@ -1,0 +1,75 @@
+"""Whether the service is alive, and whether it is ready; what it is."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import Response
+
+from explaind import __version__
+from explaind.contract.base import Answer
+from explaind.contract.catalogue import Readiness
+from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.store import AsyncJobStore
+from explaind_service.answers import json_answer
+from explaind_service.dependencies import Store
+
+router = APIRouter(tags=["health"])
+
+
+class Health(Answer):
+    """The process is alive."""
+
+    status: Literal["ok"] = "ok"
+    version: str = Field(examples=["0.1.0"])
+
+
+class IndexLinks(Answer):
+    """Where things are."""
+
+    docs: str = "/docs"
+    openapi: str = "/openapi.json"
+    methods: str = "/methods"
+    models: str = "/models"
+    jobs: str = "/jobs"
+
+
+class Index(Answer):
+    """What this is and where its parts are."""
+
+    name: Literal["explaind"] = "explaind"
+    version: str = Field(examples=["0.1.0"])
+    links: IndexLinks = IndexLinks()
+
+
+@router.get("/", operation_id="get_index", summary="Index", response_model=Index)
+async def get_index() -> Response:
+    """Where to go from here."""
+    return json_answer(Index(version=__version__))
+
+
+@router.get("/healthz", operation_id="get_health", summary="Health", response_model=Health)
+async def get_health() -> Response:
+    """Answers while the process is alive, whatever else is down."""
+    return json_answer(Health(version=__version__))
+
+
+@router.get(
+    "/readyz",
+    operation_id="get_readiness",
+    summary="Readiness",
+    response_model=Readiness,
+    responses={503: {"model": Readiness, "description": "The store is down, or there is no live worker."}},
+)
+async def get_readiness(store: Store) -> Response:
+    """Whether jobs are taken and done: the store answers and a worker lives."""
+    readiness = await _readiness(store)
+    return json_answer(readiness, status=200 if readiness.ready else 503)
+
+
+async def _readiness(store: AsyncJobStore) -> Readiness:
+    try:
+        workers, queued = len(await store.workers()), await store.queued()
+    except StoreUnavailable:
+        return Readiness(ready=False, store=False, workers=0, queued=None, version=__version__)
+    return Readiness(ready=workers > 0, store=True, workers=workers, queued=queued, version=__version__)

@@ -1,0 +1,163 @@
+"""The jobs: listed, looked at, cancelled, deleted; their results and reports."""
+
+from typing import Annotated, Any
+
+import orjson
+from anyio import to_thread
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from explaind.contract.errors import InvalidRequest, JobActive, JobCancelled, JobNotFinished, JobNotFound
+from explaind.contract.job import Job, JobPage, JobState
+from explaind.report import job_html
+from explaind_jobs.store import AsyncJobStore
+from explaind_jobs.view import not_found
+from explaind_service.answers import job_answer, json_answer
+from explaind_service.dependencies import JOB_ID, JobId, Store
+from explaind_service.operations import PROBLEM, problem_responses
+from explaind_service.problems import problem_response, stored_problem
+
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; sandbox"
+)
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+class Listing(BaseModel):
+    """Which jobs to list. A parameter that does not exist is an error: it would silently filter nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: str | None = Field(None, description="The last id of the page before.")
+    limit: int = Field(20, ge=1, le=100, description="Most jobs on the page.")
+    state: JobState | None = Field(None, description="Only jobs in this state.")
+    method: str | None = Field(None, max_length=100, description="Only jobs of this method.", examples=["explain/shap"])
+    model: str | None = Field(None, max_length=100, description="Only jobs of this model.", examples=["demo"])
+
+    @field_validator("after")
+    @classmethod
+    def _is_id(cls, after: str | None) -> str | None:
+        if after is not None and not JOB_ID.fullmatch(after):
+            raise ValueError("This must be the id of a job.")
+        return after
+
+
+@router.get(
+    "",
+    operation_id="list_jobs",
+    summary="List jobs",
+    response_model=JobPage,
+    responses=problem_responses(InvalidRequest),
+)
+async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Response:
+    """Newest first, without their results. Go on with `after` = the last id while `has_more` is true."""
+    page = await store.list(
+        listing.after, listing.limit, state=listing.state, method=listing.method, model=listing.model
+    )
+    return json_answer(page)
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    summary="Get a job",
+    response_model=Job[Any],
+    responses=problem_responses(JobNotFound),
+)
+async def get_job(store: Store, job_id: JobId) -> Response:
+    """The job as it stands: its place in the queue, its progress, and at the end its result or its error."""
+    job = await store.get(job_id)
+    return job_answer(job, await _result(store, job))
+
+
+@router.delete(
+    "/{job_id}",
+    operation_id="delete_job",
+    summary="Delete a job",
+    status_code=204,
+    responses=problem_responses(JobNotFound, JobActive),
+)
+async def delete_job(store: Store, job_id: JobId) -> Response:
+    """Deletes the record and the result of a job that has ended."""
+    await store.delete(job_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    summary="Cancel a job",
+    response_model=Job[Any],
+    responses=problem_responses(JobNotFound),
+)
+async def cancel_job(store: Store, job_id: JobId) -> Response:
+    """A waiting job is cancelled at once, a running one is asked to stop, an ended one stays as it is."""
+    return json_answer(await store.cancel(job_id))
+
+
+@router.get(
+    "/{job_id}/result",
+    operation_id="get_result",
+    summary="Get a result",
+    responses={
+        **problem_responses(JobNotFound, JobNotFinished, JobCancelled),
+        200: {"description": "The result of the job's method, as it was stored."},
+        "default": {
+            "description": "The job failed: the problem it failed with, with its own status.",
+            "content": PROBLEM,
+        },
+    },
+)
+async def get_result(request: Request, store: Store, job_id: JobId) -> Response:
+    """The result alone. While the job is active this is 409; a job that failed answers with its problem."""
+    job = await store.get(job_id)
+    _refuse_unfinished(job)
+    result = await _result(store, job)
+    return _why_no_result(job, request) if result is None else json_answer(result)
+
+
+@router.get(
+    "/{job_id}/report",
+    operation_id="get_report",
+    summary="Get a report",
+    response_class=HTMLResponse,
+    responses=problem_responses(JobNotFound, JobNotFinished),
+)
+async def get_report(store: Store, job_id: JobId) -> Response:
+    """The job as one HTML page that needs nothing else: to look at, to keep, to send."""
+    job = await store.get(job_id)
+    _refuse_unfinished(job)
+    stored = await _result(store, job)
+    if stored is not None:
+        job.result = orjson.loads(stored)
+    # A long prompt makes a long page: it is drawn beside the loop.
+    page = await to_thread.run_sync(job_html, job)
+    return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
+
+
+async def _result(store: AsyncJobStore, job: Job[Any]) -> bytes | None:
+    if job.state is not JobState.SUCCEEDED:
+        return None
+    result = await store.result(job.id)
+    if result is None:  # it went between the two looks: expired or deleted
+        raise not_found(job.id)
+    return result
+
+
+def _refuse_unfinished(job: Job[Any]) -> None:
+    if not job.state.terminal:
+        raise JobNotFinished(
+            f"The job is {job.state.value}.",
+            hint=f"Ask again later, or follow GET {job.links.self}.",
+            retry_after=1,
+        )
+
+
+def _why_no_result(job: Job[Any], request: Request) -> Response:
+    if job.error is not None:
+        return stored_problem(job.error, request)
+    return problem_response(JobCancelled(f"Job {job.id} was cancelled and has no result."), request)

@@ -1,0 +1,126 @@
+"""POST /{verb}/{method}: one typed route for each method of the contract."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Header
+from fastapi.openapi.models import Example
+from starlette.requests import Request
+from starlette.responses import Response
+
+from explaind.contract.errors import StoreUnavailable
+from explaind.contract.job import Job, JobState
+from explaind.contract.method import Method
+from explaind.contract.registry import all_methods
+from explaind.contract.subject import ModelRequest
+from explaind_service.answers import job_answer
+from explaind_service.dependencies import FromApp, Resources, require_json
+from explaind_service.operations import RETRY_AFTER, Responses, submission_errors
+from explaind_service.prefer import Preference, parse_prefer
+
+ASK_AGAIN_S = "1"
+
+Prefer = Annotated[
+    list[str],
+    Header(
+        alias="Prefer",
+        default_factory=list,
+        description="`wait=N`: answer with the finished job if it ends within N seconds (RFC 7240).",
+        examples=[["wait=30"]],
+    ),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[!-~]{1,255}$",
+        description="The same key with the same request is the same job, however often it is sent.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+
+
+def method_router() -> APIRouter:
+    """The routes of all methods."""
+    router = APIRouter()
+    for method in all_methods().values():
+        router.add_api_route(
+            f"/{method.path}",
+            _submission(method),
+            methods=["POST"],
+            status_code=202,
+            tags=[method.verb],
+            operation_id=f"{method.verb}_{method.name}".replace("-", "_"),
+            summary=method.title,
+            description=_description(method),
+            response_model=Job[method.result],
+            response_description="The job was accepted.",
+            responses=_responses(method),
+            dependencies=[Depends(require_json)],
+        )
+    return router
+
+
+def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
+    async def submit(
+        request: Request,
+        params: ModelRequest,
+        resources: FromApp,
+        prefer: Prefer,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
+        accepted = await resources.intake.accept(method, params, idempotency_key)
+        headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+        ready = accepted.replayed or preference.wait_s is not None
+        job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
+        return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
+
+    # What FastAPI reads to validate and to document: each route has the params of its own method.
+    examples: dict[str, Example] = {"works": {"summary": "Works on the built-in model", "value": method.example}}
+    submit.__annotations__["params"] = Annotated[method.params_model, Body(openapi_examples=examples)]
+    return submit
+
+
+async def _ended(
+    resources: Resources, request: Request, job: Job[Any], preference: Preference
+) -> tuple[Job[Any], bytes | None]:
+    try:
+        seen = await resources.waiting.for_end(job, preference.wait_s or 0, request.is_disconnected)
+        return seen, await resources.store.result(seen.id) if seen.state is JobState.SUCCEEDED else None
+    except StoreUnavailable:
+        # The job is accepted: trouble with the store afterwards is no reason to have it sent again.
+        return job, None
+
+
+def _answer(
+    job: Job[Any], result: bytes | None, preference: Preference, headers: dict[str, str], *, ended: bool
+) -> Response:
+    headers = {**headers, "Location": job.links.self, "Vary": "Prefer"}
+    if preference.applied:
+        headers["Preference-Applied"] = preference.applied
+    if ended:
+        return job_answer(job, result, headers=headers)
+    return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
+
+
+def _description(method: Method[..., Any]) -> str:
+    parts = [
+        method.summary,
+        f"Cost: {method.cost}." if method.cost else "",
+        f"Source: {method.citation}." if method.citation else "",
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _responses(method: Method[..., Any]) -> Responses:
+    location = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+    return {
+        200: {
+            "model": Job[method.result],
+            "description": "The job has ended, in time for `Prefer: wait` or before a repeated request.",
+            "headers": location,
+        },
+        202: {"headers": {**location, **RETRY_AFTER}},
+        **submission_errors(),
+    }

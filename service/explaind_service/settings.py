@@ -1,0 +1,20 @@
+"""What the service may be told, beside what it shares with the workers."""
+
+from pydantic import Field
+
+from explaind_jobs.settings import JobsSettings
+
+MIB = 1024 * 1024
+
+
+class ServiceSettings(JobsSettings):
+    """Settings of the HTTP service, read from the environment (prefix `EXPLAIND_`) when one is made."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    max_body_bytes: int = Field(MIB, ge=1024, description="Larger request bodies are refused.")
+    max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` gets.")
+    allow_anonymous: bool = Field(False, description="Serve beyond this machine although nobody has to show a key.")
+    access_log: bool = Field(False, description="Log one line per request.")
+    telemetry: bool = Field(False, description="Export traces and metrics as OTEL_* says; never bodies or messages.")
+    drain_s: int = Field(10, ge=0, description="How long a stopping service lets requests finish.")

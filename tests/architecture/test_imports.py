@@ -1,0 +1,77 @@
+"""Who may import what: SDK, job store and service run where no torch is installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+HEAVY = ("torch", "transformers", "numpy")
+BEYOND_THE_SDK = (
+    *HEAVY,
+    *("click", "rich", "orjson", "pydantic_settings", "fastapi", "starlette", "uvicorn", "celery", "redis"),
+    *("explaind_jobs", "explaind_service", "explaind_worker"),
+)
+
+# argv: the modules to import, then those that shall seem not to be installed, each joined by commas.
+IMPORT_BLOCKED = """
+import importlib, sys
+
+wanted, blocked = (names.split(",") for names in sys.argv[1:])
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"{name} is blocked", name=name)
+
+sys.meta_path.insert(0, Blocker())
+for name in blocked:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} is not blocked")
+for name in wanted:
+    importlib.import_module(name)
+"""
+
+
+def import_without(blocked: tuple[str, ...], *modules: str) -> None:
+    """Imports modules in a fresh interpreter where the blocked ones are missing."""
+    names = [",".join(modules), ",".join(blocked)]
+    command = [sys.executable, "-W", "error", "-c", IMPORT_BLOCKED, *names]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "explaind",
+        "explaind.client",
+        "explaind.aclient",
+        "explaind.report",
+        "explaind.contract.registry",
+        "explaind_jobs.store",
+        "explaind_jobs.queue",
+        "explaind_jobs.catalogue",
+        "explaind_jobs.embedded",
+        "explaind_service.app",
+        "explaind_service.commands",
+        "explaind_service.openapi",
+    ],
+)
+def test_runs_without_torch(module: str) -> None:
+    import_without(HEAVY, module)
+
+
+def test_the_sdk_needs_only_httpx_and_pydantic() -> None:
+    import_without(BEYOND_THE_SDK, "explaind", "explaind.client", "explaind.aclient", "explaind.report")
+
+
+def test_import_contracts_hold() -> None:
+    lint = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -1,0 +1,36 @@
+from datetime import UTC, datetime
+
+from explaind.contract.catalogue import Readiness
+from explaind_jobs.record import WorkerState
+
+
+async def test_alive_whatever_is_down(client_without_store) -> None:
+    response = await client_without_store.get("/healthz")
+    assert (response.status_code, response.json()["status"]) == (200, "ok")
+
+
+async def test_ready_needs_a_worker(client, worker, shap) -> None:
+    response = await client.get("/readyz")
+    assert response.status_code == 503
+    assert Readiness.model_validate_json(response.content).store is True
+    state = WorkerState("w@test", "1", ["default"], [], [], 1, datetime.now(UTC))
+    worker.store.beat(state, [])
+    await client.post("/explain/shap", json=shap)
+    response = await client.get("/readyz")
+    assert response.status_code == 200
+    ready = Readiness.model_validate_json(response.content)
+    assert (ready.ready, ready.store, ready.workers, ready.queued) == (True, True, 1, 1)
+
+
+async def test_not_ready_without_a_store(client_without_store) -> None:
+    response = await client_without_store.get("/readyz")
+    assert response.status_code == 503
+    ready = Readiness.model_validate_json(response.content)
+    assert (ready.ready, ready.store, ready.queued) == (False, False, None)
+
+
+async def test_index_leads_on(client) -> None:
+    index = (await client.get("/")).json()
+    assert index["name"] == "explaind"
+    for link in index["links"].values():
+        assert (await client.get(link)).status_code == 200

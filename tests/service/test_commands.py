@@ -1,0 +1,71 @@
+"""`explaind api`: what it refuses before it serves."""
+
+import pytest
+from click.testing import CliRunner, Result
+
+from explaind_service import commands
+from explaind_service.commands import api
+from explaind_service.settings import ServiceSettings
+
+URL = "redis://127.0.0.1:1"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch):
+    """Runs the command up to where it would serve; returns click's result and the settings served with."""
+    served: list[ServiceSettings] = []
+    monkeypatch.setattr(commands.GracefulServer, "run", lambda server: served.append(server.config.app.state.settings))
+    for name in ("EXPLAIND_REDIS_URL", "EXPLAIND_HOST", "EXPLAIND_ALLOW_ANONYMOUS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def invoke(*args: str, **env: str) -> tuple[Result, list[ServiceSettings]]:
+        return CliRunner().invoke(api, list(args), env=env), served
+
+    return invoke
+
+
+def test_needs_a_redis(run) -> None:
+    result, served = run()
+    assert result.exit_code == 2
+    assert "EXPLAIND_REDIS_URL" in result.output
+    assert "explaind up" in result.output
+    assert not served
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_loopback_is_fine(run, host: str) -> None:
+    result, served = run("--redis-url", URL, "--host", host, "--port", "0")
+    assert result.exit_code == 0, result.output
+    assert (served[0].host, served[0].port) == (host, 0)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "example.org", "localhost.example.org"])  # noqa: S104
+def test_beyond_loopback_is_refused(run, host: str) -> None:
+    result, served = run("--redis-url", URL, "--host", host)
+    assert result.exit_code == 2
+    assert "EXPLAIND_ALLOW_ANONYMOUS=1" in result.output
+    assert not served
+
+
+def test_beyond_loopback_loudly(run) -> None:
+    result, served = run(EXPLAIND_REDIS_URL=URL, EXPLAIND_HOST="0.0.0.0", EXPLAIND_ALLOW_ANONYMOUS="1")  # noqa: S104
+    assert result.exit_code == 0, result.output
+    assert "WARNING" in result.stderr
+    assert served
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "says"),
+    [
+        (["--redis-url", "http://x"], {}, "EXPLAIND_REDIS_URL: A Redis URL begins with"),
+        (["--redis-url", URL, "--port", "70000"], {}, "EXPLAIND_PORT"),
+        (["--redis-url", URL], {"EXPLAIND_MAX_BODY_BYTES": "many"}, "EXPLAIND_MAX_BODY_BYTES"),
+        (["--redis-url", URL, "--models", "/nowhere/models.toml"], {}, "/nowhere/models.toml"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(run, args, env, says: str) -> None:
+    result, served = run(*args, **env)
+    assert result.exit_code in {1, 2}
+    assert says in result.output
+    assert "Traceback" not in result.output
+    assert not served
