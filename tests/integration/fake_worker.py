@@ -1,0 +1,43 @@
+"""A worker process around a runner that computes nothing: `fake_worker.py SLOTS`, settings by environment.
+
+What a job does is its request: `{"steps": n, "step_s": s}` makes n checkpoints; `{"hang_s": s}` makes none.
+"""
+
+import json
+import sys
+import threading
+
+from explaind.contract.job import JobState
+from explaind_jobs.logs import log_to_stderr
+from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.settings import JobsSettings
+from explaind_worker.control import JobControl
+from explaind_worker.tasks import build_worker
+
+
+class FakeRunner:
+    """Waits as long as it is told to."""
+
+    def run(self, claim: Claim, control: JobControl) -> Outcome:
+        request = json.loads(claim.request)
+        wait = threading.Event().wait
+        wait(request.get("hang_s", 0))
+        steps = request.get("steps", 0)
+        for step in range(steps):
+            control.checkpoint("waiting", step, steps, "steps")
+            wait(request.get("step_s", 0))
+        return Outcome(JobState.SUCCEEDED, result=json.dumps({"attempt": claim.attempt}).encode())
+
+    def resident(self) -> list[str]:
+        return ["fake"]
+
+    def loading(self) -> list[str]:
+        return []
+
+    def warm(self) -> None:
+        pass
+
+
+if __name__ == "__main__":
+    log_to_stderr()
+    sys.exit(build_worker(JobsSettings(), FakeRunner(), slots=int(sys.argv[1])).start())

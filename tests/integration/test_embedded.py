@@ -1,0 +1,166 @@
+"""The embedded stack: starts, is refused, restarts its children, stops, and leaves nobody behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from explaind_jobs.embedded import EmbeddedStack, StackCommands
+from explaind_jobs.server import StackError, find_server
+from explaind_jobs.settings import JobsSettings
+
+pytestmark = pytest.mark.integration
+
+HERE = Path(__file__).parent
+STAND_INS = StackCommands(
+    api=[sys.executable, str(HERE / "stub_api.py")],
+    worker=[sys.executable, str(HERE / "fake_worker.py"), "1"],
+)
+PATIENCE_S = 40.0
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for other processes to get there."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(0.02)
+
+
+def runs(pid: int | None) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.fixture(autouse=True)
+def _children_find_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> JobsSettings:
+    return JobsSettings(redis_url=None, data_dir=tmp_path / "data")
+
+
+@pytest.fixture
+def stack(settings: JobsSettings) -> Iterator[EmbeddedStack]:
+    with EmbeddedStack(settings, commands=STAND_INS) as stack:
+        yield stack
+
+
+def test_it_answers_and_stops_without_orphans(settings: JobsSettings) -> None:
+    with EmbeddedStack(settings, commands=STAND_INS) as stack:
+        pids = stack.pids
+        assert sorted(pids) == ["API", "Redis server", "worker"]
+        assert httpx.get(f"{stack.url}/healthz").status_code == 200
+        assert stack.data_dir.stat().st_mode & 0o077 == 0
+    assert not any(runs(pid) for pid in pids.values())
+    assert (settings.data_dir / "logs" / "worker.log").exists()
+
+
+def test_what_was_accepted_is_there_after_a_restart(settings: JobsSettings) -> None:
+    for expected in (None, b"kept"):
+        with (
+            EmbeddedStack(settings, commands=STAND_INS),
+            redis.Redis(unix_socket_path=str(settings.data_dir / "redis" / "redis.sock")) as client,
+        ):
+            assert client.get("word") == expected
+            client.set("word", "kept")
+
+
+def test_a_long_data_directory_gets_a_short_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=folder), commands=STAND_INS) as stack:
+        assert httpx.get(f"{stack.url}/healthz").status_code == 200
+        assert not (folder / "redis" / "redis.sock").exists()
+
+
+def test_ones_own_redis_comes_first(redis_url: str, tmp_path: Path) -> None:
+    settings = JobsSettings(redis_url=redis_url, data_dir=tmp_path)
+    with EmbeddedStack(settings, commands=STAND_INS) as stack:
+        assert sorted(stack.pids) == ["API", "worker"]
+
+
+@pytest.mark.parametrize("name", ["worker", "API", "Redis server"])
+def test_a_child_that_dies_is_restarted(stack: EmbeddedStack, name: str) -> None:
+    before = stack.pids[name]
+    assert before is not None
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: stack.pids[name] != before and runs(stack.pids[name]), f"another {name}")
+
+
+def test_a_data_directory_has_one_user(stack: EmbeddedStack, settings: JobsSettings) -> None:
+    with pytest.raises(StackError, match="Another explaind uses the data directory"):
+        EmbeddedStack(settings, commands=STAND_INS).start()
+    assert httpx.get(f"{stack.url}/healthz").status_code == 200
+
+
+def test_a_port_in_use_is_named(settings: JobsSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=f"Port {port} on 127.0.0.1"):
+            EmbeddedStack(settings, port=port, commands=STAND_INS).start()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104
+def test_other_hosts_are_refused(settings: JobsSettings, host: str) -> None:
+    with pytest.raises(StackError, match="EXPLAIND_ALLOW_ANONYMOUS"):
+        EmbeddedStack(settings, host=host, commands=STAND_INS).start()
+
+
+def test_another_host_by_explicit_wish(settings: JobsSettings) -> None:
+    with EmbeddedStack(settings, host="0.0.0.0", allow_anonymous=True, commands=STAND_INS) as stack:  # noqa: S104
+        assert "asks nobody for a key" in stack.warnings[0]
+
+
+def test_a_child_that_does_not_start_is_quoted(settings: JobsSettings) -> None:
+    broken = StackCommands(api=[sys.executable, "-c", "raise SystemExit('no such luck')"], worker=STAND_INS.worker)
+    with pytest.raises(StackError, match="no such luck"):
+        EmbeddedStack(settings, commands=broken).start()
+
+
+def test_the_order_in_which_a_server_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    packaged = find_server()
+    for name in ("redis-server", "valkey-server"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n", encoding="ascii")
+        program.chmod(0o755)
+        assert find_server() == program
+    assert packaged is None or packaged.parent != tmp_path
+
+
+def test_fakeredis_stands_in_with_a_warning(settings: JobsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fakeredis")
+    monkeypatch.setattr("explaind_jobs.embedded.find_server", lambda: None)
+    with EmbeddedStack(settings, commands=STAND_INS) as stack:
+        assert "KEEPS NOTHING" in stack.warnings[0]
+        assert sorted(stack.pids) == ["API", "worker"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nobody_outlives_the_parent(tmp_path: Path, number: signal.Signals) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, str(HERE / "stack_process.py"), str(tmp_path / "data")], stdout=subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    with parent.stdout:
+        pids = json.loads(parent.stdout.readline())
+    assert all(runs(pid) for pid in pids.values())
+    parent.send_signal(number)
+    parent.wait()
+    eventually(lambda: not any(runs(pid) for pid in pids.values()), "no child is left")

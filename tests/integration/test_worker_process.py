@@ -1,0 +1,162 @@
+"""A real Celery worker process, and what may happen to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from explaind.contract.job import JobState
+from explaind_jobs.queue import PermitPublisher
+from explaind_jobs.record import NewJob
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store import JobStore
+
+pytestmark = pytest.mark.integration
+
+FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
+PATIENCE_S = 30.0
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for another process to get there."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {PATIENCE_S:g} s: {what}"
+        time.sleep(0.005)
+
+
+class Bench:
+    """A store, a publisher, and worker processes around a runner that only waits."""
+
+    def __init__(self, client: redis.Redis, settings: JobsSettings, folder: Path) -> None:
+        self.settings = settings
+        self.store = JobStore(client, settings)
+        self.permits = PermitPublisher(settings)
+        self.permits.start()
+        self.log = (folder / "worker.log").open("ab")
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_worker(self, slots: int = 2, **env: str) -> subprocess.Popen[bytes]:
+        known = {worker.instance for worker in self.store.workers()}
+        worker = subprocess.Popen(
+            [sys.executable, str(FAKE_WORKER), str(slots)],
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "EXPLAIND_REDIS_URL": str(self.settings.redis_url),
+                "EXPLAIND_DATA_DIR": str(self.settings.data_dir),
+                **env,
+            },
+            stdout=self.log,
+            stderr=self.log,
+        )
+        self.workers.append(worker)
+        eventually(lambda: {w.instance for w in self.store.workers()} - known != set(), "a worker beats")
+        return worker
+
+    def submit(self, request: str, *, ring: bool = True) -> str:
+        job_id = self.store.create(NewJob("explain/shap", "demo", "default", request.encode())).id
+        if ring:
+            self.permits.ring("default")
+        return job_id
+
+    def state(self, job_id: str) -> JobState:
+        return self.store.get(job_id).state
+
+    def await_state(self, job_id: str, state: JobState) -> None:
+        eventually(lambda: self.state(job_id) is state, f"{job_id} is {state.value}")
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+        self.permits.stop()
+        self.log.close()
+
+
+@pytest.fixture
+def bench(valkey: redis.Redis, redis_url: str, tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(valkey, JobsSettings(redis_url=redis_url, data_dir=tmp_path / "data"), tmp_path)
+    yield bench
+    bench.close()
+
+
+def test_every_job_ends_once(bench: Bench) -> None:
+    bench.start_worker()
+    ids = [bench.submit('{"steps": 3}') for _ in range(20)]
+    for job_id in ids:
+        bench.await_state(job_id, JobState.SUCCEEDED)
+    jobs = [bench.store.get(job_id) for job_id in ids]
+    assert [job.attempt for job in jobs] == [1] * 20
+    assert bench.store.result(ids[0]) == b'{"attempt": 1}'
+    assert bench.store.queued() == 0
+
+
+def test_a_lost_permit_is_rung_again(bench: Bench) -> None:
+    bench.start_worker()
+    job_id = bench.submit("{}", ring=False)
+    bench.await_state(job_id, JobState.SUCCEEDED)
+
+
+def test_a_running_job_is_cancelled(bench: Bench) -> None:
+    bench.start_worker()
+    job_id = bench.submit('{"steps": 10000, "step_s": 0.01}')
+    bench.await_state(job_id, JobState.RUNNING)
+    bench.store.cancel(job_id)
+    bench.await_state(job_id, JobState.CANCELLED)
+
+
+def test_a_successor_finishes_what_a_killed_worker_began(bench: Bench) -> None:
+    first = bench.start_worker()
+    job_id = bench.submit('{"steps": 1, "step_s": 1.5}')
+    bench.await_state(job_id, JobState.RUNNING)
+    first.kill()
+    first.wait()
+    bench.start_worker()
+    bench.await_state(job_id, JobState.SUCCEEDED)
+    assert bench.store.get(job_id).attempt == 2
+    assert bench.store.result(job_id) == b'{"attempt": 2}'
+
+
+def test_a_stopping_worker_ends_what_it_can(bench: Bench) -> None:
+    worker = bench.start_worker(slots=1)
+    running = bench.submit('{"steps": 5, "step_s": 0.1}')
+    waiting = bench.submit("{}")
+    bench.await_state(running, JobState.RUNNING)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(PATIENCE_S) == 0
+    assert bench.state(running) is JobState.SUCCEEDED
+    assert bench.state(waiting) is JobState.QUEUED
+    assert bench.store.workers() == []
+
+
+def test_a_stopping_worker_gives_back_what_takes_too_long(bench: Bench) -> None:
+    worker = bench.start_worker(EXPLAIND_DRAIN_GRACE_S="0.2")
+    job_id = bench.submit('{"steps": 100000, "step_s": 0.01}')
+    bench.await_state(job_id, JobState.RUNNING)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(PATIENCE_S) == 0
+    job = bench.store.get(job_id)
+    assert (job.state, job.queue_position) == (JobState.QUEUED, 0)
+
+
+def test_the_watchdog_leaves_a_hung_process(bench: Bench) -> None:
+    worker = bench.start_worker(EXPLAIND_DEADLINE_S="0.5", EXPLAIND_DEADLINE_GRACE_S="0.5")
+    hung = bench.submit('{"hang_s": 1000}')
+    assert worker.wait(PATIENCE_S) == 75
+    job = bench.store.get(hung)
+    assert job.error is not None
+    assert (job.state, job.error.code) == (JobState.FAILED, "deadline_exceeded")
+
+
+def test_a_job_past_its_soft_deadline_fails_and_the_worker_goes_on(bench: Bench) -> None:
+    bench.start_worker(EXPLAIND_DEADLINE_S="0.3")
+    late = bench.submit('{"steps": 100000, "step_s": 0.01}')
+    bench.await_state(late, JobState.FAILED)
+    bench.await_state(bench.submit("{}"), JobState.SUCCEEDED)

@@ -1,0 +1,125 @@
+"""Tiny models of every supported family, with random weights and a small trained tokenizer, on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
+from tokenizers import models as tokenizer_models
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from explaind.contract.registry import find_method
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.pool import ModelPool
+from explaind_worker.runner import implementation_of
+from explaind_worker.session import Session
+
+TEXT = (
+    "The food was great but the room was small and the staff were rude. When Mary and John went to the store, "
+    "John gave a drink to Mary. Every fox is red. 3 + 4 = 7. I don't like it... really! Once upon a time 12 and 3."
+)
+SHAPE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+}
+GQA = SHAPE | {"num_key_value_heads": 2}
+WIDE = GQA | {"head_dim": 32}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128},
+    "llama": GQA,
+    "mistral": GQA | {"sliding_window": 6},
+    "qwen2": GQA,
+    "qwen3": WIDE,
+    "gemma": WIDE,
+    "gemma2": WIDE | {"sliding_window": 6},
+    "gemma3_text": WIDE | {"sliding_window": 6},
+    "gpt_neox": SHAPE,
+    "phi": SHAPE,
+    "phi3": GQA,
+}
+
+ModelMaker = Callable[..., ModelEntry]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of some 330 tokens, with a start token and a chat template."""
+    made = Tokenizer(tokenizer_models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    special = ["<pad>", "<s>", "</s>", "<mask>", "<|user|>", "<|assistant|>"]
+    made.train_from_iterator(
+        [TEXT],
+        trainers.BpeTrainer(
+            vocab_size=330,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<s>", eos_token="</s>", mask_token="<mask>"
+    )
+    wrapped.chat_template = (
+        "{{ '<s>' }}{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+    )
+    return wrapped
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> ModelMaker:
+    """`tiny_model("llama", **fields)`: the catalogue entry of a saved model of that family."""
+    made: dict[str, Path] = {}
+
+    def make(family: str = "llama", **fields: Any) -> ModelEntry:
+        if family not in made:
+            torch.manual_seed(0)
+            config = AutoConfig.for_model(
+                family,
+                vocab_size=len(tokenizer),
+                initializer_range=0.2,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=2,
+                **FAMILIES[family],
+            )
+            folder = tmp_path_factory.mktemp(family)
+            AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            made[family] = folder
+        return ModelEntry(name=f"tiny-{family}", path=made[family], **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pool() -> ModelPool:
+    """One pool for the session, so that each tiny model is loaded once."""
+    return ModelPool()
+
+
+@pytest.fixture(scope="session")
+def loaded(pool: ModelPool, tiny_model: ModelMaker) -> Callable[[str], LoadedModel]:
+    """`loaded("gpt2")`: the tiny model of that family in memory."""
+    return lambda family="llama": pool.model(tiny_model(family))[0]
+
+
+@pytest.fixture(scope="session")
+def run(pool: ModelPool, tiny_model: ModelMaker) -> Callable[..., Any]:
+    """`run("explain/shap", prompt=…)`: the result of a method on a tiny model (or on `entry`)."""
+
+    def run_method(path: str, *, entry: ModelEntry | None = None, **params: Any) -> Any:
+        method = find_method(path)
+        entry = entry or tiny_model("llama")
+        request = method.params_model.model_validate({"model": entry.name, **params})
+        return implementation_of(method)(request, Session(entry, pool, lambda *_: None))
+
+    return run_method

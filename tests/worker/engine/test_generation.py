@@ -1,0 +1,67 @@
+import pytest
+import torch
+from reference import token_logprobs
+
+from explaind_worker.engine.generation import Generator, Sampling, greedy, read
+from explaind_worker.engine.meter import Meter
+
+PROMPT = [1, 40, 51, 62, 73]
+FAMILIES = ["gpt2", "llama", "mistral", "gemma2", "gemma3_text", "gpt_neox", "phi3"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_equals_transformers_generate(loaded, family):
+    model = loaded(family)
+    expected = model.network.generate(
+        torch.tensor([PROMPT]), attention_mask=torch.ones(1, len(PROMPT), dtype=torch.long), max_new_tokens=12,
+        do_sample=False,
+    )[0, len(PROMPT) :].tolist()  # fmt: skip
+    ended = [t for t in expected if t not in model.end_ids]
+    assert greedy(model, PROMPT, 12, meter=Meter(), checkpoint=lambda *_: None) == ended
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_readings_equal_one_forward(loaded, family):
+    model = loaded(family)
+    ids = [*PROMPT, 9, 80, 22]
+    readings = read(model, ids, 2, 3, meter=Meter())
+    assert [r.logprob for r in readings] == pytest.approx(token_logprobs(model, ids[:2], ids[2:]), abs=1e-4)
+    with torch.no_grad():
+        logprobs = model.network(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    for place, reading in enumerate(readings, start=1):
+        ranked = logprobs[place].argsort(descending=True).tolist()
+        assert reading.rank == ranked.index(reading.token_id)
+        assert [t for t, _ in reading.top] == ranked[:3]
+
+
+def test_generated_logprobs_are_of_the_unchanged_distribution(loaded):
+    model = loaded("llama")
+    generator = Generator(model, PROMPT, Sampling(temperature=2.0, top_k=5, seed=1), meter=Meter())
+    readings = [generator.step(2) for _ in range(6)]
+    ids = [r.token_id for r in readings]
+    assert [r.logprob for r in readings] == pytest.approx(token_logprobs(model, PROMPT, ids), abs=1e-4)
+    assert all(r.rank < 5 for r in readings), "top_k must hold"
+
+
+def sample(model, **fields):
+    generator = Generator(model, PROMPT, Sampling(**fields), meter=Meter())
+    return [generator.step(0).token_id for _ in range(8)]
+
+
+def test_a_seed_means_the_same_text(loaded):
+    model = loaded("llama")
+    assert sample(model, temperature=1.5, seed=4) == sample(model, temperature=1.5, seed=4)
+    assert sample(model, temperature=1.5, seed=4) != sample(model, temperature=1.5, seed=5)
+
+
+def test_a_tiny_nucleus_is_greedy(loaded):
+    model = loaded("llama")
+    assert sample(model, temperature=1.0, top_p=1e-6, seed=3) == sample(model)
+
+
+def test_one_token_is_read_per_step_after_the_prompt(loaded):
+    meter = Meter()
+    generator = Generator(loaded("llama"), PROMPT, Sampling(), meter=meter)
+    for _ in range(4):
+        generator.step(0)
+    assert meter.tokens_evaluated == len(PROMPT) + 3

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+from reference import token_logits, token_logprobs
+
+from explaind.contract.subject import PromptRequest
+from explaind.contract.units import StandInText
+from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.players import Players, stand_in_for
+from explaind_worker.engine.units import units_of
+from explaind_worker.engine.value import BatchLimits, ValueFunction
+
+FAMILIES = [
+    "gpt2",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "gpt_neox",
+    "phi",
+    "phi3",
+]
+PROMPT = "Once upon a time Mary gave a drink"
+
+
+def game(model, absent="mask", prompt=PROMPT):
+    encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
+    unit_map = units_of(encoded, "word")
+    return Players(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+
+
+def value_function(model, players, continuations, *, limits=None, meter=None, checkpoint=lambda *_: None):
+    return ValueFunction(model, players, continuations, meter=meter or Meter(), checkpoint=checkpoint, limits=limits)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the")], ids=["mask", "remove", "text"])
+def test_equals_one_forward_per_question(loaded, family, absent):
+    """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
+    model = loaded(family)
+    players = game(model, absent)
+    continuations = [(20, 31, 7), (20, 31, 9), (45,)]
+    coalitions = np.random.default_rng(0).random((9, players.count)) < 0.5
+    scores = value_function(model, players, continuations, limits=BatchLimits(60, 1 << 20))(coalitions)
+    for index, row in enumerate(players.rows(coalitions)):
+        expected = [x for c in continuations for x in token_logprobs(model, row, c)]
+        raw = [x for c in continuations for x in token_logits(model, row, c)]
+        np.testing.assert_allclose(scores.logprobs[index], expected, atol=2e-4)
+        np.testing.assert_allclose(scores.logits[index], raw, atol=2e-4)
+
+
+def test_the_batch_size_does_not_matter(loaded):
+    model = loaded("llama")
+    players = game(model, "remove")
+    coalitions = np.random.default_rng(1).random((40, players.count)) < 0.5
+    small = value_function(model, players, [(3, 4)], limits=BatchLimits(1, 1))(coalitions)
+    large = value_function(model, players, [(3, 4)], limits=BatchLimits(10**6, 10**9))(coalitions)
+    np.testing.assert_allclose(small.logprobs, large.logprobs, atol=1e-5)
+
+
+def test_equal_rows_are_evaluated_once_in_the_life_of_the_function(loaded):
+    model = loaded("llama")
+    players, meter = game(model), Meter()
+    value = value_function(model, players, [(3,)], meter=meter)
+    coalitions = np.zeros((50, players.count), dtype=bool)
+    coalitions[25:, 0] = True
+    first = value(coalitions)
+    evaluated = meter.tokens_evaluated
+    length = len(next(players.rows(coalitions)))
+    assert evaluated == 2 * length
+    assert meter.tokens_saved == 48 * length
+    assert meter.forwards == 1
+    again = value(coalitions[::-1])
+    assert meter.tokens_evaluated == evaluated
+    np.testing.assert_array_equal(again.logprobs, first.logprobs[::-1])
+
+
+def test_labels_of_one_token_share_their_rows(loaded):
+    model = loaded("llama")
+    players, meter = game(model), Meter()
+    value_function(model, players, [(3,), (4,), (5,)], meter=meter)(np.ones((1, players.count), dtype=bool))
+    assert meter.forwards == 1
+
+
+def test_limits_bound_each_forward(loaded):
+    model = loaded("llama")
+    players = game(model, "remove")
+    seen = []
+    handle = model.network.model.register_forward_pre_hook(
+        lambda _m, _a, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    try:
+        coalitions = np.random.default_rng(2).random((30, players.count)) < 0.5
+        value_function(model, players, [(3,)], limits=BatchLimits(64, 1 << 30))(coalitions)
+        assert max(seen) <= 64
+        seen.clear()
+        value_function(model, players, [(3,)], limits=BatchLimits(1 << 30, 2 * model.anatomy.vocabulary))(coalitions)
+        assert len(seen) >= 10
+    finally:
+        handle.remove()
+
+
+def test_checkpoint_is_passed_between_batches_and_may_stop_the_work(loaded):
+    model = loaded("llama")
+    players = game(model)
+    coalitions = np.random.default_rng(3).random((40, players.count)) < 0.5
+    seen = []
+
+    class Stop(Exception):
+        pass
+
+    def checkpoint(phase, done, total, unit):
+        seen.append((phase, done, total, unit))
+        if done >= 10:
+            raise Stop
+
+    with pytest.raises(Stop):
+        value_function(model, players, [(3,)], limits=BatchLimits(40, 1 << 30), checkpoint=checkpoint)(coalitions)
+    assert seen[0] == ("evaluating", 0, 40, "coalitions")
+    assert seen[-1][1] < 40
+    assert not model.anatomy.unembedding._forward_pre_hooks, "no hook may stay behind"

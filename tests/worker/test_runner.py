@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from explaind.contract.errors import InternalError, InvalidRequest, ModelLoadFailed, OutOfMemory, UnknownModel
+from explaind.contract.job import JobState
+from explaind.contract.method import Method
+from explaind.contract.registry import all_methods, find_method
+from explaind_jobs.catalogue import Catalogue, ModelEntry
+from explaind_jobs.record import Claim
+from explaind_jobs.settings import JobsSettings
+from explaind_worker.runner import Runner, implementation_of
+
+
+class Control:
+    def __init__(self):
+        self.seen = []
+
+    def checkpoint(self, phase, done, total, unit):
+        self.seen.append(phase)
+
+
+def claim(path, **params):
+    request = find_method(path).params_model.model_validate(params)
+    return Claim("job_a", 1, path, request.model, request.model_dump_json().encode(), 0.25)
+
+
+@pytest.fixture
+def runner(tiny_model):
+    return Runner(JobsSettings(), Catalogue({"tiny-llama": tiny_model("llama")}))
+
+
+def test_every_method_of_the_contract_is_implemented():
+    for method in all_methods().values():
+        assert callable(implementation_of(method))
+
+
+def test_a_method_this_worker_lacks_is_named():
+    known = find_method("infer/score")
+    unknown = Method("explain", "no-such", "t", "s", known.params, known.result, {})
+    with pytest.raises(InternalError, match="no explain/no-such"):
+        implementation_of(unknown)
+
+
+def test_outcome_carries_result_provenance_and_timing(runner, tokenizer):
+    control = Control()
+    outcome = runner.run(
+        claim("explain/shap", model="tiny-llama", prompt="The food was", target=" great", seed=7), control
+    )
+    assert outcome.state is JobState.SUCCEEDED
+    result = json.loads(outcome.result)
+    assert [u["text"] for u in result["units"]] == ["The", "food", "was"]
+    provenance, timing = outcome.provenance, outcome.timing
+    assert provenance.seed == 7
+    assert provenance.token_ids == tokenizer("The food was").input_ids
+    assert provenance.revision.startswith("sha256:")
+    assert provenance.architecture == "LlamaForCausalLM"
+    assert provenance.dtype == "float32"
+    assert {"torch", "transformers", "explaind"} <= set(provenance.versions)
+    assert timing.queued_s == 0.25
+    assert timing.forwards == 1
+    assert timing.tokens_evaluated > 0
+    assert timing.model_load_s > 0
+    assert control.seen[0] == "loading model"
+    assert "evaluating" in control.seen
+    assert runner.resident() == ["tiny-llama"]
+    again = runner.run(claim("infer/score", model="tiny-llama", prompt="The", target=" food"), Control())
+    assert again.timing.model_load_s == 0.0
+
+
+def test_results_replay_to_the_same_numbers(runner):
+    asked = claim("explain/shap", model="tiny-llama", prompt="food " * 14, target=" great", budget=100)
+    assert runner.run(asked, Control()).result == runner.run(asked, Control()).result
+
+
+def test_unknown_model_and_stale_request(runner):
+    with pytest.raises(UnknownModel):
+        runner.run(claim("infer/score", model="tiny-lama", prompt="x", target="y"), Control())
+    with pytest.raises(InvalidRequest, match="does not fit"):
+        runner.run(Claim("job_a", 1, "infer/score", "tiny-llama", b'{"model": "tiny-llama"}', 0.0), Control())
+
+
+def test_a_broken_model_fails_the_job_without_naming_the_directory(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    runner = Runner(JobsSettings(), Catalogue({"broken": ModelEntry(name="broken", path=tmp_path)}))
+    with pytest.raises(ModelLoadFailed) as caught:
+        runner.run(claim("infer/score", model="broken", prompt="x", target="y"), Control())
+    assert str(tmp_path) not in str(caught.value)
+    assert runner.resident() == []
+
+
+def test_out_of_memory_is_retryable(runner, monkeypatch):
+    import torch
+
+    from explaind_worker.methods import score
+
+    def too_much(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(score, "run", too_much)
+    with pytest.raises(OutOfMemory) as caught:
+        runner.run(claim("infer/score", model="tiny-llama", prompt="x", target="y"), Control())
+    assert caught.value.retryable
+
+
+def test_warm_loads_what_the_catalogue_wants_and_survives_a_broken_model(tiny_model, tmp_path):
+    broken = ModelEntry(name="broken", path=tmp_path, preload=True)
+    wanted = tiny_model("llama", preload=True)
+    lazy = tiny_model("gpt2")
+    runner = Runner(JobsSettings(), Catalogue({e.name: e for e in (broken, wanted, lazy)}))
+    runner.warm()
+    assert runner.resident() == ["tiny-llama"]

@@ -1,0 +1,1 @@
+"""The core under every method: units, coalitions in and target scores out, generation."""

@@ -1,0 +1,128 @@
+"""Generates a continuation token by token, and reads how likely the tokens of a given one are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache, LogitsProcessorList
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.value import Checkpoint
+from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.reading import entering_unembedding
+
+READ_AT_ONCE = 16 << 20  # numbers that leave the unembedding at once when a whole text is read
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A token at its place: log-probability (nats), rank (0 is likeliest), and the likeliest tokens there."""
+
+    token_id: int
+    logprob: float
+    rank: int
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen; temperature 0 takes the likeliest."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    seed: int = 0
+
+    def warpers(self) -> LogitsProcessorList:
+        """The changes to the distribution that a token is drawn from."""
+        warpers = LogitsProcessorList([TemperatureLogitsWarper(self.temperature)] if self.temperature > 0 else [])
+        if self.top_k is not None:
+            warpers.append(TopKLogitsWarper(self.top_k))
+        if self.top_p < 1.0:
+            warpers.append(TopPLogitsWarper(self.top_p))
+        return warpers
+
+
+class Generator:
+    """A continuation in the making: each call of `step` reads one more token.
+
+    The key/value cache belongs to this object, so several may be under way on one model.
+    """
+
+    def __init__(self, model: LoadedModel, prompt_ids: Sequence[int], sampling: Sampling, *, meter: Meter) -> None:
+        self._model = model
+        self._meter = meter
+        self._sampling = sampling
+        self._warpers = sampling.warpers()
+        self._random = torch.Generator().manual_seed(sampling.seed)
+        self._cache = DynamicCache(config=model.network.config)
+        self._next = torch.tensor([list(prompt_ids)], device=model.device)
+
+    def step(self, top: int) -> Reading:
+        """The next token, with its `top` likeliest rivals; log-probabilities are of the unchanged distribution."""
+        with self._model.lock, torch.inference_mode():
+            output = self._model.network(
+                input_ids=self._next, past_key_values=self._cache, use_cache=True, logits_to_keep=1
+            )
+        self._meter.forward(self._next.shape[1])
+        logits = output.logits[0, -1:].float()
+        chosen = self._choose(logits)
+        self._next = torch.tensor([[chosen]], device=self._model.device)
+        return _readings(logits, torch.tensor([chosen], device=logits.device), top)[0]
+
+    def _choose(self, logits: torch.Tensor) -> int:
+        if self._sampling.temperature == 0.0:
+            return int(logits.argmax())
+        warped = self._warpers(self._next, logits)  # type: ignore[arg-type]
+        # Drawn on the CPU, so that a seed means the same on every device.
+        return int(torch.multinomial(warped.softmax(-1).cpu(), 1, generator=self._random))
+
+
+def greedy(
+    model: LoadedModel,
+    prompt_ids: Sequence[int],
+    max_new_tokens: int,
+    *,
+    meter: Meter,
+    checkpoint: Checkpoint,
+) -> list[int]:
+    """What the model says next, likeliest token by likeliest token, without the token that ends it."""
+    generator = Generator(model, prompt_ids, Sampling(), meter=meter)
+    said: list[int] = []
+    for done in range(max_new_tokens):
+        checkpoint("generating", done, max_new_tokens, "tokens")
+        token_id = generator.step(top=0).token_id
+        if token_id in model.end_ids:
+            break
+        said.append(token_id)
+    return said
+
+
+def read(model: LoadedModel, token_ids: Sequence[int], first: int, top: int, *, meter: Meter) -> list[Reading]:
+    """Readings of the tokens from place `first` (at least 1) on, each after all tokens before it."""
+    ids = torch.tensor([list(token_ids)], device=model.device)
+    with model.lock, torch.inference_mode():
+        hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]
+        meter.forward(ids.shape[1] - 1)
+        at_once = max(1, READ_AT_ONCE // model.anatomy.vocabulary)
+        readings: list[Reading] = []
+        for start in range(0, len(hidden), at_once):
+            part = hidden[start : start + at_once]
+            logits = model.anatomy.final_logits(model.anatomy.unembedding(part)).float()
+            chosen = ids[0, first + start : first + start + len(part)]
+            readings += _readings(logits, chosen, top)
+    return readings
+
+
+def _readings(logits: torch.Tensor, chosen: torch.Tensor, top: int) -> list[Reading]:
+    """Readings of the `chosen` tokens [place] from logits [place, vocabulary]."""
+    logz = logits.logsumexp(-1)
+    own = logits.gather(-1, chosen[:, None])[:, 0]
+    ranks = (logits > own[:, None]).sum(-1)
+    best = logits.topk(top, dim=-1)
+    readings = []
+    for place, token_id in enumerate(chosen.tolist()):
+        rivals = zip(best.indices[place].tolist(), (best.values[place] - logz[place]).tolist(), strict=True)
+        readings.append(Reading(token_id, float(own[place] - logz[place]), int(ranks[place]), tuple(rivals)))
+    return readings

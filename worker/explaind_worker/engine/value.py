@@ -1,0 +1,167 @@
+"""The value function: coalitions in, scores of continuation tokens out.
+
+Everything between (what is evaluated once, how rows share a batch) is this module's own business.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.players import BoolArray, Players, TokenArray
+from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.reading import only_positions
+
+FloatArray = NDArray[np.float64]
+Checkpoint = Callable[[str, int, int | None, str], None]
+
+SLAB = 4096  # coalitions whose token rows are in memory at once
+
+
+@dataclass(frozen=True)
+class BatchLimits:
+    """How large one forward may be: tokens through the blocks, and numbers that leave the unembedding."""
+
+    tokens: int
+    logits: int
+
+    @classmethod
+    def for_device(cls, device: torch.device) -> "BatchLimits":
+        """What keeps this kind of device busy without straining its memory."""
+        if device.type == "cuda":
+            return cls(tokens=32_768, logits=256 << 20)
+        return cls(tokens=4_096, logits=32 << 20)
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """`logprobs` and `logits` [coalition, token], the tokens of all continuations side by side."""
+
+    logprobs: FloatArray
+    logits: FloatArray
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Continuations that differ in their last token at most: one row of tokens answers all of them."""
+
+    fed: TokenArray  # [token]: what the model reads of the continuation
+    read: torch.Tensor  # [token, continuation]: which token is scored where
+    columns: tuple[NDArray[np.int64], ...]  # for each continuation its columns in the answer
+
+
+class ValueFunction:
+    """Scores of the tokens of `continuations` after a prompt of which some units are absent.
+
+    Calling it with coalitions [coalition, unit] gives `TokenScores`. Equal token rows are evaluated once in the
+    life of the object; rows of similar length share a batch; logits exist at the scored positions only.
+    """
+
+    def __init__(
+        self,
+        model: LoadedModel,
+        players: Players,
+        continuations: Sequence[Sequence[int]],
+        *,
+        meter: Meter,
+        checkpoint: Checkpoint,
+        limits: BatchLimits | None = None,
+    ) -> None:
+        self._model = model
+        self._players = players
+        self._groups = _grouped(continuations)
+        self._width = sum(len(c) for c in continuations)
+        self._cost = [len(c) - 1 for c in continuations]
+        self._meter = meter
+        self._checkpoint = checkpoint
+        self._limits = limits or BatchLimits.for_device(model.device)
+        self._known: dict[tuple[int, bytes], FloatArray] = {}  # [kind, token, continuation]
+
+    def __call__(self, coalitions: BoolArray) -> TokenScores:
+        """Scores for each coalition [coalition, unit], in order."""
+        total, groups = len(coalitions), len(self._groups)
+        scores = np.empty((2, total, self._width))
+        for start in range(0, total, SLAB):
+            rows = list(self._players.rows(coalitions[start : start + SLAB]))
+            end = start + len(rows)
+            self._meter.tokens_asked += sum(len(row) + cost for row in rows for cost in self._cost)
+            for number, group in enumerate(self._groups):
+
+                def report(share: float, start: int = start, count: int = len(rows), number: int = number) -> None:
+                    done = start + int(count * (number + share) / groups)
+                    self._checkpoint("evaluating", done, total, "coalitions")
+
+                answers = self._answers(number, group, rows, report)  # [coalition, kind, token, continuation]
+                for continuation, columns in enumerate(group.columns):
+                    scores[:, start:end, columns] = answers[..., continuation].transpose(1, 0, 2)
+        return TokenScores(logits=scores[0], logprobs=scores[1])
+
+    def _answers(
+        self, number: int, group: _Group, rows: list[TokenArray], report: Callable[[float], None]
+    ) -> FloatArray:
+        keys = [(number, blake2b(row.tobytes(), digest_size=16).digest()) for row in rows]
+        missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
+        done = 0
+        report(0.0)
+        for batch in self._batches(missing.items(), group):
+            answers = self._forward([row for _, row in batch], group)
+            for (key, _), answer in zip(batch, answers, strict=True):
+                self._known[key] = answer
+            done += len(batch)
+            report(done / len(missing))
+        return np.stack([self._known[key] for key in keys])
+
+    def _batches(
+        self, rows: Iterable[tuple[tuple[int, bytes], TokenArray]], group: _Group
+    ) -> Iterator[list[tuple[tuple[int, bytes], TokenArray]]]:
+        """Rows in order of length, as many to a batch as the limits allow; at least one."""
+        logits_per_row = len(group.read) * self._model.anatomy.vocabulary
+        batch: list[tuple[tuple[int, bytes], TokenArray]] = []
+        for item in sorted(rows, key=lambda item: len(item[1])):
+            longest = len(item[1]) + len(group.fed)
+            full = (len(batch) + 1) * longest > self._limits.tokens
+            if batch and (full or (len(batch) + 1) * logits_per_row > self._limits.logits):
+                yield batch
+                batch = []
+            batch.append(item)
+        if batch:
+            yield batch
+
+    def _forward(self, rows: list[TokenArray], group: _Group) -> FloatArray:
+        """Scores [row, kind, token, continuation] of one batch."""
+        lengths = np.array([len(row) + len(group.fed) for row in rows])
+        # Padding stands on the right, where causal attention never looks.
+        ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
+        for place, row, length in zip(ids, rows, lengths, strict=True):
+            place[:length] = np.concatenate([row, group.fed])
+        reads = len(group.read)
+        positions = torch.from_numpy(lengths[:, None] - reads + np.arange(reads)).to(self._model.device)
+        with (
+            self._model.lock,
+            torch.inference_mode(),
+            only_positions(self._model.anatomy.unembedding, positions),
+        ):
+            input_ids = torch.from_numpy(ids).to(self._model.device)
+            logits = self._model.network(input_ids=input_ids, use_cache=False).logits.float()
+        self._meter.forward(ids.size)
+        chosen = logits.gather(-1, group.read.to(logits.device).expand(len(rows), -1, -1))
+        logprobs = chosen - logits.logsumexp(-1, keepdim=True)
+        return torch.stack([chosen, logprobs], dim=1).double().cpu().numpy()
+
+
+def _grouped(continuations: Sequence[Sequence[int]]) -> list[_Group]:
+    """Continuations by what the model reads of them: all tokens but the last."""
+    members: dict[tuple[int, ...], list[int]] = {}
+    for index, continuation in enumerate(continuations):
+        members.setdefault(tuple(continuation[:-1]), []).append(index)
+    ends = np.cumsum([len(c) for c in continuations])
+    groups = []
+    for fed, indices in members.items():
+        read = torch.tensor([list(continuations[i]) for i in indices], dtype=torch.int64).T
+        columns = tuple(np.arange(ends[i] - len(continuations[i]), ends[i]) for i in indices)
+        groups.append(_Group(np.array(fed, dtype=np.int64), read.contiguous(), columns))
+    return groups

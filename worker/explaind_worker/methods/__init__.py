@@ -1,0 +1,1 @@
+"""One module per method, named as in the contract: `run(params, session)` gives the result."""

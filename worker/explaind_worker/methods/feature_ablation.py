@@ -1,0 +1,17 @@
+"""explain/feature-ablation: leave one unit out at a time."""
+
+import numpy as np
+
+from explaind.contract.blocks import Attribution
+from explaind.contract.methods.feature_ablation import FeatureAblationParams
+from explaind_worker.estimators.estimate import empty_and_full
+from explaind_worker.game import Game
+from explaind_worker.session import Session
+
+
+def run(params: FeatureAblationParams, session: Session) -> Attribution:
+    """The full score minus the score without each unit (captum's FeatureAblation with one feature per unit)."""
+    game = Game(params, session)
+    coalitions = empty_and_full(~np.eye(len(game.units), dtype=bool))
+    scores = game.play(coalitions)
+    return game.attribution(scores[-1] - scores[1:-1], scores, algorithm="leave-one-out")

@@ -1,0 +1,104 @@
+"""Runs a claimed job: its method on its model, and says how it ended."""
+
+import importlib
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+import transformers
+from pydantic import BaseModel, ValidationError
+
+from explaind.contract.errors import InternalError, InvalidRequest, OutOfMemory, field_errors
+from explaind.contract.job import JobState
+from explaind.contract.method import Method
+from explaind.contract.registry import find_method
+from explaind.contract.subject import ModelRequest
+from explaind_jobs.catalogue import Catalogue
+from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.settings import JobsSettings
+from explaind_worker import methods
+from explaind_worker.control import JobControl
+from explaind_worker.models.pool import ModelPool
+from explaind_worker.session import Session
+
+logger = logging.getLogger(__name__)
+
+Implementation = Callable[[Any, Session], BaseModel]
+
+
+class Runner:
+    """Holds the models of a worker and runs jobs on them; `run` may be called from several threads."""
+
+    def __init__(self, settings: JobsSettings, catalogue: Catalogue) -> None:
+        del settings  # part of every runner's making; this one needs nothing of it yet
+        transformers.logging.disable_progress_bar()  # a worker's log is no terminal
+        self._catalogue = catalogue
+        self._pool = ModelPool()
+
+    def run(self, claim: Claim, control: JobControl) -> Outcome:
+        """The outcome of a claimed job.
+
+        Raises:
+            ExplaindError: why it failed, of the contract's tree.
+        """
+        method = find_method(claim.method)
+        params = _parse(method, claim.request)
+        session = Session(self._catalogue.find(params.model), self._pool, control.checkpoint)
+        try:
+            result = implementation_of(method)(params, session)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise OutOfMemory(
+                f"The device ran out of memory for {claim.method} on {params.model}.",
+                hint="Try again when the device is less busy, or send a shorter prompt.",
+            ) from error
+        return Outcome(
+            state=JobState.SUCCEEDED,
+            result=result.model_dump_json().encode(),
+            provenance=session.provenance(method, params),
+            timing=session.timing(claim.queued_s),
+        )
+
+    def resident(self) -> list[str]:
+        """Names of the models in memory."""
+        return self._pool.resident()
+
+    def loading(self) -> list[str]:
+        """Names of the models on their way there."""
+        return self._pool.loading()
+
+    def warm(self) -> None:
+        """Loads the models that the catalogue wants ready; one that cannot be loaded fails its jobs, not the worker."""
+        for entry in self._catalogue.entries:
+            if entry.preload:
+                try:
+                    self._pool.model(entry)
+                except Exception:
+                    logger.exception("could not preload %s", entry.name)
+
+
+def implementation_of(method: Method[..., Any]) -> Implementation:
+    """The `run` of the worker's module of that name.
+
+    Raises:
+        InternalError: this worker is older than the contract and has no such method.
+    """
+    try:
+        module = importlib.import_module(f"{methods.__name__}.{method.name.replace('-', '_')}")
+    except ModuleNotFoundError as error:
+        raise InternalError(
+            f"This worker has no {method.path}.", hint="Service and workers must be of one version."
+        ) from error
+    return cast("Implementation", module.run)
+
+
+def _parse(method: Method[..., Any], request: bytes) -> ModelRequest:
+    try:
+        return method.params_model.model_validate_json(request)
+    except ValidationError as error:
+        raise InvalidRequest(
+            "The stored request does not fit this worker's contract.",
+            hint="Service and workers must be of one version.",
+            errors=field_errors(error.errors()),
+        ) from error

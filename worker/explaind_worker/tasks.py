@@ -1,0 +1,260 @@
+"""The one Celery task: a permit comes in, a job is claimed, run and finished."""
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import uuid4
+
+from celery import Celery, signals
+
+from explaind.contract.errors import ExplaindError, InternalError, OutOfMemory, StoreUnavailable
+from explaind.contract.job import JobState, Timing
+from explaind_jobs.connection import redis_from
+from explaind_jobs.queue import PERMIT_TASK, PermitPublisher, make_celery, queue_key
+from explaind_jobs.record import Claim, Outcome, WorkerState
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store import JobStore
+from explaind_worker.control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.keeper import Keeper
+from explaind_worker.names import take_name
+
+PERSIST_S = 600.0
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 2.0
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+class JobRunner(Protocol):
+    """What computes jobs: the model side of the worker."""
+
+    def run(self, claim: Claim, control: JobControl) -> Outcome:
+        """Compute a job. May raise any error of the tree, and lets what `control` raises pass."""
+        ...
+
+    def resident(self) -> list[str]:
+        """Models in memory."""
+        ...
+
+    def loading(self) -> list[str]:
+        """Models on the way there."""
+        ...
+
+    def warm(self) -> None:
+        """Prepare what the first job would wait for."""
+        ...
+
+
+class Worker:
+    """A worker process: Celery's thread pool, the keeper, and the runner between them."""
+
+    def __init__(
+        self,
+        settings: JobsSettings,
+        runner: JobRunner,
+        *,
+        queues: Sequence[str] = ("default",),
+        slots: int = 2,
+    ) -> None:
+        self._settings = settings
+        self._runner = runner
+        self._queues = list(queues)
+        self._slots = slots
+        self._held = HeldJobs()
+        self._started_at = datetime.now(UTC)
+        self._instance = uuid4().hex
+        self._name = take_name(settings.data_dir)
+        self._client = redis_from(settings)
+        self._store = JobStore(self._client, settings)
+        self._permits = PermitPublisher(settings)
+        self._keeper = Keeper(self._store, self._held, self.state, self._permits)
+
+    def state(self) -> WorkerState:
+        """The worker as it is now."""
+        return WorkerState(
+            name=self._name.name,
+            instance=self._instance,
+            queues=self._queues,
+            models=self._runner.resident(),
+            loading=self._runner.loading(),
+            slots=self._slots,
+            started_at=self._started_at,
+        )
+
+    def start(self) -> int:
+        """Work until told to stop; returns the exit status. To be called in the main thread of a process.
+
+        Raises:
+            StoreUnavailable: Redis does not answer at the start.
+        """
+        reclaimed = self._store.reclaim(self._name.name)
+        if reclaimed:
+            log.warning("%d jobs of a predecessor that died are back in the queue", len(reclaimed))
+        self._permits.start()
+        app = make_celery(self._settings)
+        app.task(name=PERMIT_TASK)(self.permit)
+        try:
+            return self._consume(app)
+        finally:
+            self._keeper.stop()
+            self._permits.stop()
+            self._client.close()
+            self._name.release()
+
+    def permit(self) -> None:
+        """What a permit permits: claim one job and run it. Raises nothing that Celery could act on."""
+        if self._keeper.draining:
+            return
+        try:
+            claim = self._store.claim(self._name.name, self._queues)
+        except StoreUnavailable:
+            log.warning("no claim, the job store does not answer; the reconciler will ring again")
+            return
+        if claim is not None:
+            self._work(claim)
+
+    def _consume(self, app: Celery) -> int:
+        def ready(**_: Any) -> None:
+            self._keeper.start()
+            threading.Thread(target=self._warm, name="warm", daemon=True).start()
+            log.info(
+                "worker %s is ready: queues %s, %d slots",
+                self._name.name,
+                ",".join(self._queues),
+                self._slots,
+            )
+
+        def stopping(**_: Any) -> None:
+            self._keeper.drain()
+
+        def keep_logging(**_: Any) -> None:
+            """A receiver of this signal keeps Celery from setting up its own logging."""
+
+        signals.setup_logging.connect(keep_logging, weak=False)
+        signals.worker_ready.connect(ready, weak=False)
+        signals.worker_shutting_down.connect(stopping, weak=False)
+        celery_worker = app.Worker(
+            hostname=f"celery@{self._name.name}",
+            pool_cls="threads",
+            concurrency=self._slots,
+            queues=[queue_key(queue) for queue in self._queues],
+            quiet=True,
+            without_mingle=True,
+            without_gossip=True,
+            without_heartbeat=True,
+        )
+        celery_worker.start()
+        return int(celery_worker.exitcode or 0)
+
+    def _warm(self) -> None:
+        try:
+            self._runner.warm()
+        except Exception as error:  # the job that needs it will say what is wrong
+            log.error("warming up failed: %s", described(error))
+
+    def _work(self, claim: Claim) -> None:
+        control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
+        self._held.add(control)
+        try:
+            outcome = outcome_of(self._runner.run, claim, control)
+            if outcome is not None:
+                self._finish(claim, timed(outcome, claim, control))
+        except Released:
+            persist(lambda: self._store.release(claim.id, claim.attempt))
+            log.info("%s goes back to the queue, the worker is stopping", claim.id)
+        except LeaseLost:
+            log.warning("%s is no longer this worker's, attempt %d dropped", claim.id, claim.attempt)
+        except StoreUnavailable:
+            log.error("%s: its end could not be stored; it will run again", claim.id)
+        finally:
+            self._held.remove(control)
+
+    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        word = persist(lambda: self._store.finish(claim.id, claim.attempt, outcome))
+        if word != "finished":
+            log.warning("%s: attempt %d came too late (%s)", claim.id, claim.attempt, word)
+
+
+def build_worker(
+    settings: JobsSettings, runner: JobRunner, *, queues: Sequence[str] = ("default",), slots: int = 2
+) -> Worker:
+    """The worker of these settings around a runner; `start` it in the main thread of a process of its own.
+
+    Raises:
+        StoreUnavailable: the settings name no Redis.
+        OSError: the data directory cannot be used.
+    """
+    return Worker(settings, runner, queues=queues, slots=slots)
+
+
+def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, control: JobControl) -> Outcome:
+    """Run a job and turn whatever happens into its outcome.
+
+    Raises:
+        Released, LeaseLost: there is no outcome, the job is not this worker's to end.
+    """
+    try:
+        outcome = run(claim, control)
+        if outcome.state is JobState.SUCCEEDED:
+            control.flush()
+        return outcome
+    except Cancelled:
+        return Outcome(JobState.CANCELLED)
+    except (Released, LeaseLost):
+        raise
+    except ExplaindError as error:
+        return failed(claim, error)
+    except MemoryError:
+        return failed(claim, OutOfMemory("The worker ran out of memory.", hint="Ask for less, or try again later."))
+    except Exception as error:
+        log.error("%s (%s) failed: %s", claim.id, claim.method, described(error))
+        internal = InternalError(
+            "Something went wrong inside explaind.", hint=f"Please report this and quote {claim.id}."
+        )
+        return failed(claim, internal)
+
+
+def failed(claim: Claim, error: ExplaindError) -> Outcome:
+    """The outcome of a job that ended with that error."""
+    error.instance = f"/jobs/{claim.id}"
+    return Outcome(JobState.FAILED, error=error.problem())
+
+
+def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
+    """The outcome with its times filled in, where the method left them out."""
+    timing = outcome.timing or Timing.model_validate({})
+    missing = {"queued_s": claim.queued_s, "seconds": control.seconds}
+    known = {name: value for name, value in missing.items() if getattr(timing, name) is None}
+    return replace(outcome, timing=timing.model_copy(update=known))
+
+
+def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
+    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds."""
+    deadline, delay = time.monotonic() + limit_s, FIRST_DELAY_S
+    while True:
+        try:
+            return call()
+        except StoreUnavailable:
+            if time.monotonic() + delay > deadline:
+                raise
+            time.sleep(delay)
+            delay = min(delay * 1.6, MAX_DELAY_S)
+
+
+def described(error: BaseException) -> str:
+    """An unforeseen error for the log: its type and where it came from.
+
+    Without its message, which may quote the prompt.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    places = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames)
+    cause = error.__cause__ or error.__context__
+    return f"{type(error).__name__}{places}" + (f"\nafter {described(cause)}" if cause is not None else "")
