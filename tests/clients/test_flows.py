@@ -63,7 +63,7 @@ def test_an_idempotency_key_can_be_given(client: Client, script, says_job):
 
 
 def test_waiting_polls_more_and_more_slowly(client: Client, script, says_job, clock, attribution_json):
-    script.says(says_job("queued", status=202), *[says_job("running")] * 14)
+    script.says(says_job("queued", status=202), *[says_job("running")] * 32)
     script.says(says_job("succeeded", result=attribution_json))
     client.submit("explain/shap", ASK).wait()
     assert clock.slept[0] == 0.02
@@ -90,7 +90,7 @@ def test_progress_is_told_on_every_change_and_only_then(client: Client, script, 
 
 
 def test_a_wait_that_is_too_long_keeps_the_job(client: Client, script, says_job, clock):
-    script.says(says_job("queued", status=202), *[says_job("running")] * 20)
+    script.says(says_job("queued", status=202), *[says_job("running")] * 40)
     handle = client.submit("explain/shap", ASK)
     began = clock.now
     with pytest.raises(WaitTimeout) as caught:

@@ -44,7 +44,7 @@ from explaind.wire import (
 
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 1.0
-POLL_GROWTH = 1.5
+POLL_GROWTH = 1.15
 
 _METHOD_PATH = re.compile(r"[a-z]+/[a-z0-9-]+")
 

@@ -219,7 +219,7 @@ def test_a_full_service_is_3(run, script):
 
 
 def test_a_wait_that_is_too_long_is_3_and_names_the_job(run, script, says_job):
-    script.says(says_job("queued", status=202), *[says_job("running")] * 9)
+    script.says(says_job("queued", status=202), *[says_job("running")] * 40)
     ran = run(*ASK, "--timeout", "0.5")
     assert ran.exit_code == 3
     assert f"explaind jobs wait {says_job().json()['id']}" in ran.stderr.replace("\n", " ")
