@@ -1,5 +1,6 @@
 """Shapley values as a weighted regression over paired coalitions (KernelSHAP)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -8,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
+
+PART = 4096  # pairs that are floating-point numbers at once
 
 
 @dataclass(frozen=True)
@@ -65,48 +68,76 @@ class KernelShapley:
 
     def estimate(self, scores: FloatArray) -> Estimate:
         """Values [unit, column] and standard errors [unit] from scores [coalition, column]."""
-        base, change = scores[0], scores[-1] - scores[0]
-        pairs = len(self._half)
-        z = np.stack([self._half, ~self._half]).astype(np.float64)  # [side, pair, unit]
-        y = (scores[1:-1] - base).reshape(2, pairs, -1)  # [side, pair, column]
-        w = self._weights
-        moment = np.einsum("spu,p,spv->uv", z, w, z, optimize=True) / 2
-        target = np.einsum("spu,p,spc->uc", z, w, y, optimize=True) / 2
+        # A pair tells of the difference of its scores; their sum is fixed by the constraint that values add up.
+        pairs, change = len(self._half), scores[-1] - scores[0]
+        difference = scores[1 : 1 + pairs] - scores[1 + pairs : -1]  # [pair, column]
+        # Along the all-ones direction the constraint decides; 1/n there keeps the matrix regular and changes nothing.
+        moment = np.full((self._units, self._units), 1 / self._units)  # [unit, unit]
+        target = np.outer(np.full(self._units, 1 / self._units), change)  # [unit, column]
+        for part, sides in self._sides():
+            weighted = sides.T * self._weights[part]
+            moment += weighted @ sides
+            target += weighted @ difference[part]
         solve = np.linalg.pinv(moment, hermitian=True)
         ones = solve.sum(axis=1)
         free = solve @ target
         values = free - np.outer(ones, (free.sum(axis=0) - change) / ones.sum())
-        return Estimate(values, self._errors(z, y, values, solve))
+        project = solve - np.outer(ones, ones) / ones.sum()  # keeps the sum of the values where it is
+        return Estimate(values, self._errors(difference.sum(axis=1), values.sum(axis=1), project))
 
-    def _errors(self, z: FloatArray, y: FloatArray, values: FloatArray, solve: FloatArray) -> FloatArray | None:
+    def _errors(self, difference: FloatArray, values: FloatArray, project: FloatArray) -> FloatArray | None:
         sampled = self._strata >= 0
         if not sampled.any():
             return np.zeros(self._units)
-        residual = y.sum(axis=2) - z @ values.sum(axis=1)  # [side, pair]
-        pull = np.einsum("sp,spu->pu", residual, z) / 2  # [pair, unit]: how each pair pulls the normal equations
-        ones = solve.sum(axis=1)
-        project = solve - np.outer(ones, ones) / ones.sum()  # keeps the sum of the values where it is
-        # A pair that the fit leans on hides its own residual (MacKinnon & White 1985, HC3).
-        sides = z[0] - z[1]
-        leverage = self._weights * np.einsum("pu,uv,pv->p", sides, project, sides) / 4
-        influence = (pull / (1 - np.minimum(leverage, 0.9))[:, None])[sampled] @ project
-        strata, share = self._strata[sampled], self._weights[sampled].sum()
-        spread = np.zeros(self._units)
-        lonely = []
-        for size in np.unique(strata):
-            members = influence[strata == size]
-            unseen = 1 - len(members) / self._population[int(size)]
-            if len(members) > 1:
-                spread += (
-                    unseen * ((members - members.mean(axis=0)) ** 2).sum(axis=0) * len(members) / (len(members) - 1)
-                )
-            else:
-                lonely.append(unseen * members[0])
-        if len(strata) < 2:
+        if sampled.sum() < 2:
             return None
-        # A size drawn once says nothing of its own spread: the distance from the mean of all stands in for it.
-        spread += ((np.array(lonely).reshape(-1, self._units) - influence.mean(axis=0)) ** 2).sum(axis=0)
-        return share / len(strata) * np.sqrt(spread)
+        influence = _Moments(self._units)
+        for part, sides in self._sides():
+            pulled = sides @ project  # [pair, unit]
+            # A pair that the fit leans on hides its own residual (MacKinnon & White 1985, HC3).
+            leverage = np.minimum(self._weights[part] * (pulled * sides).sum(axis=1), 0.9)
+            residual = (difference[part] - sides @ values) / (1 - leverage)
+            influence.add(self._strata[part], residual[:, None] * pulled)
+        share = self._weights[sampled].sum()
+        return share / sampled.sum() * np.sqrt(influence.spread_within(self._population))
+
+    def _sides(self) -> Iterator[tuple[slice, FloatArray]]:
+        """The pairs in parts that fit memory: present minus absent, +1 or −1, [pair, unit]."""
+        for start in range(0, len(self._half), PART):
+            part = slice(start, start + PART)
+            yield part, self._half[part] * 2.0 - 1.0
+
+
+class _Moments:
+    """Counts, sums and sums of squares of the pairs' influence [unit], by stratum."""
+
+    def __init__(self, units: int) -> None:
+        self._units = units
+        self._count: dict[int, int] = {}
+        self._sum: dict[int, FloatArray] = {}
+        self._square: dict[int, FloatArray] = {}
+
+    def add(self, strata: NDArray[np.int64], influence: FloatArray) -> None:
+        """Take in pairs [pair, unit]; those of enumerated strata (−1) have no sampling error."""
+        for size in np.unique(strata[strata >= 0]).tolist():
+            members = influence[strata == size]
+            self._count[size] = self._count.get(size, 0) + len(members)
+            self._sum[size] = self._sum.get(size, np.zeros(self._units)) + members.sum(axis=0)
+            self._square[size] = self._square.get(size, np.zeros(self._units)) + (members**2).sum(axis=0)
+
+    def spread_within(self, population: dict[int, int]) -> FloatArray:
+        """Sum of squared distances from the stratum's mean [unit], corrected for what was not left out."""
+        total = np.zeros(self._units)
+        mean = sum(self._sum.values(), np.zeros(self._units)) / sum(self._count.values())
+        for size, count in self._count.items():
+            unseen = 1 - count / population[size]
+            if count > 1:
+                squares = self._square[size] - self._sum[size] ** 2 / count
+                total += unseen * np.maximum(squares, 0.0) * count / (count - 1)
+            else:
+                # A size drawn once says nothing of its own spread: the distance from the mean of all stands in.
+                total += unseen * (self._sum[size] - mean) ** 2
+        return total
 
 
 def smallest_budget(units: int) -> int:
@@ -155,9 +186,13 @@ def _draw(stratum: _Stratum, count: int, units: int, rng: np.random.Generator) -
         return _all_of(stratum, units)[rng.choice(stratum.pairs, size=count, replace=False)]
     seen: dict[bytes, BoolArray] = {}
     while len(seen) < count:
-        coalition = np.zeros(units, dtype=bool)
-        coalition[rng.choice(units, size=stratum.size, replace=False)] = True
-        if 2 * stratum.size == units and not coalition[0]:
-            coalition = ~coalition
-        seen.setdefault(np.packbits(coalition).tobytes(), coalition)
-    return np.stack(list(seen.values()))
+        # The places of the smallest of so many random numbers are a random subset.
+        wanted = min(PART, count - len(seen))
+        members = np.argpartition(rng.random((wanted, units)), stratum.size, axis=1)[:, : stratum.size]
+        half = np.zeros((wanted, units), dtype=bool)
+        np.put_along_axis(half, members, True, axis=1)
+        if 2 * stratum.size == units:
+            half ^= ~half[:, :1]
+        for coalition, packed in zip(half, np.packbits(half, axis=1), strict=True):
+            seen.setdefault(packed.tobytes(), coalition)
+    return np.stack(list(seen.values())[:count])
