@@ -58,7 +58,7 @@ def test_outcome_carries_result_provenance_and_timing(runner, tokenizer):
     assert provenance.dtype == "float32"
     assert {"torch", "transformers", "explaind"} <= set(provenance.versions)
     assert timing.queued_s == 0.25
-    assert timing.forwards == 1
+    assert timing.forwards >= 1
     assert timing.tokens_evaluated > 0
     assert timing.model_load_s > 0
     assert control.seen[0] == "loading model"

@@ -51,6 +51,20 @@ def test_equals_one_forward_per_question(loaded, family, absent):
         np.testing.assert_allclose(scores.logits[index], raw, atol=2e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shared_beginnings_change_nothing_but_the_cost(loaded, family):
+    """All coalitions of a prompt share their beginnings; models with sliding windows take the plain way."""
+    model, meter = loaded(family), Meter()
+    players = game(model, prompt="Once upon a time Mary gave a")
+    coalitions = (np.arange(2**players.count)[:, None] >> np.arange(players.count) & 1).astype(bool)
+    scores = value_function(model, players, [(20, 31)], meter=meter)(coalitions)
+    rows = list(players.rows(coalitions))
+    for index in range(0, len(rows), 13):
+        np.testing.assert_allclose(scores.logprobs[index], token_logprobs(model, rows[index], (20, 31)), atol=2e-4)
+    slides = family in {"mistral", "gemma2", "gemma3_text"}
+    assert (meter.tokens_evaluated == meter.tokens_asked) if slides else (meter.tokens_saved > 0.5 * meter.tokens_asked)
+
+
 def test_the_batch_size_does_not_matter(loaded):
     model = loaded("llama")
     players = game(model, "remove")

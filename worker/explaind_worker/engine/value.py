@@ -10,9 +10,12 @@ from hashlib import blake2b
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.players import BoolArray, Players, TokenArray
+from explaind_worker.engine.prefixes import best_split
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
 
@@ -58,7 +61,8 @@ class ValueFunction:
     """Scores of the tokens of `continuations` after a prompt of which some units are absent.
 
     Calling it with coalitions [coalition, unit] gives `TokenScores`. Equal token rows are evaluated once in the
-    life of the object; rows of similar length share a batch; logits exist at the scored positions only.
+    life of the object; rows of similar length share a batch, and what a batch's rows begin with alike is evaluated
+    once; logits exist at the scored positions only.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class ValueFunction:
         self._meter = meter
         self._checkpoint = checkpoint
         self._limits = limits or BatchLimits.for_device(model.device)
+        self._shares = _shares_prefixes(model)
         self._known: dict[tuple[int, bytes], FloatArray] = {}  # [kind, token, continuation]
 
     def __call__(self, coalitions: BoolArray) -> TokenScores:
@@ -118,10 +123,10 @@ class ValueFunction:
     def _batches(
         self, rows: Iterable[tuple[tuple[int, bytes], TokenArray]], group: _Group
     ) -> Iterator[list[tuple[tuple[int, bytes], TokenArray]]]:
-        """Rows in order of length, as many to a batch as the limits allow; at least one."""
+        """Rows in order of length, then of their tokens, as many to a batch as the limits allow; at least one."""
         logits_per_row = len(group.read) * self._model.anatomy.vocabulary
         batch: list[tuple[tuple[int, bytes], TokenArray]] = []
-        for item in sorted(rows, key=lambda item: len(item[1])):
+        for item in sorted(rows, key=lambda item: (len(item[1]), item[1].tobytes())):
             longest = len(item[1]) + len(group.fed)
             full = (len(batch) + 1) * longest > self._limits.tokens
             if batch and (full or (len(batch) + 1) * logits_per_row > self._limits.logits):
@@ -138,19 +143,32 @@ class ValueFunction:
         ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)
         for place, row, length in zip(ids, rows, lengths, strict=True):
             place[:length] = np.concatenate([row, group.fed])
-        reads = len(group.read)
-        positions = torch.from_numpy(lengths[:, None] - reads + np.arange(reads)).to(self._model.device)
-        with (
-            self._model.lock,
-            torch.inference_mode(),
-            only_positions(self._model.anatomy.unembedding, positions),
-        ):
-            input_ids = torch.from_numpy(ids).to(self._model.device)
-            logits = self._model.network(input_ids=input_ids, use_cache=False).logits.float()
-        self._meter.forward(ids.size)
+        reads, network = len(group.read), self._model.network
+        split = best_split(ids, int(lengths[0]) - reads) if self._shares and lengths[0] == lengths[-1] else 0
+        read_at = torch.from_numpy(lengths[:, None] - reads + np.arange(reads) - split).to(self._model.device)
+        with self._model.lock, torch.inference_mode(), only_positions(self._model.anatomy.unembedding, read_at):
+            prefixes = self._prefixes(ids[:, :split]) if split else None
+            rest = torch.from_numpy(ids[:, split:]).to(self._model.device)
+            logits = network(input_ids=rest, past_key_values=prefixes, use_cache=split > 0).logits.float()
+        self._meter.forward(rest.numel())
         chosen = logits.gather(-1, group.read.to(logits.device).expand(len(rows), -1, -1))
         logprobs = chosen - logits.logsumexp(-1, keepdim=True)
         return torch.stack([chosen, logprobs], dim=1).double().cpu().numpy()
+
+    def _prefixes(self, beginnings: TokenArray) -> DynamicCache:
+        """Keys and values of the rows' beginnings [row, token], each distinct one evaluated once."""
+        distinct, owner = np.unique(beginnings, axis=0, return_inverse=True)
+        cache = DynamicCache(config=self._model.network.config)
+        input_ids = torch.from_numpy(distinct).to(self._model.device)
+        self._model.network.base_model(input_ids=input_ids, past_key_values=cache, use_cache=True)
+        self._meter.forward(input_ids.numel())
+        cache.batch_select_indices(torch.from_numpy(owner.reshape(-1)).to(self._model.device))
+        return cache
+
+
+def _shares_prefixes(model: LoadedModel) -> bool:
+    # A sliding window's cache forgets what lies outside it, and cannot be handed to rows that look from elsewhere.
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.network.config).layers)
 
 
 def _grouped(continuations: Sequence[Sequence[int]]) -> list[_Group]:

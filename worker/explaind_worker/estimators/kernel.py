@@ -105,7 +105,7 @@ class KernelShapley:
         """The pairs in parts that fit memory: present minus absent, +1 or −1, [pair, unit]."""
         for start in range(0, len(self._half), PART):
             part = slice(start, start + PART)
-            yield part, self._half[part] * 2.0 - 1.0
+            yield part, np.where(self._half[part], 1.0, -1.0)
 
 
 class _Moments:
