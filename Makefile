@@ -1,0 +1,67 @@
+# The commands of explaind. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+# A machine without a GPU may take PyTorch's smaller CPU build: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
+INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev demo up check test test-real generate clean
+
+help: ## List the commands
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Create .venv and install the service, the worker, the SDK and the command line
+
+dev: $(VENV)/.installed-dev ## The same, with the tools that check and test
+
+demo: install ## Start the service, explain one answer of the built-in model, show it, stop
+	@$(BIN)/explaind demo
+
+up: install ## Start the service on http://127.0.0.1:8000 and keep it running; Ctrl-C stops it
+	@$(BIN)/explaind up
+
+check: dev ## Lint, types, import rules, and no drift in what is generated
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m explaind.generate --check
+	$(BIN)/python -m explaind.reference --check docs/methods.md
+	$(BIN)/python -m benchmarks.page --check
+	$(BIN)/python -m explaind_service.openapi --check docs/openapi.json
+
+test: dev ## All tests that need nothing but this checkout
+	$(BIN)/pytest
+
+test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder
+	$(BIN)/pytest -m real
+
+generate: dev ## Write again what is generated from the contract
+	$(BIN)/python -m explaind.generate --write
+	$(BIN)/python -m explaind.reference --write docs/methods.md
+	$(BIN)/python -m benchmarks.page --write
+	$(BIN)/python -m explaind_service.openapi --write docs/openapi.json
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "explaind needs Python 3.11 or newer; choose one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+	  || { echo "Python's venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+	@echo "Creating $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing explaind (the first time takes some minutes) …"
+	@$(PIP) $(INDEX) torch==2.13.0
+	@$(PIP) $(INDEX) -e ".[all]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the tools …"
+	@$(PIP) $(INDEX) -e ".[all,dev]"
+	@touch $@

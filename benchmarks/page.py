@@ -1,0 +1,112 @@
+"""Writes docs/measurements.md from the committed results, so that no figure is typed by hand.
+
+python -m benchmarks.page --write | --check
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "measurements.md"
+RESULTS = ROOT / "benchmarks" / "results"
+
+HEAD = """# Measurements
+
+Written by `python -m benchmarks.page --write` from `benchmarks/results/`. Measure again with
+`python -m benchmarks service --json benchmarks/results/service.json` and
+`python -m benchmarks attribution --json benchmarks/results/attribution.json`. Absolute times are those of the machine
+named above each table; ratios and errors travel better.
+"""
+
+
+def rendered_page() -> str:
+    """The page; the same for writing and for checking."""
+    service, attribution = _read("service"), _read("attribution")
+    return "\n".join([HEAD, *_service(service), *_accuracy(attribution)]) + "\n"
+
+
+def _read(area: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{area}.json").read_text(encoding="utf-8"))
+
+
+def _machine(results: dict[str, Any]) -> str:
+    machine = results["machine"]
+    return f"{machine['cores']} cores ({machine['processor']}), Python {machine['python']}, no GPU."
+
+
+def _service(results: dict[str, Any]) -> list[str]:
+    rows = {row["case"]: row for row in results["rows"]}
+    up, shap = rows["up_ready"]["figures"], rows["shap_exact_12_words"]["figures"]
+    start, threads = rows["create_to_start"]["figures"], rows["threads_beside_a_busy_process"]
+    lines = [
+        ("`explaind up` until the API answers and a worker is live", up["ready_s"]),
+        ("… until the first answer of the demo model", up["first_answer_s"]),
+        ("exact SHAP of 12 words (4,096 coalitions) on `demo`, SDK call to typed result", shap),
+        ("acceptance to start of the work, idle service", start),
+    ]
+    return [
+        "## The service",
+        "",
+        _machine(results),
+        "",
+        "| | median | fastest | slowest | runs |",
+        "| --- | --- | --- | --- | --- |",
+        *(f"| {what} | {_s(f['p50'])} | {_s(f['min'])} | {_s(f['max'])} | {f['runs']} |" for what, f in lines),
+        "",
+        "A batch of 256 rows of 16 tokens through `demo` while another process computes: "
+        f"{_s(threads['ours_s'])} with threads that wait passively (what the worker sets), "
+        f"{_s(threads['peer_s'])} with threads that spin, a ratio of {threads['ratio']}.",
+        "",
+    ]
+
+
+def _accuracy(results: dict[str, Any]) -> list[str]:
+    rows = [row for row in results["rows"] if row["case"].startswith("accuracy_at_")]
+    names = [name for name in rows[0]["figures"] if name != "largest_value"]
+    largest = max(row["figures"]["largest_value"] for row in rows)
+    return [
+        "## Accuracy at equal evaluations",
+        "",
+        "RMS error of Shapley values against the exact ones, 12 words of a prompt of `demo`, "
+        f"three tasks, 40 seeds each. The largest value is {largest}.",
+        "",
+        f"| evaluations | {' | '.join(names)} |",
+        f"| --- |{' --- |' * len(names)}",
+        *(
+            f"| {row['case'].removeprefix('accuracy_at_')} | "
+            + " | ".join(f"{row['figures'][name]:.3f}" for name in names)
+            + " |"
+            for row in rows
+        ),
+        "",
+        "`kernel` and `permutation` are explaind's.",
+    ]
+
+
+def _s(value: float) -> str:
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def main() -> int:
+    """Write or check the page. Returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.page", description="Write or check docs/measurements.md."
+    )
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--write", action="store_true")
+    choice.add_argument("--check", action="store_true")
+    page = rendered_page()
+    if parser.parse_args().write:
+        PAGE.write_text(page, encoding="utf-8")
+        return 0
+    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
+        return 0
+    sys.stderr.write("docs/measurements.md is out of date: run `make generate`.\n")
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
