@@ -145,7 +145,6 @@ def test_the_order_in_which_a_server_is_looked_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_fakeredis_stands_in_with_a_warning(settings: JobsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("fakeredis")
     monkeypatch.setattr("explaind_jobs.embedded.find_server", lambda: None)
     with EmbeddedStack(settings, commands=STAND_INS) as stack:
         assert "KEEPS NOTHING" in stack.warnings[0]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 from starlette.testclient import TestClient
@@ -12,7 +13,6 @@ from starlette.testclient import TestClient
 from explaind_service.app import create_app
 from explaind_service.openapi import render_openapi
 
-schemathesis = pytest.importorskip("schemathesis")
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(json.loads(render_openapi())).get_all_operations()]
 SENT = {"method", "url", "params", "json", "data", "headers"}
 
