@@ -53,6 +53,8 @@ def test_a_code_of_the_future_becomes_its_family(status, family):
 def test_text_says_what_where_and_what_to_do():
     assert str(PromptTooLong.at("/prompt", "Too long.", hint="Shorten it.")) == "/prompt: Too long. Shorten it."
     assert str(PromptTooLong("Too long.")) == "Too long."
+    named = PromptTooLong("/prompt: Too long.", errors=PromptTooLong.at("/prompt", "Too long.").errors)
+    assert str(named) == "/prompt: Too long.", "a field must not be said twice"
 
 
 def pointers(model, value):

@@ -81,8 +81,10 @@ class ExplaindError(Exception):
 
     def __str__(self) -> str:
         hint = f" {self.hint}" if self.hint else ""
-        if [e.detail for e in self.errors] == [self.detail]:
-            return f"{self.errors[0].pointer}: {self.detail}{hint}"
+        if len(self.errors) == 1:
+            only = f"{self.errors[0].pointer}: {self.errors[0].detail}"
+            if self.detail in {only, self.errors[0].detail}:
+                return f"{only}{hint}"
         fields = "".join(f"\n  {e.pointer}: {e.detail}" for e in self.errors)
         return f"{self.detail}{hint}{fields}"
 
