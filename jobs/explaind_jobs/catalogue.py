@@ -39,7 +39,7 @@ class ModelEntry(BaseModel):
     queue: Name = "default"
     description: str = Field("", max_length=2000)
     preload: bool = False
-    limits: ModelLimits = ModelLimits()  # type: ignore[call-arg] - both fields have defaults
+    limits: ModelLimits = ModelLimits()
 
     @model_validator(mode="after")
     def _from_one_place(self) -> Self:
