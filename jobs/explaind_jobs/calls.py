@@ -1,108 +1,97 @@
-"""Every call to the store: which script, with which arguments, and what its reply means.
+"""The transitions of a job and what is asked of it: which script, with which arguments, and what its reply means.
 
 Shared by the sync and the async store, so that nothing is decided twice.
 """
 
 import hashlib
+import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Any, Generic, Literal, TypeVar, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
 from explaind.contract.errors import (
     IdempotencyKeyReused,
     JobActive,
+    QueueExpired,
     QueueFull,
+    RateLimited,
     WorkerLost,
 )
-from explaind.contract.job import Job, JobPage, JobState, Progress
-from explaind_jobs.record import Claim, Created, NewJob, Outcome, Standing, WorkerState
+from explaind.contract.job import Job, Priority, Progress
+from explaind_jobs.call import Argument, Call, text
+from explaind_jobs.record import Census, Claim, Created, NewJob, Outcome, Rate, Standing, WorkerState
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.view import job_from, job_or_missing, not_found
+from explaind_jobs.view import job_or_missing, not_found
 
-T = TypeVar("T")
-Argument = str | bytes | int
 Finished = Literal["finished", "fenced", "already", "unknown"]
 
 WORKER_EXPIRY_MS = 30_000
 FULL_QUEUE_RETRY_S = 5.0
-LIST_SCAN = 500
 ID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+# A job of high priority stands where one created so much earlier would: it overtakes, but starves nobody.
+HEAD_START_S: dict[Priority, int] = {"low": -600, "normal": 0, "high": 600}
 
 _worker_state = TypeAdapter(WorkerState)
 _metadata = TypeAdapter(dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
-    """One script call; `parse` turns the reply into its meaning, or raises what it means."""
-
-    script: str
-    args: Sequence[Argument]
-    parse: Callable[[Any], T]
-
-
-@cache
-def script_text(name: str) -> str:
-    """The Lua source of a script, with what all scripts share before it."""
-    folder = files("explaind_jobs").joinpath("lua")
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
-
-
 def create(settings: JobsSettings, job: NewJob) -> Call[Created]:
-    """Accept a job, or find the one its idempotency key named."""
-    key = hashlib.sha256(job.idempotency_key.encode()).hexdigest() if job.idempotency_key is not None else ""
-    metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
-    body = hashlib.sha256(b"\0".join([job.method.encode(), job.model.encode(), job.request, metadata])).hexdigest()
-    chance = "".join(secrets.choice(ID_DIGITS) for _ in range(15))
+    """Accept a job, or find the one its idempotency key named, or the answer that is known already."""
+    allowance = job.allowance
 
     def parse(reply: Any) -> Created:
-        outcome, job_id = _text(reply[0]), _text(reply[1])
-        if outcome == "reused":
-            raise IdempotencyKeyReused(
-                "This Idempotency-Key was first used with another request.",
-                hint="Use a new key for a new request; repeat a request only with the very same body.",
-            )
-        if outcome == "full":
-            raise QueueFull(
-                f"{settings.max_queued} jobs are waiting already, and no more are taken.",
-                hint="Try again later.",
-                retry_after=FULL_QUEUE_RETRY_S,
-            )
-        return Created(id=job_id, existing=outcome == "existing")
+        outcome, job_id, left, reset_ms = (text(word) for word in reply)
+        rate = Rate(allowance.burst, int(left), int(reset_ms) / 1000) if reset_ms else None
+        _refuse(outcome, settings, job, rate)
+        return Created(id=job_id, existing=outcome == "existing", cached=outcome == "cached", rate=rate)
 
-    args = [chance, job.method, job.model, job.queue, job.request, metadata, key, body, settings.max_queued]
+    metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
+    body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)
+    named = _digest(job.key.encode(), job.idempotency_key.encode()) if job.idempotency_key is not None else ""
+    chance = "".join(secrets.choice(ID_DIGITS) for _ in range(15))
+    keep_s = min(job.keep_s or settings.job_ttl_s, settings.max_job_ttl_s)
+    args: list[Argument] = [chance, job.method, job.model, job.queue, job.request, metadata, named, body, job.key]
+    args += [job.priority, HEAD_START_S[job.priority] * 1_000_000, keep_s]
+    args += [job.timeout_s or "", job.webhook or "", job.request_id or "", job.trace or "", job.cache_key or ""]
+    args += [settings.max_queued, allowance.max_queued, allowance.requests_per_minute, allowance.burst]
     return Call("create", args, parse)
 
 
-def claim(settings: JobsSettings, worker: str, queues: Sequence[str]) -> Call[Claim | None]:
-    """Take the job that should run next, if any waits."""
+def claim(
+    settings: JobsSettings, worker: str, queues: Sequence[str], resident: Sequence[str] = (), held: int = 0
+) -> Call[Claim | None]:
+    """Take the job that should run next, if any waits; `held` is the number of jobs that the worker runs already."""
 
     def parse(reply: Any) -> Claim | None:
         if not reply:
             return None
-        job_id, attempt, method, model, request, queued_ms = reply
+        job_id, attempt, method, model, request, queued_ms, suspect, timeout_s, key, request_id, trace = reply
         return Claim(
-            id=_text(job_id),
+            id=text(job_id),
             attempt=int(attempt),
-            method=_text(method),
-            model=_text(model),
+            method=text(method),
+            model=text(model),
             request=bytes(request),
             queued_s=int(queued_ms) / 1000,
+            suspect=bool(suspect),
+            timeout_s=float(timeout_s) if timeout_s else None,
+            key=text(key),
+            request_id=text(request_id) or None,
+            trace=text(trace) or None,
         )
 
-    return Call("claim", [worker, _lease_ms(settings), *queues], parse)
+    patience_ms, affinity_ms = round(settings.suspect_patience_s * 1000), round(settings.affinity_s * 1000)
+    args = [worker, _lease_ms(settings), held, affinity_ms, patience_ms, len(queues), *queues, *resident]
+    return Call("claim", args, parse)
 
 
 def beat(settings: JobsSettings, worker: WorkerState, held: Sequence[tuple[str, int]]) -> Call[dict[str, Standing]]:
     """Tell that the worker lives, extend its leases, and learn what its jobs are."""
 
     def parse(reply: Any) -> dict[str, Standing]:
-        words = [_text(word) for word in reply]
+        words = [text(word) for word in reply]
         return {job_id: Standing(word) for job_id, word in zip(words[::2], words[1::2], strict=True)}
 
     pairs = [word for job_id, attempt in held for word in (job_id, attempt)]
@@ -113,100 +102,74 @@ def beat(settings: JobsSettings, worker: WorkerState, held: Sequence[tuple[str, 
 def progress(settings: JobsSettings, job_id: str, attempt: int, state: Progress) -> Call[Standing]:
     """Record how far a job is, extend its lease, and learn what it is."""
     args = [job_id, attempt, _lease_ms(settings), state.model_dump_json()]
-    return Call("progress", args, lambda reply: Standing(_text(reply)))
+    return Call("progress", args, lambda reply: Standing(text(reply)))
 
 
-def finish(settings: JobsSettings, job_id: str, attempt: int, outcome: Outcome) -> Call[Finished]:
+def finish(job_id: str, attempt: int, outcome: Outcome) -> Call[Finished]:
     """Store how an attempt ended, unless it is no longer the one that counts."""
 
     def parse(reply: Any) -> Finished:
-        word = _text(reply)
+        word = text(reply)
         return next(known for known in get_args(Finished) if known == word)
 
     has_result = outcome.result is not None
     parts = (outcome.error, outcome.provenance, outcome.timing)
-    args: list[Argument] = [job_id, attempt, outcome.state.value, settings.job_ttl_s, int(has_result)]
-    args += [outcome.result or b"", *("" if part is None else part.model_dump_json() for part in parts)]
+    args: list[Argument] = [job_id, attempt, outcome.state.value, int(has_result), outcome.result or b""]
+    args += ["" if part is None else part.model_dump_json() for part in parts]
+    args += [outcome.revision or "", outcome.timing.tokens_evaluated if outcome.timing else 0]
     return Call("finish", args, parse)
 
 
-def cancel(settings: JobsSettings, job_id: str) -> Call[Job[Any]]:
+def cancel(job_id: str, caller: str) -> Call[Job[Any]]:
     """Cancel a waiting job, ask a running one to stop, leave an ended one alone."""
-    return Call("cancel", [job_id, settings.job_ttl_s], lambda reply: job_or_missing(job_id, reply))
+    return Call("cancel", [job_id, caller], lambda reply: job_or_missing(job_id, reply))
 
 
-def release(settings: JobsSettings, job_id: str, attempt: int) -> Call[bool]:
-    """Give a job back to the queue unharmed."""
-    return Call("release", [job_id, attempt, settings.job_ttl_s], bool)
+def release(settings: JobsSettings, job_id: str, attempt: int, *, lost: bool = False) -> Call[bool]:
+    """Give a job back to the queue: unharmed, or `lost` with what its worker stood on."""
+    return Call("release", [job_id, attempt, int(lost), *_loss(settings)], bool)
 
 
 def reclaim(settings: JobsSettings, worker: str) -> Call[list[str]]:
     """Put the jobs of a dead predecessor of that name back; each counts a loss."""
-    return Call("reclaim", [worker, *_loss(settings)], lambda reply: [_text(job_id) for job_id in reply])
+    return Call("reclaim", [worker, *_loss(settings)], lambda reply: [text(job_id) for job_id in reply])
 
 
 def reap(settings: JobsSettings) -> Call[int]:
-    """Deal with every job whose lease ran out."""
-    return Call("reap", _loss(settings), int)
+    """Deal with every job whose lease ran out, and with those that have waited too long."""
+    expired = QueueExpired(
+        f"No worker took the job within {settings.queue_ttl_s} s.",
+        hint="Is there a worker for the model's queue (GET /readyz)? Then send the request again.",
+    ).problem()
+    return Call("reap", [*_loss(settings), settings.queue_ttl_s * 1000, expired.model_dump_json()], int)
 
 
-def delete(job_id: str) -> Call[None]:
+def delete(job_id: str, caller: str) -> Call[None]:
     """Delete an ended job and its result."""
 
     def parse(reply: Any) -> None:
-        outcome = _text(reply)
+        outcome = text(reply)
         if outcome == "unknown":
             raise not_found(job_id)
         if outcome == "active":
             raise JobActive(f"{job_id} has not ended.", hint="Cancel it first, then delete it.")
 
-    return Call("delete", [job_id], parse)
+    return Call("delete", [job_id, caller], parse)
 
 
-def get(job_id: str) -> Call[Job[Any]]:
+def get(job_id: str, caller: str) -> Call[Job[Any]]:
     """The job as callers see it, without its result."""
-    return Call("get", [job_id], lambda reply: job_or_missing(job_id, reply))
+    return Call("get", [job_id, caller], lambda reply: job_or_missing(job_id, reply))
 
 
-def list_jobs(
-    after: str | None, limit: int, state: JobState | None, method: str | None, model: str | None
-) -> Call[tuple[list[Job[Any]], str | None]]:
-    """Some of the jobs after one, newest first, and the id to go on after (None: there are no more)."""
+def follow(job_id: str, caller: str) -> Call[tuple[Job[Any], str]]:
+    """The job as it is, and the id of the last event that led there: whoever listens from it on misses nothing."""
 
-    def parse(reply: Any) -> tuple[list[Job[Any]], str | None]:
-        return [job_from(row) for row in reply[1:]], _text(reply[0]) or None
+    def parse(reply: Any) -> tuple[Job[Any], str]:
+        view, last = reply if reply is not None else (None, b"")
+        return job_or_missing(job_id, view), text(last)
 
-    args = [after or "", limit, LIST_SCAN, state.value if state else "", method or "", model or ""]
-    return Call("list", args, parse)
-
-
-class Paging:
-    """Gathers one page of a listing over as many calls as its filters need."""
-
-    def __init__(
-        self, after: str | None, limit: int, state: JobState | None, method: str | None, model: str | None
-    ) -> None:
-        self._after, self._limit = after, limit
-        self._filters = (state, method, model)
-        self._jobs: list[Job[Any]] = []
-        self._ended = False
-
-    def next_call(self) -> Call[tuple[list[Job[Any]], str | None]] | None:
-        """The next call to make; None when the page is full or nothing is left."""
-        missing = self._limit + 1 - len(self._jobs)
-        if self._ended or missing <= 0:
-            return None
-        return list_jobs(self._after, missing, *self._filters)
-
-    def take(self, found: tuple[list[Job[Any]], str | None]) -> None:
-        """Add what the call found."""
-        jobs, self._after = found
-        self._jobs += jobs
-        self._ended = self._after is None
-
-    def page(self) -> JobPage:
-        """The page gathered."""
-        return JobPage(data=self._jobs[: self._limit], has_more=len(self._jobs) > self._limit)
+    return Call("follow", [job_id, caller], parse)
 
 
 def result_key(settings: JobsSettings, job_id: str) -> str:
@@ -214,13 +177,37 @@ def result_key(settings: JobsSettings, job_id: str) -> str:
     return f"{settings.key_prefix}result:{job_id}"
 
 
+def events_key(settings: JobsSettings, job_id: str) -> str:
+    """The stream of a job's events; the same as in common.lua."""
+    return f"{settings.key_prefix}events:{job_id}"
+
+
 def waiting() -> Call[dict[str, int]]:
     """How many jobs wait in each queue."""
 
     def parse(reply: Any) -> dict[str, int]:
-        return {_text(queue): int(count) for queue, count in zip(reply[::2], reply[1::2], strict=True)}
+        return {text(queue): int(count) for queue, count in zip(reply[::2], reply[1::2], strict=True)}
 
     return Call("waiting", [], parse)
+
+
+def census() -> Call[Census]:
+    """What is true of the store as a whole."""
+
+    def parse(reply: Any) -> Census:
+        facts, counters = json.loads(reply[0]), reply[1]
+        return Census(
+            depths={(queue, model): int(count) for queue, model, count in facts["depths"] or ()},
+            ages={queue: float(age) for queue, age in facts["ages"] or ()},
+            running=int(facts["running"]),
+            outbox=int(facts["outbox"]),
+            counters={
+                tuple(text(name).split("|")): float(value)
+                for name, value in zip(counters[::2], counters[1::2], strict=True)
+            },
+        )
+
+    return Call("census", [], parse)
 
 
 def workers() -> Call[list[WorkerState]]:
@@ -233,6 +220,33 @@ def leave(worker: str) -> Call[None]:
     return Call("leave", [worker], lambda reply: None)
 
 
+def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None) -> None:
+    """Raises what a refusal of CREATE means."""
+    if outcome == "reused":
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was first used with another request.",
+            hint="Use a new key for a new request; repeat a request only with the very same body.",
+        )
+    if outcome in {"full", "full_key"}:
+        most, whose = (settings.max_queued, "") if outcome == "full" else (job.allowance.max_queued, " of this key")
+        raise QueueFull(
+            f"{most} jobs{whose} are waiting already, and no more are taken.",
+            hint="Try again later.",
+            retry_after=FULL_QUEUE_RETRY_S,
+        )
+    if outcome == "limited" and rate is not None:
+        raise RateLimited(
+            f"This key may send {job.allowance.requests_per_minute} requests a minute, "
+            f"{job.allowance.burst} of them at once.",
+            hint="Wait as Retry-After says, then send it again.",
+            retry_after=rate.reset_s,
+        )
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
 def _lease_ms(settings: JobsSettings) -> int:
     return round(settings.lease_s * 1000)
 
@@ -242,8 +256,4 @@ def _loss(settings: JobsSettings) -> list[Argument]:
         f"The worker died {settings.max_losses} times while it ran this job.",
         hint="It may need more memory than the worker has: try a shorter prompt or a smaller budget.",
     ).problem()
-    return [settings.max_losses, settings.job_ttl_s, problem.model_dump_json()]
-
-
-def _text(raw: bytes | str) -> str:
-    return raw.decode() if isinstance(raw, bytes) else raw
+    return [settings.max_losses, problem.model_dump_json()]

@@ -30,8 +30,16 @@ class JobsSettings(BaseSettings):
     lease_s: float = Field(default=30.0, gt=0, description="So long after its last beat a job is requeued.")
     heartbeat_s: float = Field(default=10.0, gt=0, description="How often a worker beats; well under the lease.")
     job_ttl_s: int = Field(default=86_400, ge=1, description="A job's record and result live so long after its end.")
+    max_job_ttl_s: int = Field(default=7 * 86_400, ge=1, description="The longest that a request may ask for.")
+    queue_ttl_s: int = Field(default=86_400, ge=1, description="A job that no worker takes for so long expires.")
     max_queued: int = Field(default=10_000, ge=1, description="More waiting jobs than this are refused.")
     max_losses: int = Field(default=3, ge=1, description="A job whose worker was lost so often fails.")
+    suspect_patience_s: float = Field(
+        default=10.0, ge=0, description="A job whose worker died gets an idle worker reserved after so long."
+    )
+    affinity_s: float = Field(
+        default=20.0, ge=0, description="A job whose model a worker holds counts as so much older to it."
+    )
     deadline_s: float = Field(default=3600.0, gt=0, description="A job that runs longer is stopped.")
     deadline_grace_s: float = Field(default=30.0, ge=0, description="One that still runs then costs its worker.")
     drain_grace_s: float = Field(default=20.0, ge=0, description="How long a stopping worker lets its jobs run on.")

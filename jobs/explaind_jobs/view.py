@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from explaind.contract.errors import JobNotFound, Problem
-from explaind.contract.job import Job, JobState, Links, Progress, Provenance, Timing
+from explaind.contract.job import Job, JobState, Links, Priority, Progress, Provenance, Timing
 
 # The order of a view in common.lua.
 FIELDS = (
@@ -25,10 +25,15 @@ FIELDS = (
     "provenance",
     "timing",
     "metadata",
+    "priority",
+    "cached",
+    "webhook_status",
     "position",
+    "starts_in",
 )
 
 _metadata = TypeAdapter(dict[str, str])
+_priority = TypeAdapter[Priority](Priority)
 
 
 def job_or_missing(job_id: str, reply: Any) -> Job[Any]:
@@ -55,7 +60,10 @@ def job_from(reply: Sequence[bytes]) -> Job[Any]:
         finished_at=_time(row["finished"]),
         expires_at=_time(row["expires"]),
         progress=Progress.model_validate_json(row["progress"]) if row["progress"] else None,
+        priority=_priority.validate_python(row["priority"] or "normal"),
+        cached=row["cached"] == "1",
         queue_position=int(row["position"]) if row["position"] else None,
+        starts_in_s=float(row["starts_in"]) if row["starts_in"] else None,
         attempt=int(row["attempt"]),
         error=Problem.model_validate_json(row["error"]) if row["error"] else None,
         provenance=Provenance.model_validate_json(row["provenance"]) if row["provenance"] else None,
@@ -68,7 +76,9 @@ def job_from(reply: Sequence[bytes]) -> Job[Any]:
 def links(job_id: str) -> Links:
     """Where the parts of a job are."""
     path = f"/jobs/{job_id}"
-    return Links(self=path, result=f"{path}/result", report=f"{path}/report", cancel=f"{path}/cancel")
+    return Links(
+        self=path, result=f"{path}/result", report=f"{path}/report", cancel=f"{path}/cancel", events=f"{path}/events"
+    )
 
 
 def _time(ms: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """How a validated request becomes a job: model found, limits held, job stored, worker rung."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,12 +9,24 @@ from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job, JobState
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest
-from explaind_jobs.catalogue import Catalogue
+from explaind_jobs.catalogue import Catalogue, ModelEntry
 from explaind_jobs.queue import PermitPublisher
-from explaind_jobs.record import NewJob
+from explaind_jobs.record import ANONYMOUS, Allowance, NewJob, Rate
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import links
 from explaind_service.admission import check_limits
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks, and how: the API key and what it may do, the request's id and trace, whether a known answer will do."""
+
+    key: str = ANONYMOUS
+    allowance: Allowance = Allowance()
+    idempotency_key: str | None = None
+    request_id: str | None = None
+    trace: str | None = None
+    from_cache: bool = True
 
 
 @dataclass(frozen=True)
@@ -22,6 +35,7 @@ class Accepted:
 
     job: Job[Any]
     replayed: bool
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -32,14 +46,14 @@ class Intake:
     store: AsyncJobStore
     permits: PermitPublisher
 
-    async def accept(self, method: Method[..., Any], params: ModelRequest, idempotency_key: str | None) -> Accepted:
-        """Stores the job and rings for a worker.
+    async def accept(self, method: Method[..., Any], params: ModelRequest, asker: Asker) -> Accepted:
+        """Stores the job and rings for a worker, unless the answer is known.
 
         Raises:
             UnknownModel: the catalogue holds no such model.
             TargetTooLong, TooManyUnits: the model's limits say no already.
             IdempotencyKeyReused: the key belongs to another request.
-            QueueFull, StoreUnavailable: not now.
+            RateLimited, QueueFull, StoreUnavailable: not now.
         """
         entry = self.catalogue.find(params.model)
         check_limits(params, entry)
@@ -49,12 +63,20 @@ class Intake:
             queue=entry.queue,
             request=params.model_dump_json().encode(),
             metadata=params.metadata,
-            idempotency_key=idempotency_key,
+            idempotency_key=asker.idempotency_key,
+            key=asker.key,
+            allowance=asker.allowance,
+            priority=params.priority,
+            timeout_s=params.timeout_s,
+            keep_s=params.keep_s,
+            request_id=asker.request_id,
+            trace=asker.trace,
+            cache_key=answer_key(asker.key, method, entry, params) if asker.from_cache else None,
         )
         created = await self.store.create(new)
-        if not created.existing:
+        if not (created.existing or created.cached):
             self.permits.ring(entry.queue)
-        return Accepted(job=await self._as_stored(created.id, new), replayed=created.existing)
+        return Accepted(await self._as_stored(created.id, new), replayed=created.existing, rate=created.rate)
 
     async def _as_stored(self, job_id: str, new: NewJob) -> Job[Any]:
         try:
@@ -74,3 +96,13 @@ class Intake:
                 metadata=new.metadata,
                 links=links(job_id),
             )
+
+
+def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:
+    """A digest of everything that an answer depends on, beside the revision of the weights, which workers tell.
+
+    Keys do not share answers: how fast one comes would tell what others have asked.
+    """
+    identity = entry.model_dump_json(include={"name", "builtin", "source", "path", "revision", "dtype", "quantization"})
+    parts = [key, method.path, method.version, identity]
+    return hashlib.sha256("\0".join(parts).encode() + b"\0" + params.question()).hexdigest()

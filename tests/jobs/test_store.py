@@ -17,7 +17,7 @@ from explaind.contract.errors import (
     UnknownModel,
 )
 from explaind.contract.job import JobState, Progress, Timing
-from explaind_jobs import calls
+from explaind_jobs.listing import Filters, list_jobs
 from explaind_jobs.record import Claim, NewJob, Outcome, Standing, WorkerState
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import AsyncJobStore, JobStore
@@ -344,16 +344,16 @@ def test_pages_follow_one_another(store: JobStore) -> None:
 
 
 def test_filters_see_past_what_does_not_match(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explaind_jobs.calls.LIST_SCAN", 2)
+    monkeypatch.setattr("explaind_jobs.listing.LIST_SCAN", 2)
     wanted = store.create(new_job(method="infer/score", model="x")).id
     for _ in range(4):
         store.create(new_job())
     claimed(store)
-    page = store.list(None, 1, method="infer/score")
+    page = store.list(None, 1, Filters(method="infer/score"))
     assert ([job.id for job in page.data], page.has_more) == ([wanted], False)
-    assert [job.id for job in store.list(None, 10, state=JobState.RUNNING, model="x").data] == [wanted]
-    assert len(store.list(None, 3, state=JobState.QUEUED).data) == 3
-    assert store.list(None, 10, state=JobState.FAILED).data == []
+    assert [job.id for job in store.list(None, 10, Filters(JobState.RUNNING, model="x")).data] == [wanted]
+    assert len(store.list(None, 3, Filters(JobState.QUEUED)).data) == 3
+    assert store.list(None, 10, Filters(JobState.FAILED)).data == []
 
 
 def test_expired_jobs_leave_the_listing(store: JobStore, valkey: redis.Redis) -> None:
@@ -366,7 +366,7 @@ def test_expired_jobs_leave_the_listing(store: JobStore, valkey: redis.Redis) ->
 def test_the_reaper_forgets_expired_jobs(store: JobStore, valkey: redis.Redis) -> None:
     job_id = store.create(new_job()).id
     store.cancel(job_id)
-    valkey.zadd("explaind:expiring", {job_id: 1})
+    valkey.zadd("explaind:expiring", {f"{job_id} ": 1})
     valkey.delete(f"explaind:job:{job_id}")
     store.reap()
     assert valkey.zcard("explaind:index") == 0
@@ -420,5 +420,5 @@ async def test_the_async_store_is_the_same_store(
 
 def test_a_full_answer_names_where_to_go_on(store: JobStore) -> None:
     ids = [store.create(new_job()).id for _ in range(2)]
-    jobs, after = store._run(calls.list_jobs(None, 1, None, None, None))
+    jobs, after = store.run(list_jobs("*", None, 1, Filters()))
     assert ([job.id for job in jobs], after) == ([ids[1]], ids[1])

@@ -57,8 +57,8 @@ class JobControl:
     ) -> None:
         self.claim = claim
         self.started = clock()
+        self.deadline_s = min(deadline_s, claim.timeout_s or deadline_s)
         self._store = store
-        self._deadline_s = deadline_s
         self._clock = clock
         self._orders: set[type[Stop]] = set()
         self._unsent: Progress | None = None
@@ -72,7 +72,7 @@ class JobControl:
     @property
     def stopping(self) -> bool:
         """Whether the next checkpoint will raise."""
-        return bool(self._orders) or self.seconds > self._deadline_s
+        return bool(self._orders) or self.seconds > self.deadline_s
 
     def cancel(self) -> None:
         """The caller wants the job to stop."""
@@ -106,8 +106,16 @@ class JobControl:
         for order in (LeaseLost, Cancelled, Released):  # the strongest first
             if order in self._orders:
                 raise order(self.claim.id)
-        if self.seconds > self._deadline_s:
-            raise deadline_exceeded(self._deadline_s)
+        if self.seconds > self.deadline_s:
+            raise self.too_late()
+
+    def too_late(self) -> DeadlineExceeded:
+        """The error of a job that ran longer than it may: than the caller wished, or than the service allows."""
+        if self.claim.timeout_s == self.deadline_s:
+            hint = "Ask for less (fewer units, a smaller budget, a shorter target), or for more by timeout_s."
+        else:
+            hint = "Ask for less (fewer units, a smaller budget, a shorter target), or raise EXPLAIND_DEADLINE_S."
+        return DeadlineExceeded(f"The job ran longer than {self.deadline_s:g} s.", hint=hint)
 
     def flush(self) -> None:
         """Tell the store the last progress, if it has not heard of it."""
@@ -137,11 +145,24 @@ class JobControl:
 
 
 class HeldJobs:
-    """The jobs that this worker is running; shared by its slots and its keeper."""
+    """The jobs that this worker is running; shared by its slots and its keeper.
+
+    Hold `claiming` from the look at what is held until the new job is added: a suspect must find itself alone.
+    """
 
     def __init__(self) -> None:
+        self.claiming = threading.Lock()
         self._lock = threading.Lock()
         self._controls: dict[str, JobControl] = {}
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._controls)
+
+    @property
+    def alone(self) -> bool:
+        """Whether one of them must have the worker to itself."""
+        return any(control.claim.suspect for control in self.controls())
 
     def add(self, control: JobControl) -> None:
         """A slot begins a job."""
@@ -174,11 +195,3 @@ class HeldJobs:
             control = self.find(job_id)
             if control is not None:
                 control.learn(standing)
-
-
-def deadline_exceeded(deadline_s: float) -> DeadlineExceeded:
-    """The job ran longer than it may."""
-    return DeadlineExceeded(
-        f"The job ran longer than {deadline_s:g} s.",
-        hint="Ask for less (fewer units, a smaller budget, a shorter target), or raise EXPLAIND_DEADLINE_S.",
-    )

@@ -13,9 +13,9 @@ import redis
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import JobState
 from explaind_jobs.queue import PermitPublisher, permits_key
-from explaind_jobs.record import Claim, Outcome, WorkerState
+from explaind_jobs.record import Outcome, WorkerState
 from explaind_jobs.store import JobStore, translated
-from explaind_worker.control import HeldJobs, JobControl, deadline_exceeded
+from explaind_worker.control import HeldJobs, JobControl
 
 TICK_S = 0.25
 CHORES_EVERY_MS = 900
@@ -138,8 +138,8 @@ class Keeper:
                     self._permits.ring(queue)
 
     def _watch_deadlines(self) -> None:
-        limit = self._settings.deadline_s + self._settings.deadline_grace_s
-        hung = [control for control in self._held.controls() if control.seconds > limit]
+        grace = self._settings.deadline_grace_s
+        hung = [control for control in self._held.controls() if control.seconds > control.deadline_s + grace]
         if hung:
             log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
             self._abandon(hung)
@@ -164,15 +164,11 @@ class Keeper:
         for control in self._held.controls():
             claim = control.claim
             if control in hung:
-                self._insist(lambda claim=claim: self._store.finish(claim.id, claim.attempt, self._too_late(claim)))
+                late = too_late(control)
+                self._insist(lambda claim=claim, late=late: self._store.finish(claim.id, claim.attempt, late))
             else:
                 self._insist(lambda claim=claim: self._store.release(claim.id, claim.attempt))
         self._insist(lambda: self._store.leave(self._state().name))
-
-    def _too_late(self, claim: Claim) -> Outcome:
-        error = deadline_exceeded(self._settings.deadline_s)
-        error.instance = f"/jobs/{claim.id}"
-        return Outcome(JobState.FAILED, error=error.problem())
 
     def _insist(self, call: Callable[[], object]) -> None:
         for _ in range(LAST_TRIES):
@@ -195,3 +191,10 @@ class Keeper:
                             control.cancel()
             except redis.RedisError:
                 self._stopped.wait(1.0)
+
+
+def too_late(control: JobControl) -> Outcome:
+    """How a job ends that ignored its deadline."""
+    error = control.too_late()
+    error.instance = f"/jobs/{control.claim.id}"
+    return Outcome(JobState.FAILED, error=error.problem())

@@ -114,12 +114,24 @@ class Worker:
         if self._keeper.draining:
             return
         try:
-            claim = self._store.claim(self._name.name, self._queues)
+            control = self._claim()
         except StoreUnavailable:
             log.warning("no claim, the job store does not answer; the reconciler will ring again")
             return
-        if claim is not None:
-            self._work(claim)
+        if control is not None:
+            self._work(control)
+
+    def _claim(self) -> JobControl | None:
+        """The control of the next job, which is held from now on; None when there is none for this worker now."""
+        with self._held.claiming:
+            if self._held.alone:
+                return None
+            claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
+            if claim is None:
+                return None
+            control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
+            self._held.add(control)
+            return control
 
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:
@@ -160,9 +172,8 @@ class Worker:
         except Exception as error:  # the job that needs it will say what is wrong
             log.error("warming up failed: %s", described(error))
 
-    def _work(self, claim: Claim) -> None:
-        control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
-        self._held.add(control)
+    def _work(self, control: JobControl) -> None:
+        claim = control.claim
         try:
             outcome = outcome_of(self._runner.run, claim, control)
             if outcome is not None:
@@ -176,6 +187,9 @@ class Worker:
             log.error("%s: its end could not be stored; it will run again", claim.id)
         finally:
             self._held.remove(control)
+            if claim.suspect:  # the other slots claimed nothing meanwhile, and their permits are gone
+                for queue in self._queues:
+                    self._permits.ring(queue)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         word = persist(lambda: self._store.finish(claim.id, claim.attempt, outcome))

@@ -2,6 +2,9 @@
 local t = now()
 redis.call('SET', P .. 'worker:' .. ARGV[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', P .. 'workers', t, ARGV[1])
+for model, revision in pairs(cjson.decode(ARGV[2]).revisions) do
+  redis.call('HSET', P .. 'revisions', model, revision)
+end
 local out = {}
 for i = 5, #ARGV, 2 do
   out[#out + 1] = ARGV[i]

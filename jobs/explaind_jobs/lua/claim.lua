@@ -1,30 +1,96 @@
--- worker, lease_ms, queue… → {id, attempt, method, model, request, queued ms} or {}
-local worker, lease_ms = ARGV[1], tonumber(ARGV[2])
+-- worker, lease_ms, jobs it holds, affinity ms, suspects' patience ms, number of queues, queue…, resident model…
+-- → {id, attempt, method, model, request, queued ms, suspect (0|1), timeout_s or '', key, request id, trace} or {}
+local worker, lease_ms, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local affinity_ms, patience_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
+local queues, resident = {}, {}
+for i = 7, 6 + tonumber(ARGV[6]) do queues[#queues + 1] = ARGV[i] end
+for i = 7 + #queues, #ARGV do resident[ARGV[i]] = true end
+local t = now()
 
--- The one place that chooses among the waiting jobs: the oldest at the head of the given queues.
-local function choose()
+local function begun(id, suspect)
+  local h = redis.call('HMGET', job_key(id), 'method', 'model', 'request', 'created', 'timeout', 'key', 'rid', 'trace')
+  local attempt = redis.call('HINCRBY', job_key(id), 'attempt', 1)
+  local expected = pace_of(h[1] .. ' ' .. h[2]) or 1
+  begin(id, worker, t)
+  redis.call('HSET', job_key(id), 'charged', expected)
+  redis.call('ZADD', P .. 'leases', t + lease_ms, id)
+  charge(h[6], expected)
+  local queued_ms = t - tonumber(h[4])
+  observe('queued_seconds', h[1], queued_ms / 1000)
+  state_event(id, 'running', attempt)
+  return { id, attempt, h[1], h[2], h[3], int(queued_ms), suspect and 1 or 0, h[5] or '', h[6], h[7] or '', h[8] or '' }
+end
+
+-- A job whose worker died runs alone, on a worker that has nothing else to lose. When it has waited long, a worker is
+-- reserved for it: that one claims nothing until it is idle.
+local function suspect()
+  for _, queue in ipairs(queues) do
+    local head = redis.call('ZRANGE', suspects_key(queue), 0, 0, 'WITHSCORES')
+    if head[1] and not gone(queue, head[1]) then
+      local reserved = P .. 'reserved:' .. queue
+      if held == 0 then
+        redis.call('DEL', reserved)
+        return head[1]
+      end
+      if t - tonumber(head[2]) > patience_ms then
+        redis.call('SET', reserved, worker, 'NX', 'PX', lease_ms)
+        if redis.call('GET', reserved) == worker then
+          redis.call('PEXPIRE', reserved, lease_ms)
+          return nil, true
+        end
+      end
+    end
+  end
+end
+
+local function has_room(key)
+  local most = tonumber(redis.call('HGET', P .. 'apikey:' .. key, 'max_running') or 0)
+  return most == 0 or redis.call('SCARD', running_key(key)) < most
+end
+
+-- The best waiting job of one key: the oldest, where one whose model is here counts as `affinity_ms` older.
+local function head_of(queue, key)
   local best, best_place
-  for i = 3, #ARGV do
-    local head = redis.call('ZRANGE', queue_key(ARGV[i]), 0, 0, 'WITHSCORES')
-    local place = tonumber(head[2])
-    if place and (not best_place or place < best_place) then best, best_place = { head[1], ARGV[i] }, place end
+  for _, model in ipairs(redis.call('SMEMBERS', lanes_key(queue, key))) do
+    local head = redis.call('ZRANGE', lane_key(queue, key, model), 0, 0, 'WITHSCORES')
+    while head[1] and gone(queue, head[1]) do
+      head = redis.call('ZRANGE', lane_key(queue, key, model), 0, 0, 'WITHSCORES')
+    end
+    if head[1] then
+      local place = tonumber(head[2]) - (resident[model] and affinity_ms * 1000 or 0)
+      if not best or place < best_place then best, best_place = { head[1], resident[model] }, place end
+    end
   end
-  return best
+  return best, best_place
 end
 
-local chosen = choose()
-while chosen do
-  local id = chosen[1]
-  redis.call('ZREM', queue_key(chosen[2]), id)
-  local h = redis.call('HMGET', job_key(id), 'state', 'method', 'model', 'request', 'created')
-  if h[1] == 'queued' then
-    local t = now()
-    local attempt = redis.call('HINCRBY', job_key(id), 'attempt', 1)
-    redis.call('HSET', job_key(id), 'state', 'running', 'owner', worker, 'started', int(t))
-    redis.call('HDEL', job_key(id), 'progress')
-    redis.call('ZADD', P .. 'leases', t + lease_ms, id)
-    return { id, attempt, h[2], h[3], h[4], int(t - tonumber(h[5])) }
+-- The one place that chooses among the waiting jobs: the key that has had the least service, where one whose model is
+-- here may be ahead by `affinity_ms` of service; and of that key its best job.
+local function choose()
+  local best, best_turn, best_place, best_key
+  for _, queue in ipairs(queues) do
+    for _, key in ipairs(redis.call('SMEMBERS', keys_key(queue))) do
+      local head, place = head_of(queue, key)
+      if head and has_room(key) then
+        local turn = turn_of(key) - (head[2] and affinity_ms / 1000 or 0)
+        if not best or turn < best_turn or (turn == best_turn and place < best_place) then
+          best, best_turn, best_place, best_key = head[1], turn, place, key
+        end
+      end
+    end
   end
-  chosen = choose()
+  return best, best_key
 end
-return {}
+
+local id, reserved = suspect()
+if reserved then return {} end
+if id then
+  dequeue(id)
+  return begun(id, true)
+end
+local key
+id, key = choose()
+if not id then return {} end
+dequeue(id)
+if turn_of(key) > turn_of('#') then redis.call('HSET', P .. 'turns', '#', turn_of(key)) end
+return begun(id, false)

@@ -1,34 +1,107 @@
--- random, method, model, queue, request, metadata, idempotency digest or '', body digest, max_queued
--- → {outcome, id}: created, existing, reused (the key belongs to another body) or full
+-- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
+-- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued, max_queued of the key (0: none), requests a minute (0: no limit), burst
+-- → {outcome, id, requests left, ms until all are back}; outcome: created, cached, existing, reused (the key belongs to
+-- another body), full, full_key or limited (then ms until one more is allowed)
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local key, body, max_queued = ARGV[7], ARGV[8], tonumber(ARGV[9])
+local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
+local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
+local per_minute, burst = tonumber(ARGV[20]), tonumber(ARGV[21])
 
-if key ~= '' then
-  local known = redis.call('HMGET', idem_key(key), 'id', 'body')
-  if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then
-    return { known[2] == body and 'existing' or 'reused', known[1] }
+-- The generic cell rate algorithm: `tat` is when the bucket would be full again.
+local gcra = P .. 'rate:' .. key
+local left, reset = '', ''
+local function admit()
+  if per_minute <= 0 then return true end
+  local t, step = now(), 60000 / per_minute
+  local tat = math.max(tonumber(redis.call('GET', gcra) or t), t)
+  local wait = tat - t - step * (burst - 1)
+  if wait > 0 then
+    left, reset = '0', int(math.ceil(wait))
+    return false
   end
+  tat = tat + step
+  redis.call('SET', gcra, string.format('%.3f', tat), 'PX', math.ceil(tat - t) + 1000)
+  left, reset = int(math.floor(burst - (tat - t) / step + 0.0001)), int(math.ceil(tat - t))
+  return true
 end
-if total_queued() >= max_queued then return { 'full', '' } end
 
 -- Ids sort by time: 11 characters of microseconds, 15 of chance.
 local place = micros()
-local digits, rest, stamp = '0123456789abcdefghijklmnopqrstuv', place, ''
-for _ = 1, 11 do
-  local digit = rest % 32
-  stamp = string.sub(digits, digit + 1, digit + 1) .. stamp
-  rest = math.floor(rest / 32)
+local function new_id()
+  local digits, rest, stamp = '0123456789abcdefghijklmnopqrstuv', place, ''
+  for _ = 1, 11 do
+    local digit = rest % 32
+    stamp = string.sub(digits, digit + 1, digit + 1) .. stamp
+    rest = math.floor(rest / 32)
+  end
+  return 'job_' .. stamp .. random
 end
-local id = 'job_' .. stamp .. random
 
-redis.call('HSET', job_key(id), 'state', 'queued', 'method', method, 'model', model, 'queue', queue,
-  'request', request, 'metadata', metadata, 'created', int(math.floor(place / 1000)), 'place', int(place),
-  'attempt', 0, 'losses', 0)
-if key ~= '' then
-  redis.call('HSET', job_key(id), 'idem', key)
-  redis.call('DEL', idem_key(key))
-  redis.call('HSET', idem_key(key), 'id', id, 'body', body)
+local function store(id)
+  redis.call('HSET', job_key(id), 'state', 'queued', 'method', method, 'model', model, 'queue', queue, 'key', key,
+    'request', request, 'metadata', metadata, 'created', int(math.floor(place / 1000)), 'place', int(place),
+    'priority', ARGV[10], 'ahead', int(place - tonumber(ARGV[11])), 'ttl', ARGV[12], 'attempt', 0, 'losses', 0)
+  local optional = { timeout = ARGV[13], webhook = ARGV[14], rid = ARGV[15], trace = ARGV[16], idem = idem, cache = cache }
+  for name, value in pairs(optional) do
+    if value ~= '' then redis.call('HSET', job_key(id), name, value) end
+  end
+  if idem ~= '' then
+    redis.call('DEL', idem_key(idem))
+    redis.call('HSET', idem_key(idem), 'id', id, 'body', body)
+  end
+  redis.call('ZADD', P .. 'index', 0, id)
+  if key ~= '' then redis.call('ZADD', P .. 'index:' .. key, 0, id) end
+  count('submitted|' .. method .. '|' .. model)
 end
-redis.call('ZADD', P .. 'index', 0, id)
+
+-- A new job that has ended already, with the answer of another.
+local ANSWER = { 'provenance', 'timing', 'revision' }
+local function answer_from(source, id)
+  for i, value in ipairs(redis.call('HMGET', job_key(source), unpack(ANSWER))) do
+    if value then redis.call('HSET', job_key(id), ANSWER[i], value) end
+  end
+  local ttl_s = redis.call('HGET', job_key(id), 'ttl')
+  local result = redis.call('GET', result_key(source))
+  if result then redis.call('SET', result_key(id), result, 'EX', ttl_s) end
+  redis.call('HSET', job_key(id), 'cached', 1)
+  close(id, 'succeeded')
+end
+
+-- The finished job that answers this request already: as long as its record is there and the workers still hold the
+-- very model that it was computed with.
+local function known_answer()
+  if cache == '' then return nil end
+  local source = redis.call('GET', P .. 'cache:' .. cache)
+  if not source then return nil end
+  local h = redis.call('HMGET', job_key(source), 'state', 'revision')
+  if h[1] ~= 'succeeded' or h[2] ~= redis.call('HGET', P .. 'revisions', model) then return nil end
+  return source
+end
+
+if idem ~= '' then
+  local known = redis.call('HMGET', idem_key(idem), 'id', 'body')
+  if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then
+    return { known[2] == body and 'existing' or 'reused', known[1], '', '' }
+  end
+end
+local source = known_answer()
+if not source then
+  if total_queued() >= max_queued then return { 'full', '', '', '' } end
+  if max_queued_key > 0 and redis.call('ZCARD', line_key(queue, key)) >= max_queued_key then
+    return { 'full_key', '', '', '' }
+  end
+end
+if not admit() then
+  count('rate_limited')
+  return { 'limited', '', left, reset }
+end
+local id = new_id()
+store(id)
+if source then
+  answer_from(source, id)
+  count('cache_hits|' .. method)
+  return { 'cached', id, left, reset }
+end
 enqueue(id)
-return { 'created', id }
+state_event(id, 'queued')
+return { 'created', id, left, reset }

@@ -1,2 +1,3 @@
--- id → the job's view, or nil
+-- id, caller → the job's view, or nil
+if not visible(ARGV[1], ARGV[2]) then return nil end
 return view(ARGV[1])

@@ -1,17 +1,17 @@
--- after or '', limit, scan, state, method, model ('' = any) → {last id looked at or '', view…}, newest first.
+-- caller, after or '', limit, scan, state, method, model ('' = any) → {last id looked at or '', view…}, newest first.
 -- Looks at no more than `scan` jobs: the caller goes on after the last id until it has enough or that is ''.
-local limit, scan = tonumber(ARGV[2]), tonumber(ARGV[3])
-local from = ARGV[1] == '' and '+' or '(' .. ARGV[1]
-local ids = redis.call('ZRANGE', P .. 'index', from, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
+local caller, limit, scan = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local index = (caller == '*' or caller == '') and P .. 'index' or P .. 'index:' .. caller
+local from = ARGV[2] == '' and '+' or '(' .. ARGV[2]
+local ids = redis.call('ZRANGE', index, from, '-', 'BYLEX', 'REV', 'LIMIT', 0, scan)
 local out, last = { '' }, ''
 for _, id in ipairs(ids) do
   last = id
-  local h = redis.call('HMGET', job_key(id), 'state', 'method', 'model')
+  local h = redis.call('HMGET', job_key(id), 'state', 'method', 'model', 'key')
   if not h[1] then
-    redis.call('ZREM', P .. 'index', id)
-    redis.call('ZREM', P .. 'expiring', id)
-  elseif (ARGV[4] == '' or h[1] == ARGV[4]) and (ARGV[5] == '' or h[2] == ARGV[5])
-    and (ARGV[6] == '' or h[3] == ARGV[6]) then
+    redis.call('ZREM', index, id)
+  elseif (caller == '*' or h[4] == caller) and (ARGV[5] == '' or h[1] == ARGV[5])
+    and (ARGV[6] == '' or h[2] == ARGV[6]) and (ARGV[7] == '' or h[3] == ARGV[7]) then
     out[#out + 1] = view(id)
     if #out > limit then break end
   end

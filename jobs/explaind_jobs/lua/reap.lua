@@ -1,10 +1,20 @@
--- max_losses, ttl_s, problem (JSON) → number of jobs whose lease ran out. Also forgets the index entries of jobs
--- that have expired, so that the index does not grow.
+-- max_losses, lost problem (JSON), queue ttl ms, expired problem (JSON) → number of jobs whose lease ran out. Also ends
+-- the jobs that have waited too long, and forgets what is left of those whose record has expired.
 local t = now()
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', t, 'LIMIT', 0, 100)
-for _, id in ipairs(lost) do lose(id, tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]) end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', t, 'LIMIT', 0, 100)) do
-  redis.call('ZREM', P .. 'expiring', id)
-  redis.call('ZREM', P .. 'index', id)
+for _, id in ipairs(lost) do lose(id, tonumber(ARGV[1]), ARGV[2]) end
+local too_old = int((t - tonumber(ARGV[3])) * 1000)
+for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue), '-inf', too_old, 'LIMIT', 0, 100)) do
+    if not gone(queue, id) then
+      dequeue(id)
+      redis.call('HSET', job_key(id), 'error', ARGV[4])
+      close(id, 'expired')
+    end
+  end
+end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', t, 'LIMIT', 0, 100)) do
+  local id, key = string.match(member, '^(%S+) (.*)$')
+  forget(id, key)
 end
 return #lost

@@ -2,6 +2,6 @@
 local out = {}
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
   out[#out + 1] = queue
-  out[#out + 1] = redis.call('ZCARD', queue_key(queue))
+  out[#out + 1] = waiting_in(queue)
 end
 return out

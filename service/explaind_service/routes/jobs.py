@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, Response
 from explaind.contract.errors import InvalidRequest, JobActive, JobCancelled, JobNotFinished, JobNotFound
 from explaind.contract.job import Job, JobPage, JobState
 from explaind.report import job_html
+from explaind_jobs.listing import Filters
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.answers import job_answer, json_answer
@@ -55,9 +56,7 @@ class Listing(BaseModel):
 )
 async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Response:
     """Newest first, without their results. Go on with `after` = the last id while `has_more` is true."""
-    page = await store.list(
-        listing.after, listing.limit, state=listing.state, method=listing.method, model=listing.model
-    )
+    page = await store.list(listing.after, listing.limit, Filters(listing.state, listing.method, listing.model))
     return json_answer(page)
 
 

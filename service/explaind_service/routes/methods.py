@@ -15,6 +15,7 @@ from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
 from explaind_service.answers import job_answer
 from explaind_service.dependencies import FromApp, Resources, require_json
+from explaind_service.intake import Asker
 from explaind_service.operations import RETRY_AFTER, Responses, submission_errors
 from explaind_service.prefer import Preference, parse_prefer
 
@@ -36,6 +37,14 @@ IdempotencyKey = Annotated[
         pattern=r"^[!-~]{1,255}$",
         description="The same key with the same request is the same job, however often it is sent.",
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+CacheControl = Annotated[
+    str | None,
+    Header(
+        alias="Cache-Control",
+        description="`no-cache`: compute it, although the answer may be known already.",
+        examples=["no-cache"],
     ),
 ]
 
@@ -68,11 +77,17 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         resources: FromApp,
         prefer: Prefer,
         idempotency_key: IdempotencyKey = None,
+        cache_control: CacheControl = None,
     ) -> Response:
         preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
-        accepted = await resources.intake.accept(method, params, idempotency_key)
+        asker = Asker(
+            idempotency_key=idempotency_key,
+            request_id=request.scope["state"]["request_id"],
+            from_cache=not _refuses_cache(cache_control),
+        )
+        accepted = await resources.intake.accept(method, params, asker)
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-        ready = accepted.replayed or preference.wait_s is not None
+        ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
         job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
         return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
 
@@ -102,6 +117,11 @@ def _answer(
     if ended:
         return job_answer(job, result, headers=headers)
     return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
+
+
+def _refuses_cache(cache_control: str | None) -> bool:
+    directives = {directive.strip().lower() for directive in (cache_control or "").split(",")}
+    return bool(directives & {"no-cache", "no-store"})
 
 
 def _description(method: Method[..., Any]) -> str:

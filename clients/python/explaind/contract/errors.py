@@ -11,9 +11,9 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
 │   └── NotPermitted 403        └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
-├── CapacityError               try again later: QueueFull 429, StoreUnavailable 503
+├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
-│                               JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
+│                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse
 """
 
@@ -201,6 +201,10 @@ class CapacityError(ExplaindError):
     status, code, title, retryable = 503, "capacity", "Try again later", True
 
 
+class RateLimited(CapacityError):
+    status, code, title = 429, "rate_limited", "Too many requests"
+
+
 class QueueFull(CapacityError):
     status, code, title = 429, "queue_full", "The queue is full"
 
@@ -227,6 +231,10 @@ class SelfCheckFailed(JobError):
 
 class DeadlineExceeded(JobError):
     status, code, title = 504, "deadline_exceeded", "The job ran past its deadline"
+
+
+class QueueExpired(JobError):
+    status, code, title, retryable = 504, "queue_expired", "No worker took the job in time", True
 
 
 class JobCancelled(JobError):

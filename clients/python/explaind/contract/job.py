@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 
@@ -15,9 +15,14 @@ MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
 
+Priority = Literal["low", "normal", "high"]
+
 
 class JobState(StrEnum):
-    """queued → running → succeeded | failed | cancelled, with `cancelling` between running and cancelled."""
+    """queued → running → succeeded | failed | cancelled, with `cancelling` between running and cancelled.
+
+    A job that no worker takes for a long time ends as expired.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -81,6 +86,7 @@ class Links(Answer):
     result: str = Field(examples=["/jobs/job_0f3c/result"])
     report: str = Field(examples=["/jobs/job_0f3c/report"])
     cancel: str = Field(examples=["/jobs/job_0f3c/cancel"])
+    events: str = Field(default="", examples=["/jobs/job_0f3c/events"])
 
 
 class Job(Answer, Generic[ResultT]):
@@ -90,12 +96,19 @@ class Job(Answer, Generic[ResultT]):
     method: str = Field(description="Verb and name.", examples=["explain/shap"])
     model: str = Field(examples=["demo"])
     state: JobState
+    cached: bool = Field(default=False, description="Whether the answer was known already: nothing was computed.")
+    priority: Priority = "normal"
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
     expires_at: datetime | None = Field(default=None, description="When the record and its result are deleted.")
     progress: Progress | None = None
     queue_position: int | None = Field(default=None, description="0 is next; null once the job has left the queue.")
+    starts_in_s: float | None = Field(
+        default=None,
+        description="Seconds until it will start, by the pace of the last jobs; null where there is nothing to go by.",
+        examples=[12.5],
+    )
     attempt: int = Field(default=0, description="How often a worker has claimed it.")
     error: Problem | None = Field(default=None, description="Why it failed.")
     result: ResultT | None = None

@@ -5,11 +5,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, Tag, model_validator
 
 from explaind.contract.base import Strict, by_key, wrong
-from explaind.contract.job import Metadata
+from explaind.contract.job import Metadata, Priority
 
 MAX_PROMPT_CHARS = 200_000
 MAX_TARGET_CHARS = 20_000
 MAX_TARGET_TOKENS = 1024
+MAX_TIMEOUT_S = 7 * 86_400
+MAX_KEEP_S = 366 * 86_400
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
@@ -29,6 +31,27 @@ class ModelRequest(Strict):
 
     model: ModelName = Field(description="A model of `GET /models`.", examples=["demo"])
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 pairs of your own, returned with the job.")
+    priority: Priority = Field(
+        default="normal", description="Which of your waiting jobs go first; others' jobs are not pushed back by it."
+    )
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_TIMEOUT_S,
+        description="Seconds of work after which the job fails; the service's own limit holds beside it.",
+        examples=[600],
+    )
+    keep_s: int | None = Field(
+        default=None,
+        ge=60,
+        le=MAX_KEEP_S,
+        description="Seconds that the record and its result are kept after the end, up to the service's limit.",
+        examples=[86_400],
+    )
+
+    def question(self) -> bytes:
+        """The request as JSON without what only concerns the job that carries it: equal questions, equal answers."""
+        return self.model_dump_json(exclude=set(ModelRequest.model_fields) - {"model"}).encode()
 
 
 class PromptRequest(ModelRequest):
