@@ -90,7 +90,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: succeeded with a result (JSON), failed with a problem, or cancelled, perhaps with what there was.
+    """How a job ended: succeeded with a result (JSON), failed with a problem, or cancelled, perhaps with a part of it.
 
     `revision` names the very weights that the result was computed with; with it, it may answer the same request again.
     """

@@ -1,7 +1,7 @@
 """How a validated request becomes a job: model found, limits held, job stored, worker rung."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ class Asker:
     """Who asks, and how: the API key and what it may do, the request's id and trace, whether a known answer will do."""
 
     key: str = ANONYMOUS
-    allowance: Allowance = Allowance()
+    allowance: Allowance = field(default_factory=Allowance)
     idempotency_key: str | None = None
     request_id: str | None = None
     trace: str | None = None

@@ -14,8 +14,8 @@ from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
 from explaind_service.answers import job_answer
+from explaind_service.asking import AskerOfRequest
 from explaind_service.dependencies import FromApp, Resources, require_json
-from explaind_service.intake import Asker
 from explaind_service.operations import RETRY_AFTER, Responses, submission_errors
 from explaind_service.prefer import Preference, parse_prefer
 
@@ -28,23 +28,6 @@ Prefer = Annotated[
         default_factory=list,
         description="`wait=N`: answer with the finished job if it ends within N seconds (RFC 7240).",
         examples=[["wait=30"]],
-    ),
-]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        pattern=r"^[!-~]{1,255}$",
-        description="The same key with the same request is the same job, however often it is sent.",
-        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
-    ),
-]
-CacheControl = Annotated[
-    str | None,
-    Header(
-        alias="Cache-Control",
-        description="`no-cache`: compute it, although the answer may be known already.",
-        examples=["no-cache"],
     ),
 ]
 
@@ -76,15 +59,9 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         params: ModelRequest,
         resources: FromApp,
         prefer: Prefer,
-        idempotency_key: IdempotencyKey = None,
-        cache_control: CacheControl = None,
+        asker: AskerOfRequest,
     ) -> Response:
         preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
-        asker = Asker(
-            idempotency_key=idempotency_key,
-            request_id=request.scope["state"]["request_id"],
-            from_cache=not _refuses_cache(cache_control),
-        )
         accepted = await resources.intake.accept(method, params, asker)
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
         ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
@@ -117,11 +94,6 @@ def _answer(
     if ended:
         return job_answer(job, result, headers=headers)
     return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
-
-
-def _refuses_cache(cache_control: str | None) -> bool:
-    directives = {directive.strip().lower() for directive in (cache_control or "").split(",")}
-    return bool(directives & {"no-cache", "no-store"})
 
 
 def _description(method: Method[..., Any]) -> str:
