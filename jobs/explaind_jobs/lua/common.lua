@@ -130,11 +130,13 @@ local function leave_worker(id)
   redis.call('SREM', running_key(redis.call('HGET', job_key(id), 'key')), id)
 end
 
+local LEAST_TURN_S = 0.02 -- a job that fails at once is a turn too
+
 -- The service that a job has had is known at its end; what was charged at its start is made right.
 local function settle(id, h, t)
   if not active(h.state) or not h.started then return end
   local seconds = math.max(0, (t - tonumber(h.started)) / 1000)
-  charge(h.key, seconds - tonumber(h.charged or 0))
+  charge(h.key, math.max(LEAST_TURN_S, seconds) - tonumber(h.charged or 0))
   observe('job_seconds', h.method, seconds)
   if h.ending == 'succeeded' then
     learn_pace(h.method .. ' ' .. h.model, seconds)
