@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import load
 from benchmarks.rows import Row, seconds, spread
 from explaind import Client
 from explaind_jobs.embedded import EmbeddedStack
@@ -102,4 +103,5 @@ CASES: dict[str, Callable[[], Row]] = {
     "shap_exact_12_words": shap_exact_12_words,
     "create_to_start": create_to_start,
     "threads_beside_a_busy_process": threads_beside_a_busy_process,
+    **load.CASES,
 }

@@ -23,7 +23,7 @@ from explaind.contract.job import Job, Priority, Progress
 from explaind_jobs.call import Argument, Call, text
 from explaind_jobs.record import Census, Claim, Created, NewJob, Outcome, Rate, Standing, WorkerState
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.view import job_or_missing, not_found
+from explaind_jobs.view import job_from, job_or_missing, not_found
 
 Finished = Literal["finished", "fenced", "already", "unknown"]
 
@@ -42,10 +42,10 @@ def create(settings: JobsSettings, job: NewJob) -> Call[Created]:
     allowance = job.allowance
 
     def parse(reply: Any) -> Created:
-        outcome, job_id, left, reset_ms = (text(word) for word in reply)
+        outcome, (left, reset_ms) = text(reply[0]), (text(word) for word in reply[2:])
         rate = Rate(allowance.burst, int(left), int(reset_ms) / 1000) if reset_ms else None
         _refuse(outcome, settings, job, rate)
-        return Created(id=job_id, existing=outcome == "existing", cached=outcome == "cached", rate=rate)
+        return Created(job_from(reply[1]), existing=outcome == "existing", rate=rate)
 
     metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
     body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)

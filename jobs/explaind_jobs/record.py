@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from explaind.contract.errors import Problem
-from explaind.contract.job import JobState, Priority, Provenance, Timing
+from explaind.contract.job import Job, JobState, Priority, Provenance, Timing
 
 # Who looks at a job: an API key's id sees the jobs of that key, ANONYMOUS those that nobody's key made, ANYONE all.
 ANONYMOUS = ""
@@ -59,13 +60,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """An accepted job; `existing` when its idempotency key named a job that was there already, `cached` when it has
-    ended already, with a known answer."""
+    """An accepted job; `existing` when its idempotency key named a job that was there already."""
 
-    id: str
+    job: Job[Any]
     existing: bool = False
-    cached: bool = False
     rate: Rate | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
 
 
 @dataclass(frozen=True, slots=True)

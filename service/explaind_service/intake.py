@@ -2,18 +2,15 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-from explaind.contract.errors import StoreUnavailable
-from explaind.contract.job import Job, JobState
+from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest
 from explaind_jobs.catalogue import Catalogue, ModelEntry
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.record import ANONYMOUS, Allowance, NewJob, Rate
 from explaind_jobs.store import AsyncJobStore
-from explaind_jobs.view import links
 from explaind_service.admission import check_limits
 
 
@@ -74,28 +71,9 @@ class Intake:
             cache_key=answer_key(asker.key, method, entry, params) if asker.from_cache else None,
         )
         created = await self.store.create(new)
-        if not (created.existing or created.cached):
+        if not (created.existing or created.job.cached):
             self.permits.ring(entry.queue)
-        return Accepted(await self._as_stored(created.id, new), replayed=created.existing, rate=created.rate)
-
-    async def _as_stored(self, job_id: str, new: NewJob) -> Job[Any]:
-        try:
-            return await self.store.get(job_id)
-        except StoreUnavailable:
-            # It is in the store: to refuse it now would make the caller send it twice.
-            return Job[Any](
-                id=job_id,
-                method=new.method,
-                model=new.model,
-                state=JobState.QUEUED,
-                created_at=datetime.now(UTC),
-                expires_at=None,
-                queue_position=None,
-                attempt=0,
-                error=None,
-                metadata=new.metadata,
-                links=links(job_id),
-            )
+        return Accepted(created.job, replayed=created.existing, rate=created.rate)
 
 
 def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:

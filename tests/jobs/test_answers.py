@@ -18,7 +18,7 @@ def test_a_known_answer_ends_a_job_at_once(shop):
     first = shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     created = shop.store.create(shop.job(cache_key="q"))
-    assert created.cached
+    assert created.job.cached
     job = shop.store.get(created.id)
     assert (job.state, job.cached, job.attempt) == (JobState.SUCCEEDED, True, 0)
     assert shop.store.result(created.id) == shop.store.result(first) == b'{"values": [2]}'
@@ -31,7 +31,7 @@ def test_another_question_is_computed(shop, cache_key):
     shop.beat(revisions={"demo": "r1"})
     shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
-    assert not shop.store.create(shop.job(cache_key=cache_key)).cached
+    assert not shop.store.create(shop.job(cache_key=cache_key)).job.cached
 
 
 def test_another_revision_of_the_model_is_computed(shop):
@@ -39,14 +39,14 @@ def test_another_revision_of_the_model_is_computed(shop):
     shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     shop.beat(revisions={"demo": "r2"})
-    assert not shop.store.create(shop.job(cache_key="q")).cached
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
 def test_a_failure_is_no_answer(shop):
     shop.beat(revisions={"demo": "r1"})
     shop.put(cache_key="q")
     shop.end(shop.take(), Outcome(JobState.CANCELLED, revision="r1"))
-    assert not shop.store.create(shop.job(cache_key="q")).cached
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
 def test_a_deleted_answer_is_forgotten(shop):
@@ -54,7 +54,7 @@ def test_a_deleted_answer_is_forgotten(shop):
     first = shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     shop.store.delete(first)
-    assert not shop.store.create(shop.job(cache_key="q")).cached
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
 def test_a_rate_lets_a_burst_through_and_then_its_pace(shop):

@@ -1,7 +1,9 @@
 """Which of the waiting jobs a worker gets: by priority, model, API key and suspicion."""
 
+import pytest
 import redis
 
+from explaind.contract.errors import QueueFull
 from explaind.contract.job import JobState
 from explaind_jobs.record import Allowance
 
@@ -182,10 +184,6 @@ def test_each_key_has_its_own_share_of_the_queue(shop):
     allowance = Allowance(max_queued=2)
     for _ in range(2):
         shop.put(key="a", allowance=allowance)
-    try:
+    with pytest.raises(QueueFull, match="of this key"):
         shop.put(key="a", allowance=allowance)
-    except Exception as error:
-        assert "of this key" in str(error)
-    else:
-        raise AssertionError("a third was taken")
     shop.put(key="b", allowance=allowance)
