@@ -7,7 +7,7 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.settings import JobsSettings
+from explaind_jobs.settings import JobsSettings, read_password
 
 API_TIMEOUT_S = 2.0
 WORKER_TIMEOUT_S = 5.0
@@ -17,10 +17,11 @@ def redis_from(settings: JobsSettings) -> redis.Redis:
     """A worker's client: retries a few times by itself. The caller closes it.
 
     Raises:
-        StoreUnavailable: the settings name no Redis.
+        StoreUnavailable: the settings name no Redis, or its password cannot be read.
     """
     return redis.Redis.from_url(
         _url(settings),
+        password=redis_password(settings),
         socket_timeout=WORKER_TIMEOUT_S,
         socket_connect_timeout=WORKER_TIMEOUT_S,
         health_check_interval=10,
@@ -32,15 +33,33 @@ def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
     """The API's client: fails fast and repeats no call, lest a job be created twice. The caller closes it.
 
     Raises:
-        StoreUnavailable: the settings name no Redis.
+        StoreUnavailable: the settings name no Redis, or its password cannot be read.
     """
     return redis.asyncio.Redis.from_url(
         _url(settings),
+        password=redis_password(settings),
         socket_timeout=API_TIMEOUT_S,
         socket_connect_timeout=API_TIMEOUT_S,
         health_check_interval=10,
         retry=AsyncRetry(NoBackoff(), 0),
     )
+
+
+def redis_password(settings: JobsSettings) -> str | None:
+    """The password from `redis_password_file`, read anew; None where the URL says all there is.
+
+    Raises:
+        StoreUnavailable: the file cannot be read.
+    """
+    if settings.redis_password_file is None:
+        return None
+    try:
+        return read_password(settings.redis_password_file)
+    except ValueError as error:
+        raise StoreUnavailable(
+            f"The password of Redis is missing: {error}",
+            hint="Mend the file that EXPLAIND_REDIS_PASSWORD_FILE names.",
+        ) from error
 
 
 def _url(settings: JobsSettings) -> str:

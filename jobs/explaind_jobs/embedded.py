@@ -146,8 +146,9 @@ class EmbeddedStack:
         Catalogue.load(self._settings.models_file)
         self._port = free_port(self._host, self._port)
         self._take_data_dir()
-        redis_url = self._settings.redis_url or self._start_redis()
-        self._settings = self._settings.model_copy(update={"redis_url": redis_url})
+        if self._settings.redis_url is None:  # a server of our own has no password
+            own = {"redis_url": self._start_redis(), "redis_password_file": None}
+            self._settings = self._settings.model_copy(update=own)
         env = self._environment()
         for name, command in (("worker", self._commands.worker), ("API", self._commands.api)):
             self._start_process(name, command, env)
@@ -193,6 +194,7 @@ class EmbeddedStack:
         env = {
             **os.environ,
             "EXPLAIND_REDIS_URL": str(settings.redis_url),
+            "EXPLAIND_REDIS_PASSWORD_FILE": str(settings.redis_password_file or ""),
             "EXPLAIND_DATA_DIR": str(settings.data_dir),
             "EXPLAIND_HOST": self._host,
             "EXPLAIND_PORT": str(self._port),

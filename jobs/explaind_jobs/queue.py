@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from celery import Celery
 
+from explaind_jobs.connection import redis_password
 from explaind_jobs.settings import JobsSettings
 
 PERMIT_TASK = "explaind.permit"
@@ -26,15 +27,22 @@ def permits_key(settings: JobsSettings, queue_name: str) -> str:
     return f"{settings.key_prefix}{queue_key(queue_name)}"
 
 
-def broker_url(redis_url: str) -> str:
-    """The URL as Celery wants it: a unix socket becomes redis+socket://…?virtual_host=0."""
-    if not redis_url.startswith("unix://"):
-        return redis_url
+def broker_url(redis_url: str, password: str | None = None) -> str:
+    """The URL as Celery wants it: with its password, and a unix socket as redis+socket://…?virtual_host=0."""
     parts = urlsplit(redis_url)
+    if parts.scheme != "unix":
+        if password is None:
+            return redis_url
+        address = parts.netloc.rpartition("@")[2]
+        return parts._replace(netloc=f"{_userinfo(parts.username, password)}{address}").geturl()
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    password = parts.password or options.get("password")
-    user = f"{parts.username or ''}:{quote(unquote(password), safe='')}@" if password else ""
+    secret = password or unquote(parts.password or options.get("password", ""))
+    user = _userinfo(parts.username, secret) if secret else ""
     return f"redis+socket://{user}{parts.path}?virtual_host={options.get('db', '0')}"
+
+
+def _userinfo(username: str | None, password: str) -> str:
+    return f"{username or ''}:{quote(password, safe='')}@"
 
 
 def make_celery(settings: JobsSettings) -> Celery:
@@ -42,10 +50,12 @@ def make_celery(settings: JobsSettings) -> Celery:
 
     Raises:
         ValueError: the settings name no Redis.
+        StoreUnavailable: its password cannot be read.
     """
     if settings.redis_url is None:
         raise ValueError("Celery needs a redis_url.")
-    app = Celery("explaind", broker=broker_url(settings.redis_url), backend=None, set_as_current=False)
+    broker = broker_url(settings.redis_url, redis_password(settings))
+    app = Celery("explaind", broker=broker, backend=None, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         result_serializer="json",

@@ -1,6 +1,7 @@
 """What service and worker must agree on, read from the environment (prefix `EXPLAIND_`) when asked for."""
 
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,6 +16,23 @@ def settings_mistake(error: ValidationError) -> str:
     return f"{field} (EXPLAIND_{field.upper()}): {first['msg'].removeprefix('Value error, ')}"
 
 
+def read_password(path: Path) -> str:
+    """The password in that file, without the space around it.
+
+    Raises:
+        ValueError: the file cannot be read, or holds none.
+    """
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}. It must hold the password of Redis.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8. It must hold the password of Redis.") from error
+    if not password:
+        raise ValueError(f"{path} is empty. It must hold the password of Redis.")
+    return password
+
+
 class JobsSettings(BaseSettings):
     """Where the jobs are and how long things may take; durations are seconds.
 
@@ -24,6 +42,7 @@ class JobsSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="EXPLAIND_", extra="ignore", env_ignore_empty=True)
 
     redis_url: str | None = Field(default=None, description="redis://, rediss:// or unix://path?db=0.")
+    redis_password_file: Path | None = Field(default=None, description="Holds the password that the URL leaves out.")
     data_dir: Path = Field(default=Path("explaind-data"), description="Locks, logs and the embedded server's data.")
     models_file: Path | None = Field(default=None, description="The models.toml; without one: the built-in model.")
     key_prefix: str = Field(default="explaind:", min_length=1, description="Every key in Redis begins with it.")
@@ -50,6 +69,18 @@ class JobsSettings(BaseSettings):
         if url is not None and not url.startswith(SCHEMES):
             raise ValueError(f"A Redis URL begins with one of {', '.join(SCHEMES)}.")
         return url
+
+    @field_validator("redis_password_file")
+    @classmethod
+    def _one_readable_password(cls, path: Path | None, info: object) -> Path | None:
+        url = getattr(info, "data", {}).get("redis_url")
+        if path is None or url is None:
+            return path
+        parts = urlsplit(url)
+        if parts.password or "password" in parse_qs(parts.query):
+            raise ValueError("The Redis URL holds a password already; give it in one of the two places.")
+        read_password(path)
+        return path
 
     @field_validator("heartbeat_s")
     @classmethod

@@ -95,6 +95,13 @@ def test_ones_own_redis_comes_first(redis_url: str, tmp_path: Path) -> None:
         assert sorted(stack.pids) == ["API", "worker"]
 
 
+def test_a_redis_of_its_own_gets_nobody_elses_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "password").write_text("secret")
+    monkeypatch.setenv("EXPLAIND_REDIS_PASSWORD_FILE", str(tmp_path / "password"))
+    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=tmp_path / "data"), commands=STAND_INS) as stack:
+        assert httpx.get(f"{stack.url}/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["worker", "API", "Redis server"])
 def test_a_child_that_dies_is_restarted(stack: EmbeddedStack, name: str) -> None:
     before = stack.pids[name]

@@ -21,6 +21,19 @@ def test_the_url_as_celery_wants_it(redis_url: str, expected: str) -> None:
     assert broker_url(redis_url) == expected
 
 
+@pytest.mark.parametrize(
+    ("redis_url", "expected"),
+    [
+        ("redis://there:7000/3", "redis://:p%40s%2Fs@there:7000/3"),
+        ("rediss://box@there?db=1", "rediss://box:p%40s%2Fs@there?db=1"),
+        ("redis://[::1]:7000", "redis://:p%40s%2Fs@[::1]:7000"),
+        ("unix:///run/redis.sock?db=4", "redis+socket://:p%40s%2Fs@/run/redis.sock?virtual_host=4"),
+    ],
+)
+def test_a_password_of_its_own_joins_the_url(redis_url: str, expected: str) -> None:
+    assert broker_url(redis_url, "p@s/s") == expected
+
+
 def test_celery_needs_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
     with pytest.raises(ValueError, match="redis_url"):

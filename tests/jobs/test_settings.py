@@ -6,8 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.connection import redis_from
-from explaind_jobs.settings import JobsSettings
+from explaind_jobs.connection import async_redis_from, redis_from
+from explaind_jobs.queue import make_celery
+from explaind_jobs.settings import JobsSettings, settings_mistake
 
 
 def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,3 +36,32 @@ def test_no_redis_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
     with pytest.raises(StoreUnavailable, match="No Redis is configured"):
         redis_from(JobsSettings())
+
+
+def test_a_password_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    for path, says in ((tmp_path / "none", "No such file"), (empty, "is empty"), (tmp_path, "directory")):
+        with pytest.raises(ValidationError) as caught:
+            JobsSettings(redis_url="redis://there", redis_password_file=path)
+        assert "EXPLAIND_REDIS_PASSWORD_FILE" in settings_mistake(caught.value)
+        assert says in settings_mistake(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://:secret@there", "unix:///run/redis.sock?password=secret"])
+def test_two_passwords_are_refused_and_not_said(tmp_path: Path, url: str) -> None:
+    (tmp_path / "password").write_text("another")
+    with pytest.raises(ValidationError) as caught:
+        JobsSettings(redis_url=url, redis_password_file=tmp_path / "password")
+    assert "holds a password already" in settings_mistake(caught.value)
+    assert "secret" not in settings_mistake(caught.value)
+
+
+def test_a_password_file_that_went_away_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("secret")
+    settings = JobsSettings(redis_url="redis://there", redis_password_file=path)
+    path.unlink()
+    for connect in (redis_from, async_redis_from, make_celery):
+        with pytest.raises(StoreUnavailable, match="password of Redis is missing"):
+            connect(settings)

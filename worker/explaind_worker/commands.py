@@ -15,6 +15,7 @@ from explaind_jobs.lifeline import watch_parent
 from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.settings import JobsSettings, settings_mistake
 from explaind_jobs.store import JobStore
+from explaind_worker.names import names_given
 
 
 @click.command()
@@ -41,10 +42,19 @@ from explaind_jobs.store import JobStore
     type=click.Path(path_type=Path, file_okay=False),
     help="Where the lock that makes this worker's name is kept.  [default: explaind-data]",
 )
-def worker(redis_url: str | None, queues: str, slots: int, models_file: Path | None, data_dir: Path | None) -> None:
-    """Take jobs from the queue and compute them, until Ctrl-C or SIGTERM."""
+@click.option("--check", is_flag=True, help="Only say whether the worker of this host and data directory lives.")
+def worker(
+    *, redis_url: str | None, queues: str, slots: int, models_file: Path | None, data_dir: Path | None, check: bool
+) -> None:
+    """Take jobs from the queue and compute them, until Ctrl-C or SIGTERM.
+
+    With --check: exit 0 where one beats, else 1 and a sentence that says why; for health checks.
+    """
     given = {"redis_url": redis_url, "models_file": models_file, "data_dir": data_dir}
     settings = _settings({name: value for name, value in given.items() if value is not None})
+    if check:
+        click.echo(f"{_beating(settings)} beats.")
+        return
     catalogue = _catalogue(settings)
     _require_store(settings)
     names = [name for name in (part.strip() for part in queues.split(",")) if name]
@@ -82,6 +92,23 @@ def _catalogue(settings: JobsSettings) -> Catalogue:
         return Catalogue.load(settings.models_file)
     except CatalogueError as error:
         raise click.ClickException(str(error)) from error
+
+
+def _beating(settings: JobsSettings) -> str:
+    names = names_given(settings.data_dir)
+    if not names:
+        raise click.ClickException(f"No worker of this host has run with the data directory {settings.data_dir}.")
+    try:
+        with redis_from(settings) as client:
+            live = {state.name for state in JobStore(client, settings).workers()}
+    except StoreUnavailable as error:
+        raise click.ClickException(str(error)) from error
+    beating = [name for name in names if name in live]
+    if not beating:
+        raise click.ClickException(
+            f"No beat of {', '.join(names)} in Redis: the worker stopped, hangs or still starts."
+        )
+    return ", ".join(beating)
 
 
 def _require_store(settings: JobsSettings) -> None:

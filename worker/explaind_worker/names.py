@@ -23,6 +23,12 @@ class WorkerName:
         self.lock.close()
 
 
+def names_given(data_dir: Path) -> list[str]:
+    """The names that workers of this host have had from this directory, held now or not."""
+    locks = sorted(data_dir.glob("worker-*.lock"))
+    return [_name(lock.stem.removeprefix("worker-"), token) for lock in locks if (token := _token(lock))]
+
+
 def take_name(data_dir: Path) -> WorkerName:
     """The first free name of this directory, `{host}-{number}-{token}`.
 
@@ -42,5 +48,16 @@ def take_name(data_dir: Path) -> WorkerName:
             token = secrets.token_hex(3)
             lock.write(token)
             lock.flush()
-        return WorkerName(f"{socket.gethostname()}-{number}-{token}", lock)
+        return WorkerName(_name(number, token), lock)
     raise OSError(f"{MAX_WORKERS} workers already use {data_dir}.")
+
+
+def _name(number: int | str, token: str) -> str:
+    return f"{socket.gethostname()}-{number}-{token}"
+
+
+def _token(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
