@@ -53,47 +53,47 @@ class JobStore:
 
     def create(self, job: NewJob) -> Created:
         """Accept a job. Raises QueueFull and IdempotencyKeyReused."""
-        return self._run(calls.create(self.settings, job))
+        return self.run(calls.create(self.settings, job))
 
     def claim(self, worker: str, queues: Sequence[str]) -> Claim | None:
         """The job that `worker` shall run next, or None when none waits in these queues."""
-        return self._run(calls.claim(self.settings, worker, queues))
+        return self.run(calls.claim(self.settings, worker, queues))
 
     def beat(self, worker: WorkerState, held: Sequence[tuple[str, int]]) -> dict[str, Standing]:
         """Say that the worker lives and holds these (job, attempt); returns what each job is."""
-        return self._run(calls.beat(self.settings, worker, held))
+        return self.run(calls.beat(self.settings, worker, held))
 
     def progress(self, job_id: str, attempt: int, progress: Progress) -> Standing:
         """Record how far a job is; returns what it is."""
-        return self._run(calls.progress(self.settings, job_id, attempt, progress))
+        return self.run(calls.progress(self.settings, job_id, attempt, progress))
 
     def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
         """Store how a job ended: fenced when a newer attempt owns it, already when it has ended."""
-        return self._run(calls.finish(self.settings, job_id, attempt, outcome))
+        return self.run(calls.finish(self.settings, job_id, attempt, outcome))
 
     def release(self, job_id: str, attempt: int) -> bool:
         """Give a job back unharmed; False when this attempt does not hold it."""
-        return self._run(calls.release(self.settings, job_id, attempt))
+        return self.run(calls.release(self.settings, job_id, attempt))
 
     def reclaim(self, worker: str) -> list[str]:
         """Put the jobs of the dead predecessor called `worker` back; returns those that wait again."""
-        return self._run(calls.reclaim(self.settings, worker))
+        return self.run(calls.reclaim(self.settings, worker))
 
     def reap(self) -> int:
         """Deal with jobs whose lease ran out; returns how many there were."""
-        return self._run(calls.reap(self.settings))
+        return self.run(calls.reap(self.settings))
 
     def cancel(self, job_id: str) -> Job[Any]:
         """Cancel a job, idempotently. Raises JobNotFound."""
-        return self._run(calls.cancel(self.settings, job_id))
+        return self.run(calls.cancel(self.settings, job_id))
 
     def delete(self, job_id: str) -> None:
         """Delete an ended job. Raises JobNotFound and JobActive."""
-        self._run(calls.delete(job_id))
+        self.run(calls.delete(job_id))
 
     def get(self, job_id: str) -> Job[Any]:
         """The job, without its result. Raises JobNotFound."""
-        return self._run(calls.get(job_id))
+        return self.run(calls.get(job_id))
 
     def result(self, job_id: str) -> bytes | None:
         """The job's result (JSON), or None when it has none."""
@@ -111,12 +111,12 @@ class JobStore:
         """A page of jobs, newest first, that follow `after`."""
         page = calls.Paging(after, limit, state, method, model)
         while (call := page.next_call()) is not None:
-            page.take(self._run(call))
+            page.take(self.run(call))
         return page.page()
 
     def waiting(self) -> dict[str, int]:
         """How many jobs wait in each queue."""
-        return self._run(calls.waiting())
+        return self.run(calls.waiting())
 
     def queued(self) -> int:
         """How many jobs wait."""
@@ -124,11 +124,11 @@ class JobStore:
 
     def workers(self) -> Sequence[WorkerState]:
         """The live workers, by name."""
-        return self._run(calls.workers())
+        return self.run(calls.workers())
 
     def leave(self, worker: str) -> None:
         """Say that a worker has stopped."""
-        self._run(calls.leave(worker))
+        self.run(calls.leave(worker))
 
     def ping(self) -> bool:
         """Whether Redis answers; never raises StoreUnavailable."""
@@ -137,7 +137,8 @@ class JobStore:
         except DOWN:
             return False
 
-    def _run(self, call: Call[T]) -> T:
+    def run(self, call: Call[T]) -> T:
+        """What a call means; raises what it says."""
         script = self._scripts.get(call.script)
         if script is None:
             script = self._scripts[call.script] = self.client.register_script(calls.script_text(call.script))
@@ -156,11 +157,11 @@ class AsyncJobStore:
 
     async def create(self, job: NewJob) -> Created:
         """Accept a job. Raises QueueFull and IdempotencyKeyReused."""
-        return await self._run(calls.create(self.settings, job))
+        return await self.run(calls.create(self.settings, job))
 
     async def get(self, job_id: str) -> Job[Any]:
         """The job, without its result. Raises JobNotFound."""
-        return await self._run(calls.get(job_id))
+        return await self.run(calls.get(job_id))
 
     async def result(self, job_id: str) -> bytes | None:
         """The job's result (JSON), or None when it has none."""
@@ -178,24 +179,24 @@ class AsyncJobStore:
         """A page of jobs, newest first, that follow `after`."""
         page = calls.Paging(after, limit, state, method, model)
         while (call := page.next_call()) is not None:
-            page.take(await self._run(call))
+            page.take(await self.run(call))
         return page.page()
 
     async def cancel(self, job_id: str) -> Job[Any]:
         """Cancel a job, idempotently. Raises JobNotFound."""
-        return await self._run(calls.cancel(self.settings, job_id))
+        return await self.run(calls.cancel(self.settings, job_id))
 
     async def delete(self, job_id: str) -> None:
         """Delete an ended job. Raises JobNotFound and JobActive."""
-        await self._run(calls.delete(job_id))
+        await self.run(calls.delete(job_id))
 
     async def workers(self) -> Sequence[WorkerState]:
         """The live workers, by name."""
-        return await self._run(calls.workers())
+        return await self.run(calls.workers())
 
     async def queued(self) -> int:
         """How many jobs wait."""
-        return sum((await self._run(calls.waiting())).values())
+        return sum((await self.run(calls.waiting())).values())
 
     async def ping(self) -> bool:
         """Whether Redis answers; never raises StoreUnavailable."""
@@ -204,7 +205,8 @@ class AsyncJobStore:
         except DOWN:
             return False
 
-    async def _run(self, call: Call[T]) -> T:
+    async def run(self, call: Call[T]) -> T:
+        """What a call means; raises what it says."""
         script = self._scripts.get(call.script)
         if script is None:
             script = self._scripts[call.script] = self.client.register_script(calls.script_text(call.script))

@@ -420,5 +420,5 @@ async def test_the_async_store_is_the_same_store(
 
 def test_a_full_answer_names_where_to_go_on(store: JobStore) -> None:
     ids = [store.create(new_job()).id for _ in range(2)]
-    jobs, after = store._run(calls.list_jobs(None, 1, None, None, None))
+    jobs, after = store.run(calls.list_jobs(None, 1, None, None, None))
     assert ([job.id for job in jobs], after) == ([ids[1]], ids[1])
