@@ -69,7 +69,7 @@ def _read(path: Path) -> bytes:
 
 def _make(path: Path) -> None:
     """A whole file appears at once, or another process's stays: nobody ever reads half a pepper."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f"{FILE_NAME}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
