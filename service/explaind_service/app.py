@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.connection import async_redis_from
+from explaind_jobs.pepper import load_pepper
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.dependencies import Resources
@@ -24,6 +25,9 @@ from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
 from explaind_service.waiting import Waiting
+from explaind_service.webhooks.delivery import WebhookDeliverer
+from explaind_service.webhooks.guard import WebhookGuard
+from explaind_service.webhooks.transport import WebhookTransport
 
 # Of the interface, not of the package: what a client relies on stays while this does.
 API_VERSION = "1"
@@ -88,6 +92,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 def _lifespan(settings: ServiceSettings, models: Catalogue):
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pepper = load_pepper(settings)
         client = async_redis_from(settings)
         store = AsyncJobStore(client, settings)
         permits = PermitPublisher(settings)
@@ -99,13 +104,22 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             intake=Intake(catalogue=models, store=store, permits=permits),
             waiting=Waiting(store),
         )
+        webhooks = _webhooks(settings, store, pepper)
+        webhooks.start()
         try:
             yield
         finally:
+            await webhooks.stop()
             await to_thread.run_sync(permits.stop)
             await client.aclose()
 
     return lifespan
+
+
+def _webhooks(settings: ServiceSettings, store: AsyncJobStore, pepper: bytes) -> WebhookDeliverer:
+    guard = WebhookGuard(settings.webhook_allowed_networks)
+    timeout_s = settings.webhook_timeout_s
+    return WebhookDeliverer(store, guard, WebhookTransport(timeout_s), pepper, timeout_s=timeout_s)
 
 
 def _routes(routers: list[APIRouter]) -> list[APIRoute]:
