@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from explaind.contract.errors import JobNotFound, Problem
-from explaind.contract.job import Job, JobState, Links, Priority, Progress, Provenance, Timing
+from explaind.contract.job import Job, JobState, Links, Priority, Progress, Provenance, Timing, WebhookStatus
 
 # The order of a view in common.lua.
 FIELDS = (
@@ -69,6 +69,7 @@ def job_from(reply: Sequence[bytes]) -> Job[Any]:
         provenance=Provenance.model_validate_json(row["provenance"]) if row["provenance"] else None,
         timing=Timing.model_validate_json(row["timing"]) if row["timing"] else None,
         metadata=_metadata.validate_json(row["metadata"]) if row["metadata"] else {},
+        webhook=WebhookStatus.model_validate_json(row["webhook_status"]) if row["webhook_status"] else None,
         links=links(row["id"]),
     )
 

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.connection import async_redis_from
+from explaind_jobs.pepper import load_pepper
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.dependencies import Resources
@@ -24,6 +25,9 @@ from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
 from explaind_service.waiting import Waiting
+from explaind_service.webhooks.delivery import WebhookDeliverer
+from explaind_service.webhooks.guard import WebhookGuard
+from explaind_service.webhooks.transport import WebhookTransport
 
 # Of the interface, not of the package: what a client relies on stays while this does.
 API_VERSION = "1"
@@ -88,20 +92,26 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 def _lifespan(settings: ServiceSettings, models: Catalogue):
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pepper = load_pepper(settings)
         client = async_redis_from(settings)
         store = AsyncJobStore(client, settings)
         permits = PermitPublisher(settings)
         permits.start()
+        guard = WebhookGuard(settings.webhook_allowed_networks)
         app.state.resources = Resources(
             settings=settings,
             catalogue=models,
             store=store,
-            intake=Intake(catalogue=models, store=store, permits=permits),
+            intake=Intake(catalogue=models, store=store, permits=permits, guard=guard),
             waiting=Waiting(store),
         )
+        timeout_s = settings.webhook_timeout_s
+        webhooks = WebhookDeliverer(store, guard, WebhookTransport(timeout_s), pepper, timeout_s=timeout_s)
+        webhooks.start()
         try:
             yield
         finally:
+            await webhooks.stop()
             await to_thread.run_sync(permits.stop)
             await client.aclose()
 

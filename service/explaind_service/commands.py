@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from explaind_jobs.catalogue import CatalogueError
 from explaind_jobs.listening import OPEN_HOST_WARNING, refuse_open_host
 from explaind_jobs.logs import log_to_stderr
+from explaind_jobs.pepper import PepperError, load_pepper
 from explaind_jobs.server import StackError
 from explaind_service.app import create_app
 from explaind_service.dependencies import Resources
@@ -59,8 +60,9 @@ def api(**options: Any) -> None:
         )
     _check_exposure(settings)
     try:
+        load_pepper(settings)
         app = create_app(settings)
-    except CatalogueError as error:
+    except (CatalogueError, PepperError) as error:
         raise click.ClickException(str(error)) from error
     log_to_stderr()
     config = uvicorn.Config(

@@ -12,6 +12,7 @@ from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.record import ANONYMOUS, Allowance, NewJob, Rate
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.admission import check_limits
+from explaind_service.webhooks.guard import WebhookGuard
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Intake:
     catalogue: Catalogue
     store: AsyncJobStore
     permits: PermitPublisher
+    guard: WebhookGuard
 
     async def accept(self, method: Method[..., Any], params: ModelRequest, asker: Asker) -> Accepted:
         """Stores the job and rings for a worker, unless the answer is known.
 
         Raises:
+            InvalidRequest: its webhook may not be reached.
             UnknownModel: the catalogue holds no such model.
             TargetTooLong, TooManyUnits: the model's limits say no already.
             IdempotencyKeyReused: the key belongs to another request.
@@ -54,6 +57,8 @@ class Intake:
         """
         entry = self.catalogue.find(params.model)
         check_limits(params, entry)
+        if params.webhook is not None:
+            self.guard.check_url(params.webhook.url)
         new = NewJob(
             method=method.path,
             model=entry.name,
@@ -66,6 +71,7 @@ class Intake:
             priority=params.priority,
             timeout_s=params.timeout_s,
             keep_s=params.keep_s,
+            webhook=None if params.webhook is None else params.webhook.model_dump_json(),
             request_id=asker.request_id,
             trace=asker.trace,
             cache_key=answer_key(asker.key, method, entry, params) if asker.from_cache else None,

@@ -1,6 +1,10 @@
 """What the service may be told, beside what it shares with the workers."""
 
-from pydantic import Field
+from ipaddress import ip_network
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from explaind_jobs.settings import JobsSettings
 
@@ -18,3 +22,16 @@ class ServiceSettings(JobsSettings):
     access_log: bool = Field(False, description="Log one line per request.")
     telemetry: bool = Field(False, description="Export traces and metrics as OTEL_* says; never bodies or messages.")
     drain_s: int = Field(10, ge=0, description="How long a stopping service lets requests finish.")
+    webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Networks (10.0.0.0/8, …) that webhooks may reach although private, by http and any port too.",
+    )
+    webhook_timeout_s: float = Field(10.0, gt=0, le=60, description="How long a webhook's receiver may take.")
+
+    @field_validator("webhook_allowed_networks", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list):
+            return names
+        return [str(ip_network(name.strip())) for name in names if isinstance(name, str) and name.strip()]

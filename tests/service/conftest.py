@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -75,6 +76,13 @@ class StandInWorker:
         outcome = Outcome(JobState.FAILED, error=error.problem())
         assert self.store.finish(claim.id, claim.attempt, outcome) == "finished"
         return claim
+
+
+@pytest.fixture(autouse=True)
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where services of this test keep their files."""
+    monkeypatch.setenv("EXPLAIND_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 @pytest.fixture

@@ -69,3 +69,13 @@ def test_settings_that_are_wrong_are_named(run, args, env, says: str) -> None:
     assert says in result.output
     assert "Traceback" not in result.output
     assert not served
+
+
+def test_a_pepper_that_others_may_read_stops_the_start(run, data_dir) -> None:
+    data_dir.mkdir()
+    (data_dir / "pepper").write_bytes(bytes(32))
+    (data_dir / "pepper").chmod(0o644)
+    result, served = run("--redis-url", URL)
+    assert result.exit_code == 1
+    assert "chmod 600" in result.output
+    assert not served

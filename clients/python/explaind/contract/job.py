@@ -79,6 +79,19 @@ class Provenance(Answer):
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"explaind": "0.1.0", "torch": "2.13.0"}])
 
 
+class WebhookStatus(Answer):
+    """How far the telling of a job's end is."""
+
+    state: Literal["pending", "delivered", "failed"] = Field(
+        description="`failed` once every try was in vain, or the receiver answered 410."
+    )
+    attempts: int = Field(default=0, description="How often it was tried.", examples=[1])
+    last_status: int | None = Field(
+        default=None, description="The HTTP status of the last try; null where none came back.", examples=[204]
+    )
+    last_at: datetime | None = Field(default=None, description="When it was last tried.")
+
+
 class Links(Answer):
     """Where the parts of a job are."""
 
@@ -115,6 +128,9 @@ class Job(Answer, Generic[ResultT]):
     provenance: Provenance | None = None
     timing: Timing | None = None
     metadata: dict[str, str] = Field(default_factory=dict, description="The caller's own.")
+    webhook: WebhookStatus | None = Field(
+        default=None, description="How far the telling of its end is; null where nobody asked for it, or not yet."
+    )
     links: Links
 
 

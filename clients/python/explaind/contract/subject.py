@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints, Tag, model_valida
 
 from explaind.contract.base import Strict, by_key, wrong
 from explaind.contract.job import Metadata, Priority
+from explaind.contract.webhook import WebhookField
 
 MAX_PROMPT_CHARS = 200_000
 MAX_TARGET_CHARS = 20_000
@@ -47,6 +48,12 @@ class ModelRequest(Strict):
         le=MAX_KEEP_S,
         description="Seconds that the record and its result are kept after the end, up to the service's limit.",
         examples=[86_400],
+    )
+
+    webhook: WebhookField | None = Field(
+        default=None,
+        description="Where to tell that the job has ended, signed: a URL, or an object that also says which ends.",
+        examples=[None],
     )
 
     def question(self) -> bytes:
