@@ -17,10 +17,12 @@ from explaind.contract.errors import (
     IdempotencyKeyReused,
     JobActive,
     QueueFull,
+    StoreUnavailable,
     WorkerLost,
 )
 from explaind.contract.job import Job, JobPage, JobState, Progress
 from explaind_jobs.record import Claim, Created, NewJob, Outcome, Standing, WorkerState
+from explaind_jobs.results.codec import StoredResult
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.view import job_from, job_or_missing, not_found
 
@@ -50,7 +52,7 @@ class Call(Generic[T]):
 def script_text(name: str) -> str:
     """The Lua source of a script, with what all scripts share before it."""
     folder = files("explaind_jobs").joinpath("lua")
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", "results", name))
 
 
 def create(settings: JobsSettings, job: NewJob) -> Call[Created]:
@@ -116,17 +118,24 @@ def progress(settings: JobsSettings, job_id: str, attempt: int, state: Progress)
     return Call("progress", args, lambda reply: Standing(_text(reply)))
 
 
-def finish(settings: JobsSettings, job_id: str, attempt: int, outcome: Outcome) -> Call[Finished]:
-    """Store how an attempt ended, unless it is no longer the one that counts."""
+def finish(
+    settings: JobsSettings, job_id: str, attempt: int, outcome: Outcome, result: StoredResult | None = None
+) -> Call[Finished]:
+    """Store how an attempt ended, unless it is no longer the one that counts.
+
+    `result` stands for the outcome's; its blob, if it is one, is in the blob store already.
+    """
 
     def parse(reply: Any) -> Finished:
         word = _text(reply)
+        if word == "unwritten":
+            raise StoreUnavailable("The result waited too long to be referred to.", hint="Nothing was lost. Try again.")
         return next(known for known in get_args(Finished) if known == word)
 
-    has_result = outcome.result is not None
     parts = (outcome.error, outcome.provenance, outcome.timing)
-    args: list[Argument] = [job_id, attempt, outcome.state.value, settings.job_ttl_s, int(has_result)]
-    args += [outcome.result or b"", *("" if part is None else part.model_dump_json() for part in parts)]
+    args: list[Argument] = [job_id, attempt, outcome.state.value, settings.job_ttl_s]
+    args += ["", b""] if result is None else [_described(result), result.inline or b""]
+    args += [*("" if part is None else part.model_dump_json() for part in parts)]
     return Call("finish", args, parse)
 
 
@@ -209,11 +218,6 @@ class Paging:
         return JobPage(data=self._jobs[: self._limit], has_more=len(self._jobs) > self._limit)
 
 
-def result_key(settings: JobsSettings, job_id: str) -> str:
-    """Where a job's result is; the same as in common.lua."""
-    return f"{settings.key_prefix}result:{job_id}"
-
-
 def waiting() -> Call[dict[str, int]]:
     """How many jobs wait in each queue."""
 
@@ -231,6 +235,11 @@ def workers() -> Call[list[WorkerState]]:
 def leave(worker: str) -> Call[None]:
     """The worker has stopped."""
     return Call("leave", [worker], lambda reply: None)
+
+
+def _described(result: StoredResult) -> str:
+    at = "blob" if result.inline is None else "inline"
+    return f"{at} {result.digest} {result.size} {result.encoded_size}"
 
 
 def _lease_ms(settings: JobsSettings) -> int:

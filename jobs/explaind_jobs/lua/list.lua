@@ -10,6 +10,7 @@ for _, id in ipairs(ids) do
   if not h[1] then
     redis.call('ZREM', P .. 'index', id)
     redis.call('ZREM', P .. 'expiring', id)
+    unrefer(id)
   elseif (ARGV[4] == '' or h[1] == ARGV[4]) and (ARGV[5] == '' or h[2] == ARGV[5])
     and (ARGV[6] == '' or h[3] == ARGV[6]) then
     out[#out + 1] = view(id)

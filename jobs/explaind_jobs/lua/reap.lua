@@ -6,5 +6,6 @@ for _, id in ipairs(lost) do lose(id, tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', t, 'LIMIT', 0, 100)) do
   redis.call('ZREM', P .. 'expiring', id)
   redis.call('ZREM', P .. 'index', id)
+  unrefer(id)
 end
 return #lost
