@@ -19,6 +19,7 @@ from explaind_service.envelope import RequestEnvelope
 from explaind_service.intake import Intake
 from explaind_service.operations import ANY_ERROR
 from explaind_service.problems import add_problem_handlers
+from explaind_service.results import Results
 from explaind_service.routes import catalogue, health, jobs
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
@@ -98,6 +99,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             store=store,
             intake=Intake(catalogue=models, store=store, permits=permits),
             waiting=Waiting(store),
+            results=Results(store),
         )
         try:
             yield
