@@ -82,9 +82,7 @@ class DirectoryBlobs:
 
     def _refuse_links(self, folder: Path) -> None:
         # The root may be a link, that is its owner's choice; below it nothing is but what was made here.
-        root = self._root.resolve()
-        found = folder.resolve(strict=True)
-        if not found.is_relative_to(root) or found != root / folder.relative_to(self._root):
+        if folder.resolve(strict=True) != self._root.resolve() / folder.relative_to(self._root):
             raise OSError(errno.ELOOP, "a link inside the result store")
 
 
