@@ -23,7 +23,7 @@ class Call(Generic[T]):
 def script_text(name: str) -> str:
     """The Lua source of a script, with what all scripts share before it."""
     folder = files("explaind_jobs").joinpath("lua")
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", name))
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", "results", name))
 
 
 def text(raw: bytes | str) -> str:

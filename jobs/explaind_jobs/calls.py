@@ -17,11 +17,13 @@ from explaind.contract.errors import (
     QueueExpired,
     QueueFull,
     RateLimited,
+    StoreUnavailable,
     WorkerLost,
 )
 from explaind.contract.job import Job, Priority, Progress
 from explaind_jobs.call import Argument, Call, text
 from explaind_jobs.record import Census, Claim, Created, NewJob, Outcome, Rate, Standing, WorkerState
+from explaind_jobs.results.codec import StoredResult
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.view import job_from, job_or_missing, not_found
 
@@ -105,16 +107,21 @@ def progress(settings: JobsSettings, job_id: str, attempt: int, state: Progress)
     return Call("progress", args, lambda reply: Standing(text(reply)))
 
 
-def finish(job_id: str, attempt: int, outcome: Outcome) -> Call[Finished]:
-    """Store how an attempt ended, unless it is no longer the one that counts."""
+def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | None = None) -> Call[Finished]:
+    """Store how an attempt ended, unless it is no longer the one that counts.
+
+    `result` stands for the outcome's; its blob, if it is one, is in the blob store already.
+    """
 
     def parse(reply: Any) -> Finished:
         word = text(reply)
+        if word == "unwritten":
+            raise StoreUnavailable("The result waited too long to be referred to.", hint="Nothing was lost. Try again.")
         return next(known for known in get_args(Finished) if known == word)
 
-    has_result = outcome.result is not None
     parts = (outcome.error, outcome.provenance, outcome.timing)
-    args: list[Argument] = [job_id, attempt, outcome.state.value, int(has_result), outcome.result or b""]
+    args: list[Argument] = [job_id, attempt, outcome.state.value]
+    args += ["", b""] if result is None else [_described(result), result.inline or b""]
     args += ["" if part is None else part.model_dump_json() for part in parts]
     args += [outcome.revision or "", outcome.timing.tokens_evaluated if outcome.timing else 0]
     return Call("finish", args, parse)
@@ -170,16 +177,6 @@ def follow(job_id: str, caller: str) -> Call[tuple[Job[Any], str]]:
         return job_or_missing(job_id, view), text(last)
 
     return Call("follow", [job_id, caller], parse)
-
-
-def result_key(settings: JobsSettings, job_id: str) -> str:
-    """Where a job's result is; the same as in common.lua."""
-    return f"{settings.key_prefix}result:{job_id}"
-
-
-def events_key(settings: JobsSettings, job_id: str) -> str:
-    """The stream of a job's events; the same as in common.lua."""
-    return f"{settings.key_prefix}events:{job_id}"
 
 
 def waiting() -> Call[dict[str, int]]:
@@ -245,6 +242,11 @@ def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None
 
 def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _described(result: StoredResult) -> str:
+    at = "blob" if result.inline is None else "inline"
+    return f"{at} {result.digest} {result.size} {result.encoded_size}"
 
 
 def _lease_ms(settings: JobsSettings) -> int:

@@ -1,12 +1,15 @@
 """What service and worker must agree on, read from the environment (prefix `EXPLAIND_`) when asked for."""
 
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SCHEMES = ("redis://", "rediss://", "unix://")
+RESULTS_SCHEMES = ("file:///", "s3://")
 
 
 def settings_mistake(error: ValidationError) -> str:
@@ -66,6 +69,15 @@ class JobsSettings(BaseSettings):
     deadline_s: float = Field(default=3600.0, gt=0, description="A job that runs longer is stopped.")
     deadline_grace_s: float = Field(default=30.0, ge=0, description="One that still runs then costs its worker.")
     drain_grace_s: float = Field(default=20.0, ge=0, description="How long a stopping worker lets its jobs run on.")
+    results_url: str | None = Field(
+        default=None, description="Large results: file:///directory or s3://bucket/prefix; without one: data_dir."
+    )
+    results_options: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description="For the bucket's file system (fsspec), as a JSON object."
+    )
+    inline_result_bytes: int = Field(
+        default=262_144, ge=0, le=16_777_216, description="Results up to this, compressed, stay in Redis."
+    )
 
     @field_validator("redis_url")
     @classmethod
@@ -85,6 +97,17 @@ class JobsSettings(BaseSettings):
             raise ValueError("The Redis URL holds a password already; give it in one of the two places.")
         read_password(path)
         return path
+
+    @field_validator("results_url")
+    @classmethod
+    def _known_results_scheme(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        if not url.startswith(RESULTS_SCHEMES):
+            raise ValueError(f"A store of results begins with one of {', '.join(RESULTS_SCHEMES)}.")
+        if url.startswith("s3://") and find_spec("s3fs") is None:
+            raise ValueError("S3 needs s3fs: pip install 'explaind[s3]'.")
+        return url
 
     @field_validator("heartbeat_s")
     @classmethod

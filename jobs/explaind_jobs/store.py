@@ -4,6 +4,7 @@
 method raises StoreUnavailable when Redis does not answer.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,6 +20,10 @@ from explaind_jobs.call import Call, script_text
 from explaind_jobs.calls import Finished
 from explaind_jobs.listing import Filters, Paging
 from explaind_jobs.record import ANYONE, Census, Claim, Created, NewJob, Outcome, Standing, WorkerState
+from explaind_jobs.results import calls as result_calls
+from explaind_jobs.results.bodies import ResultBodies
+from explaind_jobs.results.codec import StoredResult, encode
+from explaind_jobs.results.sweeping import sweep, tidy
 from explaind_jobs.settings import JobsSettings
 
 T = TypeVar("T")
@@ -51,6 +56,7 @@ class JobStore:
     def __init__(self, client: redis.Redis, settings: JobsSettings) -> None:
         self.client = client
         self.settings = settings
+        self.bodies = ResultBodies(settings)
         self._scripts: dict[str, Script] = {}
 
     def create(self, job: NewJob) -> Created:
@@ -73,8 +79,12 @@ class JobStore:
         return self.run(calls.progress(self.settings, job_id, attempt, progress))
 
     def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
-        """Store how a job ended: fenced when a newer attempt owns it, already when it has ended."""
-        return self.run(calls.finish(job_id, attempt, outcome))
+        """Store how a job ended: fenced when a newer attempt owns it, already when it has ended.
+
+        Raises StoreUnavailable also when the blob store does not take a large result.
+        """
+        result = None if outcome.result is None else self._kept(outcome.result)
+        return self.run(calls.finish(job_id, attempt, outcome, result))
 
     def release(self, job_id: str, attempt: int, *, lost: bool = False) -> bool:
         """Give a job back, unharmed or `lost`; False when this attempt does not hold it."""
@@ -101,9 +111,17 @@ class JobStore:
         return self.run(calls.get(job_id, caller))
 
     def result(self, job_id: str) -> bytes | None:
-        """The job's result (JSON), or None when it has none."""
-        with translated():
-            return _bytes(self.client.get(calls.result_key(self.settings, job_id)))
+        """The job's result (JSON), or None when it has none. Raises ResultLost."""
+        stored = self.run(result_calls.stored(job_id))
+        return None if stored is None else self.bodies.raw(stored)
+
+    def sweep(self) -> int:
+        """Remove a batch of large results that no job refers to any more; returns how many there were."""
+        return sweep(self.run, self.bodies.blobs)
+
+    def tidy(self) -> int:
+        """Once a day, remove what interrupted writes of large results left; returns how much there was."""
+        return tidy(self.run, self.bodies.blobs)
 
     def list(
         self,
@@ -141,6 +159,15 @@ class JobStore:
         except DOWN:
             return False
 
+    def _kept(self, raw: bytes) -> StoredResult:
+        encoded = encode(raw)
+        stored = encoded.stored(self.settings.inline_result_bytes)
+        if stored.inline is None:
+            # Announced first: no sweeper takes the blob before the record refers to it.
+            self.run(result_calls.announce(encoded.digest))
+            self.bodies.blobs.write(encoded.digest, encoded.data)
+        return stored
+
     def run(self, call: Call[T]) -> T:
         """Make a call; returns and raises what its reply means."""
         script = self._scripts.get(call.script)
@@ -157,6 +184,7 @@ class AsyncJobStore:
     def __init__(self, client: redis.asyncio.Redis, settings: JobsSettings) -> None:
         self.client = client
         self.settings = settings
+        self.bodies = ResultBodies(settings)
         self._scripts: dict[str, AsyncScript] = {}
 
     async def create(self, job: NewJob) -> Created:
@@ -168,9 +196,13 @@ class AsyncJobStore:
         return await self.run(calls.get(job_id, caller))
 
     async def result(self, job_id: str) -> bytes | None:
-        """The job's result (JSON), or None when it has none."""
-        with translated():
-            return _bytes(await self.client.get(calls.result_key(self.settings, job_id)))
+        """The job's result (JSON), or None when it has none. Raises ResultLost."""
+        stored = await self.stored_result(job_id)
+        return None if stored is None else await asyncio.to_thread(self.bodies.raw, stored)
+
+    async def stored_result(self, job_id: str) -> StoredResult | None:
+        """What there is to know of the job's result; its bytes come from `bodies`, which blocks."""
+        return await self.run(result_calls.stored(job_id))
 
     async def list(
         self,
@@ -224,7 +256,3 @@ class AsyncJobStore:
         with translated():
             reply = await script(keys=[self.settings.key_prefix], args=call.args)
         return call.parse(reply)
-
-
-def _bytes(raw: Any) -> bytes | None:
-    return None if raw is None else bytes(raw)

@@ -20,6 +20,7 @@ from explaind_service.envelope import RequestEnvelope
 from explaind_service.intake import Intake
 from explaind_service.operations import ANY_ERROR
 from explaind_service.problems import add_problem_handlers
+from explaind_service.results import Results
 from explaind_service.routes import catalogue, health, jobs
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
@@ -104,6 +105,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             store=store,
             intake=Intake(catalogue=models, store=store, permits=permits, guard=guard),
             waiting=Waiting(store),
+            results=Results(store),
         )
         timeout_s = settings.webhook_timeout_s
         webhooks = WebhookDeliverer(store, guard, WebhookTransport(timeout_s), pepper, timeout_s=timeout_s)

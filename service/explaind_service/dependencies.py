@@ -12,6 +12,7 @@ from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.intake import Intake
+from explaind_service.results import Results
 from explaind_service.settings import ServiceSettings
 from explaind_service.waiting import Waiting
 
@@ -27,6 +28,7 @@ class Resources:
     store: AsyncJobStore
     intake: Intake
     waiting: Waiting
+    results: Results
 
 
 async def _resources(request: Request) -> Resources:
@@ -35,6 +37,10 @@ async def _resources(request: Request) -> Resources:
 
 async def _store(resources: Annotated[Resources, Depends(_resources)]) -> AsyncJobStore:
     return resources.store
+
+
+async def _results(resources: Annotated[Resources, Depends(_resources)]) -> Results:
+    return resources.results
 
 
 async def _catalogue(resources: Annotated[Resources, Depends(_resources)]) -> Catalogue:
@@ -68,5 +74,6 @@ async def require_json(request: Request) -> None:
 
 FromApp = Annotated[Resources, Depends(_resources)]
 Store = Annotated[AsyncJobStore, Depends(_store)]
+StoredResults = Annotated[Results, Depends(_results)]
 Models = Annotated[Catalogue, Depends(_catalogue)]
 JobId = Annotated[str, Depends(_job_id)]

@@ -11,6 +11,7 @@ from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
 from explaind.calls import JobHandle, Jobs, MethodCall
 from explaind.contract.errors import QueueFull
 
+PAGE_OF_ONE = {"path": "/values", "offset": 0, "limit": 1, "total": 1, "has_more": False}
 SHAP = {"model": "demo", "prompt": "great food"}
 
 
@@ -27,6 +28,7 @@ def replies(says_job, job_json, attribution_json) -> list:
         httpx.Response(200, json={"data": [job_json(id="job_1")], "has_more": False}),
         says_job("cancelled"),
         httpx.Response(204),
+        httpx.Response(200, json={**PAGE_OF_ONE, "data": [1]}),
         httpx.Response(200, json={"data": []}),
     ]
 
@@ -43,6 +45,7 @@ async def test_sync_and_async_send_the_same(
     ids = [job.id for job in client.jobs.list()]
     client.jobs.cancel("job_2")
     client.jobs.delete("job_2")
+    page = client.jobs.result_page("job_1", "/values", limit=1)
     client.models()
     sync_requests, sync_slept = script.requests, clock.slept
 
@@ -52,6 +55,7 @@ async def test_sync_and_async_send_the_same(
     async_ids = [job.id async for job in async_client.jobs.list()]
     await async_client.jobs.cancel("job_2")
     await async_client.jobs.delete("job_2")
+    assert await async_client.jobs.result_page("job_1", "/values", limit=1) == page
     await async_client.models()
 
     assert told(script.requests) == told(sync_requests)

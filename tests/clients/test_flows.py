@@ -190,6 +190,23 @@ def test_the_result_of_a_running_job_is_refused(client: Client, script, says_job
         client.jobs.result("job_x")
 
 
+PAGE = {"path": "/rows", "offset": 10, "limit": 2, "total": 12, "has_more": False, "data": [[1.5], [2.5]]}
+
+
+def test_a_part_of_a_result_is_fetched_alone(client: Client, script):
+    script.says(httpx.Response(200, json=PAGE))
+    page = client.jobs.result_page("job_x", "/rows", offset=10, limit=2)
+    assert (page.data, page.total, page.has_more) == ([[1.5], [2.5]], 12, False)
+    assert script.asked == ["GET /jobs/job_x/result?path=%2Frows&offset=10&limit=2"]
+
+
+def test_a_pointer_to_nothing_is_named(client: Client, script):
+    script.says(httpx.Response(422, json=InvalidRequest.at("/query/path", "Nothing.").problem().model_dump()))
+    with pytest.raises(InvalidRequest) as caught:
+        client.jobs.result_page("job_x", "/rows")
+    assert caught.value.errors[0].pointer == "/query/path"
+
+
 def test_job_ids_cannot_leave_their_place(client: Client, script):
     script.says(httpx.Response(404, content=JobNotFound("No.").problem().model_dump_json()))
     with pytest.raises(JobNotFound):

@@ -25,7 +25,15 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"redis_url": "http://there"}, {"lease_s": 0}, {"lease_s": 10, "heartbeat_s": 6}, {"max_queued": 0}],
+    [
+        {"redis_url": "http://there"},
+        {"lease_s": 0},
+        {"lease_s": 10, "heartbeat_s": 6},
+        {"max_queued": 0},
+        {"results_url": "http://there"},
+        {"results_url": "file://there"},
+        {"inline_result_bytes": -1},
+    ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -65,3 +73,10 @@ def test_a_password_file_that_went_away_is_said_so(tmp_path: Path) -> None:
     for connect in (redis_from, async_redis_from, make_celery):
         with pytest.raises(StoreUnavailable, match="password of Redis is missing"):
             connect(settings)
+
+
+def test_s3_without_its_library_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explaind_jobs.settings.find_spec", lambda name: None)
+    with pytest.raises(ValidationError, match="explaind\\[s3\\]"):
+        JobsSettings(results_url="s3://bucket")
+    assert JobsSettings(results_url="file:///there").results_url == "file:///there"

@@ -23,6 +23,7 @@ from explaind_jobs.store import JobStore
 from explaind_worker.control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
 from explaind_worker.keeper import Keeper
 from explaind_worker.names import take_name
+from explaind_worker.sweeper import Sweeper
 
 PERSIST_S = 600.0
 FIRST_DELAY_S = 0.1
@@ -76,6 +77,7 @@ class Worker:
         self._store = JobStore(self._client, settings)
         self._permits = PermitPublisher(settings)
         self._keeper = Keeper(self._store, self._held, self.state, self._permits)
+        self._sweeper = Sweeper(self._store)
 
     def state(self) -> WorkerState:
         """The worker as it is now."""
@@ -105,6 +107,7 @@ class Worker:
             return self._consume(app)
         finally:
             self._keeper.stop()
+            self._sweeper.stop()
             self._permits.stop()
             self._client.close()
             self._name.release()
@@ -136,6 +139,7 @@ class Worker:
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:
             self._keeper.start()
+            self._sweeper.start()
             threading.Thread(target=self._warm, name="warm", daemon=True).start()
             log.info(
                 "worker %s is ready: queues %s, %d slots",

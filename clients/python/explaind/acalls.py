@@ -14,6 +14,7 @@ from explaind.contract.base import Answer
 from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
+from explaind.contract.results import ResultPage
 from explaind.flows import CallOptions
 from explaind.wire import Flow, OnProgress, Policy, Report, Send, Sleep
 
@@ -233,6 +234,22 @@ class AsyncJobs:
             JobNotFinished: it has not ended.
         """
         return await self._driver.run(flows.result(self._driver.policy, job_id))
+
+    async def result_page(self, job_id: str, path: str, *, offset: int = 0, limit: int = 100) -> ResultPage:
+        """Some items of one array of a result, which is not fetched as a whole.
+
+        Args:
+            job_id: a job that has succeeded.
+            path: JSON pointer to the array, e.g. "/values_by_target".
+            offset: the index of the first item.
+            limit: how many items at most; the service takes up to 10,000.
+
+        Raises:
+            InvalidRequest: `path` names no array of the result.
+            JobError: the job failed, was cancelled, or its result was lost.
+            JobNotFinished: it has not ended.
+        """
+        return await self._driver.run(flows.result_page(self._driver.policy, job_id, path, offset, limit))
 
     async def cancel(self, job_id: str) -> Job[Any]:
         """Ask for a job to be cancelled; a job that has ended stays as it is."""

@@ -25,6 +25,7 @@ from explaind.contract.errors import (
 )
 from explaind.contract.job import Job, JobPage, JobState
 from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind.contract.results import ResultPage
 from explaind.contract.subject import ModelRequest
 from explaind.results import typed_result
 from explaind.wire import (
@@ -127,6 +128,19 @@ def result(policy: Policy, job_id: str) -> Flow[Any]:
     return result_of(found)
 
 
+def result_page(policy: Policy, job_id: str, path: str, offset: int, limit: int) -> Flow[ResultPage]:
+    """Some items of one array of a job's result; `path` is a JSON pointer to it.
+
+    Raises:
+        InvalidRequest: it names no array of the result.
+        JobNotFinished: the job has not ended.
+        JobError: it failed, was cancelled, or its result was lost.
+    """
+    query = {"path": path, "offset": str(offset), "limit": str(limit)}
+    response = yield from fetch(policy, Request("GET", f"{_path(job_id)}/result", query=query))
+    return parsed(response, ResultPage)
+
+
 def wait(policy: Policy, seen: Job[Any], timeout: float | None) -> Flow[Job[Any]]:
     """Wait until a job has ended, however it ends, and report each change on the way.
 
@@ -222,8 +236,11 @@ def ready(policy: Policy) -> Flow[Readiness]:
 
 
 def _job(policy: Policy, found: Job[Any], *, deadline: float | None = None) -> Flow[Job[Any]]:
-    """The job with its result as a model of the contract, fetched where it is only linked."""
-    if found.state is not JobState.SUCCEEDED:
+    """The job with its result as a model of the contract, fetched where it is only linked.
+
+    A cancelled job keeps what there was of it in its record.
+    """
+    if found.state is not JobState.SUCCEEDED and found.result is None:
         return found
     request = Request("GET", f"{_path(found.id)}/result")
     try:

@@ -59,7 +59,7 @@ def _style() -> str:
 
 def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:
     """The heading, and the sections about the result."""
-    if job.state is not JobState.SUCCEEDED:
+    if job.state is not JobState.SUCCEEDED and result is None:
         return _unfinished(job)
     if isinstance(result, Attribution):
         return question(result), _attribution(result)
@@ -134,7 +134,12 @@ def _attribution_facts(result: Attribution) -> dict[str, Node]:
 
 
 def _generation(result: Generation) -> list[Markup]:
-    ended = {"end": "its end token", "stop": "a stop text", "length": "the limit on tokens"}
+    ended = {
+        "end": "its end token",
+        "stop": "a stop text",
+        "length": "the limit on tokens",
+        "cancelled": "the cancelling of the job",
+    }
     numbers = {
         "Tokens": (str(len(result.tokens)), f"ended by {ended[result.finish_reason]}"),
         "Log-probability": (number(result.logprob), "nats, all tokens"),

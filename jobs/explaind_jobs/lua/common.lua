@@ -169,15 +169,6 @@ local function close(id, state)
   end
 end
 
--- Everything of a job that has ended, and of one that has expired already.
-local function forget(id, key)
-  redis.call('DEL', job_key(id), result_key(id), events_key(id))
-  redis.call('ZREM', P .. 'index', id)
-  redis.call('ZREM', P .. 'index:' .. key, id)
-  redis.call('ZREM', P .. 'expiring', id .. ' ' .. key)
-  redis.call('ZREM', P .. 'outbox', id)
-end
-
 -- A worker gave its job back unharmed: the next claim is a new attempt, no loss is counted.
 local function requeue(id)
   leave_worker(id)

@@ -60,9 +60,7 @@ local function answer_from(source, id)
   for i, value in ipairs(redis.call('HMGET', job_key(source), unpack(ANSWER))) do
     if value then redis.call('HSET', job_key(id), ANSWER[i], value) end
   end
-  local ttl_s = redis.call('HGET', job_key(id), 'ttl')
-  local result = redis.call('GET', result_key(source))
-  if result then redis.call('SET', result_key(id), result, 'EX', ttl_s) end
+  share_result(source, id, ARGV[12])
   redis.call('HSET', job_key(id), 'cached', 1)
   close(id, 'succeeded')
 end
@@ -74,7 +72,7 @@ local function known_answer()
   local source = redis.call('GET', P .. 'cache:' .. cache)
   if not source then return nil end
   local h = redis.call('HMGET', job_key(source), 'state', 'revision')
-  if h[1] ~= 'succeeded' or h[2] ~= redis.call('HGET', P .. 'revisions', model) then return nil end
+  if h[1] ~= 'succeeded' or not has_result(source) or h[2] ~= redis.call('HGET', P .. 'revisions', model) then return nil end
   return source
 end
 

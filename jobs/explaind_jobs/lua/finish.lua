@@ -1,5 +1,6 @@
--- id, attempt, state, has result (0|1), result, error, provenance, timing, revision of the model or '', tokens evaluated
--- → finished, fenced, already or unknown
+-- id, attempt, state, result ('at digest size encoded' or ''), its bytes when inline, error, provenance, timing, revision
+-- of the model or '', tokens evaluated
+-- → finished, fenced, already, unknown, or unwritten when the result's blob has been swept meanwhile
 local id, attempt, state = ARGV[1], ARGV[2], ARGV[3]
 local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'ttl', 'cache', 'model')
 if not h[1] then return 'unknown' end
@@ -8,9 +9,9 @@ if h[2] ~= attempt then
   count('fenced')
   return 'fenced'
 end
+if ARGV[4] ~= '' and not keep_result(id, ARGV[4], ARGV[5], h[3]) then return 'unwritten' end
 -- Requeued but not claimed again: the work is done, so it counts.
 if h[1] == 'queued' then dequeue(id) end
-if ARGV[4] == '1' then redis.call('SET', result_key(id), ARGV[5], 'EX', h[3]) end
 for i, name in ipairs({ 'error', 'provenance', 'timing', 'revision' }) do
   if ARGV[5 + i] ~= '' then redis.call('HSET', job_key(id), name, ARGV[5 + i]) end
 end

@@ -9,14 +9,21 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from explaind.contract.errors import InvalidRequest, JobActive, JobCancelled, JobNotFinished, JobNotFound
+from explaind.contract.errors import (
+    InvalidRequest,
+    JobActive,
+    JobCancelled,
+    JobNotFinished,
+    JobNotFound,
+    RangeNotSatisfiable,
+    ResultLost,
+)
 from explaind.contract.job import Job, JobPage, JobState
+from explaind.contract.results import ResultPage
 from explaind.report import job_html
 from explaind_jobs.listing import Filters
-from explaind_jobs.store import AsyncJobStore
-from explaind_jobs.view import not_found
 from explaind_service.answers import job_answer, json_answer
-from explaind_service.dependencies import JOB_ID, JobId, Store
+from explaind_service.dependencies import JOB_ID, JobId, Store, StoredResults
 from explaind_service.operations import PROBLEM, problem_responses
 from explaind_service.problems import problem_response, stored_problem
 
@@ -47,6 +54,21 @@ class Listing(BaseModel):
         return after
 
 
+class Paging(BaseModel):
+    """Which part of a result to answer with: without `path`, all of it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str | None = Field(
+        None,
+        max_length=1000,
+        description="JSON pointer to an array in the result: answers with a page of it.",
+        examples=["/values_by_target"],
+    )
+    offset: int = Field(0, ge=0, le=2**53, description="The index of the first item.")
+    limit: int = Field(100, ge=1, le=10_000, description="Most items on the page.")
+
+
 @router.get(
     "",
     operation_id="list_jobs",
@@ -67,10 +89,13 @@ async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Respo
     response_model=Job[Any],
     responses=problem_responses(JobNotFound),
 )
-async def get_job(store: Store, job_id: JobId) -> Response:
-    """The job as it stands: its place in the queue, its progress, and at the end its result or its error."""
+async def get_job(store: Store, results: StoredResults, job_id: JobId) -> Response:
+    """The job as it stands: its place in the queue, its progress, and at the end its result or its error.
+
+    `result` stays null where it is large: `links.result` has it.
+    """
     job = await store.get(job_id)
-    return job_answer(job, await _result(store, job))
+    return job_answer(job, await results.within(job))
 
 
 @router.delete(
@@ -98,53 +123,69 @@ async def cancel_job(store: Store, job_id: JobId) -> Response:
     return json_answer(await store.cancel(job_id))
 
 
+@router.head("/{job_id}/result", include_in_schema=False)
 @router.get(
     "/{job_id}/result",
     operation_id="get_result",
     summary="Get a result",
+    response_model=ResultPage | Any,
     responses={
-        **problem_responses(JobNotFound, JobNotFinished, JobCancelled),
-        200: {"description": "The result of the job's method, as it was stored."},
+        **problem_responses(JobNotFound, JobNotFinished, JobCancelled, InvalidRequest, RangeNotSatisfiable, ResultLost),
+        200: {"description": "The result of the job's method, as it was stored; with `path`, a page of it."},
+        206: {"description": "The bytes that `Range` asked for."},
+        304: {"description": "The caller has it: its `If-None-Match` holds the result's `ETag`."},
         "default": {
             "description": "The job failed: the problem it failed with, with its own status.",
             "content": PROBLEM,
         },
     },
 )
-async def get_result(request: Request, store: Store, job_id: JobId) -> Response:
-    """The result alone. While the job is active this is 409; a job that failed answers with its problem."""
+async def get_result(
+    request: Request, store: Store, results: StoredResults, job_id: JobId, paging: Annotated[Paging, Query()]
+) -> Response:
+    """The result alone. While the job is active this is 409; a job that failed answers with its problem.
+
+    Sent as zstd or gzip to callers that accept it; `ETag` with `If-None-Match`, and `Range` on the plain bytes.
+    A large array can be had in pages: `path`, `offset`, `limit`.
+    """
+    _refuse_pages_of_nothing(paging)
     job = await store.get(job_id)
     _refuse_unfinished(job)
-    result = await _result(store, job)
-    return _why_no_result(job, request) if result is None else json_answer(result)
+    stored = await results.stored(job)
+    if stored is None:
+        return _why_no_result(job, request)
+    async with results.reading(job):
+        if paging.path is not None:
+            return await results.page(stored, paging.path, paging.offset, paging.limit)
+        return await results.answer(request, stored)
 
 
+@router.head("/{job_id}/report", include_in_schema=False)
 @router.get(
     "/{job_id}/report",
     operation_id="get_report",
     summary="Get a report",
     response_class=HTMLResponse,
-    responses=problem_responses(JobNotFound, JobNotFinished),
+    responses=problem_responses(JobNotFound, JobNotFinished, ResultLost),
 )
-async def get_report(store: Store, job_id: JobId) -> Response:
+async def get_report(store: Store, results: StoredResults, job_id: JobId) -> Response:
     """The job as one HTML page that needs nothing else: to look at, to keep, to send."""
     job = await store.get(job_id)
     _refuse_unfinished(job)
-    stored = await _result(store, job)
+    stored = await results.stored(job)
     if stored is not None:
-        job.result = orjson.loads(stored)
+        async with results.reading(job):
+            job.result = orjson.loads(await results.raw(stored))
     # A long prompt makes a long page: it is drawn beside the loop.
     page = await to_thread.run_sync(job_html, job)
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 
 
-async def _result(store: AsyncJobStore, job: Job[Any]) -> bytes | None:
-    if job.state is not JobState.SUCCEEDED:
-        return None
-    result = await store.result(job.id)
-    if result is None:  # it went between the two looks: expired or deleted
-        raise not_found(job.id)
-    return result
+def _refuse_pages_of_nothing(paging: Paging) -> None:
+    if paging.path is None and paging.model_fields_set:
+        detail = "Name the array that offset and limit count in."
+        pointer = "/query/path"
+        raise InvalidRequest.at(pointer, detail, hint="For example path=/values_by_target.")
 
 
 def _refuse_unfinished(job: Job[Any]) -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from explaind.contract.errors import StoreUnavailable
-from explaind.contract.job import Job, JobState
+from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
@@ -79,7 +79,7 @@ async def _ended(
 ) -> tuple[Job[Any], bytes | None]:
     try:
         seen = await resources.waiting.for_end(job, preference.wait_s or 0, request.is_disconnected)
-        return seen, await resources.store.result(seen.id) if seen.state is JobState.SUCCEEDED else None
+        return seen, await resources.results.within(seen)
     except StoreUnavailable:
         # The job is accepted: trouble with the store afterwards is no reason to have it sent again.
         return job, None

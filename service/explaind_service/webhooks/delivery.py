@@ -23,7 +23,7 @@ from explaind.contract.job import WebhookStatus
 from explaind.contract.webhook import WebhookEvent
 from explaind.webhooks import sign
 from explaind_jobs import outbox
-from explaind_jobs.calls import Call
+from explaind_jobs.call import Call
 from explaind_jobs.outbox import Noted, OutboxMessage
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.webhook_secret import webhook_secret

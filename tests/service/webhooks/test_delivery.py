@@ -19,7 +19,7 @@ from explaind.contract.job import WebhookStatus
 from explaind.contract.webhook import Webhook
 from explaind.webhooks import verify
 from explaind_jobs import outbox
-from explaind_jobs.calls import Call
+from explaind_jobs.call import Call
 from explaind_jobs.connection import async_redis_from
 from explaind_jobs.pepper import load_pepper
 from explaind_jobs.record import NewJob

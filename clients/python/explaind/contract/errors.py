@@ -10,10 +10,12 @@ ExplaindError
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
-│   └── NotPermitted 403        └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   ├── RangeNotSatisfiable 416 └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   └── NotPermitted 403
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
-│                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
+│                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, ResultLost,
+│                               InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
 """
 
@@ -153,6 +155,10 @@ class UnsupportedMedia(RequestError):
     status, code, title = 415, "unsupported_media", "Unsupported media type"
 
 
+class RangeNotSatisfiable(RequestError):
+    status, code, title = 416, "range_not_satisfiable", "The range lies beyond the result"
+
+
 class InvalidRequest(RequestError):
     status, code, title = 422, "invalid_request", "The request is not valid"
 
@@ -247,6 +253,10 @@ class WorkerLost(JobError):
 
 class NonFiniteScore(JobError):
     code, title = "non_finite_score", "The score is not a finite number"
+
+
+class ResultLost(JobError):
+    code, title = "result_lost", "The stored result was lost"
 
 
 class OutOfMemory(JobError):

@@ -124,7 +124,9 @@ class Job(Answer, Generic[ResultT]):
     )
     attempt: int = Field(default=0, description="How often a worker has claimed it.")
     error: Problem | None = Field(default=None, description="Why it failed.")
-    result: ResultT | None = None
+    result: ResultT | None = Field(
+        default=None, description="Null also where it is large: then it is at `links.result`."
+    )
     provenance: Provenance | None = None
     timing: Timing | None = None
     metadata: dict[str, str] = Field(default_factory=dict, description="The caller's own.")

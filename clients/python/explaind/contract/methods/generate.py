@@ -37,8 +37,9 @@ class Generation(Answer):
     text: str = Field(description="The continuation, without the stop text or end token that ended it.")
     tokens: list[RankedToken] = Field(description="Every token generated, an end token included.")
     logprob: float = Field(description="Sum over the tokens, in nats.")
-    finish_reason: Literal["end", "stop", "length"] = Field(
-        description="end: the model ended; stop: a stop text appeared; length: max_new_tokens was reached."
+    finish_reason: Literal["end", "stop", "length", "cancelled"] = Field(
+        description="end: the model ended; stop: a stop text appeared; length: max_new_tokens was reached; "
+        "cancelled: the job was cancelled, and this is what there was."
     )
 
 
