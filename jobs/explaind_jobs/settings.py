@@ -1,9 +1,13 @@
 """What service and worker must agree on, read from the environment (prefix `EXPLAIND_`) when asked for."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogFormat = Literal["auto", "text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -43,6 +47,10 @@ class JobsSettings(BaseSettings):
     deadline_s: float = Field(default=3600.0, gt=0, description="A job that runs longer is stopped.")
     deadline_grace_s: float = Field(default=30.0, ge=0, description="One that still runs then costs its worker.")
     drain_grace_s: float = Field(default=20.0, ge=0, description="How long a stopping worker lets its jobs run on.")
+
+    log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON anywhere else.")
+    log_level: LogLevel = Field(default="INFO", description="Of our own lines; those of libraries begin at WARNING.")
+    telemetry: bool = Field(default=False, description="Export traces as OTEL_* says; never bodies or messages.")
 
     @field_validator("redis_url")
     @classmethod
