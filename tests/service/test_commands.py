@@ -1,5 +1,7 @@
 """`explaind api`: what it refuses before it serves."""
 
+import sys
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -68,4 +70,12 @@ def test_settings_that_are_wrong_are_named(run, args, env, says: str) -> None:
     assert result.exit_code in {1, 2}
     assert says in result.output
     assert "Traceback" not in result.output
+    assert not served
+
+
+def test_traces_that_cannot_be_exported_are_said_so(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    result, served = run("--redis-url", URL, EXPLAIND_TELEMETRY="1")
+    assert result.exit_code == 1
+    assert "pip install 'explaind[telemetry]'" in result.output
     assert not served

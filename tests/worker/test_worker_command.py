@@ -1,5 +1,6 @@
 """What `explaind worker` says when it cannot start."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,8 @@ def test_a_wrong_models_file_is_said_so(tmp_path: Path) -> None:
 
 def test_no_queue_is_said_so(redis_url: str) -> None:
     assert "--queues" in run("--redis-url", redis_url, "--queues", " , ")
+
+
+def test_traces_that_cannot_be_exported_are_said_so(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    assert "pip install 'explaind[telemetry]'" in run("--redis-url", redis_url, EXPLAIND_TELEMETRY="1")
