@@ -199,6 +199,8 @@ class EmbeddedStack:
             "EXPLAIND_HOST": self._host,
             "EXPLAIND_PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
+            # Their logs are files that people read.
+            "EXPLAIND_LOG_FORMAT": "text" if settings.log_format == "auto" else settings.log_format,
         }
         if settings.models_file is not None:
             env["EXPLAIND_MODELS_FILE"] = str(settings.models_file)

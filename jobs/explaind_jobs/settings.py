@@ -2,11 +2,14 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LogFormat = Literal["auto", "text", "json"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 SCHEMES = ("redis://", "rediss://", "unix://")
 RESULTS_SCHEMES = ("file:///", "s3://")
@@ -78,6 +81,10 @@ class JobsSettings(BaseSettings):
     inline_result_bytes: int = Field(
         default=262_144, ge=0, le=16_777_216, description="Results up to this, compressed, stay in Redis."
     )
+
+    log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON anywhere else.")
+    log_level: LogLevel = Field(default="INFO", description="Of our own lines; those of libraries begin at WARNING.")
+    telemetry: bool = Field(default=False, description="Export traces as OTEL_* says; never bodies or messages.")
 
     @field_validator("redis_url")
     @classmethod

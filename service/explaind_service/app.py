@@ -18,14 +18,16 @@ from explaind_jobs.store import AsyncJobStore
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
 from explaind_service.intake import Intake
+from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.operations import ANY_ERROR
 from explaind_service.problems import add_problem_handlers
 from explaind_service.results import Results
-from explaind_service.routes import catalogue, health, jobs
+from explaind_service.routes import catalogue, health, jobs, metrics
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
 from explaind_service.waiting import Waiting
+from explaind_service.watching import RequestWatch
 from explaind_service.webhooks.delivery import WebhookDeliverer
 from explaind_service.webhooks.guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
@@ -49,7 +51,7 @@ ABOUT_VERBS = {
 ABOUT_REST = {
     "jobs": "Jobs and their results.",
     "catalogue": "What there is: methods and models.",
-    "health": "Alive, ready.",
+    "health": "Alive, ready, measured.",
 }
 
 
@@ -59,7 +61,8 @@ class Api(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, and the envelope around them."""
         settings: ServiceSettings = self.state.settings
-        return RequestEnvelope(super().build_middleware_stack(), settings.max_body_bytes)
+        watch = RequestWatch(self.state.metrics, access_log=settings.access_log)
+        return RequestEnvelope(super().build_middleware_stack(), settings.max_body_bytes, watch)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -69,7 +72,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    routers = [method_router(), jobs.router, catalogue.router, health.router]
+    routers = [method_router(), jobs.router, catalogue.router, health.router, metrics.router]
     app = Api(
         title="explaind",
         summary="Explanations of language models, as jobs.",
@@ -84,6 +87,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         lifespan=_lifespan(settings, models),
     )
     app.state.settings = settings
+    app.state.metrics = ServiceMetrics()
     for router in routers:
         app.include_router(router)
     add_problem_handlers(app, Signposts(_routes(routers)), settings.max_body_bytes)

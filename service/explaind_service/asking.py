@@ -34,6 +34,7 @@ async def asker_of(
     return Asker(
         idempotency_key=idempotency_key,
         request_id=request.scope["state"]["request_id"],
+        trace=request.scope["state"]["trace"],
         from_cache=not _refuses_cache(cache_control or ""),
     )
 

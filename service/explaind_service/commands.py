@@ -14,6 +14,7 @@ from explaind_jobs.listening import OPEN_HOST_WARNING, refuse_open_host
 from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.pepper import PepperError, load_pepper
 from explaind_jobs.server import StackError
+from explaind_jobs.telemetry import TelemetryError, prepare_telemetry
 from explaind_service.app import create_app
 from explaind_service.dependencies import Resources
 from explaind_service.settings import ServiceSettings
@@ -61,17 +62,19 @@ def api(**options: Any) -> None:
     _check_exposure(settings)
     try:
         load_pepper(settings)
+        if settings.telemetry:
+            prepare_telemetry("explaind-api")
         app = create_app(settings)
-    except (CatalogueError, PepperError) as error:
+    except (CatalogueError, PepperError, TelemetryError) as error:
         raise click.ClickException(str(error)) from error
-    log_to_stderr()
+    log_to_stderr(settings.log_format, settings.log_level)
     config = uvicorn.Config(
         app,
         log_config=None,
         log_level="info",
         host=settings.host,
         port=settings.port,
-        access_log=settings.access_log,
+        access_log=False,  # the envelope writes a line of its own, see EXPLAIND_ACCESS_LOG
         server_header=False,
         timeout_graceful_shutdown=settings.drain_s,
     )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.catalogue import Catalogue
+from explaind_jobs.log_context import add_to_context
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.intake import Intake
@@ -55,6 +56,7 @@ async def _job_id(
 ) -> str:
     if not JOB_ID.fullmatch(job_id):
         raise not_found(job_id[:64])
+    add_to_context(job=job_id)
     return job_id
 
 

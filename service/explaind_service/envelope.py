@@ -1,16 +1,21 @@
-"""The outermost layer: a request id on every answer, the announced length's limit, the unforeseen's log."""
+"""The outermost layer: a request id on every answer and every log line, what is seen of a request, the announced
+length's limit, the unforeseen's log."""
 
 import logging
 import re
 import secrets
-import traceback
 from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from explaind_jobs.log_context import log_context
+from explaind_jobs.logs import described
+from explaind_jobs.telemetry import trace_id_of
 from explaind_service.problems import body_too_large, problem_response, unexpected
+from explaind_service.tracing import current_trace
+from explaind_service.watching import RequestWatch, Seen
 
 logger = logging.getLogger(__name__)
 
@@ -20,23 +25,26 @@ ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 class RequestEnvelope:
     """Wraps the whole application, the framework's own error answers included."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, watch: RequestWatch) -> None:
         self.app = app
+        self.watch = watch
         self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id = _request_id(headers)
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        request_id, trace = _request_id(Headers(scope=scope)), current_trace()
+        scope.setdefault("state", {}).update(request_id=request_id, trace=trace)
+        with log_context(request_id=request_id, trace_id=trace_id_of(trace)), self.watch.watch(scope) as seen:
+            await self._answer(scope, receive, send, seen)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, seen: Seen) -> None:
+        headers, request_id = Headers(scope=scope), scope["state"]["request_id"]
 
         async def send_sealed(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
+                seen.status = message["status"]
                 _seal(MutableHeaders(scope=message), request_id)
             await send(message)
 
@@ -50,15 +58,13 @@ class RequestEnvelope:
             await self.app(scope, receive, send_sealed)
         except Exception as error:
             log_unexpected(error, request_id)
-            if not started:
+            if seen.status is None:
                 await problem_response(unexpected(), Request(scope))(scope, receive, send_sealed)
 
 
 def log_unexpected(error: Exception, request_id: str) -> None:
-    """Logs what failed and where. The words of a ValueError stay out: they may quote the request."""
-    words = "(words withheld)" if isinstance(error, ValueError) else str(error)
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("Request %s failed: %s: %s\n%s", request_id, type(error).__name__, words, frames)
+    """Logs what failed and where. The error's words stay out: they may quote the request."""
+    logger.error("Request %s failed: %s", request_id, described(error))
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

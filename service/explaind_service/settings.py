@@ -20,7 +20,6 @@ class ServiceSettings(JobsSettings):
     max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` gets.")
     allow_anonymous: bool = Field(False, description="Serve beyond this machine although nobody has to show a key.")
     access_log: bool = Field(False, description="Log one line per request.")
-    telemetry: bool = Field(False, description="Export traces and metrics as OTEL_* says; never bodies or messages.")
     drain_s: int = Field(10, ge=0, description="How long a stopping service lets requests finish.")
     webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
         default_factory=list,

@@ -39,5 +39,6 @@ class FakeRunner:
 
 
 if __name__ == "__main__":
-    log_to_stderr()
-    sys.exit(build_worker(JobsSettings(), FakeRunner(), slots=int(sys.argv[1])).start())
+    settings = JobsSettings()
+    log_to_stderr(settings.log_format, settings.log_level)
+    sys.exit(build_worker(settings, FakeRunner(), slots=int(sys.argv[1])).start())

@@ -1,5 +1,7 @@
 """`explaind api`: what it refuses before it serves."""
 
+import sys
+
 import pytest
 from click.testing import CliRunner, Result
 
@@ -78,4 +80,12 @@ def test_a_pepper_that_others_may_read_stops_the_start(run, data_dir) -> None:
     result, served = run("--redis-url", URL)
     assert result.exit_code == 1
     assert "chmod 600" in result.output
+    assert not served
+
+
+def test_traces_that_cannot_be_exported_are_said_so(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    result, served = run("--redis-url", URL, EXPLAIND_TELEMETRY="1")
+    assert result.exit_code == 1
+    assert "pip install 'explaind[telemetry]'" in result.output
     assert not served

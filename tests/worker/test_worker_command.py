@@ -84,3 +84,8 @@ def test_the_check_is_quick(redis_url: str, tmp_path: Path) -> None:
     imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "redis" in imported
     assert not imported & {"torch", "transformers", "numpy", "celery"}
+
+
+def test_traces_that_cannot_be_exported_are_said_so(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    assert "pip install 'explaind[telemetry]'" in run("--redis-url", redis_url, EXPLAIND_TELEMETRY="1")

@@ -15,6 +15,7 @@ from explaind_jobs.lifeline import watch_parent
 from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.settings import JobsSettings, settings_mistake
 from explaind_jobs.store import JobStore
+from explaind_jobs.telemetry import TelemetryError, prepare_telemetry
 from explaind_worker.names import names_given
 
 
@@ -57,11 +58,12 @@ def worker(
         return
     catalogue = _catalogue(settings)
     _require_store(settings)
+    _require_telemetry(settings)
     names = [name for name in (part.strip() for part in queues.split(",")) if name]
     if not names:
         raise click.BadParameter("names no queue.", param_hint="--queues")
     watch_parent()
-    log_to_stderr()
+    log_to_stderr(settings.log_format, settings.log_level)
     sys.exit(_work(settings, catalogue, names, slots))
 
 
@@ -109,6 +111,14 @@ def _beating(settings: JobsSettings) -> str:
             f"No beat of {', '.join(names)} in Redis: the worker stopped, hangs or still starts."
         )
     return ", ".join(beating)
+
+
+def _require_telemetry(settings: JobsSettings) -> None:
+    try:
+        if settings.telemetry:
+            prepare_telemetry("explaind-worker")
+    except TelemetryError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _require_store(settings: JobsSettings) -> None:

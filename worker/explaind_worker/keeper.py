@@ -196,5 +196,5 @@ class Keeper:
 def too_late(control: JobControl) -> Outcome:
     """How a job ends that ignored its deadline."""
     error = control.too_late()
-    error.instance = f"/jobs/{control.claim.id}"
+    error.instance, error.request_id = f"/jobs/{control.claim.id}", control.claim.request_id
     return Outcome(JobState.FAILED, error=error.problem())

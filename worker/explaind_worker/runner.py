@@ -74,8 +74,8 @@ class Runner:
             if entry.preload:
                 try:
                     self._pool.model(entry)
-                except Exception:
-                    logger.exception("could not preload %s", entry.name)
+                except Exception as error:  # there is no request whose words it could quote
+                    logger.exception("could not preload %s: %s", entry.name, error)
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:

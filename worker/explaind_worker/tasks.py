@@ -3,11 +3,9 @@
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
@@ -16,14 +14,18 @@ from celery import Celery, signals
 from explaind.contract.errors import ExplaindError, InternalError, OutOfMemory, StoreUnavailable
 from explaind.contract.job import JobState, Timing
 from explaind_jobs.connection import redis_from
+from explaind_jobs.log_context import hand_down_context, process_facts
+from explaind_jobs.logs import described
 from explaind_jobs.queue import PERMIT_TASK, PermitPublisher, make_celery, queue_key
 from explaind_jobs.record import Claim, Outcome, WorkerState
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import JobStore
+from explaind_jobs.telemetry import start_tracing
 from explaind_worker.control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
 from explaind_worker.keeper import Keeper
 from explaind_worker.names import take_name
 from explaind_worker.sweeper import Sweeper
+from explaind_worker.watching import JobSpans, job_lines
 
 PERSIST_S = 600.0
 FIRST_DELAY_S = 0.1
@@ -76,6 +78,7 @@ class Worker:
         self._client = redis_from(settings)
         self._store = JobStore(self._client, settings)
         self._permits = PermitPublisher(settings)
+        self._spans = JobSpans(settings.telemetry)
         self._keeper = Keeper(self._store, self._held, self.state, self._permits)
         self._sweeper = Sweeper(self._store)
 
@@ -96,7 +99,12 @@ class Worker:
 
         Raises:
             StoreUnavailable: Redis does not answer at the start.
+            TelemetryError: traces are asked for and cannot be exported.
         """
+        process_facts(worker=self._name.name)
+        hand_down_context()
+        if self._settings.telemetry:
+            start_tracing("explaind-worker")
         reclaimed = self._store.reclaim(self._name.name)
         if reclaimed:
             log.warning("%d jobs of a predecessor that died are back in the queue", len(reclaimed))
@@ -122,7 +130,8 @@ class Worker:
             log.warning("no claim, the job store does not answer; the reconciler will ring again")
             return
         if control is not None:
-            self._work(control)
+            with job_lines(control.claim):
+                self._work(control)
 
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
@@ -179,9 +188,9 @@ class Worker:
     def _work(self, control: JobControl) -> None:
         claim = control.claim
         try:
-            outcome = outcome_of(self._runner.run, claim, control)
-            if outcome is not None:
-                self._finish(claim, timed(outcome, claim, control))
+            with self._spans.watch(claim) as watch:
+                outcome = outcome_of(self._runner.run, claim, control)
+                self._finish(claim, watch.ended(timed(outcome, claim, control)))
         except Released:
             persist(lambda: self._store.release(claim.id, claim.attempt))
             log.info("%s goes back to the queue, the worker is stopping", claim.id)
@@ -242,7 +251,7 @@ def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, contro
 
 def failed(claim: Claim, error: ExplaindError) -> Outcome:
     """The outcome of a job that ended with that error."""
-    error.instance = f"/jobs/{claim.id}"
+    error.instance, error.request_id = f"/jobs/{claim.id}", claim.request_id
     return Outcome(JobState.FAILED, error=error.problem())
 
 
@@ -265,14 +274,3 @@ def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
                 raise
             time.sleep(delay)
             delay = min(delay * 1.6, MAX_DELAY_S)
-
-
-def described(error: BaseException) -> str:
-    """An unforeseen error for the log: its type and where it came from.
-
-    Without its message, which may quote the prompt.
-    """
-    frames = traceback.extract_tb(error.__traceback__)
-    places = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}" for f in frames)
-    cause = error.__cause__ or error.__context__
-    return f"{type(error).__name__}{places}" + (f"\nafter {described(cause)}" if cause is not None else "")

@@ -177,6 +177,18 @@ local function requeue(id)
   state_event(id, 'queued', redis.call('HGET', job_key(id), 'attempt'))
 end
 
+-- A problem that was written before its job was known, as that job's: with its path and with the id of its request.
+local function problem_of(id, problem)
+  local rid = redis.call('HGET', job_key(id), 'rid')
+  local function filled(name, value)
+    local written = '"' .. name .. '":' .. cjson.encode(value)
+    problem = string.gsub(problem, '"' .. name .. '":null', function() return written end, 1)
+  end
+  filled('instance', '/jobs/' .. id)
+  if rid then filled('request_id', rid) end
+  return problem
+end
+
 -- A worker was lost while it ran the job. True when the job waits again.
 local function lose(id, max_losses, problem)
   local state = redis.call('HGET', job_key(id), 'state')
@@ -190,7 +202,7 @@ local function lose(id, max_losses, problem)
     return false
   end
   if redis.call('HINCRBY', job_key(id), 'losses', 1) >= max_losses then
-    redis.call('HSET', job_key(id), 'error', problem)
+    redis.call('HSET', job_key(id), 'error', problem_of(id, problem))
     close(id, 'failed')
     return false
   end

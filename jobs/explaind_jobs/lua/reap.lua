@@ -8,7 +8,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue_key(queue), '-inf', too_old, 'LIMIT', 0, 100)) do
     if not gone(queue, id) then
       dequeue(id)
-      redis.call('HSET', job_key(id), 'error', ARGV[4])
+      redis.call('HSET', job_key(id), 'error', problem_of(id, ARGV[4]))
       close(id, 'expired')
     end
   end

@@ -1,5 +1,6 @@
 """POST /{verb}/{method}: one typed route for each method of the contract."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
+from explaind_jobs.log_context import add_to_context
 from explaind_service.answers import job_answer
 from explaind_service.asking import AskerOfRequest
 from explaind_service.dependencies import FromApp, Resources, require_json
@@ -20,6 +22,8 @@ from explaind_service.operations import RETRY_AFTER, Responses, submission_error
 from explaind_service.prefer import Preference, parse_prefer
 
 ASK_AGAIN_S = "1"
+
+log = logging.getLogger(__name__)
 
 Prefer = Annotated[
     list[str],
@@ -63,6 +67,8 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
     ) -> Response:
         preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
+        add_to_context(job=accepted.job.id, method=method.path, model=params.model)
+        log.info("accepted %s on %s%s", method.path, params.model, ", sent before" if accepted.replayed else "")
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
         ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
         job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
