@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ByteSize, Field, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+SMALLEST_MEMORY, LARGEST_MEMORY = 1 << 20, 1 << 63
 SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -35,6 +36,24 @@ class JobsSettings(BaseSettings):
     deadline_s: float = Field(default=3600.0, gt=0, description="A job that runs longer is stopped.")
     deadline_grace_s: float = Field(default=30.0, ge=0, description="One that still runs then costs its worker.")
     drain_grace_s: float = Field(default=20.0, ge=0, description="How long a stopping worker lets its jobs run on.")
+    memory_bytes: int | float | None = Field(
+        default=None, description='Memory for models and work per device: "12GiB", or a fraction of it, "0.9".'
+    )
+
+    @field_validator("memory_bytes", mode="before")
+    @classmethod
+    def _bytes_or_fraction(cls, given: object) -> int | float | None:
+        if given is None:
+            return None
+        try:
+            number = float(str(given))
+        except ValueError:
+            number = float(TypeAdapter(ByteSize).validate_python(given))
+        if 0 < number <= 1:
+            return number
+        if not SMALLEST_MEMORY <= number < LARGEST_MEMORY:
+            raise ValueError('Write a size with its unit, at least "1MiB", or a fraction between 0 and 1.')
+        return int(number)
 
     @field_validator("redis_url")
     @classmethod
