@@ -14,6 +14,7 @@ def run(params: GenerateParams, session: Session) -> Generation:
     encoded = session.encode(params)
     session.check_fits(encoded, params.max_new_tokens, "/max_new_tokens")
     model = session.model()
+    session.room(len(encoded), new_tokens=params.max_new_tokens)
     sampling = Sampling(params.temperature, params.top_p, params.top_k, params.seed)
     generator = Generator(model, encoded.token_ids, sampling, meter=session.meter)
     readings: list[Reading] = []
