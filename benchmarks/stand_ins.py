@@ -14,6 +14,7 @@ from explaind_jobs.lifeline import watch_parent
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.tasks import build_worker
 
 SLEEP_S = 0.01
@@ -35,6 +36,14 @@ class Sleeper:
     def loading(self) -> list[str]:
         """Nothing is on its way."""
         return []
+
+    def revisions(self) -> dict[str, str]:
+        """Nothing is loaded."""
+        return {}
+
+    def memory(self) -> PoolStats:
+        """Nothing is loaded."""
+        return PoolStats()
 
     def warm(self) -> None:
         """Nothing to prepare."""

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import ByteSize, Field, SecretStr, TypeAdapter, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
+SMALLEST_MEMORY, LARGEST_MEMORY = 1 << 20, 1 << 63
 SCHEMES = ("redis://", "rediss://", "unix://")
 RESULTS_SCHEMES = ("file:///", "s3://")
 
@@ -85,6 +86,24 @@ class JobsSettings(BaseSettings):
     log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON anywhere else.")
     log_level: LogLevel = Field(default="INFO", description="Of our own lines; those of libraries begin at WARNING.")
     telemetry: bool = Field(default=False, description="Export traces as OTEL_* says; never bodies or messages.")
+    memory_bytes: int | float | None = Field(
+        default=None, description='Memory for models and work per device: "12GiB", or a fraction of it, "0.9".'
+    )
+
+    @field_validator("memory_bytes", mode="before")
+    @classmethod
+    def _bytes_or_fraction(cls, given: object) -> int | float | None:
+        if given is None:
+            return None
+        try:
+            number = float(str(given))
+        except ValueError:
+            number = float(TypeAdapter(ByteSize).validate_python(given))
+        if 0 < number <= 1:
+            return number
+        if not SMALLEST_MEMORY <= number < LARGEST_MEMORY:
+            raise ValueError('Write a size with its unit, at least "1MiB", or a fraction between 0 and 1.')
+        return int(number)
 
     @field_validator("redis_url")
     @classmethod

@@ -1,6 +1,7 @@
 """A worker process around a runner that computes nothing: `fake_worker.py SLOTS`, settings by environment.
 
-What a job does is its request: `{"steps": n, "step_s": s}` makes n checkpoints; `{"hang_s": s}` makes none.
+What a job does is its request: `{"steps": n, "step_s": s}` makes n checkpoints; `{"hang_s": s}` makes none;
+`{"breaks_device": n}` finds the device broken on its first n attempts.
 """
 
 import json
@@ -12,6 +13,8 @@ from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
+from explaind_worker.models.device_health import DevicePoisoned
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.tasks import build_worker
 
 
@@ -22,6 +25,8 @@ class FakeRunner:
         request = json.loads(claim.request)
         wait = threading.Event().wait
         wait(request.get("hang_s", 0))
+        if claim.attempt <= request.get("breaks_device", 0):
+            raise DevicePoisoned("The device is broken for this process.")
         steps = request.get("steps", 0)
         for step in range(steps):
             control.checkpoint("waiting", step, steps, "steps")
@@ -33,6 +38,12 @@ class FakeRunner:
 
     def loading(self) -> list[str]:
         return []
+
+    def revisions(self) -> dict[str, str]:
+        return {}
+
+    def memory(self) -> PoolStats:
+        return PoolStats()
 
     def warm(self) -> None:
         pass

@@ -14,6 +14,7 @@ from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.tasks import build_worker
 
 
@@ -38,6 +39,12 @@ class LoggingRunner:
 
     def loading(self) -> list[str]:
         return []
+
+    def revisions(self) -> dict[str, str]:
+        return {}
+
+    def memory(self) -> PoolStats:
+        return PoolStats()
 
     def warm(self) -> None:
         pass

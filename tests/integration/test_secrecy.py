@@ -22,6 +22,7 @@ from explaind_jobs.settings import JobsSettings
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 from explaind_worker.control import JobControl
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.tasks import Worker
 
 MARKER = "correct-horse-battery"
@@ -64,6 +65,12 @@ class CarelessRunner:
 
     def loading(self) -> list[str]:
         return []
+
+    def revisions(self) -> dict[str, str]:
+        return {}
+
+    def memory(self) -> PoolStats:
+        return PoolStats()
 
     def warm(self) -> None:
         pass

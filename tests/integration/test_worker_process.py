@@ -160,3 +160,30 @@ def test_a_job_past_its_soft_deadline_fails_and_the_worker_goes_on(bench: Bench)
     late = bench.submit('{"steps": 100000, "step_s": 0.01}')
     bench.await_state(late, JobState.FAILED)
     bench.await_state(bench.submit("{}"), JobState.SUCCEEDED)
+
+
+def test_a_worker_whose_device_broke_leaves_and_its_successor_does_the_jobs(bench: Bench) -> None:
+    worker = bench.start_worker()
+    innocent = bench.submit('{"steps": 100, "step_s": 0.05}')
+    bench.await_state(innocent, JobState.RUNNING)
+    breaking = bench.submit('{"breaks_device": 1}')
+    assert worker.wait(PATIENCE_S) == 76
+    bench.await_state(breaking, JobState.QUEUED)
+    assert bench.store.workers() == []
+    bench.start_worker()
+    for job_id in (breaking, innocent):
+        bench.await_state(job_id, JobState.SUCCEEDED)
+        assert bench.store.get(job_id).attempt == 2
+    losses = [bench.store.client.hget(f"explaind:job:{job_id}", "losses") for job_id in (breaking, innocent)]
+    assert losses == [b"1", b"0"]
+
+
+def test_a_job_may_have_a_deadline_of_its_own(bench: Bench) -> None:
+    bench.start_worker()
+    request = b'{"steps": 100000, "step_s": 0.01}'
+    job_id = bench.store.create(NewJob("explain/shap", "demo", "default", request, timeout_s=0.3)).id
+    bench.permits.ring("default")
+    bench.await_state(job_id, JobState.FAILED)
+    error = bench.store.get(job_id).error
+    assert error is not None
+    assert (error.code, "timeout_s" in (error.hint or "")) == ("deadline_exceeded", True)

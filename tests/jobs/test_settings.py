@@ -33,6 +33,12 @@ def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
         {"results_url": "http://there"},
         {"results_url": "file://there"},
         {"inline_result_bytes": -1},
+        {"memory_bytes": "12"},
+        {"memory_bytes": "0"},
+        {"memory_bytes": "-1GiB"},
+        {"memory_bytes": "much"},
+        {"memory_bytes": "nan"},
+        {"memory_bytes": "inf"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
@@ -80,3 +86,14 @@ def test_s3_without_its_library_is_refused_at_once(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValidationError, match="explaind\\[s3\\]"):
         JobsSettings(results_url="s3://bucket")
     assert JobsSettings(results_url="file:///there").results_url == "file:///there"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("12GiB", 12 << 30), ("1.5 GB", 1_500_000_000), ("0.9", 0.9), ("1", 1.0), ("17179869184", 16 << 30), ("", None)],
+)
+def test_memory_is_a_size_or_a_fraction(monkeypatch: pytest.MonkeyPatch, given: str, expected: object) -> None:
+    monkeypatch.setenv("EXPLAIND_MEMORY_BYTES", given)
+    found = JobsSettings().memory_bytes
+    assert found == expected
+    assert type(found) is type(expected)

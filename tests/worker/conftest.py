@@ -120,6 +120,7 @@ def run(pool: ModelPool, tiny_model: ModelMaker) -> Callable[..., Any]:
         method = find_method(path)
         entry = entry or tiny_model("llama")
         request = method.params_model.model_validate({"model": entry.name, **params})
-        return implementation_of(method)(request, Session(entry, pool, lambda *_: None))
+        with Session(entry, pool, lambda *_: None) as session:
+            return implementation_of(method)(request, session)
 
     return run_method

@@ -2,13 +2,24 @@ import json
 
 import pytest
 
-from explaind.contract.errors import InternalError, InvalidRequest, ModelLoadFailed, OutOfMemory, UnknownModel
+from explaind.contract.errors import (
+    ExplaindError,
+    InternalError,
+    InvalidRequest,
+    ModelLoadFailed,
+    OutOfMemory,
+    UnknownModel,
+)
 from explaind.contract.job import JobState
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods, find_method
 from explaind_jobs.catalogue import Catalogue, ModelEntry
 from explaind_jobs.record import Claim
 from explaind_jobs.settings import JobsSettings
+from explaind_worker.control import Cancelled
+from explaind_worker.late import LateRunner
+from explaind_worker.models.device_health import DevicePoisoned
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.runner import Runner, implementation_of
 
 
@@ -103,6 +114,97 @@ def test_out_of_memory_is_retryable(runner, monkeypatch):
     assert caught.value.retryable
 
 
+def test_a_job_that_ran_out_of_memory_leaves_a_healthy_model(runner):
+    import torch
+
+    asked = claim("explain/shap", model="tiny-llama", prompt="The food was great", target=" small")
+    before = runner.run(asked, Control())
+    network = runner._pool.model(runner._catalogue.find("tiny-llama"))[0].network
+    most = 0
+
+    def exhausted(_module, _args, kwargs):
+        if len(kwargs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    handle = network.base_model.register_forward_pre_hook(exhausted, with_kwargs=True)
+    with pytest.raises(OutOfMemory):
+        runner.run(asked, Control())
+    most = 3
+    halved = runner.run(asked, Control())
+    handle.remove()
+    assert before.timing.backoffs == 0 < halved.timing.backoffs
+    assert json.loads(halved.result)["values"] == pytest.approx(json.loads(before.result)["values"], abs=1e-5)
+    assert runner.run(asked, Control()).result == before.result
+
+
+@pytest.mark.parametrize(
+    "message", ["CUDA error: device-side assert triggered", "CUDA error: an illegal memory access"]
+)
+def test_a_poisoned_device_ends_more_than_the_job(runner, monkeypatch, message):
+    import torch
+
+    from explaind_worker.methods import score
+
+    def poison(*_):
+        raise torch.AcceleratorError(f"CUDA error: {message} was encountered")
+
+    monkeypatch.setattr(score, "run", poison)
+    with pytest.raises(DevicePoisoned) as caught:
+        runner.run(claim("infer/score", model="tiny-llama", prompt="x", target="y"), Control())
+    assert not isinstance(caught.value, ExplaindError)
+
+
+def test_a_device_poisoned_while_loading_is_no_broken_model(runner, monkeypatch):
+    from explaind_worker.models import loading
+
+    def poison(*_, **__):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", poison)
+    with pytest.raises(DevicePoisoned):
+        runner.run(claim("infer/score", model="tiny-llama", prompt="x", target="y"), Control())
+    preloading = Runner(JobsSettings(), Catalogue.load(None))
+    with pytest.raises(DevicePoisoned):
+        preloading.warm()
+
+
+def test_memory_that_runs_out_while_loading_is_retryable(runner, monkeypatch):
+    from explaind_worker.models import loading
+
+    def full(*_, **__):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loading.AutoModelForCausalLM, "from_pretrained", full)
+        with pytest.raises(OutOfMemory):
+            runner.run(claim("infer/score", model="tiny-llama", prompt="x", target="y"), Control())
+    assert runner.memory().bytes_used == 0
+    runner.run(claim("infer/score", model="tiny-llama", prompt="x", target="y"), Control())
+
+
+def test_one_budget_for_all_models(tiny_model):
+    entries = {entry.name: entry for entry in (tiny_model("llama"), tiny_model("qwen2"), tiny_model("gemma"))}
+    runner = Runner(JobsSettings(memory_bytes="1.6MB"), Catalogue(entries))
+    for name in [*entries, *entries]:
+        runner.run(claim("infer/score", model=name, prompt="The", target=" food"), Control())
+        assert name in runner.resident()
+    memory = runner.memory()
+    assert memory.bytes_budget == 1_600_000
+    assert memory.bytes_used <= 0.9 * memory.bytes_budget
+    assert memory.evictions >= 2
+    assert runner.revisions().keys() == set(runner.resident())
+
+
+def test_before_the_runner_is_there_it_holds_nothing(runner, monkeypatch):
+    late = LateRunner(JobsSettings(), Catalogue.load(None))
+    assert (late.resident(), late.revisions(), late.memory()) == ([], {}, PoolStats())
+    late.run(claim("infer/score", model="demo", prompt="3 + 4", target=" ="), Control())
+    (revision,) = late.revisions().values()
+    assert revision.startswith("sha256:")
+    assert revision.endswith("|float32|None")
+    assert late.memory().models["demo"].bytes == late.memory().bytes_used > 0
+
+
 def test_warm_loads_what_the_catalogue_wants_and_survives_a_broken_model(tiny_model, tmp_path):
     broken = ModelEntry(name="broken", path=tmp_path, preload=True)
     wanted = tiny_model("llama", preload=True)
@@ -110,3 +212,42 @@ def test_warm_loads_what_the_catalogue_wants_and_survives_a_broken_model(tiny_mo
     runner = Runner(JobsSettings(), Catalogue({e.name: e for e in (broken, wanted, lazy)}))
     runner.warm()
     assert runner.resident() == ["tiny-llama"]
+
+
+class CancelledAfter(Control):
+    """Cancels at its n-th checkpoint of a phase."""
+
+    def __init__(self, phase, count):
+        super().__init__()
+        self._phase, self._left = phase, count
+
+    def checkpoint(self, phase, done, total, unit):
+        super().checkpoint(phase, done, total, unit)
+        self._left -= phase == self._phase
+        if self._left == 0:
+            raise Cancelled("job_a")
+
+
+def test_a_cancelled_generation_keeps_what_it_said(runner):
+    asked = claim("infer/generate", model="tiny-llama", prompt="The food was", max_new_tokens=12)
+    whole = json.loads(runner.run(asked, Control()).result)
+    assert len(whole["tokens"]) > 3, "the model says enough to be cut off"
+    outcome = runner.run(asked, CancelledAfter("generating", 4))
+    part = json.loads(outcome.result)
+    assert (outcome.state, part["finish_reason"]) == (JobState.CANCELLED, "cancelled")
+    assert part["tokens"] == whole["tokens"][:3]
+    assert whole["text"].startswith(part["text"])
+    assert outcome.timing.forwards == 3
+
+
+def test_a_cancelled_attribution_has_no_part(runner):
+    asked = claim("explain/shap", model="tiny-llama", prompt="The food was", target=" great")
+    with pytest.raises(Cancelled):
+        runner.run(asked, CancelledAfter("evaluating", 1))
+
+
+def test_an_answer_says_what_weights_it_is_of(runner):
+    outcome = runner.run(claim("infer/score", model="tiny-llama", prompt="The", target=" food"), Control())
+    assert outcome.revision == runner.revisions()["tiny-llama"]
+    tokens_only = runner.run(claim("infer/tokenize", model="tiny-llama", prompt="The"), Control())
+    assert tokens_only.revision is None

@@ -42,12 +42,14 @@ class Game:
         """
         session = self._session
         question = self._settled()
+        target = max(len(c) for c in question.continuations)
         value = ValueFunction(
             session.model(),
             self._players,
             question.continuations,
             meter=session.meter,
             checkpoint=session.checkpoint,
+            limits=session.room(self._players.longest + target, reads=target),
         )
         scores = value(coalitions)
         self._full_logprobs = scores.logprobs[-1].tolist()
@@ -118,6 +120,7 @@ class Game:
         if self._question is None:
             request, session = self._request, self._session
             wanted = request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else 1
+            session.room(len(self._encoded), new_tokens=wanted)
             said = greedy(
                 session.model(),
                 self._encoded.token_ids,

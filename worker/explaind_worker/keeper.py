@@ -16,6 +16,7 @@ from explaind_jobs.queue import PermitPublisher, permits_key
 from explaind_jobs.record import Outcome, WorkerState
 from explaind_jobs.store import JobStore, translated
 from explaind_worker.control import HeldJobs, JobControl
+from explaind_worker.models.device_health import EXIT_POISONED
 
 TICK_S = 0.25
 CHORES_EVERY_MS = 900
@@ -76,6 +77,16 @@ class Keeper:
         """The process was told to stop: claim nothing more, give the running jobs their grace."""
         if self._drain_since is None:
             self._drain_since = self._clock()
+
+    def leave_broken(self, broken: JobControl | None) -> None:
+        """The device is broken for this process: hand every job back, the one it broke under as lost, and leave."""
+        log.critical("the device is broken, leaving the process with %d jobs", len(self._held))
+        if broken is not None:
+            claim = broken.claim
+            self._insist(lambda: self._store.release(claim.id, claim.attempt, lost=True))
+            self._held.remove(broken)
+        self._abandon([])
+        self._leave_process(EXIT_POISONED)
 
     def stop(self) -> None:
         """The worker's slots have ended: end the threads and say goodbye to the store."""

@@ -9,6 +9,7 @@ from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
+from explaind_worker.models.pool_stats import PoolStats
 
 if TYPE_CHECKING:
     from explaind_worker.runner import Runner
@@ -38,6 +39,14 @@ class LateRunner:
     def loading(self) -> list[str]:
         """Models on the way there."""
         return self._runner.loading() if self._runner is not None else []
+
+    def revisions(self) -> dict[str, str]:
+        """For each model in memory what its answers depend on; none before the runner is there."""
+        return self._runner.revisions() if self._runner is not None else {}
+
+    def memory(self) -> PoolStats:
+        """How the memory of the models stands."""
+        return self._runner.memory() if self._runner is not None else PoolStats()
 
     def warm(self) -> None:
         """Import the runner and let it prepare itself. Where that is impossible the process ends."""

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-import torch
 import transformers
 from pydantic import BaseModel, ValidationError
 
@@ -18,8 +17,11 @@ from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker import methods
-from explaind_worker.control import JobControl
+from explaind_worker.control import Cancelled, JobControl
+from explaind_worker.models.budget import MemoryBudget
+from explaind_worker.models.device_health import DevicePoisoned, out_of_memory, poisoned, release_memory
 from explaind_worker.models.pool import ModelPool
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.session import Session
 
 logger = logging.getLogger(__name__)
@@ -31,33 +33,44 @@ class Runner:
     """Holds the models of a worker and runs jobs on them; `run` may be called from several threads."""
 
     def __init__(self, settings: JobsSettings, catalogue: Catalogue) -> None:
-        del settings  # part of every runner's making; this one needs nothing of it yet
         transformers.logging.disable_progress_bar()  # a worker's log is no terminal
         self._catalogue = catalogue
-        self._pool = ModelPool()
+        self._pool = ModelPool(MemoryBudget(settings.memory_bytes))
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
         """The outcome of a claimed job.
 
         Raises:
             ExplaindError: why it failed, of the contract's tree.
+            DevicePoisoned: the device is broken for this process, which must end; the job must run elsewhere.
         """
         method = find_method(claim.method)
         params = _parse(method, claim.request)
-        session = Session(self._catalogue.find(params.model), self._pool, control.checkpoint)
         try:
-            result = implementation_of(method)(params, session)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemory(
-                f"The device ran out of memory for {claim.method} on {params.model}.",
-                hint="Try again when the device is less busy, or send a shorter prompt.",
-            ) from error
-        return Outcome(
-            state=JobState.SUCCEEDED,
-            result=result.model_dump_json().encode(),
-            provenance=session.provenance(method, params),
-            timing=session.timing(claim.queued_s),
+            with Session(self._catalogue.find(params.model), self._pool, control.checkpoint) as session:
+                state = JobState.SUCCEEDED
+                try:
+                    result = implementation_of(method)(params, session)
+                except Cancelled:
+                    if session.part is None:
+                        raise
+                    state, result = JobState.CANCELLED, session.part()
+                return Outcome(
+                    state=state,
+                    result=result.model_dump_json().encode(),
+                    provenance=session.provenance(method, params),
+                    timing=session.timing(claim.queued_s),
+                    revision=self.revisions().get(params.model) if session.loaded else None,
+                )
+        except Exception as error:
+            _end_if_poisoned(error)
+            if not out_of_memory(error):
+                raise
+        # Outside of `except`, whose traceback refers to what the job had made.
+        release_memory()
+        raise OutOfMemory(
+            f"The device ran out of memory for {claim.method} on {params.model}.",
+            hint="Try again when the device is less busy, or send a shorter prompt.",
         )
 
     def resident(self) -> list[str]:
@@ -68,13 +81,26 @@ class Runner:
         """Names of the models on their way there."""
         return self._pool.loading()
 
+    def revisions(self) -> dict[str, str]:
+        """For each model in memory what its answers depend on: "fingerprint|dtype|quantization"."""
+        return self._pool.revisions()
+
+    def memory(self) -> PoolStats:
+        """How the memory of the models stands."""
+        return self._pool.stats()
+
     def warm(self) -> None:
-        """Loads the models that the catalogue wants ready; one that cannot be loaded fails its jobs, not the worker."""
+        """Loads the models that the catalogue wants ready; one that cannot be loaded fails its jobs, not the worker.
+
+        Raises:
+            DevicePoisoned: the device is broken for this process, which must end.
+        """
         for entry in self._catalogue.entries:
             if entry.preload:
                 try:
                     self._pool.model(entry)
                 except Exception as error:  # there is no request whose words it could quote
+                    _end_if_poisoned(error)
                     logger.exception("could not preload %s: %s", entry.name, error)
 
 
@@ -91,6 +117,13 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
             f"This worker has no {method.path}.", hint="Service and workers must be of one version."
         ) from error
     return cast("Implementation", module.run)
+
+
+def _end_if_poisoned(error: Exception) -> None:
+    if poisoned(error):
+        # Without its message, which may quote values.
+        logger.critical("the device is broken for this process (%s)", type(error).__name__)
+        raise DevicePoisoned("The device is broken for this process.") from error
 
 
 def _parse(method: Method[..., Any], request: bytes) -> ModelRequest:

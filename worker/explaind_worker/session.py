@@ -2,20 +2,26 @@
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
+from pydantic import BaseModel
 
-from explaind.contract.errors import PromptTooLong, TargetTooLong
+from explaind.contract.errors import ModelLoadFailed, PromptTooLong, RequestTooLarge, TargetTooLong
 from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest, PromptRequest
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
+from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
+from explaind_worker.models.lease import Lease
 from explaind_worker.models.loading import LoadedModel, device_of, fingerprint
 from explaind_worker.models.pool import ModelPool
 
@@ -23,32 +29,89 @@ RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")
 
 
 class Session:
-    """One job's view of the worker. Its weights are loaded when `model()` is first called, not before."""
+    """One job's view of the worker. Its weights are loaded when `model()` is first called, not before.
+
+    From then on the model stays in memory until the session is closed; use it as a context. A method whose work means
+    something before it is complete says as `part` how to make a result of what there is, for a job that is cancelled.
+    """
 
     def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint) -> None:
         self.entry = entry
         self.checkpoint = checkpoint
         self.meter = Meter()
         self.encoded: EncodedPrompt | None = None
+        self.part: Callable[[], BaseModel] | None = None
         self._pool = pool
-        self._model: LoadedModel | None = None
-        self._load_s = 0.0
+        self._encoder: Encoder | None = None
+        self._lease: Lease | None = None
+        self._pointer = "/prompt"
         self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The job has ended: its model may leave the memory."""
+        if self._lease is not None:
+            self._lease.release()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the job has used the model's weights."""
+        return self._lease is not None
 
     @property
     def encoder(self) -> Encoder:
         """The model's tokenizer."""
-        return self._pool.encoder(self.entry, while_waiting=self._while_loading)
+        if self._encoder is None:
+            self._encoder = self._pool.encoder(self.entry, while_waiting=self._while_loading)
+        return self._encoder
 
     def model(self) -> LoadedModel:
-        """The model, loaded if it was not."""
-        if self._model is None:
+        """The model, loaded if it was not.
+
+        Raises:
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be had.
+        """
+        if self._lease is None:
             if self.entry.name not in self._pool.resident():
                 self._while_loading()
-            self._model, self._load_s = self._pool.model(self.entry, while_waiting=self._while_loading)
-            if self._model.device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(self._model.device)
-        return self._model
+            self._lease = self._pool.lease(self.entry, while_waiting=self._while_loading)
+            if self._lease.model.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self._lease.model.device)
+            if self._encoder not in (None, self._lease.model.encoder):
+                raise ModelLoadFailed(
+                    f"The files of {self.entry.name} changed while the job was running.", hint="Send it again."
+                )
+        return self._lease.model
+
+    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0) -> BatchLimits:
+        """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
+
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
+        leave the memory where not even one row would fit beside them. To be asked before the first forward.
+
+        Raises:
+            RequestTooLarge: one row would not fit if this model were alone.
+        """
+        model = self.model()
+        assert self._lease is not None  # noqa: S101 - model() has set it
+        footprint = Footprint.of(model)
+        kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
+        needed, most = footprint.forward_bytes(1, tokens, reads=reads, cached=True), self._lease.most_room
+        if kept:
+            needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
+        if needed + kept > most:
+            raise RequestTooLarge.at(
+                self._pointer,
+                f"Evaluating one row of {tokens + new_tokens} tokens needs {in_words(needed + kept)} of memory; beside "
+                f"{self.entry.name} this worker has {in_words(max(0, most))}.",
+                hint="Shorten the prompt, the target or the continuation, or use a smaller or quantized model.",
+            )
+        return BatchLimits.for_device(model.device, bytes=max(needed, self._lease.room(needed, kept=kept)))
 
     def encode(self, request: PromptRequest) -> EncodedPrompt:
         """The request's prompt, checked against the model's limits before its weights are touched.
@@ -65,7 +128,7 @@ class Session:
                 f"The prompt has {len(encoded)} tokens; {self.entry.name} takes at most {allowed}.",
                 hint="Shorten the prompt, or choose a model with a longer context.",
             )
-        self.encoded = encoded
+        self.encoded, self._pointer = encoded, pointer
         return encoded
 
     def check_fits(self, encoded: EncodedPrompt, new_tokens: int, pointer: str) -> None:
@@ -87,11 +150,12 @@ class Session:
 
     def provenance(self, method: Method[..., Any], params: ModelRequest) -> Provenance:
         """What is needed to replay the job."""
-        model = self._model
+        model = self._lease.model if self._lease else None
+        read = model or self._encoder  # files may have changed since
         return Provenance(
             model=self.entry.name,
             source=self.entry.card("cold").source,
-            revision=fingerprint(self.entry),
+            revision=read.revision if read else fingerprint(self.entry),
             architecture=type(model.network).__name__ if model else None,
             dtype=model.dtype if model else None,
             quantization=self.entry.quantization,
@@ -104,15 +168,16 @@ class Session:
 
     def timing(self, queued_s: float) -> Timing:
         """What the job cost so far."""
-        model = self._model
+        model = self._lease.model if self._lease else None
         on_gpu = model is not None and model.device.type == "cuda"
         return Timing(
             queued_s=queued_s,
             seconds=time.monotonic() - self._started,
-            model_load_s=self._load_s,
+            model_load_s=self._lease.load_s if self._lease else 0.0,
             forwards=self.meter.forwards,
             tokens_evaluated=self.meter.tokens_evaluated,
             tokens_saved=self.meter.tokens_saved,
+            backoffs=self.meter.backoffs,
             peak_bytes=torch.cuda.max_memory_allocated(model.device) if model and on_gpu else None,
         )
 

@@ -2,17 +2,14 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import uuid4
 
 from celery import Celery, signals
 
-from explaind.contract.errors import ExplaindError, InternalError, OutOfMemory, StoreUnavailable
-from explaind.contract.job import JobState, Timing
+from explaind.contract.errors import OutOfMemory, StoreUnavailable
 from explaind_jobs.connection import redis_from
 from explaind_jobs.log_context import hand_down_context, process_facts
 from explaind_jobs.logs import described
@@ -21,17 +18,14 @@ from explaind_jobs.record import Claim, Outcome, WorkerState
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import JobStore
 from explaind_jobs.telemetry import start_tracing
-from explaind_worker.control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.control import HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.ending import outcome_of, persist, timed
 from explaind_worker.keeper import Keeper
+from explaind_worker.models.device_health import DevicePoisoned
+from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.names import take_name
 from explaind_worker.sweeper import Sweeper
 from explaind_worker.watching import JobSpans, job_lines
-
-PERSIST_S = 600.0
-FIRST_DELAY_S = 0.1
-MAX_DELAY_S = 2.0
-
-T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +43,14 @@ class JobRunner(Protocol):
 
     def loading(self) -> list[str]:
         """Models on the way there."""
+        ...
+
+    def revisions(self) -> Mapping[str, str]:
+        """For each model in memory what its answers depend on."""
+        ...
+
+    def memory(self) -> PoolStats:
+        """How the memory of the models stands."""
         ...
 
     def warm(self) -> None:
@@ -72,6 +74,7 @@ class Worker:
         self._queues = list(queues)
         self._slots = slots
         self._held = HeldJobs()
+        self._out_of_memory = 0
         self._started_at = datetime.now(UTC)
         self._instance = uuid4().hex
         self._name = take_name(settings.data_dir)
@@ -92,7 +95,19 @@ class Worker:
             loading=self._runner.loading(),
             slots=self._slots,
             started_at=self._started_at,
+            revisions=self._runner.revisions(),
+            gauges=self._gauges(),
         )
+
+    def _gauges(self) -> dict[str, float]:
+        memory = self._runner.memory()
+        return {
+            "memory_bytes_used": memory.bytes_used,
+            "memory_bytes_budget": memory.bytes_budget,
+            "model_loads": memory.loads,
+            "model_evictions": memory.evictions,
+            "out_of_memory": self._out_of_memory,
+        }
 
     def start(self) -> int:
         """Work until told to stop; returns the exit status. To be called in the main thread of a process.
@@ -182,6 +197,8 @@ class Worker:
     def _warm(self) -> None:
         try:
             self._runner.warm()
+        except DevicePoisoned:
+            self._keeper.leave_broken(None)
         except Exception as error:  # the job that needs it will say what is wrong
             log.error("warming up failed: %s", described(error))
 
@@ -196,6 +213,8 @@ class Worker:
             log.info("%s goes back to the queue, the worker is stopping", claim.id)
         except LeaseLost:
             log.warning("%s is no longer this worker's, attempt %d dropped", claim.id, claim.attempt)
+        except DevicePoisoned:
+            self._keeper.leave_broken(control)
         except StoreUnavailable:
             log.error("%s: its end could not be stored; it will run again", claim.id)
         finally:
@@ -205,6 +224,8 @@ class Worker:
                     self._permits.ring(queue)
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
+        failed_so = outcome.error is not None and outcome.error.code == OutOfMemory.code
+        self._out_of_memory += failed_so + (outcome.timing.backoffs if outcome.timing else 0)
         word = persist(lambda: self._store.finish(claim.id, claim.attempt, outcome))
         if word != "finished":
             log.warning("%s: attempt %d came too late (%s)", claim.id, claim.attempt, word)
@@ -220,57 +241,3 @@ def build_worker(
         OSError: the data directory cannot be used.
     """
     return Worker(settings, runner, queues=queues, slots=slots)
-
-
-def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, control: JobControl) -> Outcome:
-    """Run a job and turn whatever happens into its outcome.
-
-    Raises:
-        Released, LeaseLost: there is no outcome, the job is not this worker's to end.
-    """
-    try:
-        outcome = run(claim, control)
-        if outcome.state is JobState.SUCCEEDED:
-            control.flush()
-        return outcome
-    except Cancelled:
-        return Outcome(JobState.CANCELLED)
-    except (Released, LeaseLost):
-        raise
-    except ExplaindError as error:
-        return failed(claim, error)
-    except MemoryError:
-        return failed(claim, OutOfMemory("The worker ran out of memory.", hint="Ask for less, or try again later."))
-    except Exception as error:
-        log.error("%s (%s) failed: %s", claim.id, claim.method, described(error))
-        internal = InternalError(
-            "Something went wrong inside explaind.", hint=f"Please report this and quote {claim.id}."
-        )
-        return failed(claim, internal)
-
-
-def failed(claim: Claim, error: ExplaindError) -> Outcome:
-    """The outcome of a job that ended with that error."""
-    error.instance, error.request_id = f"/jobs/{claim.id}", claim.request_id
-    return Outcome(JobState.FAILED, error=error.problem())
-
-
-def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
-    """The outcome with its times filled in, where the method left them out."""
-    timing = outcome.timing or Timing.model_validate({})
-    missing = {"queued_s": claim.queued_s, "seconds": control.seconds}
-    known = {name: value for name, value in missing.items() if getattr(timing, name) is None}
-    return replace(outcome, timing=timing.model_copy(update=known))
-
-
-def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
-    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds."""
-    deadline, delay = time.monotonic() + limit_s, FIRST_DELAY_S
-    while True:
-        try:
-            return call()
-        except StoreUnavailable:
-            if time.monotonic() + delay > deadline:
-                raise
-            time.sleep(delay)
-            delay = min(delay * 1.6, MAX_DELAY_S)

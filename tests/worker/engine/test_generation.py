@@ -3,6 +3,8 @@ import torch
 from reference import token_logprobs
 
 from explaind_worker.engine.generation import Generator, Sampling, greedy, read
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 
 PROMPT = [1, 40, 51, 62, 73]
@@ -65,3 +67,35 @@ def test_one_token_is_read_per_step_after_the_prompt(loaded):
     for _ in range(4):
         generator.step(0)
     assert meter.tokens_evaluated == len(PROMPT) + 3
+
+
+def unembedded(model, fails):
+    """Notes how many places are unembedded at once; `fails` says where that runs out of memory."""
+    seen = []
+
+    def hook(_module, args):
+        places = args[0].shape[-2]
+        if args[0].dim() == 2:  # the whole text's places, not the forward's own last one
+            if fails(places):
+                raise torch.OutOfMemoryError("no more memory")
+            seen.append(places)
+
+    return seen, model.anatomy.unembedding.register_forward_pre_hook(hook)
+
+
+@pytest.mark.parametrize("free_places", [None, 3], ids=["out of memory", "little memory"])
+def test_a_text_is_read_in_parts_where_memory_is_short(loaded, free_places):
+    model, meter = loaded("llama"), Meter()
+    ids = [*PROMPT, *range(100, 120)]
+    expected = read(model, ids, 1, 2, meter=Meter())
+    limits = BatchLimits(1, 1, bytes=3 * Footprint.of(model).logit_bytes(1)) if free_places else None
+    seen, handle = unembedded(model, lambda places: places > 3)
+    try:
+        readings = read(model, ids, 1, 2, meter=meter, limits=limits)
+    finally:
+        handle.remove()
+    assert sum(seen) == len(ids) - 1
+    assert [r.token_id for r in readings] == [r.token_id for r in expected]
+    assert [r.logprob for r in readings] == pytest.approx([r.logprob for r in expected], abs=1e-5)
+    assert [r.rank for r in readings] == [r.rank for r in expected]
+    assert (meter.backoffs == 0) == (free_places is not None)

@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
+import torch
 from reference import token_logits, token_logprobs
 
+from explaind.contract.errors import OutOfMemory
 from explaind.contract.subject import PromptRequest
 from explaind.contract.units import StandInText
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.players import Players, stand_in_for
 from explaind_worker.engine.units import units_of
-from explaind_worker.engine.value import BatchLimits, ValueFunction
+from explaind_worker.engine.value import ValueFunction
 
 FAMILIES = [
     "gpt2",
@@ -22,6 +26,11 @@ FAMILIES = [
     "phi",
     "phi3",
 ]
+EXHAUSTED = {
+    "cuda": torch.OutOfMemoryError,
+    "cpu": lambda *_: RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: …"),
+    "python": MemoryError,
+}
 PROMPT = "Once upon a time Mary gave a drink"
 
 
@@ -135,3 +144,103 @@ def test_checkpoint_is_passed_between_batches_and_may_stop_the_work(loaded):
     assert seen[0] == ("evaluating", 0, 40, "coalitions")
     assert seen[-1][1] < 40
     assert not model.anatomy.unembedding._forward_pre_hooks, "no hook may stay behind"
+
+
+class Exhausted:
+    """The model on a device that runs out of memory where `fails(rows, call)` says so."""
+
+    def __init__(self, model, fails, error=torch.OutOfMemoryError):
+        self.rows, self.fails, self.error, self.calls = [], fails, error, 0
+        hook = model.network.base_model.register_forward_hook
+        self.handle = hook(self._afterwards, with_kwargs=True)
+
+    def _afterwards(self, _module, _args, kwargs, _output):
+        # After the blocks have run: a batch that fails had cost something already, and left something behind.
+        rows = len(kwargs["input_ids"])
+        self.calls += 1
+        if self.fails(rows, self.calls):
+            raise self.error("no more memory")
+        self.rows.append(rows)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.handle.remove()
+
+
+@pytest.mark.parametrize("kind", EXHAUSTED)
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_out_of_memory_halves_the_batch_and_goes_on(loaded, family, kind):
+    model = loaded(family)
+    players = game(model)
+    coalitions = np.random.default_rng(4).random((40, players.count)) < 0.5
+    expected = value_function(model, players, [(3, 4), (5,)])(coalitions)
+    meter = Meter()
+    with Exhausted(model, lambda rows, _: rows > 5, EXHAUSTED[kind]) as device:
+        value = value_function(model, players, [(3, 4), (5,)], meter=meter)
+        scores = value(coalitions)
+    np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-5)
+    np.testing.assert_allclose(scores.logits, expected.logits, atol=1e-5)
+    assert max(device.rows) <= 5
+    assert 1 <= meter.backoffs <= 4, "what was learnt is remembered"
+    assert not model.anatomy.unembedding._forward_pre_hooks
+    assert not model.lock.locked()
+
+
+def test_rows_one_by_one_give_the_very_same_numbers(loaded):
+    model = loaded("llama")
+    players = game(model, "remove")
+    coalitions = np.random.default_rng(5).random((20, players.count)) < 0.5
+    one_by_one = value_function(model, players, [(3,)], limits=BatchLimits(1, 1))(coalitions)
+    with Exhausted(model, lambda rows, _: rows > 1):
+        halved = value_function(model, players, [(3,)])(coalitions)
+    np.testing.assert_array_equal(halved.logprobs, one_by_one.logprobs)
+
+
+def test_a_failure_in_passing_is_survived_and_metered(loaded):
+    model = loaded("gemma2")  # takes the plain way: one forward a batch
+    players, meter = game(model), Meter()
+    coalitions = np.random.default_rng(6).random((30, players.count)) < 0.5
+    rows = list({row.tobytes(): row for row in players.rows(coalitions)}.values())
+    with Exhausted(model, lambda _, call: call == 2) as device:
+        value_function(model, players, [(3,)], meter=meter, limits=BatchLimits(100, 1 << 30))(coalitions)
+    assert meter.backoffs == 1
+    assert sum(device.rows) == len(rows)
+    assert meter.tokens_evaluated == len(rows) * len(rows[0]), "the failed forward answered nothing"
+    assert meter.forwards == len(device.rows)
+
+
+def test_a_device_without_any_memory_ends_the_job_and_not_the_model(loaded):
+    model = loaded("llama")
+    players = game(model)
+    coalitions = np.ones((1, players.count), dtype=bool)
+    expected = value_function(model, players, [(3,)])(coalitions)
+    with Exhausted(model, lambda *_: True), pytest.raises(OutOfMemory) as caught:
+        value_function(model, players, [(3,)])(coalitions)
+    assert caught.value.retryable
+    again = value_function(model, players, [(3,)])(coalitions)
+    np.testing.assert_array_equal(again.logprobs, expected.logprobs)
+
+
+def test_batches_stay_within_the_free_memory(loaded):
+    """The estimate of every batch fits, and one row goes through however little there is."""
+    model = loaded("llama")
+    players, footprint = game(model), Footprint.of(model)
+    coalitions = np.random.default_rng(7).random((40, players.count)) < 0.5
+    expected = value_function(model, players, [(3,)])(coalitions)
+    tokens = players.longest
+    free = footprint.forward_bytes(6, tokens, cached=True)
+    for budget, most in [(free, 6), (free - 1, 5), (1, 1)]:
+        with Exhausted(model, lambda *_: False) as device:
+            limits = BatchLimits(1 << 20, 1 << 30, bytes=budget)
+            scores = value_function(model, players, [(3,)], limits=limits)(coalitions)
+        assert max(device.rows) == most
+        np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-5)
+
+
+@pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the other one")], ids=str)
+def test_no_row_is_longer_than_the_longest(loaded, absent):
+    players = game(loaded("llama"), absent)
+    coalitions = np.random.default_rng(8).random((60, players.count)) < 0.3
+    assert max(len(row) for row in players.rows(coalitions)) <= players.longest

@@ -7,6 +7,9 @@ import torch
 from transformers import DynamicCache, LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
 from explaind_worker.models.loading import LoadedModel
@@ -99,20 +102,39 @@ def greedy(
     return said
 
 
-def read(model: LoadedModel, token_ids: Sequence[int], first: int, top: int, *, meter: Meter) -> list[Reading]:
+def read(
+    model: LoadedModel,
+    token_ids: Sequence[int],
+    first: int,
+    top: int,
+    *,
+    meter: Meter,
+    limits: BatchLimits | None = None,
+) -> list[Reading]:
     """Readings of the tokens from place `first` (at least 1) on, each after all tokens before it."""
     ids = torch.tensor([list(token_ids)], device=model.device)
+    readings: list[Reading] = []
     with model.lock, torch.inference_mode():
         hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]
         meter.forward(ids.shape[1] - 1)
-        at_once = max(1, READ_AT_ONCE // model.anatomy.vocabulary)
-        readings: list[Reading] = []
+
+        def unembed(places: Sequence[int]) -> list[Reading]:
+            part = slice(places[0], places[-1] + 1)
+            logits = model.anatomy.final_logits(model.anatomy.unembedding(hidden[part])).float()
+            return _readings(logits, ids[0, first:][part], top)
+
+        at_once, places, backoff = _places_at_once(model, limits), range(len(hidden)), Backoff(meter)
         for start in range(0, len(hidden), at_once):
-            part = hidden[start : start + at_once]
-            logits = model.anatomy.final_logits(model.anatomy.unembedding(part)).float()
-            chosen = ids[0, first + start : first + start + len(part)]
-            readings += _readings(logits, chosen, top)
+            for _, part in backoff.halving(places[start : start + at_once], unembed):
+                readings += part
     return readings
+
+
+def _places_at_once(model: LoadedModel, limits: BatchLimits | None) -> int:
+    most = max(1, READ_AT_ONCE // model.anatomy.vocabulary)
+    if limits is None or limits.bytes is None:
+        return most
+    return max(1, min(most, limits.bytes // Footprint.of(model).logit_bytes(1)))
 
 
 def _readings(logits: torch.Tensor, chosen: torch.Tensor, top: int) -> list[Reading]:

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 @dataclass
 class Meter:
-    """Forward passes, tokens that went through the blocks, and tokens that one forward per question would have cost."""
+    """Forward passes, tokens that went through the blocks, and tokens that one forward per question would have cost.
+
+    `backoffs` are the batches that were halved because the device ran out of memory.
+    """
 
     forwards: int = 0
     tokens_evaluated: int = 0
     tokens_asked: int = 0
+    backoffs: int = 0
 
     def forward(self, tokens: int) -> None:
         """One forward of so many tokens, padding included."""

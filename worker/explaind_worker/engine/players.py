@@ -34,6 +34,11 @@ class Players:
         self._first = first
         self.count = len(unit_map)
 
+    @property
+    def longest(self) -> int:
+        """No coalition's row has more tokens than this."""
+        return len(self._ids) + (self.count * len(self._stand_in) if self._once else 0)
+
     def rows(self, coalitions: BoolArray) -> Iterator[TokenArray]:
         """Token ids of the prompt under each coalition [coalition, unit], in order."""
         present = np.concatenate([coalitions, np.ones((len(coalitions), 1), dtype=bool)], axis=1)

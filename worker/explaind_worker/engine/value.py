@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.players import BoolArray, Players, TokenArray
 from explaind_worker.engine.prefixes import best_split
@@ -21,23 +24,9 @@ from explaind_worker.models.reading import only_positions
 
 FloatArray = NDArray[np.float64]
 Checkpoint = Callable[[str, int, int | None, str], None]
+_KeyedRow = tuple[tuple[int, bytes], TokenArray]  # whose answer it is, and what the model reads
 
 SLAB = 4096  # coalitions whose token rows are in memory at once
-
-
-@dataclass(frozen=True)
-class BatchLimits:
-    """How large one forward may be: tokens through the blocks, and numbers that leave the unembedding."""
-
-    tokens: int
-    logits: int
-
-    @classmethod
-    def for_device(cls, device: torch.device) -> "BatchLimits":
-        """What keeps this kind of device busy without straining its memory."""
-        if device.type == "cuda":
-            return cls(tokens=32_768, logits=256 << 20)
-        return cls(tokens=4_096, logits=32 << 20)
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class ValueFunction:
 
     Calling it with coalitions [coalition, unit] gives `TokenScores`. Equal token rows are evaluated once in the
     life of the object; rows of similar length share a batch, and what a batch's rows begin with alike is evaluated
-    once; logits exist at the scored positions only.
+    once; logits exist at the scored positions only. A batch that runs out of memory is halved.
     """
 
     def __init__(
@@ -83,6 +72,8 @@ class ValueFunction:
         self._meter = meter
         self._checkpoint = checkpoint
         self._limits = limits or BatchLimits.for_device(model.device)
+        self._footprint = Footprint.of(model)
+        self._backoff = Backoff(meter)
         self._shares = _shares_prefixes(model)
         self._known: dict[tuple[int, bytes], FloatArray] = {}  # [kind, token, continuation]
 
@@ -113,31 +104,34 @@ class ValueFunction:
         done = 0
         report(0.0)
         for batch in self._batches(missing.items(), group):
-            answers = self._forward([row for _, row in batch], group)
-            for (key, _), answer in zip(batch, answers, strict=True):
-                self._known[key] = answer
-            done += len(batch)
-            report(done / len(missing))
+            for part, answers in self._backoff.halving(batch, lambda part: self._forward(part, group)):
+                for (key, _), answer in zip(part, answers, strict=True):
+                    self._known[key] = answer
+                done += len(part)
+                report(done / len(missing))
         return np.stack([self._known[key] for key in keys])
 
-    def _batches(
-        self, rows: Iterable[tuple[tuple[int, bytes], TokenArray]], group: _Group
-    ) -> Iterator[list[tuple[tuple[int, bytes], TokenArray]]]:
+    def _batches(self, rows: Iterable[_KeyedRow], group: _Group) -> Iterator[list[_KeyedRow]]:
         """Rows in order of length, then of their tokens, as many to a batch as the limits allow; at least one."""
-        logits_per_row = len(group.read) * self._model.anatomy.vocabulary
-        batch: list[tuple[tuple[int, bytes], TokenArray]] = []
+        batch: list[_KeyedRow] = []
         for item in sorted(rows, key=lambda item: (len(item[1]), item[1].tobytes())):
-            longest = len(item[1]) + len(group.fed)
-            full = (len(batch) + 1) * longest > self._limits.tokens
-            if batch and (full or (len(batch) + 1) * logits_per_row > self._limits.logits):
+            if batch and not self._fits(len(batch) + 1, len(item[1]) + len(group.fed), len(group.read)):
                 yield batch
                 batch = []
             batch.append(item)
         if batch:
             yield batch
 
-    def _forward(self, rows: list[TokenArray], group: _Group) -> FloatArray:
+    def _fits(self, rows: int, tokens: int, reads: int) -> bool:
+        limits = self._limits
+        if rows * tokens > limits.tokens or rows * reads * self._model.anatomy.vocabulary > limits.logits:
+            return False
+        needed = self._footprint.forward_bytes(rows, tokens, reads=reads, cached=self._shares)
+        return limits.bytes is None or needed <= limits.bytes
+
+    def _forward(self, batch: Sequence[_KeyedRow], group: _Group) -> FloatArray:
         """Scores [row, kind, token, continuation] of one batch."""
+        rows = [row for _, row in batch]
         lengths = np.array([len(row) + len(group.fed) for row in rows])
         # Padding stands on the right, where causal attention never looks.
         ids = np.zeros((len(rows), lengths.max()), dtype=np.int64)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from explaind.contract.blocks import RankedToken, ScoredToken
-from explaind.contract.methods.generate import GenerateParams, Generation
+from explaind.contract.methods.generate import Finish, GenerateParams, Generation
 from explaind_worker.engine.generation import Generator, Reading, Sampling
 from explaind_worker.models.encoding import Encoder
 from explaind_worker.session import Session
@@ -14,28 +14,33 @@ def run(params: GenerateParams, session: Session) -> Generation:
     encoded = session.encode(params)
     session.check_fits(encoded, params.max_new_tokens, "/max_new_tokens")
     model = session.model()
+    session.room(len(encoded), new_tokens=params.max_new_tokens)
     sampling = Sampling(params.temperature, params.top_p, params.top_k, params.seed)
     generator = Generator(model, encoded.token_ids, sampling, meter=session.meter)
     readings: list[Reading] = []
-    text, finish = "", "length"
+    text = ""
+
+    def generation(finish: Finish) -> Generation:
+        return Generation(
+            prompt=encoded.text,
+            text=text,
+            tokens=ranked_tokens(session.encoder, readings, encoded.token_ids),
+            logprob=sum(r.logprob for r in readings),
+            finish_reason=finish,
+        )
+
+    session.part = lambda: generation("cancelled")
     for done in range(params.max_new_tokens):
         session.checkpoint("generating", done, params.max_new_tokens, "tokens")
         reading = generator.step(params.top_logprobs)
         readings.append(reading)
         if reading.token_id in model.end_ids:
-            finish = "end"
-            break
+            return generation("end")
         text = session.encoder.text_of([r.token_id for r in readings], after=encoded.token_ids)
         if (cut := first_stop(text, params.stop)) is not None:
-            text, finish = text[:cut], "stop"
-            break
-    return Generation(
-        prompt=encoded.text,
-        text=text,
-        tokens=ranked_tokens(session.encoder, readings, encoded.token_ids),
-        logprob=sum(r.logprob for r in readings),
-        finish_reason=finish,
-    )
+            text = text[:cut]
+            return generation("stop")
+    return generation("length")
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

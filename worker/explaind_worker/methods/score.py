@@ -16,10 +16,11 @@ def run(params: ScoreParams, session: Session) -> Scoring:
     target = session.encoder.continuation(encoded, params.target)
     session.check_fits(encoded, len(target), "/target")
     model = session.model()
+    limits = session.room(len(encoded) + len(target))
     session.checkpoint("scoring", 0, 1, "forwards")
     prompt = encoded.token_ids
     first = 1 if params.prompt_logprobs else len(prompt)
-    readings = read(model, [*prompt, *target], first, params.top_logprobs, meter=session.meter)
+    readings = read(model, [*prompt, *target], first, params.top_logprobs, meter=session.meter, limits=limits)
     own = readings[len(prompt) - first :]
     prompt_tokens = None
     if params.prompt_logprobs:

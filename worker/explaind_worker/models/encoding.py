@@ -41,11 +41,15 @@ class EncodedPrompt:
 
 
 class Encoder:
-    """A model's tokenizer, as explanations use it. `context` is how many tokens the model can read."""
+    """A model's tokenizer, as explanations use it.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int) -> None:
+    `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int, revision: str | None = None) -> None:
         self.tokenizer = tokenizer
         self.context = context
+        self.revision = revision
 
     def prompt(self, request: PromptRequest) -> EncodedPrompt:
         """The request's prompt or messages, encoded; the chat template is applied once.

@@ -16,11 +16,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from explaind.contract.errors import ExplaindError, ModelLoadFailed
+from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models import demo, self_check
 from explaind_worker.models.anatomy import Anatomy, anatomy_of
+from explaind_worker.models.device_health import out_of_memory, poisoned, release_memory
 from explaind_worker.models.encoding import Encoder
+from explaind_worker.models.footprint import counted_bytes, estimated_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +34,8 @@ class LoadedModel:
     """A model in memory, checked against its own logits.
 
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
-    device share their lock, since two forwards at once on it are slower than one after the other.
+    device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
+    fingerprint of the files when they were read, `bytes` what the weights take up.
     """
 
     entry: ModelEntry
@@ -41,6 +44,8 @@ class LoadedModel:
     anatomy: Anatomy
     end_ids: frozenset[int]
     lock: threading.Lock
+    revision: str | None
+    bytes: int
 
     @property
     def device(self) -> torch.device:
@@ -70,6 +75,7 @@ def load_encoder(entry: ModelEntry) -> Encoder:
     """
     where, revision = location(entry)
     try:
+        found = fingerprint(entry)
         tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
         config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False).get_text_config()
     except (OSError, ValueError, KeyError) as error:
@@ -80,7 +86,7 @@ def load_encoder(entry: ModelEntry) -> Encoder:
             hint="Use a model with a tokenizer.json.",
         )
     context = getattr(config, "max_position_embeddings", None) or tokenizer.model_max_length
-    return Encoder(tokenizer, int(context))
+    return Encoder(tokenizer, int(context), found)
 
 
 def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> LoadedModel:
@@ -89,10 +95,36 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Loa
     Raises:
         ModelLoadFailed: the weights are missing, unsafe (no safetensors) or do not fit.
         SelfCheckFailed: our view of it differs from its own logits.
+        OutOfMemory: the device is fuller than it should be.
+    """
+    network = _out_of_files(entry)
+    network.eval()
+    network.requires_grad_(requires_grad=False)
+    anatomy = anatomy_of(network)
+    with lock:  # jobs on the same device go on meanwhile
+        differences = self_check.check(network, anatomy, quantized=entry.quantization is not None)
+    logger.info("loaded %s on %s, self-check %s", entry.name, network.device, differences)
+    ends = _end_ids(network, encoder)
+    return LoadedModel(entry, encoder, network, anatomy, ends, lock, encoder.revision, counted_bytes(network))
+
+
+def size_of(entry: ModelEntry) -> int:
+    """Bytes that the model's weights will take up, told without reading them.
+
+    Raises:
+        ModelLoadFailed: its config is missing, or of no kind that is known.
     """
     where, revision = location(entry)
     try:
-        network = AutoModelForCausalLM.from_pretrained(
+        return estimated_bytes(entry, where, revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise _failed(entry, error) from error
+
+
+def _out_of_files(entry: ModelEntry) -> PreTrainedModel:
+    where, revision = location(entry)
+    try:
+        return AutoModelForCausalLM.from_pretrained(
             where,
             revision=revision,
             dtype=entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype),
@@ -103,18 +135,23 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Loa
         )
     except ExplaindError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise _failed(entry, error) from error
-    network.eval()
-    network.requires_grad_(requires_grad=False)
-    anatomy = anatomy_of(network)
-    differences = self_check.check(network, anatomy, quantized=entry.quantization is not None)
-    logger.info("loaded %s on %s, self-check %s", entry.name, network.device, differences)
-    return LoadedModel(entry, encoder, network, anatomy, _end_ids(network, encoder), lock)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+        if poisoned(error):
+            raise
+        if not out_of_memory(error):
+            raise _failed(entry, error) from error
+    # Outside of `except`, whose traceback refers to the half of the model that was read.
+    release_memory()
+    raise OutOfMemory(
+        f"The device ran out of memory while {entry.name!r} was being loaded.",
+        hint="Try again when the device is less busy; is another program using it?",
+    )
 
 
 def device_of(entry: ModelEntry) -> str:
     """The device that `auto` means here."""
+    if entry.device == "cuda":
+        return "cuda:0"
     if entry.device != "auto":
         return entry.device
     return "cuda:0" if torch.cuda.is_available() else "cpu"

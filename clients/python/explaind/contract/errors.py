@@ -9,13 +9,13 @@ ExplaindError
 │   ├── MalformedBody 400       ├── NotFound 404            ├── InvalidRequest 422
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
-│   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
+│   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── RangeNotSatisfiable 416 └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
 │   └── NotPermitted 403
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
-├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
-│                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, ResultLost,
-│                               InternalError
+├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
+│                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
+│                               ResultLost, InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
 """
 
@@ -187,6 +187,10 @@ class TooManyUnits(InvalidRequest):
     code, title = "too_many_units", "Too many units for this algorithm"
 
 
+class RequestTooLarge(InvalidRequest):
+    code, title = "request_too_large", "The request needs more memory than there is"
+
+
 class BudgetTooSmall(InvalidRequest):
     code, title = "budget_too_small", "The budget is too small"
 
@@ -229,6 +233,10 @@ class InternalError(JobError):
 
 class ModelLoadFailed(JobError):
     code, title = "model_load_failed", "The model could not be loaded"
+
+
+class ModelTooLarge(JobError):
+    code, title = "model_too_large", "The model does not fit this worker's memory"
 
 
 class SelfCheckFailed(JobError):

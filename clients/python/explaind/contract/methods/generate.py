@@ -29,6 +29,9 @@ class GenerateParams(PromptRequest):
     seed: Seed = Field(default=0, description="Same seed, same request: same text.")
 
 
+Finish = Literal["end", "stop", "length", "cancelled"]
+
+
 class Generation(Answer):
     """A continuation with the log-probability of each of its tokens under the unmodified distribution."""
 
@@ -37,7 +40,7 @@ class Generation(Answer):
     text: str = Field(description="The continuation, without the stop text or end token that ended it.")
     tokens: list[RankedToken] = Field(description="Every token generated, an end token included.")
     logprob: float = Field(description="Sum over the tokens, in nats.")
-    finish_reason: Literal["end", "stop", "length", "cancelled"] = Field(
+    finish_reason: Finish = Field(
         description="end: the model ended; stop: a stop text appeared; length: max_new_tokens was reached; "
         "cancelled: the job was cancelled, and this is what there was."
     )

@@ -9,7 +9,7 @@ from explaind.contract.errors import PromptTooLong, StoreUnavailable
 from explaind.contract.job import JobState, Progress, Timing
 from explaind_jobs.record import Claim, Outcome, Standing
 from explaind_worker.control import Cancelled, JobControl, LeaseLost, Released
-from explaind_worker.tasks import outcome_of, persist, timed
+from explaind_worker.ending import outcome_of, persist, timed
 
 CLAIM = Claim("job_1", 1, "explain/shap", "demo", b"{}", 0.25)
 
@@ -62,7 +62,7 @@ def test_the_unforeseen_is_logged_without_its_message(caplog: pytest.LogCaptureF
     assert "job_1" in str(outcome.error.hint)
     assert "KeyError" in caplog.text
     assert "job_1" in caplog.text
-    assert "test_tasks.py" in caplog.text
+    assert "test_ending.py" in caplog.text
     assert "secret" not in caplog.text + outcome.error.model_dump_json()
 
 
