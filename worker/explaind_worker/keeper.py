@@ -142,6 +142,7 @@ class Keeper:
         hung = [control for control in self._held.controls() if control.seconds > control.deadline_s + grace]
         if hung:
             log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
+            self.drain()  # a job that is handed back must not be claimed by this very process
             self._abandon(hung)
             self._leave_process(EXIT_HUNG)
 
@@ -161,7 +162,9 @@ class Keeper:
 
     def _abandon(self, hung: list[JobControl]) -> None:
         """Before the process ends: fail the hung jobs, hand back the others."""
-        for control in self._held.controls():
+        with self._held.claiming:  # what is being claimed now is held in a moment, and handed back too
+            controls = self._held.controls()
+        for control in controls:
             claim = control.claim
             if control in hung:
                 late = too_late(control)

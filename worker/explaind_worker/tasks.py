@@ -111,8 +111,6 @@ class Worker:
 
     def permit(self) -> None:
         """What a permit permits: claim one job and run it. Raises nothing that Celery could act on."""
-        if self._keeper.draining:
-            return
         try:
             control = self._claim()
         except StoreUnavailable:
@@ -124,7 +122,7 @@ class Worker:
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
         with self._held.claiming:
-            if self._held.alone:
+            if self._held.alone or self._keeper.draining:
                 return None
             claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
             if claim is None:
