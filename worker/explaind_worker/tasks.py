@@ -27,6 +27,7 @@ from explaind_worker.names import take_name
 PERSIST_S = 600.0
 FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 2.0
+LINGER_S = 0.25
 
 T = TypeVar("T")
 
@@ -113,6 +114,8 @@ class Worker:
         """What a permit permits: claim one job and run it. Raises nothing that Celery could act on."""
         try:
             control = self._claim()
+            if control is None:
+                self._linger()
         except StoreUnavailable:
             log.warning("no claim, the job store does not answer; the reconciler will ring again")
             return
@@ -130,6 +133,12 @@ class Worker:
             control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
             self._held.add(control)
             return control
+
+    def _linger(self) -> None:
+        """Jobs wait that this worker may not take now: keep the permit for a moment, or it would use up everybody's."""
+        waiting = self._store.waiting()
+        if any(waiting.get(queue) for queue in self._queues):
+            time.sleep(LINGER_S)
 
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:
