@@ -92,9 +92,9 @@ class Supervised:
         self.process.wait()
 
     def freeze(self) -> None:
-        """Stop the process until it is thawed, by us or by one who outlives us: it could not end by itself."""
+        """Stop the process until it is thawed; by one who outlives us if need be, for it could not end by itself."""
         self.process.send_signal(signal.SIGSTOP)
-        script = f"sleep {PATIENCE_S}; kill -CONT {self.pid}"
+        script = f"while kill -0 {os.getpid()}; do sleep 1; done; kill -CONT {self.pid}"
         self._wakers.append(subprocess.Popen(["/bin/sh", "-c", script], start_new_session=True))
 
     def thaw(self) -> None:
