@@ -11,13 +11,16 @@ MAX_PAUSE_S = 10.0
 STEADY_S = 20.0
 MAX_QUICK_DEATHS = 5
 LAST_LINES = 15
+# How a worker leaves a hung job behind, and a device that a job broke for its process.
+LEFT_BECAUSE_OF_A_JOB = (75, 76)
 
 
 class Child:
     """One process of the embedded stack.
 
     `spawn` starts it; what it writes is in `log`. A child that ran for a while and died is restarted at once,
-    one that keeps dying young is restarted more and more slowly, and given up after five times.
+    one that keeps dying young is restarted more and more slowly, and given up after five times. One that was killed,
+    or that a job brought down, is not given up: the job is, by and by, and the child must be there for the others.
     """
 
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
@@ -28,6 +31,8 @@ class Child:
         self._started = 0.0
         self._restart_at: float | None = None
         self._quick_deaths = 0
+        self._failures = 0
+        self._came_up = False
 
     @property
     def alive(self) -> bool:
@@ -41,14 +46,16 @@ class Child:
 
     @property
     def given_up(self) -> bool:
-        """Whether it died young too often to be started again."""
-        return self._quick_deaths >= MAX_QUICK_DEATHS
+        """Whether it ended young, by itself, too often to be started again."""
+        return self._failures >= MAX_QUICK_DEATHS
 
     def start(self) -> None:
         """Start it."""
         self._started = time.monotonic()
         self._restart_at = None
+        self._came_up = False
         self._process = self._spawn()
+        self._came_up = True
 
     def tend(self) -> bool:
         """Restart it if it died and its pause is over; True when it was found dead just now."""
@@ -58,12 +65,18 @@ class Child:
         if self._restart_at is None:
             young = now - self._started < STEADY_S
             self._quick_deaths = self._quick_deaths + 1 if young else 0
+            self._failures = self._failures + 1 if young and not self._was_brought_down() else 0
             pause = FIRST_PAUSE_S * 2 ** (self._quick_deaths - 1) if young else 0.0
             self._restart_at = now + min(pause, MAX_PAUSE_S)
             return True
         if now >= self._restart_at:
             self.start()
         return False
+
+    def _was_brought_down(self) -> bool:
+        """Whether it ended by a signal, or left because of a job; not when it did not even start."""
+        status = self._process.returncode if self._process is not None and self._came_up else None
+        return status is not None and (status < 0 or status in LEFT_BECAUSE_OF_A_JOB)
 
     def stop(self, patience_s: float) -> None:
         """Ask it to end, and make it after `patience_s` seconds."""

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import redis
 
@@ -64,6 +64,7 @@ def start_server(
     socket: Path,
     *,
     durable: bool = True,
+    appendfsync: Literal["everysec", "always"] = "everysec",
     output: IO[bytes] | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -74,6 +75,7 @@ def start_server(
         folder: Where its files are.
         socket: At most 103 bytes long, which is what every system allows.
         durable: Whether what was accepted outlives the process.
+        appendfsync: When that is on the disk: within a second, or before the caller hears of it.
         output: Where its stdout and stderr go.
         keep_open: File descriptors that it inherits.
 
@@ -91,6 +93,7 @@ def start_server(
         "dir": str(folder),
         "save": "",
         "appendonly": "yes" if durable else "no",
+        "appendfsync": appendfsync,
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }

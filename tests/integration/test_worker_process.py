@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from explaind.contract.job import JobState
-from explaind_jobs.queue import PermitPublisher
+from explaind_jobs.queue import PermitPublisher, permits_key
 from explaind_jobs.record import NewJob
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import JobStore
@@ -102,6 +102,23 @@ def test_a_lost_permit_is_rung_again(bench: Bench) -> None:
     bench.start_worker()
     job_id = bench.submit("{}", ring=False)
     bench.await_state(job_id, JobState.SUCCEEDED)
+
+
+def test_a_worker_that_may_not_claim_leaves_the_permits_to_others(bench: Bench) -> None:
+    suspect = bench.submit('{"steps": 20, "step_s": 0.05}', ring=False)
+    claim = bench.store.claim("one that died", ["default"])
+    assert claim is not None
+    bench.store.release(suspect, claim.attempt, lost=True)
+    others = [bench.submit("{}", ring=False) for _ in range(2)]
+    permits = permits_key(bench.settings, "default")
+    for _ in range(200):
+        bench.permits.ring("default")
+    eventually(lambda: bench.store.client.llen(permits) == 200, "all permits are out")
+    bench.start_worker(slots=4)
+    bench.await_state(suspect, JobState.SUCCEEDED)
+    assert int(bench.store.client.llen(permits)) > 100  # type: ignore[arg-type]
+    for job_id in others:
+        bench.await_state(job_id, JobState.SUCCEEDED)
 
 
 def test_a_running_job_is_cancelled(bench: Bench) -> None:

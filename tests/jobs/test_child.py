@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from explaind_jobs.child import MAX_QUICK_DEATHS, Child
+from explaind_jobs.child import MAX_PAUSE_S, MAX_QUICK_DEATHS, Child
 
 
 class Clock:
@@ -65,6 +66,41 @@ def test_one_that_ran_for_long_is_restarted_at_once(tmp_path: Path, clock: Clock
     child.tend()
     assert child.pid != first
     assert not child.given_up
+
+
+@pytest.mark.parametrize(
+    "code", ["import os; os.kill(os.getpid(), 9)  # exit", "import sys; sys.exit(75)", "import sys; sys.exit(76)"]
+)
+def test_one_that_its_jobs_bring_down_is_never_given_up(tmp_path: Path, clock: Clock, code: str) -> None:
+    child = child_that(code, tmp_path)
+    child.start()
+    pids = set()
+    for _ in range(2 * MAX_QUICK_DEATHS):
+        assert child.tend()
+        clock.now += MAX_PAUSE_S
+        child.tend()
+        pids.add(child.pid)
+    assert not child.given_up
+    assert len(pids) == 2 * MAX_QUICK_DEATHS
+
+
+def test_one_that_was_killed_and_cannot_be_started_again_is_given_up(tmp_path: Path, clock: Clock) -> None:
+    spawned: list[subprocess.Popen[bytes]] = []
+
+    def spawn() -> subprocess.Popen[bytes]:
+        if spawned:
+            raise OSError("no room on the disk")
+        spawned.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
+        return spawned[0]
+
+    child = Child("child", spawn, tmp_path / "child.log")
+    child.start()
+    child.kill()
+    for _ in range(3 * MAX_QUICK_DEATHS):
+        with suppress(OSError):
+            child.tend()
+        clock.now += MAX_PAUSE_S
+    assert child.given_up
 
 
 def test_one_that_will_not_end_is_made_to(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_missing_times_are_filled_in() -> None:
 
 
 def test_the_end_is_stored_as_soon_as_the_store_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explaind_worker.tasks.FIRST_DELAY_S", 0.001)
+    monkeypatch.setattr("explaind_worker.ending.FIRST_DELAY_S", 0.001)
     answers = iter([False, False, True])
 
     def call() -> str:

@@ -1,6 +1,9 @@
 """The keeper's rounds, each on a real store, with a clock that is moved by hand."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -138,6 +141,27 @@ def test_a_hung_job_costs_the_process_but_not_the_other_jobs(desk: Desk) -> None
     assert job.error is not None
     assert (job.state, job.error.code) == (JobState.FAILED, "deadline_exceeded")
     assert desk.store.get(other.claim.id).state is JobState.QUEUED
+    assert desk.keeper.draining, "what was handed back must not be claimed by the process that leaves"
+
+
+def test_a_job_that_is_being_claimed_is_handed_back_as_well(desk: Desk) -> None:
+    desk.take()
+    desk.clock.now += 91
+    begun = threading.Event()
+
+    def claim() -> JobControl:
+        with desk.held.claiming:
+            begun.set()
+            while not desk.keeper.draining:  # so the keeper is at it
+                time.sleep(0.001)
+            return desk.take()
+
+    with ThreadPoolExecutor(1) as slot:
+        claimed = slot.submit(claim)
+        begun.wait()
+        desk.keeper.tick()
+        assert desk.store.get(claimed.result().claim.id).state is JobState.QUEUED
+    assert desk.exits == [EXIT_HUNG]
 
 
 def test_draining_releases_after_the_grace_and_leaves_in_the_end(desk: Desk) -> None:

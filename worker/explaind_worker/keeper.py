@@ -81,6 +81,7 @@ class Keeper:
     def leave_broken(self, broken: JobControl | None) -> None:
         """The device is broken for this process: hand every job back, the one it broke under as lost, and leave."""
         log.critical("the device is broken, leaving the process with %d jobs", len(self._held))
+        self.drain()
         if broken is not None:
             claim = broken.claim
             self._insist(lambda: self._store.release(claim.id, claim.attempt, lost=True))
@@ -153,6 +154,7 @@ class Keeper:
         hung = [control for control in self._held.controls() if control.seconds > control.deadline_s + grace]
         if hung:
             log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
+            self.drain()  # a job that is handed back must not be claimed by this very process
             self._abandon(hung)
             self._leave_process(EXIT_HUNG)
 
@@ -172,7 +174,9 @@ class Keeper:
 
     def _abandon(self, hung: list[JobControl]) -> None:
         """Before the process ends: fail the hung jobs, hand back the others."""
-        for control in self._held.controls():
+        with self._held.claiming:  # what is being claimed now is held in a moment, and handed back too
+            controls = self._held.controls()
+        for control in controls:
             claim = control.claim
             if control in hung:
                 late = too_late(control)

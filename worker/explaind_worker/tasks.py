@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -26,6 +27,8 @@ from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.names import take_name
 from explaind_worker.sweeper import Sweeper
 from explaind_worker.watching import JobSpans, job_lines
+
+LINGER_S = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -137,10 +140,10 @@ class Worker:
 
     def permit(self) -> None:
         """What a permit permits: claim one job and run it. Raises nothing that Celery could act on."""
-        if self._keeper.draining:
-            return
         try:
             control = self._claim()
+            if control is None:
+                self._linger()
         except StoreUnavailable:
             log.warning("no claim, the job store does not answer; the reconciler will ring again")
             return
@@ -151,7 +154,7 @@ class Worker:
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
         with self._held.claiming:
-            if self._held.alone:
+            if self._held.alone or self._keeper.draining:
                 return None
             claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
             if claim is None:
@@ -159,6 +162,12 @@ class Worker:
             control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
             self._held.add(control)
             return control
+
+    def _linger(self) -> None:
+        """Jobs wait that this worker may not take now: keep the permit for a moment, or it would use up everybody's."""
+        waiting = self._store.waiting()
+        if any(waiting.get(queue) for queue in self._queues):
+            time.sleep(LINGER_S)
 
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:

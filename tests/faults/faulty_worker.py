@@ -1,0 +1,74 @@
+"""A worker process whose jobs do to it what they are told to: `faulty_worker.py SLOTS`, settings by environment.
+
+A request is `{"wait_s": seconds, "steps": n, "deadly": bool}`: it takes so long, in n steps with a checkpoint after
+each (0: without any, as a call into a library would), and then ends, or ends its process. Every attempt is written
+down, when it starts and when it has been computed, in the file that FAULTS_JOURNAL names.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+
+from celery.exceptions import SecurityWarning
+
+from explaind.contract.job import JobState
+from explaind_jobs.lifeline import watch_parent
+from explaind_jobs.logs import log_to_stderr
+from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.settings import JobsSettings
+from explaind_worker.control import JobControl
+from explaind_worker.models.pool_stats import PoolStats
+from explaind_worker.tasks import build_worker
+
+USUAL_S = 0.1
+
+
+class FaultyRunner:
+    """Waits, or dies, and keeps a journal that no crash can lose."""
+
+    def __init__(self, journal: str) -> None:
+        self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def run(self, claim: Claim, control: JobControl) -> Outcome:
+        request = json.loads(claim.request)
+        wait_s, steps = request.get("wait_s", USUAL_S), request.get("steps", 0)
+        self._note("start", claim)
+        for step in range(steps):
+            time.sleep(wait_s / steps)
+            control.checkpoint("waiting", step + 1, steps, "steps")
+        if not steps:
+            time.sleep(wait_s)
+        if request.get("deadly"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._note("end", claim)
+        return Outcome(JobState.SUCCEEDED, result=json.dumps({"attempt": claim.attempt}).encode())
+
+    def resident(self) -> list[str]:
+        return ["demo"]
+
+    def loading(self) -> list[str]:
+        return []
+
+    def revisions(self) -> dict[str, str]:
+        return {}
+
+    def memory(self) -> PoolStats:
+        return PoolStats()
+
+    def warm(self) -> None:
+        pass
+
+    def _note(self, what: str, claim: Claim) -> None:
+        line = {"what": what, "job": claim.id, "attempt": claim.attempt, "pid": os.getpid(), "suspect": claim.suspect}
+        os.write(self._journal, json.dumps({**line, "at": time.time()}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    watch_parent()
+    log_to_stderr()
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    worker = build_worker(JobsSettings(), FaultyRunner(os.environ["FAULTS_JOURNAL"]), slots=int(sys.argv[1]))
+    sys.exit(worker.start())
