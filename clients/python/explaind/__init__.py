@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         UnknownMethod,
         UnknownModel,
         WaitTimeout,
+        WebhookNotVerified,
     )
 
     __version__: str
@@ -55,6 +56,7 @@ __all__ = [
     "UnknownMethod",
     "UnknownModel",
     "WaitTimeout",
+    "WebhookNotVerified",
     "__version__",
 ]
 

@@ -14,7 +14,7 @@ ExplaindError
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
 │                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
-└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse
+└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
 """
 
 from collections.abc import Iterator, Sequence
@@ -267,6 +267,10 @@ class WaitTimeout(ClientError):
 
 class UnexpectedResponse(ClientError):
     code, title = "unexpected_response", "The answer is not one of explaind"
+
+
+class WebhookNotVerified(ClientError):
+    code, title = "webhook_not_verified", "The message is not a webhook of the service"
 
 
 def _tree(root: type[ExplaindError]) -> Iterator[type[ExplaindError]]:

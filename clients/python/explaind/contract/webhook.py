@@ -1,0 +1,92 @@
+"""Being told of a job's end: where to, of which ends, and what is sent.
+
+The message is a Standard Webhook (standardwebhooks.com); `explaind.webhooks` signs and verifies it.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from explaind.contract.base import Answer, Strict
+from explaind.contract.job import Job
+
+MAX_URL_CHARS = 2000
+
+WebhookEnd = Literal["succeeded", "failed", "cancelled", "expired"]
+ALL_ENDS: tuple[WebhookEnd, ...] = get_args(WebhookEnd)
+
+
+def checked_url(url: str) -> str:
+    """The URL, if it is one that a message can be sent to. Whether its host and port may be reached is the service's.
+
+    Raises:
+        ValueError: it is not; says why.
+    """
+    if any(not char.isprintable() or char in " \\" for char in url):
+        raise ValueError("The URL holds a space, a backslash or a control character: percent-encode it.")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"This is not a URL: {error}.") from None
+    if parts.scheme not in {"https", "http"}:
+        raise ValueError("A webhook's URL begins with https://.")
+    if "@" in parts.netloc:
+        raise ValueError("The URL holds a user name or a password. Leave them out: every message is signed.")
+    if "#" in url:
+        raise ValueError("The URL has a fragment (#…), which is never sent. Leave it out.")
+    if not parts.hostname or "%" in parts.netloc:
+        raise ValueError("The URL names no host." if not parts.hostname else "The host holds a percent sign.")
+    if port == 0:
+        raise ValueError("Port 0 is none that can be reached.")
+    return url
+
+
+WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS), AfterValidator(checked_url)]
+
+
+class Webhook(Strict):
+    """Where the end of a job is told, and which ends."""
+
+    url: WebhookUrl = Field(
+        description="Where to POST the event: https on port 443, unless the service's operator allows more.",
+        examples=["https://example.com/hooks/explaind"],
+    )
+    events: list[WebhookEnd] = Field(
+        default=list(ALL_ENDS),
+        min_length=1,
+        max_length=len(ALL_ENDS),
+        description="The ends that are told; all of them by default.",
+        examples=[["succeeded", "failed"]],
+    )
+
+
+def _from_url(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
+
+
+# A bare string is short for {"url": …}.
+WebhookField = Annotated[Webhook, BeforeValidator(_from_url, json_schema_input_type=WebhookUrl | Webhook)]
+
+
+class WebhookEvent(Answer):
+    """What a webhook's receiver gets."""
+
+    type: str = Field(description='"job." and how the job ended.', examples=["job.succeeded"])
+    timestamp: datetime = Field(description="When the job ended; the same on every try.")
+    data: Job[Any] = Field(description="The job as `GET /jobs/{id}` shows it, without its result: see `links.result`.")
+
+
+class WebhookStatus(Answer):
+    """How far the telling is."""
+
+    state: Literal["pending", "delivered", "failed"] = Field(
+        description="`failed` once every try was in vain, or the receiver answered 410."
+    )
+    attempts: int = Field(default=0, description="How often it was tried.", examples=[1])
+    last_status: int | None = Field(
+        default=None, description="The HTTP status of the last try; null where none came back.", examples=[204]
+    )
+    last_at: datetime | None = Field(default=None, description="When it was last tried.")
