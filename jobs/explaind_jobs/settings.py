@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SCHEMES = ("redis://", "rediss://", "unix://")
@@ -25,6 +25,10 @@ class JobsSettings(BaseSettings):
 
     redis_url: str | None = Field(default=None, description="redis://, rediss:// or unix://path?db=0.")
     data_dir: Path = Field(default=Path("explaind-data"), description="Locks, logs and the embedded server's data.")
+    pepper: SecretStr | None = Field(
+        default=None,
+        description="32 random bytes in base64, mixed into what is derived from API keys; else a file in the data dir.",
+    )
     models_file: Path | None = Field(default=None, description="The models.toml; without one: the built-in model.")
     key_prefix: str = Field(default="explaind:", min_length=1, description="Every key in Redis begins with it.")
     lease_s: float = Field(default=30.0, gt=0, description="So long after its last beat a job is requeued.")
