@@ -10,7 +10,8 @@ ExplaindError
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
-│   └── NotPermitted 403        └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   ├── Unauthenticated 401     └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   └── NotPermitted 403
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
 │                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
@@ -115,6 +116,10 @@ class RequestError(ExplaindError):
 
 class MalformedBody(RequestError):
     status, code, title = 400, "malformed_body", "The body is not valid JSON"
+
+
+class Unauthenticated(RequestError):
+    status, code, title = 401, "unauthenticated", "An API key is needed"
 
 
 class NotPermitted(RequestError):
