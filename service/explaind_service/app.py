@@ -12,12 +12,14 @@ from starlette.types import ASGIApp
 from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.connection import async_redis_from
+from explaind_jobs.pepper import load_pepper
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
+from explaind_service.access.doorkeeper import Access, Doorkeeper
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
 from explaind_service.intake import Intake
-from explaind_service.operations import ANY_ERROR
+from explaind_service.operations import ANY_ERROR, access_errors
 from explaind_service.problems import add_problem_handlers
 from explaind_service.routes import catalogue, health, jobs
 from explaind_service.routes.methods import method_router
@@ -31,6 +33,9 @@ API_VERSION = "1"
 DESCRIPTION = """\
 Why did the language model say that? Every `POST` to a method makes a job: it is answered at once with `202`
 and where the job is, or under `Prefer: wait=N` with the finished job. Workers that hold the models do it.
+
+Callers show an API key as `Authorization: Bearer xp_…`; a service on loopback asks for none before the first key
+is made. A key sees its own jobs; those of others are not found.
 
 Errors are RFC 9457 problems (`application/problem+json`): a stable `code`, the fields at fault, and a hint.
 """
@@ -49,12 +54,12 @@ ABOUT_REST = {
 
 
 class Api(FastAPI):
-    """FastAPI inside the envelope, so that even the framework's own answers carry a request id."""
+    """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The framework's layers, and the envelope around them."""
+        """The framework's layers, the door before them, and the envelope around all."""
         settings: ServiceSettings = self.state.settings
-        return RequestEnvelope(super().build_middleware_stack(), settings.max_body_bytes)
+        return RequestEnvelope(Doorkeeper(super().build_middleware_stack()), settings.max_body_bytes)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -64,7 +69,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    routers = [method_router(), jobs.router, catalogue.router, health.router]
+    closed = [method_router(), jobs.router, catalogue.router]
+    routers = [*closed, health.router]
     app = Api(
         title="explaind",
         summary="Explanations of language models, as jobs.",
@@ -80,7 +86,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.settings = settings
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, responses=access_errors() if router in closed else None)
     add_problem_handlers(app, Signposts(_routes(routers)), settings.max_body_bytes)
     return app
 
@@ -88,6 +94,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 def _lifespan(settings: ServiceSettings, models: Catalogue):
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        pepper = load_pepper(settings)
         client = async_redis_from(settings)
         store = AsyncJobStore(client, settings)
         permits = PermitPublisher(settings)
@@ -98,6 +105,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             store=store,
             intake=Intake(catalogue=models, store=store, permits=permits),
             waiting=Waiting(store),
+            access=Access(settings, store, pepper),
         )
         try:
             yield

@@ -11,6 +11,7 @@ from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
+from explaind_service.access.doorkeeper import Access
 from explaind_service.intake import Intake
 from explaind_service.settings import ServiceSettings
 from explaind_service.waiting import Waiting
@@ -27,6 +28,7 @@ class Resources:
     store: AsyncJobStore
     intake: Intake
     waiting: Waiting
+    access: Access
 
 
 async def _resources(request: Request) -> Resources:

@@ -15,6 +15,7 @@ from explaind.report import job_html
 from explaind_jobs.listing import Filters
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
+from explaind_service.access.caller import Reader, Writer
 from explaind_service.answers import job_answer, json_answer
 from explaind_service.dependencies import JOB_ID, JobId, Store
 from explaind_service.operations import PROBLEM, problem_responses
@@ -54,9 +55,10 @@ class Listing(BaseModel):
     response_model=JobPage,
     responses=problem_responses(InvalidRequest),
 )
-async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Response:
+async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Query()]) -> Response:
     """Newest first, without their results. Go on with `after` = the last id while `has_more` is true."""
-    page = await store.list(listing.after, listing.limit, Filters(listing.state, listing.method, listing.model))
+    filters = Filters(listing.state, listing.method, listing.model)
+    page = await store.list(listing.after, listing.limit, filters, caller.sees)
     return json_answer(page)
 
 
@@ -67,9 +69,9 @@ async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Respo
     response_model=Job[Any],
     responses=problem_responses(JobNotFound),
 )
-async def get_job(store: Store, job_id: JobId) -> Response:
+async def get_job(store: Store, caller: Reader, job_id: JobId) -> Response:
     """The job as it stands: its place in the queue, its progress, and at the end its result or its error."""
-    job = await store.get(job_id)
+    job = await store.get(job_id, caller.sees)
     return job_answer(job, await _result(store, job))
 
 
@@ -80,9 +82,9 @@ async def get_job(store: Store, job_id: JobId) -> Response:
     status_code=204,
     responses=problem_responses(JobNotFound, JobActive),
 )
-async def delete_job(store: Store, job_id: JobId) -> Response:
+async def delete_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     """Deletes the record and the result of a job that has ended."""
-    await store.delete(job_id)
+    await store.delete(job_id, caller.sees)
     return Response(status_code=204)
 
 
@@ -93,9 +95,9 @@ async def delete_job(store: Store, job_id: JobId) -> Response:
     response_model=Job[Any],
     responses=problem_responses(JobNotFound),
 )
-async def cancel_job(store: Store, job_id: JobId) -> Response:
+async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     """A waiting job is cancelled at once, a running one is asked to stop, an ended one stays as it is."""
-    return json_answer(await store.cancel(job_id))
+    return json_answer(await store.cancel(job_id, caller.sees))
 
 
 @router.get(
@@ -111,9 +113,9 @@ async def cancel_job(store: Store, job_id: JobId) -> Response:
         },
     },
 )
-async def get_result(request: Request, store: Store, job_id: JobId) -> Response:
+async def get_result(request: Request, store: Store, caller: Reader, job_id: JobId) -> Response:
     """The result alone. While the job is active this is 409; a job that failed answers with its problem."""
-    job = await store.get(job_id)
+    job = await store.get(job_id, caller.sees)
     _refuse_unfinished(job)
     result = await _result(store, job)
     return _why_no_result(job, request) if result is None else json_answer(result)
@@ -126,9 +128,9 @@ async def get_result(request: Request, store: Store, job_id: JobId) -> Response:
     response_class=HTMLResponse,
     responses=problem_responses(JobNotFound, JobNotFinished),
 )
-async def get_report(store: Store, job_id: JobId) -> Response:
+async def get_report(store: Store, caller: Reader, job_id: JobId) -> Response:
     """The job as one HTML page that needs nothing else: to look at, to keep, to send."""
-    job = await store.get(job_id)
+    job = await store.get(job_id, caller.sees)
     _refuse_unfinished(job)
     stored = await _result(store, job)
     if stored is not None:

@@ -13,10 +13,11 @@ from explaind.contract.job import Job, JobState
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
+from explaind_service.access.rates import rate_headers
 from explaind_service.answers import job_answer
 from explaind_service.asking import AskerOfRequest
 from explaind_service.dependencies import FromApp, Resources, require_json
-from explaind_service.operations import RETRY_AFTER, Responses, submission_errors
+from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission_errors
 from explaind_service.prefer import Preference, parse_prefer
 
 ASK_AGAIN_S = "1"
@@ -64,6 +65,8 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+        if accepted.rate is not None:
+            headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
         ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
         job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
         return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
@@ -111,8 +114,8 @@ def _responses(method: Method[..., Any]) -> Responses:
         200: {
             "model": Job[method.result],
             "description": "The job has ended, in time for `Prefer: wait` or before a repeated request.",
-            "headers": location,
+            "headers": {**location, **RATE},
         },
-        202: {"headers": {**location, **RETRY_AFTER}},
+        202: {"headers": {**location, **RETRY_AFTER, **RATE}},
         **submission_errors(),
     }
