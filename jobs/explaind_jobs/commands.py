@@ -1,7 +1,6 @@
 """`explaind up` and `explaind demo`: the whole service with one command."""
 
 import json
-import os
 import shlex
 import signal
 import tempfile
@@ -51,12 +50,19 @@ models_option = click.option(
     show_default=True,
     help="0 takes a free one.",
 )
+@click.option(
+    "--allow-anonymous",
+    envvar="EXPLAIND_ALLOW_ANONYMOUS",
+    show_envvar=True,
+    is_flag=True,
+    help="Serve beyond this machine although nobody has to show a key.",
+)
 @data_dir_option
 @models_option
-def up(host: str, port: int, data_dir: Path | None, models_file: Path | None) -> None:
+def up(host: str, port: int, allow_anonymous: bool, data_dir: Path | None, models_file: Path | None) -> None:
     """Run the whole service here: API, worker and Redis. Ctrl-C stops it."""
     began = time.monotonic()
-    with _stack(host, port, data_dir, models_file) as stack:
+    with _stack(host, port, data_dir, models_file, allow_anonymous=allow_anonymous) as stack:
         click.echo(_ready_text(stack, time.monotonic() - began))
         stack.wait()
 
@@ -117,6 +123,7 @@ def _progress_line() -> Callable[[Job[Any]], None]:
 
 
 def _ready_text(stack: EmbeddedStack, seconds: float) -> str:
+    example = find_method("explain/shap").example
     return "\n".join(
         [
             f"explaind is ready ({seconds:.1f} s).",
@@ -124,20 +131,23 @@ def _ready_text(stack: EmbeddedStack, seconds: float) -> str:
             f"  Docs  {stack.url}/docs",
             f"  Data  {stack.data_dir} (logs in logs/)",
             "Try:",
-            f"  {curl_line(stack.url, 'explain/shap', find_method('explain/shap').example)}",
+            f"  {curl_line(stack.url, 'explain/shap', example, with_key=stack.asks_for_keys)}",
             "Ctrl-C stops it.",
         ]
     )
 
 
-def curl_line(url: str, method: str, request: dict[str, Any]) -> str:
-    """The command that sends that request and waits for the answer."""
+def curl_line(url: str, method: str, request: dict[str, Any], *, with_key: bool = False) -> str:
+    """The command that sends that request, with the API key of the environment, and waits for the answer."""
     body = shlex.quote(json.dumps(request, ensure_ascii=False))
-    return f"curl -s {url}/{method} -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d {body}"
+    key = ' -H "Authorization: Bearer $EXPLAIND_API_KEY"' if with_key else ""
+    return f"curl -s {url}/{method}{key} -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d {body}"
 
 
 @contextmanager
-def _stack(host: str, port: int, data_dir: Path | None, models_file: Path | None) -> Iterator[EmbeddedStack]:
+def _stack(
+    host: str, port: int, data_dir: Path | None, models_file: Path | None, *, allow_anonymous: bool = False
+) -> Iterator[EmbeddedStack]:
     """A running stack; Ctrl-C and SIGTERM end it in order, and what is wrong is said in one sentence."""
 
     def interrupt(*_: object) -> None:
@@ -147,9 +157,8 @@ def _stack(host: str, port: int, data_dir: Path | None, models_file: Path | None
     given: dict[str, Any] = {"data_dir": data_dir, "models_file": models_file}
     try:
         settings = JobsSettings(**{name: value for name, value in given.items() if value is not None})
-        anonymous = os.environ.get("EXPLAIND_ALLOW_ANONYMOUS") == "1"
         click.echo("Starting explaind …", err=True)
-        with EmbeddedStack(settings, host=host, port=port, allow_anonymous=anonymous) as stack:
+        with EmbeddedStack(settings, host=host, port=port, allow_anonymous=allow_anonymous) as stack:
             for warning in stack.warnings:
                 click.secho(f"WARNING: {warning}", err=True, fg="yellow", bold=True)
             yield stack

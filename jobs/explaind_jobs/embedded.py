@@ -17,9 +17,9 @@ from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.child import Child
 from explaind_jobs.connection import redis_from
 from explaind_jobs.lifeline import spawn
-from explaind_jobs.listening import OPEN_HOST_WARNING, free_port, refuse_open_host
+from explaind_jobs.listening import check_exposure, free_port, keys_are_asked_for
 from explaind_jobs.locks import try_lock
-from explaind_jobs.own_redis import STAND_IN_WARNING, redis_child, start_stand_in
+from explaind_jobs.own_redis import STAND_IN_WARNING, redis_child, start_stand_in, tell_url
 from explaind_jobs.server import ServerStartError, StackError, find_server
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import JobStore
@@ -46,7 +46,7 @@ class EmbeddedStack:
 
     Args:
         settings: `data_dir`, `models_file`, and `redis_url` for a Redis of one's own.
-        host: A loopback address.
+        host: A loopback address; another one only where API keys are asked for.
         port: 0 takes a free one.
         allow_anonymous: Whether another host than loopback is fine although nobody is asked for a key.
         commands: How the children are started.
@@ -84,6 +84,15 @@ class EmbeddedStack:
         """Where the API is, once started."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers must show an API key, once started.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        return keys_are_asked_for(self._settings)
 
     @property
     def data_dir(self) -> Path:
@@ -141,14 +150,16 @@ class EmbeddedStack:
             self._cleanup.close()
 
     def _start(self) -> None:
-        if refuse_open_host(self._host, self._allow_anonymous):
-            self.warnings.append(OPEN_HOST_WARNING.format(host=self._host))
         Catalogue.load(self._settings.models_file)
-        self._port = free_port(self._host, self._port)
         self._take_data_dir()
         if self._settings.redis_url is None:  # a server of our own has no password
             own = {"redis_url": self._start_redis(), "redis_password_file": None}
             self._settings = self._settings.model_copy(update=own)
+        # Whether there are keys is known once Redis is up, and nothing listens before it is.
+        warning = check_exposure(self._settings, self._host, allow_anonymous=self._allow_anonymous)
+        if warning is not None:
+            self.warnings.append(warning)
+        self._port = free_port(self._host, self._port)
         env = self._environment()
         for name, command in (("worker", self._commands.worker), ("API", self._commands.api)):
             self._start_process(name, command, env)
@@ -173,7 +184,9 @@ class EmbeddedStack:
         binary = find_server()
         if binary is None:
             self.warnings.append(STAND_IN_WARNING)
-            return start_stand_in(self._cleanup, free_port("127.0.0.1", 0))
+            url = start_stand_in(self._cleanup, free_port("127.0.0.1", 0))
+            tell_url(self.data_dir, url, self._cleanup)
+            return url
         log = self._log_path("redis")
         child, url = redis_child(binary, self.data_dir / "redis", self._cleanup, log, self._log("redis"))
         self._children.append(child)
@@ -181,6 +194,7 @@ class EmbeddedStack:
             child.start()
         except (ServerStartError, OSError) as error:
             raise StackError(f"{error}\n{child.last_words()}") from error
+        tell_url(self.data_dir, url, self._cleanup)
         return url
 
     def _start_process(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
@@ -202,6 +216,8 @@ class EmbeddedStack:
             # Their logs are files that people read.
             "EXPLAIND_LOG_FORMAT": "text" if settings.log_format == "auto" else settings.log_format,
         }
+        if self._allow_anonymous:
+            env["EXPLAIND_ALLOW_ANONYMOUS"] = "1"
         if settings.models_file is not None:
             env["EXPLAIND_MODELS_FILE"] = str(settings.models_file)
         return env

@@ -1,33 +1,61 @@
-"""Where the embedded API listens: on this machine only, on a port that is free."""
+"""Where the API listens: on this machine only, unless callers show keys, and on a port that is free."""
 
-import contextlib
 import ipaddress
 import socket
 import sys
 
+from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.connection import redis_from
+from explaind_jobs.keys import calls
 from explaind_jobs.server import StackError
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store import JobStore
 
 OPEN_HOST_WARNING = "explaind listens on {host} and asks nobody for a key: whoever reaches it may use it."
+UNKNOWN_KEYS_WARNING = (
+    "Redis does not answer, so nobody knows whether there are API keys. explaind listens on {host} and refuses "
+    "whoever shows none."
+)
 
 
-def refuse_open_host(host: str, allow_anonymous: bool) -> bool:
-    """Only this machine may use a service that asks for no key; True when others may by explicit wish.
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that host, a name or an address with or without brackets."""
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def check_exposure(settings: JobsSettings, host: str, *, allow_anonymous: bool) -> str | None:
+    """Only this machine may use a service that asks for no key; returns what to warn of, if anything.
 
     Raises:
-        StackError: `host` is not loopback, and that was not allowed explicitly.
+        StackError: `host` is not loopback, no key was ever made, and that was not allowed explicitly.
     """
-    with contextlib.suppress(ValueError):
-        if ipaddress.ip_address(host).is_loopback:
-            return False
-    if host == "localhost":
-        return False
-    if not allow_anonymous:
-        raise StackError(
-            f"--host {host} would open explaind to others, and it does not ask for access keys yet. Use "
-            "127.0.0.1 behind a proxy that does, or set EXPLAIND_ALLOW_ANONYMOUS=1 where the network is "
-            "closed, say in a container."
-        )
-    return True
+    if is_loopback(host):
+        return None
+    try:
+        if keys_are_asked_for(settings):
+            return None
+    except StoreUnavailable:
+        return UNKNOWN_KEYS_WARNING.format(host=host)
+    if allow_anonymous:
+        return OPEN_HOST_WARNING.format(host=host)
+    raise StackError(
+        f"--host {host} would open explaind to others, and there is no API key yet. Make one by `explaind keys create "
+        "--name NAME` (while `explaind up` runs on 127.0.0.1, or with the same EXPLAIND_REDIS_URL); or set "
+        "EXPLAIND_ALLOW_ANONYMOUS=1 where the network is closed, say in a container."
+    )
+
+
+def keys_are_asked_for(settings: JobsSettings) -> bool:
+    """Whether a key was ever made for the jobs in this Redis.
+
+    Raises:
+        StoreUnavailable: it does not answer.
+    """
+    with redis_from(settings) as client:
+        return JobStore(client, settings).run(calls.look_up("")).asked_for
 
 
 def free_port(host: str, port: int) -> int:

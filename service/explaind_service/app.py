@@ -15,11 +15,12 @@ from explaind_jobs.connection import async_redis_from
 from explaind_jobs.pepper import load_pepper
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
+from explaind_service.access.doorkeeper import Access, Doorkeeper
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
 from explaind_service.intake import Intake
 from explaind_service.metrics.exposition import ServiceMetrics
-from explaind_service.operations import ANY_ERROR
+from explaind_service.operations import ANY_ERROR, access_errors
 from explaind_service.problems import add_problem_handlers
 from explaind_service.results import Results
 from explaind_service.routes import catalogue, health, jobs, metrics
@@ -39,6 +40,9 @@ DESCRIPTION = """\
 Why did the language model say that? Every `POST` to a method makes a job: it is answered at once with `202`
 and where the job is, or under `Prefer: wait=N` with the finished job. Workers that hold the models do it.
 
+Callers show an API key as `Authorization: Bearer xp_…`; a service on loopback asks for none before the first key
+is made. A key sees its own jobs; those of others are not found.
+
 Errors are RFC 9457 problems (`application/problem+json`): a stable `code`, the fields at fault, and a hint.
 """
 
@@ -56,13 +60,13 @@ ABOUT_REST = {
 
 
 class Api(FastAPI):
-    """FastAPI inside the envelope, so that even the framework's own answers carry a request id."""
+    """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The framework's layers, and the envelope around them."""
+        """The framework's layers, the door before them, and the envelope around all."""
         settings: ServiceSettings = self.state.settings
         watch = RequestWatch(self.state.metrics, access_log=settings.access_log)
-        return RequestEnvelope(super().build_middleware_stack(), settings.max_body_bytes, watch)
+        return RequestEnvelope(Doorkeeper(super().build_middleware_stack()), settings.max_body_bytes, watch)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -72,7 +76,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    routers = [method_router(), jobs.router, catalogue.router, health.router, metrics.router]
+    closed = [method_router(), jobs.router, catalogue.router, metrics.router]
+    routers = [*closed, health.router]
     app = Api(
         title="explaind",
         summary="Explanations of language models, as jobs.",
@@ -89,7 +94,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = ServiceMetrics()
     for router in routers:
-        app.include_router(router)
+        app.include_router(router, responses=access_errors() if router in closed else None)
     add_problem_handlers(app, Signposts(_routes(routers)), settings.max_body_bytes)
     return app
 
@@ -110,6 +115,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             intake=Intake(catalogue=models, store=store, permits=permits, guard=guard),
             waiting=Waiting(store),
             results=Results(store),
+            access=Access(settings, store, pepper),
         )
         timeout_s = settings.webhook_timeout_s
         webhooks = WebhookDeliverer(store, guard, WebhookTransport(timeout_s), pepper, timeout_s=timeout_s)

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Header
 from starlette.requests import Request
 
+from explaind_service.access.caller import Writer
 from explaind_service.intake import Asker
 
 IdempotencyKey = Annotated[
@@ -28,10 +29,16 @@ CacheControl = Annotated[
 
 
 async def asker_of(
-    request: Request, idempotency_key: IdempotencyKey = None, cache_control: CacheControl = None
+    request: Request, caller: Writer, idempotency_key: IdempotencyKey = None, cache_control: CacheControl = None
 ) -> Asker:
-    """The asker of this request."""
+    """The asker of this request, who may submit jobs.
+
+    Raises:
+        NotPermitted: the caller's key has not the scope for it.
+    """
     return Asker(
+        key=caller.key,
+        allowance=caller.allowance,
         idempotency_key=idempotency_key,
         request_id=request.scope["state"]["request_id"],
         trace=request.scope["state"]["trace"],

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from explaind_jobs.catalogue import CatalogueError
-from explaind_jobs.listening import OPEN_HOST_WARNING, refuse_open_host
+from explaind_jobs.listening import check_exposure
 from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.pepper import PepperError, load_pepper
 from explaind_jobs.server import StackError
@@ -92,9 +92,8 @@ def _settings(options: dict[str, Any]) -> ServiceSettings:
 
 def _check_exposure(settings: ServiceSettings) -> None:
     try:
-        exposed = refuse_open_host(settings.host, settings.allow_anonymous)
+        warning = check_exposure(settings, settings.host, allow_anonymous=settings.allow_anonymous)
     except StackError as error:
         raise click.UsageError(str(error)) from error
-    if exposed:
-        warning = f"WARNING: {OPEN_HOST_WARNING.format(host=settings.host)}"
-        click.secho(warning, fg="red", bold=True, err=True)
+    if warning is not None:
+        click.secho(f"WARNING: {warning}", fg="red", bold=True, err=True)

@@ -12,6 +12,7 @@ from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.log_context import add_to_context
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
+from explaind_service.access.doorkeeper import Access
 from explaind_service.intake import Intake
 from explaind_service.results import Results
 from explaind_service.settings import ServiceSettings
@@ -30,6 +31,7 @@ class Resources:
     intake: Intake
     waiting: Waiting
     results: Results
+    access: Access
 
 
 async def _resources(request: Request) -> Resources:

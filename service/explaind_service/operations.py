@@ -1,6 +1,5 @@
 """What the OpenAPI document says about answers, in one place."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from explaind.contract.errors import (
@@ -9,10 +8,13 @@ from explaind.contract.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
     MalformedBody,
+    NotPermitted,
     QueueFull,
+    RateLimited,
     StoreUnavailable,
     TargetTooLong,
     TooManyUnits,
+    Unauthenticated,
     UnknownModel,
     UnsupportedMedia,
 )
@@ -21,7 +23,21 @@ from explaind_service.problems import PROBLEM_JSON
 Responses = dict[int | str, dict[str, Any]]
 
 RETRY_AFTER = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
-
+RATE = {
+    "RateLimit-Policy": {
+        "description": "For keys with a rate: so many requests at once (q), all back after so many seconds (w).",
+        "schema": {"type": "string"},
+        "example": '"requests";q=100;w=10',
+    },
+    "RateLimit": {
+        "description": "What is left of it (r), and the seconds until more are back (t).",
+        "schema": {"type": "string"},
+        "example": '"requests";r=42;t=3',
+    },
+}
+CHALLENGE = {
+    "WWW-Authenticate": {"description": "`Bearer`: send an API key.", "schema": {"type": "string"}},
+}
 
 PROBLEM = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
@@ -40,11 +56,22 @@ def problem_responses(*errors: type[ExplaindError], store: bool = True) -> Respo
 def submission_errors() -> Responses:
     """The responses of every operation that takes a job."""
     unprocessable = (InvalidRequest, UnknownModel, TargetTooLong, TooManyUnits, IdempotencyKeyReused)
-    return problem_responses(MalformedBody, BodyTooLarge, UnsupportedMedia, *unprocessable, QueueFull)
+    return problem_responses(MalformedBody, BodyTooLarge, UnsupportedMedia, *unprocessable, RateLimited, QueueFull)
+
+
+def access_errors() -> Responses:
+    """The responses of every operation that asks who calls."""
+    return problem_responses(Unauthenticated, NotPermitted)
 
 
 def _response(errors: list[type[ExplaindError]]) -> dict[str, Any]:
     described = "; ".join(f"{error.title} (`{error.code}`)" for error in errors)
-    headers: Mapping[str, Any] = RETRY_AFTER if any(error.retryable for error in errors) else {}
+    headers: dict[str, Any] = {}
+    if any(error.retryable for error in errors):
+        headers |= RETRY_AFTER
+    if RateLimited in errors:
+        headers |= RATE
+    if Unauthenticated in errors:
+        headers |= CHALLENGE
     response: dict[str, Any] = {"description": described, "content": PROBLEM}
-    return {**response, "headers": dict(headers)} if headers else response
+    return {**response, "headers": headers} if headers else response

@@ -19,21 +19,33 @@ from explaind.contract.errors import (
     MalformedBody,
     MethodNotAllowed,
     Problem,
+    RateLimited,
     RequestError,
+    Unauthenticated,
 )
+from explaind_service.access.caller import caller_of
+from explaind_service.access.rates import rate_headers
 from explaind_service.invalid import error_of_validation
 from explaind_service.signposts import Signposts
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 2
+CHALLENGE = 'Bearer realm="explaind"'
 
 
 def problem_response(error: ExplaindError, request: Request) -> Response:
-    """The error as an answer to that request, with `Retry-After` where trying again makes sense."""
+    """The error as an answer to that request, with `Retry-After` where trying again makes sense, and what the caller
+    needs to know of keys and rates.
+    """
     retry_after = error.retry_after
     if retry_after is None and isinstance(error, CapacityError | JobNotFinished):
         retry_after = RETRY_AFTER_S
     headers = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = CHALLENGE
+    caller = caller_of(request.scope)
+    if isinstance(error, RateLimited) and caller is not None:
+        headers.update(rate_headers(caller.allowance, 0, retry_after or RETRY_AFTER_S))
     return stored_problem(error.problem(), request, headers=headers)
 
 

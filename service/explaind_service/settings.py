@@ -19,6 +19,10 @@ class ServiceSettings(JobsSettings):
     max_body_bytes: int = Field(MIB, ge=1024, description="Larger request bodies are refused.")
     max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` gets.")
     allow_anonymous: bool = Field(False, description="Serve beyond this machine although nobody has to show a key.")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default_factory=list,
+        description="Names of this service, where no key is asked for: a.example,*.b.example; loopback always is one.",
+    )
     access_log: bool = Field(False, description="Log one line per request.")
     drain_s: int = Field(10, ge=0, description="How long a stopping service lets requests finish.")
     webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
@@ -34,3 +38,11 @@ class ServiceSettings(JobsSettings):
         if not isinstance(names, list):
             return names
         return [str(ip_network(name.strip())) for name in names if isinstance(name, str) and name.strip()]
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _host_names(cls, value: object) -> object:
+        names = value.split(",") if isinstance(value, str) else value
+        if not isinstance(names, list):
+            return names
+        return [name.strip() for name in names if isinstance(name, str) and name.strip()]

@@ -9,7 +9,7 @@ import pytest
 from explaind import AsyncClient, Client
 from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
 from explaind.calls import JobHandle, Jobs, MethodCall
-from explaind.contract.errors import QueueFull
+from explaind.contract.errors import NotPermitted, QueueFull, Unauthenticated
 
 PAGE_OF_ONE = {"path": "/values", "offset": 0, "limit": 1, "total": 1, "has_more": False}
 SHAP = {"model": "demo", "prompt": "great food"}
@@ -123,6 +123,36 @@ def test_what_is_given_comes_before_the_environment(monkeypatch, script):
         client.models()
     assert str(script.requests[0].url) == "http://here.test:7/under/models"
     assert "authorization" not in script.requests[0].headers
+
+
+def test_a_key_with_its_line_end_is_that_key(monkeypatch, script):
+    monkeypatch.setenv("EXPLAIND_API_KEY", " xp_key\n")
+    script.says(httpx.Response(200, json={"data": []}))
+    with Client(transport=httpx.MockTransport(script)) as client:
+        client.models()
+    assert script.requests[0].headers["authorization"] == "Bearer xp_key"
+
+
+@pytest.mark.parametrize("key", ["xp_a b", "xp_a\nX-Admin: 1", "xp_ключ", "xp_\x00"])
+def test_a_key_that_is_none_is_not_sent_and_not_shown(key):
+    with pytest.raises(Unauthenticated, match="no key does") as caught:
+        Client(api_key=key)
+    assert key not in str(caught.value)
+
+
+async def test_what_keeps_a_caller_out_is_raised(client: Client, async_client: AsyncClient, script):
+    missing = Unauthenticated("None was sent.", hint="Set EXPLAIND_API_KEY.").problem().model_dump_json()
+    lacking = NotPermitted("It lacks `write`.", hint="--scopes write").problem().model_dump_json()
+    script.says(*(httpx.Response(status, content=body) for status, body in [(401, missing), (403, lacking)] * 2))
+    with pytest.raises(Unauthenticated, match="EXPLAIND_API_KEY"):
+        client.models()
+    with pytest.raises(NotPermitted, match="--scopes write"):
+        client.submit("explain/shap", SHAP)
+    with pytest.raises(Unauthenticated):
+        await async_client.models()
+    with pytest.raises(NotPermitted):
+        await async_client.submit("explain/shap", SHAP)
+    assert len(script.requests) == 4, "sending it again changes nothing"
 
 
 def test_the_default_address(monkeypatch):

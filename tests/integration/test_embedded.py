@@ -13,8 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
+from click.testing import CliRunner
 
 from explaind_jobs.embedded import EmbeddedStack, StackCommands
+from explaind_jobs.keys.commands import keys
 from explaind_jobs.server import StackError, find_server
 from explaind_jobs.settings import JobsSettings
 
@@ -132,6 +134,43 @@ def test_other_hosts_are_refused(settings: JobsSettings, host: str) -> None:
 def test_another_host_by_explicit_wish(settings: JobsSettings) -> None:
     with EmbeddedStack(settings, host="0.0.0.0", allow_anonymous=True, commands=STAND_INS) as stack:  # noqa: S104
         assert "asks nobody for a key" in stack.warnings[0]
+
+
+def test_keys_are_made_beside_it_and_open_other_hosts(settings: JobsSettings) -> None:
+    with EmbeddedStack(settings, commands=STAND_INS) as stack:
+        assert not stack.asks_for_keys
+        made = CliRunner().invoke(keys, ["create", "--name", "x", "--data-dir", str(settings.data_dir)])
+        assert made.exit_code == 0, made.output
+        assert stack.asks_for_keys
+    assert CliRunner().invoke(keys, ["list", "--data-dir", str(settings.data_dir)]).exit_code == 1, "nothing runs"
+    with EmbeddedStack(settings, host="0.0.0.0", commands=STAND_INS) as stack:  # noqa: S104
+        assert stack.warnings == []
+        assert stack.asks_for_keys
+
+
+def test_keys_of_a_stack_in_a_long_directory(tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 25)
+    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=folder), commands=STAND_INS) as stack:
+        made = CliRunner().invoke(keys, ["create", "--name", "x", "--data-dir", str(folder)])
+        assert made.exit_code == 0, made.output
+        assert stack.asks_for_keys
+
+
+def test_the_api_itself_asks_for_the_key(settings: JobsSettings) -> None:
+    real_api = StackCommands(worker=STAND_INS.worker)
+    with EmbeddedStack(settings, commands=real_api) as stack, httpx.Client(base_url=stack.url) as http:
+        assert http.get("/jobs").status_code == 200
+        assert http.get("/jobs", headers={"Host": "rebound.example"}).status_code == 403
+        made = CliRunner().invoke(keys, ["create", "--name", "x", "--data-dir", str(settings.data_dir)])
+        key = made.stdout.strip()
+        eventually(lambda: http.get("/jobs").status_code == 401, "the first key closes the door")
+        assert http.get("/jobs", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        revoked = CliRunner().invoke(keys, ["revoke", key, "--data-dir", str(settings.data_dir)])
+        assert revoked.exit_code == 0, revoked.output
+        shown = {"Authorization": f"Bearer {key}"}
+        eventually(lambda: http.get("/jobs", headers=shown).status_code == 401, "a revoked key works no longer")
+    for log in (settings.data_dir / "logs").iterdir():
+        assert key.split("_", 2)[2] not in log.read_text(encoding="utf-8", errors="replace")
 
 
 def test_a_child_that_does_not_start_is_quoted(settings: JobsSettings) -> None:

@@ -114,7 +114,7 @@ async def service(redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test", headers=SECRETS) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=SECRETS) as client,
     ):
         yield client
 

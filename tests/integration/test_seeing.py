@@ -113,7 +113,7 @@ async def service(redis_url: str, spans: InMemorySpanExporter) -> AsyncIterator[
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test", timeout=PATIENCE_S) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=PATIENCE_S) as client,
     ):
         yield client
     provider.shutdown()

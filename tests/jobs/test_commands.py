@@ -17,6 +17,11 @@ def test_the_curl_line_is_one_shell_command() -> None:
     assert json.loads(words[-1]) == request
 
 
+def test_the_curl_line_takes_the_key_from_the_environment() -> None:
+    line = curl_line("http://127.0.0.1:8000", "explain/shap", {}, with_key=True)
+    assert '"Authorization: Bearer $EXPLAIND_API_KEY"' in line, "in double quotes, or the shell would not fill it in"
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

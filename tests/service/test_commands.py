@@ -5,6 +5,10 @@ import sys
 import pytest
 from click.testing import CliRunner, Result
 
+from explaind_jobs.keys.issue import issue_key
+from explaind_jobs.keys.record import Scope
+from explaind_jobs.pepper import load_pepper
+from explaind_jobs.store import JobStore
 from explaind_service import commands
 from explaind_service.commands import api
 from explaind_service.settings import ServiceSettings
@@ -42,18 +46,43 @@ def test_loopback_is_fine(run, host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "example.org", "localhost.example.org"])  # noqa: S104
-def test_beyond_loopback_is_refused(run, host: str) -> None:
-    result, served = run("--redis-url", URL, "--host", host)
+def test_beyond_loopback_is_refused(run, redis_url: str, host: str) -> None:
+    result, served = run("--redis-url", redis_url, "--host", host)
     assert result.exit_code == 2
+    assert "explaind keys create" in result.output
     assert "EXPLAIND_ALLOW_ANONYMOUS=1" in result.output
     assert not served
 
 
-def test_beyond_loopback_loudly(run) -> None:
-    result, served = run(EXPLAIND_REDIS_URL=URL, EXPLAIND_HOST="0.0.0.0", EXPLAIND_ALLOW_ANONYMOUS="1")  # noqa: S104
+def test_beyond_loopback_loudly(run, redis_url: str) -> None:
+    env = {"EXPLAIND_REDIS_URL": redis_url, "EXPLAIND_HOST": "0.0.0.0", "EXPLAIND_ALLOW_ANONYMOUS": "1"}  # noqa: S104
+    result, served = run(**env)
     assert result.exit_code == 0, result.output
     assert "WARNING" in result.stderr
+    assert "asks nobody for a key" in result.stderr
     assert served
+
+
+def test_beyond_loopback_with_keys(run, redis_url: str, settings: ServiceSettings, valkey) -> None:
+    issue_key(JobStore(valkey, settings), load_pepper(settings), name="x", scopes=frozenset({Scope.READ}))
+    result, served = run("--redis-url", redis_url, "--host", "0.0.0.0")  # noqa: S104
+    assert result.exit_code == 0, result.output
+    assert "WARNING" not in result.stderr
+    assert served
+
+
+def test_beyond_loopback_while_redis_is_away_is_closed(run) -> None:
+    result, served = run("--redis-url", URL, "--host", "0.0.0.0")  # noqa: S104
+    assert result.exit_code == 0, result.output
+    assert "refuses whoever shows none" in result.stderr
+    assert served
+
+
+def test_a_pepper_that_is_none(run) -> None:
+    result, served = run("--redis-url", URL, EXPLAIND_PEPPER="pepper")
+    assert result.exit_code == 1
+    assert "EXPLAIND_PEPPER" in result.output
+    assert not served
 
 
 @pytest.mark.parametrize(

@@ -63,5 +63,5 @@ async def test_an_error_outside_the_framework(expect_problem) -> None:
         raise RuntimeError("deep inside")
 
     transport = httpx.ASGITransport(RequestEnvelope(broken, 1024, RequestWatch(ServiceMetrics())))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         expect_problem(await client.get("/"), 500, "internal_error")

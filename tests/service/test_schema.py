@@ -19,7 +19,7 @@ SENT = {"method", "url", "params", "json", "data", "headers"}
 
 @pytest.fixture
 def http(settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with TestClient(create_app(settings), base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 
 
@@ -38,7 +38,7 @@ def test_no_errors_of_the_service(http: TestClient, operation: Any) -> None:
         if isinstance(case.body, dict):
             case.body["model"] = "demo"
         case.headers = {**(case.headers or {}), "Prefer": "wait=0"}
-        asked = case.as_transport_kwargs(base_url="http://test")
+        asked = case.as_transport_kwargs(base_url="http://localhost")
         response = http.request(**{key: asked[key] for key in SENT & asked.keys()})
         if operation.label == "GET /readyz":
             assert response.status_code == 503  # there is no worker

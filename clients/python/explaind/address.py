@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from explaind.contract.errors import Unauthenticated
+
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
@@ -24,10 +26,19 @@ def http_options(base_url: str | None, api_key: str | None, timeout: float | Non
         base_url: address of the service, else `EXPLAIND_URL`, else http://127.0.0.1:8000.
         api_key: sent as a bearer token, else `EXPLAIND_API_KEY`, else none is sent.
         timeout: seconds that one exchange may take; None means for ever.
+
+    Raises:
+        Unauthenticated: the key holds characters that no key has.
     """
     address = base_url or os.environ.get("EXPLAIND_URL") or DEFAULT_URL
     url = httpx.URL(address if "://" in address else f"http://{address}")
-    key = api_key or os.environ.get("EXPLAIND_API_KEY")
+    key = (api_key or os.environ.get("EXPLAIND_API_KEY") or "").strip()
+    if any(not "!" <= character <= "~" for character in key):
+        # Not quoted: it may be a key with something pasted along.
+        raise Unauthenticated(
+            "The API key holds spaces or characters beyond ASCII, which no key does.",
+            hint="Set EXPLAIND_API_KEY to the key alone: xp_, twelve characters, _, and the rest.",
+        )
     headers = {"User-Agent": f"explaind-python/{package_version()}", "Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"

@@ -4,18 +4,20 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Security
 from starlette.responses import Response
 
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, ModelState
 from explaind.contract.errors import NotFound, UnknownMethod
 from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind_jobs.keys.record import Scope
 from explaind_jobs.record import WorkerState
+from explaind_service.access.caller import permitted
 from explaind_service.answers import json_answer
 from explaind_service.dependencies import Models, Store
 from explaind_service.operations import problem_responses
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(tags=["catalogue"], dependencies=[Security(permitted, scopes=[Scope.READ])])
 
 
 @router.get("/methods", operation_id="list_methods", summary="List methods", response_model=MethodList)

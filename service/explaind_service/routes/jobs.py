@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import orjson
 from anyio import to_thread
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -22,6 +22,7 @@ from explaind.contract.job import Job, JobPage, JobState
 from explaind.contract.results import ResultPage
 from explaind.report import job_html
 from explaind_jobs.listing import Filters
+from explaind_service.access.caller import Reader, Writer
 from explaind_service.answers import job_answer, json_answer
 from explaind_service.dependencies import JOB_ID, JobId, Store, StoredResults
 from explaind_service.operations import PROBLEM, problem_responses
@@ -33,6 +34,13 @@ REPORT_POLICY = (
 )
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+
+async def _seen_job(store: Store, caller: Reader, job_id: JobId) -> Job[Any]:
+    return await store.get(job_id, caller.sees)
+
+
+SeenJob = Annotated[Job[Any], Depends(_seen_job)]
 
 
 class Listing(BaseModel):
@@ -76,9 +84,10 @@ class Paging(BaseModel):
     response_model=JobPage,
     responses=problem_responses(InvalidRequest),
 )
-async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Response:
+async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Query()]) -> Response:
     """Newest first, without their results. Go on with `after` = the last id while `has_more` is true."""
-    page = await store.list(listing.after, listing.limit, Filters(listing.state, listing.method, listing.model))
+    filters = Filters(listing.state, listing.method, listing.model)
+    page = await store.list(listing.after, listing.limit, filters, caller.sees)
     return json_answer(page)
 
 
@@ -89,12 +98,11 @@ async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Respo
     response_model=Job[Any],
     responses=problem_responses(JobNotFound),
 )
-async def get_job(store: Store, results: StoredResults, job_id: JobId) -> Response:
+async def get_job(results: StoredResults, job: SeenJob) -> Response:
     """The job as it stands: its place in the queue, its progress, and at the end its result or its error.
 
     `result` stays null where it is large: `links.result` has it.
     """
-    job = await store.get(job_id)
     return job_answer(job, await results.within(job))
 
 
@@ -105,9 +113,9 @@ async def get_job(store: Store, results: StoredResults, job_id: JobId) -> Respon
     status_code=204,
     responses=problem_responses(JobNotFound, JobActive),
 )
-async def delete_job(store: Store, job_id: JobId) -> Response:
+async def delete_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     """Deletes the record and the result of a job that has ended."""
-    await store.delete(job_id)
+    await store.delete(job_id, caller.sees)
     return Response(status_code=204)
 
 
@@ -118,9 +126,9 @@ async def delete_job(store: Store, job_id: JobId) -> Response:
     response_model=Job[Any],
     responses=problem_responses(JobNotFound),
 )
-async def cancel_job(store: Store, job_id: JobId) -> Response:
+async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     """A waiting job is cancelled at once, a running one is asked to stop, an ended one stays as it is."""
-    return json_answer(await store.cancel(job_id))
+    return json_answer(await store.cancel(job_id, caller.sees))
 
 
 @router.head("/{job_id}/result", include_in_schema=False)
@@ -141,7 +149,7 @@ async def cancel_job(store: Store, job_id: JobId) -> Response:
     },
 )
 async def get_result(
-    request: Request, store: Store, results: StoredResults, job_id: JobId, paging: Annotated[Paging, Query()]
+    request: Request, results: StoredResults, job: SeenJob, paging: Annotated[Paging, Query()]
 ) -> Response:
     """The result alone. While the job is active this is 409; a job that failed answers with its problem.
 
@@ -149,7 +157,6 @@ async def get_result(
     A large array can be had in pages: `path`, `offset`, `limit`.
     """
     _refuse_pages_of_nothing(paging)
-    job = await store.get(job_id)
     _refuse_unfinished(job)
     stored = await results.stored(job)
     if stored is None:
@@ -168,9 +175,8 @@ async def get_result(
     response_class=HTMLResponse,
     responses=problem_responses(JobNotFound, JobNotFinished, ResultLost),
 )
-async def get_report(store: Store, results: StoredResults, job_id: JobId) -> Response:
+async def get_report(results: StoredResults, job: SeenJob) -> Response:
     """The job as one HTML page that needs nothing else: to look at, to keep, to send."""
-    job = await store.get(job_id)
     _refuse_unfinished(job)
     stored = await results.stored(job)
     if stored is not None:

@@ -15,10 +15,11 @@ from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ModelRequest
 from explaind_jobs.log_context import add_to_context
+from explaind_service.access.rates import rate_headers
 from explaind_service.answers import job_answer
 from explaind_service.asking import AskerOfRequest
 from explaind_service.dependencies import FromApp, Resources, require_json
-from explaind_service.operations import RETRY_AFTER, Responses, submission_errors
+from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission_errors
 from explaind_service.prefer import Preference, parse_prefer
 
 ASK_AGAIN_S = "1"
@@ -70,6 +71,8 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         add_to_context(job=accepted.job.id, method=method.path, model=params.model)
         log.info("accepted %s on %s%s", method.path, params.model, ", sent before" if accepted.replayed else "")
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+        if accepted.rate is not None:
+            headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
         ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
         job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
         return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
@@ -117,8 +120,8 @@ def _responses(method: Method[..., Any]) -> Responses:
         200: {
             "model": Job[method.result],
             "description": "The job has ended, in time for `Prefer: wait` or before a repeated request.",
-            "headers": location,
+            "headers": {**location, **RATE},
         },
-        202: {"headers": {**location, **RETRY_AFTER}},
+        202: {"headers": {**location, **RETRY_AFTER, **RATE}},
         **submission_errors(),
     }

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Header
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from explaind_service.access.caller import MetricsReader
 from explaind_service.dependencies import Store
 from explaind_service.metrics.exposition import ServiceMetrics
 
@@ -20,7 +21,7 @@ async def _metrics(request: Request) -> ServiceMetrics:
 
 @router.get("/metrics", operation_id="get_metrics", summary="Metrics", response_class=PlainTextResponse)
 async def get_metrics(
-    metrics: Annotated[ServiceMetrics, Depends(_metrics)], store: Store, accept: Accept = ""
+    metrics: Annotated[ServiceMetrics, Depends(_metrics)], store: Store, _: MetricsReader, accept: Accept = ""
 ) -> Response:
     """Queue, jobs, workers and HTTP for Prometheus. Without the store: `explaind_store_up 0` and this process alone."""
     content, media_type = await metrics.told(store, accept)

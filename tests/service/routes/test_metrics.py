@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from explaind.contract.errors import WorkerLost
+from explaind.contract.errors import StoreUnavailable, WorkerLost
 from explaind_jobs.record import WorkerState
 from explaind_service.metrics import names
 
@@ -74,14 +75,25 @@ async def test_two_applications_share_nothing(client, settings, client_of) -> No
         assert 'route="/healthz"' not in (await other.get("/metrics")).text
 
 
-async def test_without_the_store_the_process_still_tells(client_without_store) -> None:
-    await client_without_store.get("/healthz")
-    response = await client_without_store.get("/metrics")
+async def test_a_store_that_went_away_is_told_of(client, app, expect_problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert samples((await client.get("/metrics")).text)["explaind_store_up"] == [({}, 1)]
+
+    async def silent(*_: object, **__: object) -> None:
+        raise StoreUnavailable("The job store does not answer.")
+
+    monkeypatch.setattr(app.state.resources.store, "run", silent)
+    monkeypatch.setattr("explaind_service.access.keyring.REMEMBERED_S", 0.0)
+    expect_problem(await client.get("/jobs"), 503, "store_unavailable")
+    response = await client.get("/metrics")
     assert response.status_code == 200
     found = samples(response.text)
     assert found["explaind_store_up"] == [({}, 0)]
     assert "explaind_http_requests_total" in found
     assert "explaind_jobs_running" not in found
+
+
+async def test_a_store_that_never_answered_lets_nobody_see(client_without_store, expect_problem) -> None:
+    expect_problem(await client_without_store.get("/metrics"), 503, "store_unavailable")
 
 
 async def test_open_metrics_on_request(client, worker, shap) -> None:

@@ -39,7 +39,7 @@ async def plain(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://test", headers={"Accept-Encoding": ""}) as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", headers={"Accept-Encoding": ""}) as client,
     ):
         yield client
 

@@ -11,7 +11,7 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── RangeNotSatisfiable 416 └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
-│   └── NotPermitted 403
+│   └── Unauthenticated 401, NotPermitted 403
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
 │                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
@@ -117,6 +117,10 @@ class RequestError(ExplaindError):
 
 class MalformedBody(RequestError):
     status, code, title = 400, "malformed_body", "The body is not valid JSON"
+
+
+class Unauthenticated(RequestError):
+    status, code, title = 401, "unauthenticated", "An API key is needed"
 
 
 class NotPermitted(RequestError):
