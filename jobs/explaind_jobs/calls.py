@@ -85,7 +85,9 @@ def claim(
         )
 
     patience_ms, affinity_ms = round(settings.suspect_patience_s * 1000), round(settings.affinity_s * 1000)
-    args = [worker, _lease_ms(settings), held, affinity_ms, patience_ms, len(queues), *queues, *resident]
+    # The client repeats a call whose reply was lost: by the token the script knows it again.
+    token = secrets.token_hex(8)
+    args = [worker, _lease_ms(settings), held, affinity_ms, patience_ms, token, len(queues), *queues, *resident]
     return Call("claim", args, parse)
 
 

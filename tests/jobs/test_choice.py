@@ -5,6 +5,7 @@ import redis
 
 from explaind.contract.errors import QueueFull
 from explaind.contract.job import JobState
+from explaind_jobs import calls
 from explaind_jobs.record import Allowance
 
 
@@ -187,3 +188,21 @@ def test_each_key_has_its_own_share_of_the_queue(shop):
     with pytest.raises(QueueFull, match="of this key"):
         shop.put(key="a", allowance=allowance)
     shop.put(key="b", allowance=allowance)
+
+
+def test_a_claim_whose_reply_was_lost_is_told_again(shop):
+    first, second = shop.put(), shop.put()
+    call = calls.claim(shop.store.settings, "w", ["default"])
+    claimed, again = shop.store.run(call), shop.store.run(call)
+    assert claimed == again
+    assert (claimed.id, claimed.attempt) == (first, 1)
+    assert shop.take().id == second
+
+
+def test_a_claim_that_was_lost_long_ago_gives_nobody_elses_job(shop):
+    shop.put()
+    call = calls.claim(shop.store.settings, "w", ["default"])
+    assert shop.store.run(call)
+    shop.lose_all()
+    assert shop.take("other").attempt == 2
+    assert shop.store.run(call) is None

@@ -1,24 +1,40 @@
--- worker, lease_ms, jobs it holds, affinity ms, suspects' patience ms, number of queues, queue…, resident model…
+-- worker, lease_ms, jobs it holds, affinity ms, suspects' patience ms, token, number of queues, queue…, resident model…
 -- → {id, attempt, method, model, request, queued ms, suspect (0|1), timeout_s or '', key, request id, trace} or {}
 local worker, lease_ms, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local affinity_ms, patience_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local queues, resident = {}, {}
-for i = 7, 6 + tonumber(ARGV[6]) do queues[#queues + 1] = ARGV[i] end
-for i = 7 + #queues, #ARGV do resident[ARGV[i]] = true end
+for i = 8, 7 + tonumber(ARGV[7]) do queues[#queues + 1] = ARGV[i] end
+for i = 8 + #queues, #ARGV do resident[ARGV[i]] = true end
 local t = now()
 
+local function told(id, attempt, queued_ms, suspect)
+  local h = redis.call('HMGET', job_key(id), 'method', 'model', 'request', 'timeout', 'key', 'rid', 'trace')
+  return { id, attempt, h[1], h[2], h[3], int(queued_ms), suspect, h[4] or '', h[5], h[6] or '', h[7] or '' }
+end
+
+-- A call whose reply was lost on the way is made again with the same token: it is told the same.
+local claimed_key = P .. 'claimed:' .. ARGV[6]
+local before = redis.call('GET', claimed_key)
+if before then
+  local id, attempt, queued_ms, suspect = string.match(before, '^(%S+) (%d+) (%d+) (%d)$')
+  local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'owner')
+  if not active(h[1]) or h[2] ~= attempt or h[3] ~= worker then return {} end
+  return told(id, tonumber(attempt), tonumber(queued_ms), tonumber(suspect))
+end
+
 local function begun(id, suspect)
-  local h = redis.call('HMGET', job_key(id), 'method', 'model', 'request', 'created', 'timeout', 'key', 'rid', 'trace')
+  local h = redis.call('HMGET', job_key(id), 'method', 'model', 'created', 'key')
   local attempt = redis.call('HINCRBY', job_key(id), 'attempt', 1)
   local expected = pace_of(h[1] .. ' ' .. h[2]) or 1
   begin(id, worker, t)
   redis.call('HSET', job_key(id), 'charged', expected)
   redis.call('ZADD', P .. 'leases', t + lease_ms, id)
-  charge(h[6], expected)
-  local queued_ms = t - tonumber(h[4])
+  charge(h[4], expected)
+  local queued_ms = math.max(0, t - tonumber(h[3]))
   observe('queued_seconds', h[1], queued_ms / 1000)
   state_event(id, 'running', attempt)
-  return { id, attempt, h[1], h[2], h[3], int(queued_ms), suspect and 1 or 0, h[5] or '', h[6], h[7] or '', h[8] or '' }
+  redis.call('SET', claimed_key, string.format('%s %d %s %d', id, attempt, int(queued_ms), suspect), 'PX', lease_ms)
+  return told(id, attempt, queued_ms, suspect)
 end
 
 -- A job whose worker died runs alone, on a worker that has nothing else to lose. When it has waited long, a worker is
@@ -86,11 +102,11 @@ local id, reserved = suspect()
 if reserved then return {} end
 if id then
   dequeue(id)
-  return begun(id, true)
+  return begun(id, 1)
 end
 local key
 id, key = choose()
 if not id then return {} end
 dequeue(id)
 if turn_of(key) > turn_of('#') then redis.call('HSET', P .. 'turns', '#', turn_of(key)) end
-return begun(id, false)
+return begun(id, 0)
