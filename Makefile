@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo up check test test-real generate clean
+.PHONY: help install dev demo up check test test-real test-faults test-soak generate clean
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Create .venv and install the service, the worker, the SDK and the command line
 
@@ -32,6 +32,7 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/python -m benchmarks.page --check
 	$(BIN)/python -m explaind_service.openapi --check docs/openapi.json
 	$(BIN)/python -m explaind_service.metrics.page --check docs/observability.md
+	$(BIN)/python -m explaind_service.settings_page --check docs/settings.md
 
 test: dev ## All tests that need nothing but this checkout
 	$(BIN)/pytest
@@ -39,12 +40,19 @@ test: dev ## All tests that need nothing but this checkout
 test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder
 	$(BIN)/pytest -m real
 
+test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut off (some minutes)
+	$(BIN)/pytest -m faults
+
+test-soak: dev ## Ten thousand small jobs by fifty clients, memory watched (some minutes)
+	$(BIN)/pytest -m soak
+
 generate: dev ## Write again what is generated from the contract
 	$(BIN)/python -m explaind.generate --write
 	$(BIN)/python -m explaind.reference --write docs/methods.md
 	$(BIN)/python -m benchmarks.page --write
 	$(BIN)/python -m explaind_service.openapi --write docs/openapi.json
 	$(BIN)/python -m explaind_service.metrics.page --write docs/observability.md
+	$(BIN)/python -m explaind_service.settings_page --write docs/settings.md
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
