@@ -16,10 +16,12 @@ from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
+from explaind_service.events.hub import Hub
+from explaind_service.events.stream import Streams
 from explaind_service.intake import Intake
 from explaind_service.operations import ANY_ERROR
 from explaind_service.problems import add_problem_handlers
-from explaind_service.routes import catalogue, health, jobs
+from explaind_service.routes import catalogue, events, health, jobs
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
@@ -64,7 +66,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    routers = [method_router(), jobs.router, catalogue.router, health.router]
+    routers = [method_router(), jobs.router, events.router, catalogue.router, health.router]
     app = Api(
         title="explaind",
         summary="Explanations of language models, as jobs.",
@@ -90,6 +92,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client = async_redis_from(settings)
         store = AsyncJobStore(client, settings)
+        hub = Hub(settings)
         permits = PermitPublisher(settings)
         permits.start()
         app.state.resources = Resources(
@@ -97,11 +100,14 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             catalogue=models,
             store=store,
             intake=Intake(catalogue=models, store=store, permits=permits),
-            waiting=Waiting(store),
+            waiting=Waiting(store, hub),
+            hub=hub,
+            streams=Streams(settings.max_streams),
         )
         try:
             yield
         finally:
+            await hub.close()
             await to_thread.run_sync(permits.stop)
             await client.aclose()
 

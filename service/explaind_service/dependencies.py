@@ -11,6 +11,8 @@ from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
+from explaind_service.events.hub import Hub
+from explaind_service.events.stream import Streams
 from explaind_service.intake import Intake
 from explaind_service.settings import ServiceSettings
 from explaind_service.waiting import Waiting
@@ -27,6 +29,8 @@ class Resources:
     store: AsyncJobStore
     intake: Intake
     waiting: Waiting
+    hub: Hub
+    streams: Streams
 
 
 async def _resources(request: Request) -> Resources:

@@ -16,6 +16,8 @@ from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import links
 from explaind_service.admission import check_limits
 
+BEFORE_ALL = "0-0"
+
 
 @dataclass(frozen=True)
 class Asker:
@@ -31,9 +33,13 @@ class Asker:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that was taken; `replayed` when its idempotency key named a job that was there already."""
+    """A job that was taken; `replayed` when its idempotency key named a job that was there already.
+
+    `last` is the id of its last event by then: whoever waits listens from there on.
+    """
 
     job: Job[Any]
+    last: str
     replayed: bool
     rate: Rate | None = None
 
@@ -76,14 +82,15 @@ class Intake:
         created = await self.store.create(new)
         if not (created.existing or created.cached):
             self.permits.ring(entry.queue)
-        return Accepted(await self._as_stored(created.id, new), replayed=created.existing, rate=created.rate)
+        job, last = await self._as_stored(created.id, new)
+        return Accepted(job, last, replayed=created.existing, rate=created.rate)
 
-    async def _as_stored(self, job_id: str, new: NewJob) -> Job[Any]:
+    async def _as_stored(self, job_id: str, new: NewJob) -> tuple[Job[Any], str]:
         try:
-            return await self.store.get(job_id)
+            return await self.store.follow(job_id)
         except StoreUnavailable:
             # It is in the store: to refuse it now would make the caller send it twice.
-            return Job[Any](
+            known = Job[Any](
                 id=job_id,
                 method=new.method,
                 model=new.model,
@@ -96,6 +103,7 @@ class Intake:
                 metadata=new.metadata,
                 links=links(job_id),
             )
+            return known, BEFORE_ALL
 
 
 def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:

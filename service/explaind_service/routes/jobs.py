@@ -16,14 +16,24 @@ from explaind_jobs.listing import Filters
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.answers import job_answer, json_answer
-from explaind_service.dependencies import JOB_ID, JobId, Store
+from explaind_service.dependencies import JOB_ID, FromApp, JobId, Store
 from explaind_service.operations import PROBLEM, problem_responses
 from explaind_service.problems import problem_response, stored_problem
 
+MAX_SECONDS = 10**9
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
 )
+
+Wait = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=MAX_SECONDS,
+        description="Seconds to wait for the end of the job; a longer wait than the service gives is cut.",
+    ),
+]
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -65,12 +75,20 @@ async def list_jobs(store: Store, listing: Annotated[Listing, Query()]) -> Respo
     operation_id="get_job",
     summary="Get a job",
     response_model=Job[Any],
-    responses=problem_responses(JobNotFound),
+    responses=problem_responses(JobNotFound, InvalidRequest),
 )
-async def get_job(store: Store, job_id: JobId) -> Response:
-    """The job as it stands: its place in the queue, its progress, and at the end its result or its error."""
-    job = await store.get(job_id)
-    return job_answer(job, await _result(store, job))
+async def get_job(request: Request, resources: FromApp, job_id: JobId, wait: Wait = None) -> Response:
+    """The job as it stands: its place in the queue, its progress, and at the end its result or its error.
+
+    With `wait` it is answered once it has ended, or as it stands then; `Preference-Applied` says how long at most.
+    """
+    job, last = await resources.store.follow(job_id)
+    headers = {}
+    if wait is not None:
+        wait_s = min(wait, resources.settings.max_wait_s)
+        job = await resources.waiting.for_end(job, last, wait_s, request.is_disconnected)
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return job_answer(job, await _result(resources.store, job), headers=headers)
 
 
 @router.delete(

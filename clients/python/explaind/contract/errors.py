@@ -11,7 +11,7 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits
 │   └── NotPermitted 403        └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
-├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
+├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, SelfCheckFailed, DeadlineExceeded,
 │                               QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore, InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse
@@ -211,6 +211,10 @@ class QueueFull(CapacityError):
 
 class StoreUnavailable(CapacityError):
     code, title = "store_unavailable", "The job store does not answer"
+
+
+class TooManyStreams(CapacityError):
+    code, title = "too_many_streams", "Too many clients follow jobs"
 
 
 class JobError(ExplaindError):
