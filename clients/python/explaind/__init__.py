@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UnknownModel,
         WaitTimeout,
     )
+    from explaind.events import JobEvent
 
     __version__: str
 
@@ -45,6 +46,7 @@ __all__ = [
     "InvalidRequest",
     "JobCancelled",
     "JobError",
+    "JobEvent",
     "JobNotFinished",
     "JobNotFound",
     "NotFound",
@@ -58,7 +60,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient"}
+_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient", "JobEvent": "explaind.events"}
 
 
 def __getattr__(name: str) -> Any:
