@@ -26,6 +26,9 @@ CANCEL_AGAIN_S = 0.05
 READ_AT_ONCE = 100
 PAGE = 200
 CONTROL_TTL_S = 60
+# Where many are followed, what happens within so long is read, and waited for, together.
+GATHER_S = 0.003
+FEW = 4
 
 
 @dataclass(eq=False)
@@ -47,6 +50,7 @@ class Hub:
         self._client = async_redis_from(settings)
         self._control = f"{settings.key_prefix}hub:{secrets.token_hex(8)}"
         self._control_place = START
+        self._control_kept = float("-inf")
         self._followed: dict[str, Followed] = {}
         self._read: Mapping[str, Followed] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -149,17 +153,28 @@ class Hub:
         return bool(self._read) and any(self._read.get(key) is not job for key, job in self._followed.items())
 
     async def _wake(self) -> None:
-        """Until the reader waits for all jobs there are: ends its wait."""
-        while self._unread() and not self._closed:
+        """Until the reader waits for all jobs there are: ends its wait, unless something else does meanwhile."""
+        while not self._closed:
+            self._begun.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._begun.wait()
+            if not self._unread():
+                return
             self._begun.clear()
             try:
-                async with self._client.pipeline(transaction=False) as pipeline:
-                    pipeline.xadd(self._control, {"": ""}, maxlen=1, approximate=False)
-                    pipeline.expire(self._control, CONTROL_TTL_S)
-                    await pipeline.execute()
+                await self._client.xadd(self._control, {"": ""}, maxlen=1, approximate=False)
+                await self._keep_control()
             except (redis.RedisError, OSError):
                 return  # the reader has noticed too, and begins anew
             await self._begun.wait()
+
+    async def _keep_control(self) -> None:
+        """A process that dies leaves its stream to expire."""
+        now = asyncio.get_running_loop().time()
+        if now - self._control_kept > CONTROL_TTL_S / 3:
+            await self._client.expire(self._control, CONTROL_TTL_S)
+            self._control_kept = now
 
     async def _read_on(self) -> None:
         away = False
@@ -180,6 +195,8 @@ class Hub:
                 if away:
                     logger.info("Events are read again.")
                 away = False
+                if len(self._followed) > FEW:
+                    await asyncio.sleep(GATHER_S)
 
     async def _read_once(self) -> None:
         read = self._read = dict(self._followed)

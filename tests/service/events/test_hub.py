@@ -18,7 +18,7 @@ from explaind_jobs.server import find_server, start_server
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import AsyncJobStore, JobStore
 from explaind_service.events.entries import Event, Place, id_of, place_of
-from explaind_service.events.hub import BLOCK_MS, Hub
+from explaind_service.events.hub import BLOCK_MS, CONTROL_TTL_S, Hub
 from explaind_service.events.subscription import BACKLOG, Subscription
 
 NEW = NewJob(method="explain/shap", model="demo", queue="default", request=b"{}")
@@ -185,7 +185,8 @@ async def test_closing_leaves_no_key_behind(hub, store, valkey) -> None:
         await subscription.take(1)
         with hub.subscribe(other, "0-0") as added:
             await added.take(1)
-            assert list(valkey.scan_iter("explaind:hub:*"))
+            (key,) = list(valkey.scan_iter("explaind:hub:*"))
+            assert 0 < valkey.ttl(key) <= CONTROL_TTL_S, "a process that dies must not leave it either"
     await hub.close()
     assert list(valkey.scan_iter("explaind:hub:*")) == []
 
