@@ -109,6 +109,19 @@ async def test_a_job_followed_anew_is_read_from_its_new_place(hub, store, worker
     assert steps == list(range(30))
 
 
+async def test_what_is_under_way_to_others_is_not_taken_for_ones_own(hub, store, worker, until) -> None:
+    job_id = (await store.create(NEW)).id
+    _, early = await store.follow(job_id)
+    with hub.subscribe(job_id, early) as before:
+        claim = worker.claim()
+        await heard(before, kind="state")
+        await until(lambda: hub._read)  # the reader waits for what comes after that
+    with hub.subscribe(job_id, early) as subscription:
+        tell(worker.store, job_id, claim.attempt, 1)
+        events = await heard(subscription, kind="progress")
+    assert [event.kind for event in events] == ["state", "progress"]
+
+
 async def test_two_hubs_hear_the_same(hub, settings, store, worker) -> None:
     job_id = (await store.create(NEW)).id
     _, last = await store.follow(job_id)
