@@ -44,10 +44,10 @@ def create(settings: JobsSettings, job: NewJob) -> Call[Created]:
     allowance = job.allowance
 
     def parse(reply: Any) -> Created:
-        outcome, (left, reset_ms) = text(reply[0]), (text(word) for word in reply[2:])
+        outcome, left, reset_ms = (text(reply[place]) for place in (0, 2, 3))
         rate = Rate(allowance.burst, int(left), int(reset_ms) / 1000) if reset_ms else None
         _refuse(outcome, settings, job, rate)
-        return Created(job_from(reply[1]), existing=outcome == "existing", rate=rate)
+        return Created(job_from(reply[1]), text(reply[4]), existing=outcome == "existing", rate=rate)
 
     metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
     body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)
@@ -179,6 +179,11 @@ def follow(job_id: str, caller: str) -> Call[tuple[Job[Any], str]]:
         return job_or_missing(job_id, view), text(last)
 
     return Call("follow", [job_id, caller], parse)
+
+
+def events_key(settings: JobsSettings, job_id: str) -> str:
+    """The stream of a job's events; the same as in common.lua."""
+    return f"{settings.key_prefix}events:{job_id}"
 
 
 def waiting() -> Call[dict[str, int]]:

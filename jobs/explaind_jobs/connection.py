@@ -10,6 +10,8 @@ from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.settings import JobsSettings, read_password
 
 API_TIMEOUT_S = 2.0
+API_CONNECTIONS = 64
+API_CROWD_S = 5.0
 WORKER_TIMEOUT_S = 5.0
 
 
@@ -32,17 +34,22 @@ def redis_from(settings: JobsSettings) -> redis.Redis:
 def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
     """The API's client: fails fast and repeats no call, lest a job be created twice. The caller closes it.
 
+    Of more calls at a time than it has connections some wait: many callers are no reason to refuse any.
+
     Raises:
         StoreUnavailable: the settings name no Redis, or its password cannot be read.
     """
-    return redis.asyncio.Redis.from_url(
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
         _url(settings),
         password=redis_password(settings),
+        max_connections=API_CONNECTIONS,
+        timeout=API_CROWD_S,
         socket_timeout=API_TIMEOUT_S,
         socket_connect_timeout=API_TIMEOUT_S,
         health_check_interval=10,
         retry=AsyncRetry(NoBackoff(), 0),
     )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def redis_password(settings: JobsSettings) -> str | None:

@@ -60,9 +60,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """An accepted job; `existing` when its idempotency key named a job that was there already."""
+    """An accepted job, and the id of the last event that led there; `existing` when its idempotency key named a job
+    that was there already."""
 
     job: Job[Any]
+    last: str
     existing: bool = False
     rate: Rate | None = None
 

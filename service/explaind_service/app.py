@@ -18,12 +18,14 @@ from explaind_jobs.store import AsyncJobStore
 from explaind_service.access.doorkeeper import Access, Doorkeeper
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
+from explaind_service.events.hub import Hub
+from explaind_service.events.stream import Streams
 from explaind_service.intake import Intake
 from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.operations import ANY_ERROR, access_errors
 from explaind_service.problems import add_problem_handlers
 from explaind_service.results import Results
-from explaind_service.routes import catalogue, health, jobs, metrics
+from explaind_service.routes import catalogue, events, health, jobs, metrics
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
@@ -76,7 +78,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    closed = [method_router(), jobs.router, catalogue.router, metrics.router]
+    closed = [method_router(), jobs.router, events.router, catalogue.router, metrics.router]
     routers = [*closed, health.router]
     app = Api(
         title="explaind",
@@ -105,6 +107,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
         pepper = load_pepper(settings)
         client = async_redis_from(settings)
         store = AsyncJobStore(client, settings)
+        hub = Hub(settings)
         permits = PermitPublisher(settings)
         permits.start()
         guard = WebhookGuard(settings.webhook_allowed_networks)
@@ -113,9 +116,11 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             catalogue=models,
             store=store,
             intake=Intake(catalogue=models, store=store, permits=permits, guard=guard),
-            waiting=Waiting(store),
+            waiting=Waiting(store, hub),
             results=Results(store),
             access=Access(settings, store, pepper),
+            hub=hub,
+            streams=Streams(settings.max_streams),
         )
         timeout_s = settings.webhook_timeout_s
         webhooks = WebhookDeliverer(store, guard, WebhookTransport(timeout_s), pepper, timeout_s=timeout_s)
@@ -124,6 +129,7 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
             yield
         finally:
             await webhooks.stop()
+            await hub.close()
             await to_thread.run_sync(permits.stop)
             await client.aclose()
 

@@ -21,14 +21,14 @@ from explaind_service.settings import ServiceSettings
 
 
 class GracefulServer(uvicorn.Server):
-    """A server whose waiting requests are answered as soon as it is asked to stop."""
+    """A server that answers those who wait, and takes leave of those who follow a job, once it is asked to stop."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends the waits, so that nobody's answer is lost; then stops as usual."""
+        """Ends waits and streams, so that nobody's answer is lost; then stops as usual."""
         app = self.config.app
         resources = getattr(app.state, "resources", None) if isinstance(app, FastAPI) else None
         if isinstance(resources, Resources):
-            resources.waiting.stop()
+            resources.hub.stop()
         super().handle_exit(sig, frame)
 
 

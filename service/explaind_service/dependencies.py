@@ -13,6 +13,8 @@ from explaind_jobs.log_context import add_to_context
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.access.doorkeeper import Access
+from explaind_service.events.hub import Hub
+from explaind_service.events.stream import Streams
 from explaind_service.intake import Intake
 from explaind_service.results import Results
 from explaind_service.settings import ServiceSettings
@@ -32,6 +34,8 @@ class Resources:
     waiting: Waiting
     results: Results
     access: Access
+    hub: Hub
+    streams: Streams
 
 
 async def _resources(request: Request) -> Resources:

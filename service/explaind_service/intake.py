@@ -29,9 +29,13 @@ class Asker:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A job that was taken; `replayed` when its idempotency key named a job that was there already."""
+    """A job that was taken; `replayed` when its idempotency key named a job that was there already.
+
+    `last` is the id of its last event by then: whoever waits listens from there on.
+    """
 
     job: Job[Any]
+    last: str
     replayed: bool
     rate: Rate | None = None
 
@@ -79,7 +83,7 @@ class Intake:
         created = await self.store.create(new)
         if not (created.existing or created.job.cached):
             self.permits.ring(entry.queue)
-        return Accepted(created.job, replayed=created.existing, rate=created.rate)
+        return Accepted(created.job, created.last, replayed=created.existing, rate=created.rate)
 
 
 def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:

@@ -17,7 +17,9 @@ class ServiceSettings(JobsSettings):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(MIB, ge=1024, description="Larger request bodies are refused.")
-    max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` gets.")
+    max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` and `?wait=` get.")
+    max_streams: int = Field(1000, ge=1, description="Most clients that follow a job's events at a time.")
+    ping_s: float = Field(15.0, gt=0, description="A stream of events that says nothing else says so after this.")
     allow_anonymous: bool = Field(False, description="Serve beyond this machine although nobody has to show a key.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(
         default_factory=list,

@@ -16,6 +16,8 @@ import httpx
 import pytest
 import redis
 
+from explaind import AsyncClient, Client
+from explaind.contract.errors import WaitTimeout
 from explaind.contract.job import JobState, Progress
 from explaind.contract.registry import all_methods
 from explaind_jobs.queue import permits_key
@@ -195,6 +197,48 @@ def test_stopping_answers_those_who_wait(http: httpx.Client, service: Service) -
     waiting.join(10)
     assert [answer.status_code for answer in answers] == [202]
     assert answers[0].json()["id"] == job["id"]
+    service.process.wait(10)
+    assert "Traceback" not in service.log.read_text()
+
+
+def test_the_client_follows_a_job_through_its_events(service: Service, stand_in: StandIn) -> None:
+    with Client(service.url) as client:
+        handle = client.submit("infer/tokenize", REQUEST)
+        events = handle.events()
+        seen = [next(events).kind]
+        stand_in.let.set()
+        seen += [event.kind for event in events]
+        assert seen == ["job", "state", "progress", "end"]
+        assert handle.job.result.kind == "tokenization"
+        assert handle.wait(5).state == "succeeded"
+
+
+async def test_the_async_client_does_too(service: Service, stand_in: StandIn) -> None:
+    async with AsyncClient(service.url) as client:
+        handle = await client.submit("infer/tokenize", REQUEST)
+        stand_in.let.set()
+        assert [event.kind async for event in handle.events()][-1] == "end"
+        assert handle.job.state == "succeeded"
+
+
+def test_a_wait_ends_in_time_although_nothing_happens(service: Service, stand_in: StandIn) -> None:
+    with Client(service.url) as client:
+        handle = client.submit("infer/tokenize", REQUEST)
+        began = time.perf_counter()
+        with pytest.raises(WaitTimeout):
+            handle.wait(timeout=0.5)
+        assert 0.4 < time.perf_counter() - began < 5
+
+
+def test_stopping_takes_leave_of_those_who_follow(http: httpx.Client, service: Service) -> None:
+    path = http.post("/infer/tokenize", json=REQUEST).headers["location"]
+    with http.stream("GET", f"{path}/events") as response:
+        chunks = response.iter_text()
+        assert next(chunks).startswith("event: job")
+        service.process.send_signal(signal.SIGTERM)
+        began = time.perf_counter()
+        assert "".join(chunks).startswith("retry: ")
+        assert time.perf_counter() - began < 5
     service.process.wait(10)
     assert "Traceback" not in service.log.read_text()
 

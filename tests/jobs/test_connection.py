@@ -1,5 +1,6 @@
-"""A Redis that wants a password gets the one from the file, from every client there is."""
+"""Connections: enough of them, and the password from the file where Redis wants one."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import redis
 
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.connection import async_redis_from, redis_from
+from explaind_jobs.connection import API_CONNECTIONS, async_redis_from, redis_from
 from explaind_jobs.queue import PermitPublisher, permits_key
 from explaind_jobs.server import find_server, start_server
 from explaind_jobs.settings import JobsSettings
@@ -54,3 +55,13 @@ def test_permits_are_let_in(guarded: JobsSettings) -> None:
     publisher.stop()
     with redis_from(guarded) as client:
         assert client.llen(permits_key(guarded, "gpu")) == 1
+
+
+async def test_more_calls_than_connections_wait_for_each_other(redis_url: str) -> None:
+    client = async_redis_from(JobsSettings(redis_url=redis_url))
+    try:
+        # Each holds its connection for a while, so that there cannot be enough of them.
+        calls = [client.blpop(["nothing"], timeout=0.05) for _ in range(API_CONNECTIONS + 50)]  # type: ignore[arg-type]
+        assert await asyncio.gather(*calls) == [None] * len(calls)
+    finally:
+        await client.aclose()

@@ -1,6 +1,8 @@
 """The service over ASGI on a real Valkey, and a stand-in for the worker that ends its jobs."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import httpx
 import orjson
 import pytest
 import redis
+import uvicorn
 from fastapi import FastAPI
 
 from explaind.contract.errors import JobError
@@ -158,3 +161,38 @@ def expect_problem() -> Callable[..., dict[str, Any]]:
         return problem
 
     return check
+
+
+@pytest.fixture
+def until() -> Callable[..., Awaitable[None]]:
+    """Waits for a condition; fails when it does not come true."""
+
+    async def wait(condition: Callable[[], object], seconds: float = 20.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - the condition is anything
+                await asyncio.sleep(0.005)
+
+    return wait
+
+
+@asynccontextmanager
+async def _serving(app: FastAPI) -> AsyncIterator[str]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, lifespan="on"))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        async with asyncio.timeout(20):
+            while not server.started:  # noqa: ASYNC110 - the server sets a flag
+                await asyncio.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            app.state.resources.hub.stop()
+            server.should_exit = True
+            await serving
+
+
+@pytest.fixture
+def serving() -> Callable[[FastAPI], AbstractAsyncContextManager[str]]:
+    """Serves an application over TCP, in this loop; gives its address. Over ASGI alone nothing streams."""
+    return _serving

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from explaind.contract.errors import JobNotFound, StoreUnavailable
 from explaind.contract.job import Job
 from explaind_jobs.record import NewJob
 from explaind_jobs.store import AsyncJobStore
-from explaind_service.waiting import Waiting
+from explaind_service.events.hub import Hub
+from explaind_service.waiting import LOOK_S, Waiting
 
 NEW = NewJob(method="explain/shap", model="demo", queue="default", request=b"{}")
 
@@ -28,58 +30,116 @@ def store(async_valkey, settings) -> AsyncJobStore:
     return AsyncJobStore(async_valkey, settings)
 
 
-async def test_returns_soon_after_the_end(store, worker) -> None:
-    job = await store.get((await store.create(NEW)).id)
-    wait = asyncio.create_task(Waiting(store).for_end(job, 30, present))
-    await asyncio.sleep(0)
-    await asyncio.to_thread(worker.succeed)
+@pytest.fixture
+async def hub(settings) -> AsyncIterator[Hub]:
+    hub = Hub(settings)
+    yield hub
+    await hub.close()
+
+
+async def created(store: AsyncJobStore) -> tuple[Job[Any], str]:
+    return await store.follow((await store.create(NEW)).id)
+
+
+async def test_returns_at_once_after_the_end(store, hub, worker, until) -> None:
+    wait = asyncio.create_task(Waiting(store, hub).for_end(*await created(store), 30, present))
+    await until(lambda: hub.followed)
+    claim = await asyncio.to_thread(worker.claim)
     began = time.perf_counter()
+    await asyncio.to_thread(worker.end, claim, b"{}")
     ended = await wait
     assert ended.state == "succeeded"
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < LOOK_S / 2, "it was found by looking, not heard of"
+    assert hub.followed == 0
 
 
-async def test_gives_up_with_the_job_as_it_stands(store) -> None:
-    job = await store.get((await store.create(NEW)).id)
+async def test_an_end_between_the_look_and_the_wait_is_not_missed(store, hub, worker) -> None:
+    job, last = await created(store)
+    worker.succeed()
     began = time.perf_counter()
-    seen = await Waiting(store).for_end(job, 0.05, present)
+    assert (await Waiting(store, hub).for_end(job, last, 30, present)).state == "succeeded"
+    assert time.perf_counter() - began < LOOK_S / 2
+
+
+async def test_an_end_that_others_have_heard_of_is_not_missed(store, hub, worker) -> None:
+    job, last = await created(store)
+    with hub.subscribe(job.id, last) as other:
+        worker.succeed()
+        while not any(event.kind == "end" for event in await other.take(5)):
+            pass
+        began = time.perf_counter()
+        assert (await Waiting(store, hub).for_end(job, last, 30, present)).state == "succeeded"
+        assert time.perf_counter() - began < LOOK_S / 2
+
+
+async def test_many_wait_beside_each_other(store, hub, worker) -> None:
+    jobs = [await created(store) for _ in range(20)]
+    began = time.perf_counter()
+    waits = [asyncio.create_task(Waiting(store, hub).for_end(*job, 30, present)) for job in jobs]
+    for _ in jobs:
+        await asyncio.to_thread(worker.succeed)
+    assert {job.state for job in await asyncio.gather(*waits)} == {"succeeded"}
+    assert time.perf_counter() - began < 5
+
+
+async def test_an_event_that_is_missed_costs_a_second(store, hub, worker) -> None:
+    job, _ = await created(store)
+    future = "99999999999999-0"  # nothing is ever heard after this
+    wait = asyncio.create_task(Waiting(store, hub).for_end(job, future, 30, present))
+    await asyncio.to_thread(worker.succeed)
+    began = time.perf_counter()
+    assert (await wait).state == "succeeded"
+    assert time.perf_counter() - began < 2 * LOOK_S
+
+
+async def test_gives_up_with_the_job_as_it_stands(store, hub) -> None:
+    job, last = await created(store)
+    began = time.perf_counter()
+    seen = await Waiting(store, hub).for_end(job, last, 0.05, present)
     assert seen.state == "queued"
     assert 0.04 < time.perf_counter() - began < 1
 
 
-@pytest.mark.parametrize("reason", ["gone", "stopping"])
-async def test_ends_early_and_leaves_the_job_alone(store, reason: str) -> None:
-    job = await store.get((await store.create(NEW)).id)
-    waiting = Waiting(store)
-    if reason == "stopping":
-        waiting.stop()
+async def test_ends_early_when_the_caller_has_gone(store, hub) -> None:
+    job, last = await created(store)
     began = time.perf_counter()
-    await waiting.for_end(job, 30, gone if reason == "gone" else present)
-    assert time.perf_counter() - began < 1
+    await Waiting(store, hub).for_end(job, last, 30, gone)
+    assert time.perf_counter() - began < 2 * LOOK_S
     assert (await store.get(job.id)).state == "queued"
 
 
-async def test_deleted_meanwhile(store) -> None:
-    job = await store.get((await store.create(NEW)).id)
+@pytest.mark.parametrize("before", [False, True])
+async def test_ends_at_once_when_the_service_stops(store, hub, until, before: bool) -> None:
+    if before:
+        hub.stop()
+    wait = asyncio.create_task(Waiting(store, hub).for_end(*await created(store), 30, present))
+    await until(lambda: before or hub.followed)
+    began = time.perf_counter()
+    hub.stop()
+    assert (await wait).state == "queued"
+    assert time.perf_counter() - began < LOOK_S / 2
+
+
+async def test_deleted_meanwhile(store, hub) -> None:
+    job, last = await created(store)
     await store.cancel(job.id)
     await store.delete(job.id)
     with pytest.raises(JobNotFound):
-        await Waiting(store).for_end(job, 30, present)
+        await Waiting(store, hub).for_end(job, last, 30, present)
 
 
-async def test_waits_for_the_store_too(async_valkey, settings, worker) -> None:
+async def test_waits_for_the_store_too(async_valkey, settings, hub, worker) -> None:
     class Stumbling(AsyncJobStore):
         stumbles = 2
 
-        async def get(self, job_id: str) -> Job[Any]:
+        async def get(self, job_id: str, caller: str = "*") -> Job[Any]:
             if self.stumbles:
                 self.stumbles -= 1
                 raise StoreUnavailable("gone for a moment")
-            return await super().get(job_id)
+            return await super().get(job_id, caller)
 
-    steady = AsyncJobStore(async_valkey, settings)
-    job = await steady.get((await steady.create(NEW)).id)
+    job, last = await created(AsyncJobStore(async_valkey, settings))
     worker.succeed()
     stumbling = Stumbling(async_valkey, settings)
-    assert (await Waiting(stumbling).for_end(job, 30, present)).state == "succeeded"
+    assert (await Waiting(stumbling, hub).for_end(job, last, 30, present)).state == "succeeded"
     assert stumbling.stumbles == 0

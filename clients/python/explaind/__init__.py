@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WebhookNotVerified,
     )
+    from explaind.events import JobEvent
 
     __version__: str
 
@@ -49,6 +50,7 @@ __all__ = [
     "InvalidRequest",
     "JobCancelled",
     "JobError",
+    "JobEvent",
     "JobNotFinished",
     "JobNotFound",
     "NotFound",
@@ -66,7 +68,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient"}
+_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient", "JobEvent": "explaind.events"}
 
 
 def __getattr__(name: str) -> Any:

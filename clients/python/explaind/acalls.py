@@ -3,20 +3,23 @@
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import httpx
 
 from explaind import flows
+from explaind.address import http_request
 from explaind.contract.base import Answer
 from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.results import ResultPage
+from explaind.events import JobEvent
 from explaind.flows import CallOptions
-from explaind.wire import Flow, OnProgress, Policy, Report, Send, Sleep
+from explaind.following import follow
+from explaind.wire import Course, Effect, Flow, Hear, Leave, Listen, OnProgress, Policy, Report, Send, Sleep
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,32 +44,75 @@ class AsyncDriver:
 
     async def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
         """What the flow returns; raises what it raises."""
+        course = Course(flow)
+        async with contextlib.aclosing(self.events(course)) as events:
+            async for event in events:
+                told = on_progress(event.job) if on_progress is not None else None
+                if inspect.isawaitable(told):
+                    await told
+        return course.value
+
+    async def events(self, course: Course[Any]) -> AsyncGenerator[JobEvent, None]:
+        """Drives a flow to its end; what it reports comes out. Closed before that, it leaves no connection behind."""
+        ear = AsyncEar(self.http)
         try:
-            effect = next(flow)
-            while True:
-                answer: httpx.Response | None = None
-                if isinstance(effect, Send):
-                    request = effect.request
-                    try:
-                        answer = await self.http.request(
-                            request.method,
-                            request.path,
-                            params=dict(request.query),
-                            content=request.body,
-                            headers=dict(request.headers),
-                        )
-                    except httpx.RequestError as error:
-                        effect = flow.throw(error)
-                        continue
-                elif isinstance(effect, Sleep):
-                    await self.sleep(effect.seconds)
-                elif isinstance(effect, Report) and on_progress is not None:
-                    told = on_progress(effect.job)
-                    if inspect.isawaitable(told):
-                        await told
-                effect = flow.send(answer)
-        except StopIteration as end:
-            return end.value
+            effect = course.begin()
+            while effect is not None:
+                if isinstance(effect, Report):
+                    yield effect.event
+                    effect = course.answer(None)
+                    continue
+                try:
+                    became = await self._do(effect, ear)
+                except httpx.RequestError as error:
+                    effect = course.fail(error)
+                else:
+                    effect = course.answer(became)
+        finally:
+            await ear.leave()
+
+    async def _do(self, effect: Effect, ear: "AsyncEar") -> httpx.Response | bytes | None:
+        match effect:
+            case Send(request):
+                return await self.http.send(http_request(self.http, request))
+            case Sleep(seconds):
+                await self.sleep(seconds)
+            case Listen():
+                return await ear.listen(effect)
+            case Hear():
+                return await ear.hear()
+            case Leave():
+                await ear.leave()
+        return None
+
+
+class AsyncEar:
+    """The one response that a flow listens to."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+        self._response: httpx.Response | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+
+    async def listen(self, effect: Listen) -> httpx.Response:
+        """Begins to listen; the response, of which a refusal is read whole."""
+        await self.leave()
+        request = http_request(self._http, effect.request, silence_s=effect.silence_s)
+        self._response = response = await self._http.send(request, stream=True)
+        if not response.is_success:
+            await response.aread()
+        self._chunks = response.aiter_bytes()
+        return response
+
+    async def hear(self) -> bytes:
+        """The next bytes; none at the end."""
+        return await anext(self._chunks, b"") if self._chunks is not None else b""
+
+    async def leave(self) -> None:
+        """Listens no longer."""
+        response, self._response, self._chunks = self._response, None, None
+        if response is not None:
+            await response.aclose()
 
 
 class AsyncJobHandle(Generic[ResultT]):
@@ -119,8 +165,29 @@ class AsyncJobHandle(Generic[ResultT]):
             self.job = job
             return on_progress(job) if on_progress is not None else None
 
-        self.job = await self._driver.run(flows.wait(self._driver.policy, self.job, timeout), seen)
+        self.job = await self._driver.run(follow(self._driver.policy, self.job, timeout), seen)
         return self.job
+
+    async def events(
+        self,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
+    ) -> AsyncGenerator[JobEvent, None]:
+        """Everything that happens to the job, as it happens, up to its end.
+
+        Closing the iterator ends the connection: `async with aclosing(handle.events()) as events` where a loop may be
+        left early.
+
+        Args:
+            timeout: seconds to follow it at most; None means as long as it takes.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        flow = follow(self._driver.policy, self.job, timeout)
+        async with contextlib.aclosing(self._driver.events(Course(flow))) as events:
+            async for event in events:
+                self.job = event.job
+                yield event
 
     async def result(self, timeout: float | None = None) -> ResultT:  # noqa: ASYNC109 - as in Client
         """Wait for the job's result.

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from explaind.contract.errors import Unauthenticated
+from explaind.wire import Request
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -49,3 +50,20 @@ def http_options(base_url: str | None, api_key: str | None, timeout: float | Non
         # A proxy of the environment is never between a machine and itself.
         "trust_env": url.host not in {"127.0.0.1", "localhost", "::1"},
     }
+
+
+def http_request(
+    http: httpx.Client | httpx.AsyncClient, request: Request, *, silence_s: float | None = None
+) -> httpx.Request:
+    """The request as httpx sends it; `silence_s` is how long nothing may come, where that is not as always."""
+    patience = http.timeout
+    if silence_s is not None:
+        patience = httpx.Timeout(connect=patience.connect, read=silence_s, write=patience.write, pool=patience.pool)
+    return http.build_request(
+        request.method,
+        request.path,
+        params=dict(request.query),
+        content=request.body,
+        headers=dict(request.headers),
+        timeout=patience,
+    )

@@ -2,20 +2,23 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import httpx
 
 from explaind import flows
+from explaind.address import http_request
 from explaind.contract.base import Answer
 from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.results import ResultPage
+from explaind.events import JobEvent
 from explaind.flows import CallOptions
-from explaind.wire import Flow, OnProgress, Policy, Report, Send, Sleep
+from explaind.following import follow
+from explaind.wire import Course, Effect, Flow, Hear, Leave, Listen, OnProgress, Policy, Report, Send, Sleep
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,30 +36,74 @@ class Driver:
 
     def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
         """What the flow returns; raises what it raises."""
+        course = Course(flow)
+        with contextlib.closing(self.events(course)) as events:
+            for event in events:
+                if on_progress is not None:
+                    on_progress(event.job)
+        return course.value
+
+    def events(self, course: Course[Any]) -> Generator[JobEvent, None, None]:
+        """Drives a flow to its end; what it reports comes out. Closed before that, it leaves no connection behind."""
+        ear = Ear(self.http)
         try:
-            effect = next(flow)
-            while True:
-                answer: httpx.Response | None = None
-                if isinstance(effect, Send):
-                    request = effect.request
-                    try:
-                        answer = self.http.request(
-                            request.method,
-                            request.path,
-                            params=dict(request.query),
-                            content=request.body,
-                            headers=dict(request.headers),
-                        )
-                    except httpx.RequestError as error:
-                        effect = flow.throw(error)
-                        continue
-                elif isinstance(effect, Sleep):
-                    self.sleep(effect.seconds)
-                elif isinstance(effect, Report) and on_progress is not None:
-                    on_progress(effect.job)
-                effect = flow.send(answer)
-        except StopIteration as end:
-            return end.value
+            effect = course.begin()
+            while effect is not None:
+                if isinstance(effect, Report):
+                    yield effect.event
+                    effect = course.answer(None)
+                    continue
+                try:
+                    became = self._do(effect, ear)
+                except httpx.RequestError as error:
+                    effect = course.fail(error)
+                else:
+                    effect = course.answer(became)
+        finally:
+            ear.leave()
+
+    def _do(self, effect: Effect, ear: "Ear") -> httpx.Response | bytes | None:
+        match effect:
+            case Send(request):
+                return self.http.send(http_request(self.http, request))
+            case Sleep(seconds):
+                self.sleep(seconds)
+            case Listen():
+                return ear.listen(effect)
+            case Hear():
+                return ear.hear()
+            case Leave():
+                ear.leave()
+        return None
+
+
+class Ear:
+    """The one response that a flow listens to."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self._http = http
+        self._response: httpx.Response | None = None
+        self._chunks: Iterator[bytes] = iter(())
+
+    def listen(self, effect: Listen) -> httpx.Response:
+        """Begins to listen; the response, of which a refusal is read whole."""
+        self.leave()
+        request = http_request(self._http, effect.request, silence_s=effect.silence_s)
+        self._response = response = self._http.send(request, stream=True)
+        if not response.is_success:
+            response.read()
+        self._chunks = response.iter_bytes()
+        return response
+
+    def hear(self) -> bytes:
+        """The next bytes; none at the end."""
+        return next(self._chunks, b"")
+
+    def leave(self) -> None:
+        """Listens no longer."""
+        if self._response is not None:
+            self._response.close()
+        self._response, self._chunks = None, iter(())
 
 
 class JobHandle(Generic[ResultT]):
@@ -105,8 +152,25 @@ class JobHandle(Generic[ResultT]):
             if on_progress is not None:
                 on_progress(job)
 
-        self.job = self._driver.run(flows.wait(self._driver.policy, self.job, timeout), seen)
+        self.job = self._driver.run(follow(self._driver.policy, self.job, timeout), seen)
         return self.job
+
+    def events(self, timeout: float | None = None) -> Generator[JobEvent, None, None]:
+        """Everything that happens to the job, as it happens, up to its end.
+
+        Closing the iterator, or leaving a loop over it, ends the connection.
+
+        Args:
+            timeout: seconds to follow it at most; None means as long as it takes.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        flow = follow(self._driver.policy, self.job, timeout)
+        with contextlib.closing(self._driver.events(Course(flow))) as events:
+            for event in events:
+                self.job = event.job
+                yield event
 
     def result(self, timeout: float | None = None) -> ResultT:
         """Wait for the job's result.

@@ -19,7 +19,6 @@ from explaind.contract.errors import (
     JobError,
     JobNotFinished,
     UnknownMethod,
-    WaitTimeout,
     error_from,
     field_errors,
 )
@@ -32,9 +31,7 @@ from explaind.wire import (
     Flow,
     OnProgress,
     Policy,
-    Report,
     Request,
-    Sleep,
     error_of,
     exchange,
     fetch,
@@ -42,10 +39,6 @@ from explaind.wire import (
     successful,
     unexpected,
 )
-
-FIRST_POLL_S = 0.02
-LONGEST_POLL_S = 1.0
-POLL_GROWTH = 1.15
 
 _METHOD_PATH = re.compile(r"[a-z]+/[a-z0-9-]+")
 
@@ -107,7 +100,7 @@ def job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[J
     Raises:
         JobNotFound: there is no such job, or no longer.
     """
-    response = yield from fetch(policy, Request("GET", _path(job_id)), deadline=deadline)
+    response = yield from fetch(policy, Request("GET", path_of(job_id)), deadline=deadline)
     return (yield from _job(policy, parsed(response, Job[Any]), deadline=deadline))
 
 
@@ -137,30 +130,8 @@ def result_page(policy: Policy, job_id: str, path: str, offset: int, limit: int)
         JobError: it failed, was cancelled, or its result was lost.
     """
     query = {"path": path, "offset": str(offset), "limit": str(limit)}
-    response = yield from fetch(policy, Request("GET", f"{_path(job_id)}/result", query=query))
+    response = yield from fetch(policy, Request("GET", f"{path_of(job_id)}/result", query=query))
     return parsed(response, ResultPage)
-
-
-def wait(policy: Policy, seen: Job[Any], timeout: float | None) -> Flow[Job[Any]]:
-    """Wait until a job has ended, however it ends, and report each change on the way.
-
-    Raises:
-        WaitTimeout: it had not ended after `timeout` seconds; it goes on, and `instance` is its path.
-    """
-    deadline = None if timeout is None else policy.clock() + timeout
-    pause, polled, current = FIRST_POLL_S, False, seen
-    yield Report(current)
-    while not current.state.terminal:
-        left = None if deadline is None else deadline - policy.clock()
-        if left is not None and left <= 0 and polled:
-            raise _wait_timeout(current, timeout)
-        yield Sleep(pause if left is None else max(0.0, min(pause, left)))
-        polled, before = True, current
-        current = yield from job(policy, seen.id, deadline=deadline)
-        if _face(current) != _face(before):
-            yield Report(current)
-        pause = min(pause * POLL_GROWTH, LONGEST_POLL_S)
-    return current
 
 
 def result_of(ended: Job[Any]) -> Any:
@@ -189,7 +160,7 @@ def error_of_job(ended: Job[Any]) -> ExplaindError:
 def cancel(policy: Policy, job_id: str, *, once: bool = False) -> Flow[Job[Any]]:
     """Ask for a job to be cancelled, as often as one likes; `once` means without retries."""
     patience = replace(policy, max_retries=0) if once else policy
-    response = yield from fetch(patience, Request("POST", f"{_path(job_id)}/cancel"))
+    response = yield from fetch(patience, Request("POST", f"{path_of(job_id)}/cancel"))
     return (yield from _job(patience, parsed(response, Job[Any])))
 
 
@@ -200,7 +171,7 @@ def delete(policy: Policy, job_id: str) -> Flow[None]:
         JobActive: it has not ended; cancel it first.
         JobNotFound: there is no such job, or no longer.
     """
-    response, retries = yield from exchange(policy, Request("DELETE", _path(job_id)))
+    response, retries = yield from exchange(policy, Request("DELETE", path_of(job_id)))
     # A lost answer to the first try: the job is gone because we have deleted it.
     if not (retries and response.status_code == 404):
         successful(response)
@@ -242,7 +213,7 @@ def _job(policy: Policy, found: Job[Any], *, deadline: float | None = None) -> F
     """
     if found.state is not JobState.SUCCEEDED and found.result is None:
         return found
-    request = Request("GET", f"{_path(found.id)}/result")
+    request = Request("GET", f"{path_of(found.id)}/result")
     try:
         if found.result is None:
             response = yield from fetch(policy, request, deadline=deadline)
@@ -275,17 +246,6 @@ def _invalid_request(error: ValidationError, params_model: type[ModelRequest]) -
     return InvalidRequest(detail if len(fields) == 1 else f"{len(fields)} fields are not valid.", errors=fields)
 
 
-def _path(job_id: str) -> str:
+def path_of(job_id: str) -> str:
+    """Where a job is."""
     return f"/jobs/{quote(job_id, safe='')}"
-
-
-def _face(seen: Job[Any]) -> tuple[object, ...]:
-    return seen.state, seen.progress, seen.queue_position
-
-
-def _wait_timeout(current: Job[Any], timeout: float | None) -> WaitTimeout:
-    return WaitTimeout(
-        f"Job {current.id} was still {current.state.value} after {timeout:g} seconds; it goes on.",
-        hint=f"Take it up again: client.jobs.handle({current.id!r}) or `explaind jobs wait {current.id}`.",
-        instance=current.links.self,
-    )

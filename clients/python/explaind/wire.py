@@ -1,8 +1,8 @@
 """One exchange with the service, without doing any I/O: requests, answers, retries and problems.
 
 Everything is a generator (a `Flow`) that yields effects and is sent what became of them, so that the sync and
-the async client drive the very same logic. A driver answers `Send` with an `httpx.Response` or throws the
-`httpx.RequestError` into the flow, sleeps on `Sleep` and calls the caller's callback on `Report`.
+the async client drive the very same logic. A driver answers `Send`, `Listen` and `Hear` with what came or throws
+the `httpx.RequestError` into the flow, sleeps on `Sleep` and passes each `Report` on to the caller.
 """
 
 import random
@@ -11,13 +11,14 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from explaind.contract.errors import ConnectionFailed, ExplaindError, Problem, UnexpectedResponse, error_from
 from explaind.contract.job import Job
+from explaind.events import JobEvent
 
 T = TypeVar("T")
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -55,13 +56,62 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Report:
-    """Effect: the job has changed; tell whoever follows it."""
+    """Effect: something has happened to the job; tell whoever follows it."""
 
-    job: Job[Any]
+    event: JobEvent
 
 
-Effect = Send | Sleep | Report
+@dataclass(frozen=True)
+class Listen:
+    """Effect: send the request, answer with the response as soon as it begins. One that is no success is read whole.
+
+    A flow listens to one response at a time. `silence_s` is how long nothing may come.
+    """
+
+    request: Request
+    silence_s: float
+
+
+@dataclass(frozen=True)
+class Hear:
+    """Effect: answer with the next bytes of the response that is listened to; none at its end."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Effect: listen no longer. So it is, too, when the flow ends, however it ends."""
+
+
+Effect = Send | Sleep | Report | Listen | Hear | Leave
 Flow = Generator[Effect, Any, T]
+
+
+class Course(Generic[T]):
+    """A flow that is being driven: gives effect after effect, and at last `value`."""
+
+    value: T
+
+    def __init__(self, flow: Flow[T]) -> None:
+        self._flow = flow
+
+    def begin(self) -> Effect | None:
+        """The first effect; None when the flow has ended."""
+        return self._step(lambda: next(self._flow))
+
+    def answer(self, became: Any) -> Effect | None:
+        """Says what became of the last effect; the next one, None when the flow has ended."""
+        return self._step(lambda: self._flow.send(became))
+
+    def fail(self, error: httpx.RequestError) -> Effect | None:
+        """Says that the last effect failed; the next one, None when the flow has ended."""
+        return self._step(lambda: self._flow.throw(error))
+
+    def _step(self, step: Callable[[], Effect]) -> Effect | None:
+        try:
+            return step()
+        except StopIteration as end:
+            self.value = end.value
+            return None
 
 
 @dataclass(frozen=True)
@@ -106,7 +156,7 @@ def exchange(policy: Policy, request: Request, *, deadline: float | None = None)
         try:
             response: httpx.Response = yield Send(request)
         except httpx.RequestError as error:
-            pause = policy.pause(retries, None) if _may_pass(error) else None
+            pause = policy.pause(retries, None) if may_pass(error) else None
             if pause is None or _past(policy, deadline, pause):
                 raise _connection_failed(error) from error
         else:
@@ -210,7 +260,8 @@ def _retryable(response: httpx.Response) -> bool:
     return problem is None or problem.retryable
 
 
-def _may_pass(error: httpx.RequestError) -> bool:
+def may_pass(error: httpx.RequestError) -> bool:
+    """Whether the same request may succeed later."""
     return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 

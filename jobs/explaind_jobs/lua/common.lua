@@ -33,6 +33,10 @@ local EVENTS_KEPT = 1000
 local function event(id, name, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', name, 'data', data)
 end
+local function last_event(id)
+  local last = redis.call('XREVRANGE', events_key(id), '+', '-', 'COUNT', 1)
+  return last[1] and last[1][1] or '0-0'
+end
 local function state_event(id, state, attempt)
   event(id, 'state', cjson.encode({ state = state, attempt = tonumber(attempt or 0) }))
 end

@@ -1,7 +1,8 @@
 -- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
--- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued, max_queued of the key (0: none), requests a minute (0: no limit), burst
--- → {outcome, view or '', requests left, ms until all are back}; outcome: created, cached, existing, reused (the key belongs to
--- another body), full, full_key or limited (then ms until one more is allowed)
+-- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued,
+-- max_queued of the key (0: none), requests a minute (0: no limit), burst
+-- → {outcome, view or '', requests left, ms until all are back, id of the last event}; outcome: created, cached, existing,
+-- reused (the key belongs to another body), full, full_key or limited (then ms until one more is allowed)
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
 local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
@@ -79,7 +80,7 @@ end
 if idem ~= '' then
   local known = redis.call('HMGET', idem_key(idem), 'id', 'body')
   if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then
-    return { known[2] == body and 'existing' or 'reused', view(known[1]), '', '' }
+    return { known[2] == body and 'existing' or 'reused', view(known[1]), '', '', last_event(known[1]) }
   end
 end
 local source = known_answer()
@@ -98,8 +99,8 @@ store(id)
 if source then
   answer_from(source, id)
   count('cache_hits|' .. method)
-  return { 'cached', view(id), left, reset }
+  return { 'cached', view(id), left, reset, last_event(id) }
 end
 enqueue(id)
 state_event(id, 'queued')
-return { 'created', view(id), left, reset }
+return { 'created', view(id), left, reset, last_event(id) }

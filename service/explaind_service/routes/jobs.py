@@ -24,14 +24,24 @@ from explaind.report import job_html
 from explaind_jobs.listing import Filters
 from explaind_service.access.caller import Reader, Writer
 from explaind_service.answers import job_answer, json_answer
-from explaind_service.dependencies import JOB_ID, JobId, Store, StoredResults
+from explaind_service.dependencies import JOB_ID, FromApp, JobId, Store, StoredResults
 from explaind_service.operations import PROBLEM, problem_responses
 from explaind_service.problems import problem_response, stored_problem
 
+MAX_SECONDS = 10**9
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'; sandbox"
 )
+
+Wait = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=MAX_SECONDS,
+        description="Seconds to wait for the end of the job; a longer wait than the service gives is cut.",
+    ),
+]
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -96,14 +106,21 @@ async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Qu
     operation_id="get_job",
     summary="Get a job",
     response_model=Job[Any],
-    responses=problem_responses(JobNotFound),
+    responses=problem_responses(JobNotFound, InvalidRequest),
 )
-async def get_job(results: StoredResults, job: SeenJob) -> Response:
+async def get_job(request: Request, resources: FromApp, caller: Reader, job_id: JobId, wait: Wait = None) -> Response:
     """The job as it stands: its place in the queue, its progress, and at the end its result or its error.
 
+    With `wait` it is answered once it has ended, or as it stands then; `Preference-Applied` says how long at most.
     `result` stays null where it is large: `links.result` has it.
     """
-    return job_answer(job, await results.within(job))
+    job, last = await resources.store.follow(job_id, caller.sees)
+    headers = {}
+    if wait is not None:
+        wait_s = min(wait, resources.settings.max_wait_s)
+        job = await resources.waiting.for_end(job, last, wait_s, request.is_disconnected)
+        headers["Preference-Applied"] = f"wait={wait_s}"
+    return job_answer(job, await resources.results.within(job), headers=headers)
 
 
 @router.delete(

@@ -19,6 +19,7 @@ from explaind_service.access.rates import rate_headers
 from explaind_service.answers import job_answer
 from explaind_service.asking import AskerOfRequest
 from explaind_service.dependencies import FromApp, Resources, require_json
+from explaind_service.intake import Accepted
 from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission_errors
 from explaind_service.prefer import Preference, parse_prefer
 
@@ -74,7 +75,7 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         if accepted.rate is not None:
             headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
         ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
-        job, result = await _ended(resources, request, accepted.job, preference) if ready else (accepted.job, None)
+        job, result = await _ended(resources, request, accepted, preference) if ready else (accepted.job, None)
         return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
 
     # What FastAPI reads to validate and to document: each route has the params of its own method.
@@ -84,10 +85,11 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
 
 
 async def _ended(
-    resources: Resources, request: Request, job: Job[Any], preference: Preference
+    resources: Resources, request: Request, accepted: Accepted, preference: Preference
 ) -> tuple[Job[Any], bytes | None]:
+    job, wait_s = accepted.job, preference.wait_s or 0
     try:
-        seen = await resources.waiting.for_end(job, preference.wait_s or 0, request.is_disconnected)
+        seen = await resources.waiting.for_end(job, accepted.last, wait_s, request.is_disconnected)
         return seen, await resources.results.within(seen)
     except StoreUnavailable:
         # The job is accepted: trouble with the store afterwards is no reason to have it sent again.

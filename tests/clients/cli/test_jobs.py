@@ -53,6 +53,37 @@ def test_wait(run, script, says_job, attribution_json):
     assert "great(+++)" in run("jobs", "wait", "job_x").stdout
 
 
+def test_follow_writes_a_line_for_everything_that_happens(run, script, says_job, attribution_json):
+    progress = {"phase": "evaluating", "done": 8, "total": 16, "unit": "coalitions"}
+    replies = (
+        says_job("queued", queue_position=2, starts_in_s=130),
+        says_job("running"),
+        says_job("running", progress=progress),
+        says_job(progress=progress, result=attribution_json),
+    )
+    script.says(*replies)
+    lines = run("jobs", "follow", "job_x").stdout.splitlines()
+    job_id = says_job().json()["id"]
+    assert lines == [
+        f"{job_id} queued behind 2, starts in about 2 min",
+        f"{job_id} running",
+        "evaluating: 8/16 coalitions",
+        f"{job_id} succeeded",
+    ]
+    script.says(*replies)
+    events = [json.loads(line) for line in run("jobs", "follow", "job_x", "--json").stdout.splitlines()]
+    assert [event["event"] for event in events] == ["job", "state", "progress", "end"]
+    assert all("result" not in event["job"] for event in events)
+
+
+def test_follow_that_is_too_long_leaves_the_job_alone(run, script, says_job):
+    script.says(says_job("queued"), *[says_job("running")] * 20)
+    ran = run("jobs", "follow", "job_x", "--timeout", "1")
+    assert ran.exit_code == 3
+    assert "goes on" in ran.stderr
+    assert not any("cancel" in asked for asked in script.asked)
+
+
 def test_result(run, script, says_job, attribution_json):
     script.says(says_job(result=attribution_json))
     assert json.loads(run("jobs", "result", "job_x").stdout)["values"] == attribution_json["values"]

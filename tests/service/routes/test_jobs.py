@@ -1,5 +1,6 @@
 """The jobs: looked at, listed, cancelled, deleted; results and reports."""
 
+import asyncio
 from typing import Any
 
 import orjson
@@ -7,6 +8,7 @@ import pytest
 
 from explaind.contract.errors import OutOfMemory, WorkerLost
 from explaind.contract.job import Job, JobPage, Progress
+from explaind_service.app import create_app
 
 UNKNOWN = "job_" + "0" * 26
 
@@ -31,6 +33,37 @@ async def test_get_follows_the_job(client, worker, shap, attribution) -> None:
     assert ended.result == attribution
     assert ended.timing is not None
     assert ended.expires_at is not None
+
+
+async def test_get_waits_for_the_end(client, worker, shap, attribution) -> None:
+    job_id = await submit(client, shap)
+    waiting = asyncio.create_task(client.get(f"/jobs/{job_id}", params={"wait": 30}))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await asyncio.to_thread(worker.succeed)
+    response = await waiting
+    assert response.headers["preference-applied"] == "wait=30"
+    assert (response.json()["state"], response.json()["result"]) == ("succeeded", attribution)
+
+
+async def test_get_waits_no_longer_than_it_is_told(client, shap) -> None:
+    job_id = await submit(client, shap)
+    response = await client.get(f"/jobs/{job_id}", params={"wait": 0})
+    assert (response.json()["state"], response.headers["preference-applied"]) == ("queued", "wait=0")
+    assert "preference-applied" not in (await client.get(f"/jobs/{job_id}")).headers
+
+
+async def test_get_waits_no_longer_than_the_service_lets(settings, client_of, shap) -> None:
+    settings.max_wait_s = 0
+    async with client_of(create_app(settings)) as client:
+        response = await client.get(f"/jobs/{await submit(client, shap)}", params={"wait": 1000})
+        assert (response.json()["state"], response.headers["preference-applied"]) == ("queued", "wait=0")
+
+
+@pytest.mark.parametrize("wait", ["-1", "soon", "1.5"])
+async def test_waits_that_are_none(client, shap, expect_problem, wait: str) -> None:
+    job_id = await submit(client, shap)
+    expect_problem(await client.get(f"/jobs/{job_id}", params={"wait": wait}), 422, "invalid_request", "/query/wait")
 
 
 async def test_result_is_spliced_in_untouched(client, worker, shap) -> None:

@@ -1,5 +1,6 @@
-"""Commands about jobs: `explaind jobs list|show|wait|result|cancel|delete`."""
+"""Commands about jobs: `explaind jobs list|show|wait|follow|result|cancel|delete`."""
 
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.characters import one_line
+from explaind.cli.live import counted, doing
 from explaind.cli.methods import finish
 from explaind.cli.output import job_json, out_option, write_out
 from explaind.cli.render import show_job
@@ -24,6 +26,7 @@ from explaind.cli.session import (
 )
 from explaind.contract.errors import JobNotFinished
 from explaind.contract.job import JobPage, JobState
+from explaind.events import JobEvent
 from explaind.flows import error_of_job, result_of
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
@@ -111,6 +114,19 @@ def wait(
         finish(client.jobs.handle(job_id), timeout=timeout, as_json=as_json, out=out)
 
 
+@jobs.command("follow")
+@job_id_argument
+@click.option("--timeout", type=click.FLOAT, metavar="SECONDS", help="Longest time to follow the job.")
+@json_option
+@url_option
+@pass_session
+def follow_job(session: Session, *, job_id: str, timeout: float | None, as_json: bool, url: str | None) -> None:
+    """Write a line for everything that happens to a job. Ctrl-C leaves the job alone."""
+    with session.connect(url) as client, closing(client.jobs.handle(job_id).events(timeout)) as events:
+        for event in events:
+            write_plain(_event_json(event) if as_json else _event_line(event))
+
+
 @jobs.command()
 @job_id_argument
 @url_option
@@ -145,3 +161,15 @@ def delete(session: Session, *, job_id: str, url: str | None) -> None:
     with session.connect(url) as client:
         client.jobs.delete(job_id)
     write_plain(f"{job_id} deleted")
+
+
+def _event_json(event: JobEvent) -> str:
+    job = event.job.model_dump(mode="json", exclude={"result"})
+    return to_json({"event": event.kind, "job": job}).decode()
+
+
+def _event_line(event: JobEvent) -> str:
+    job = event.job
+    if event.kind == "progress" and event.progress is not None:
+        return f"{one_line(event.progress.phase)}: {one_line(counted(event.progress))}"
+    return f"{job.id} {one_line(doing(job))}" if job.state is JobState.QUEUED else f"{job.id} {job.state.value}"

@@ -12,7 +12,7 @@ ExplaindError
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── RangeNotSatisfiable 416 └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
 │   └── Unauthenticated 401, NotPermitted 403
-├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable 503
+├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
 │                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
 │                               ResultLost, InternalError
@@ -225,6 +225,10 @@ class QueueFull(CapacityError):
 
 class StoreUnavailable(CapacityError):
     code, title = "store_unavailable", "The job store does not answer"
+
+
+class TooManyStreams(CapacityError):
+    code, title = "too_many_streams", "Too many clients follow jobs"
 
 
 class JobError(ExplaindError):

@@ -1,0 +1,221 @@
+"""The one reader of events in a process: a single blocking XREAD over all jobs that somebody follows."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+
+from explaind_jobs.calls import events_key
+from explaind_jobs.connection import async_redis_from
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store import translated
+from explaind_service.events.entries import START, Event, Place, events_of, id_of, place_of
+from explaind_service.events.subscription import Subscription
+
+logger = logging.getLogger(__name__)
+
+# Below the client's timeout, so that a store that answers nothing is told from one where nothing happens.
+BLOCK_MS = 1000
+AWAY_PAUSE_S = 0.25
+CANCEL_AGAIN_S = 0.05
+READ_AT_ONCE = 100
+PAGE = 200
+CONTROL_TTL_S = 60
+# Where many are followed, what happens within so long is read, and waited for, together.
+GATHER_S = 0.003
+FEW = 4
+
+
+@dataclass(eq=False)
+class Followed:
+    """A job that somebody follows; all up to `place` has been handed on."""
+
+    place: Place
+    subscriptions: set[Subscription] = field(default_factory=set)
+
+
+class Hub:
+    """Reads the events of the jobs that are followed and hands them to whoever follows them.
+
+    What the reader is waiting for is fixed while it waits. A stream of the hub's own wakes it when a job is added.
+    """
+
+    def __init__(self, settings: JobsSettings) -> None:
+        self._settings = settings
+        self._client = async_redis_from(settings)
+        self._control = f"{settings.key_prefix}hub:{secrets.token_hex(8)}"
+        self._control_place = START
+        self._control_kept = float("-inf")
+        self._followed: dict[str, Followed] = {}
+        self._read: Mapping[str, Followed] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._wanted = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self.stopping = False
+
+    @property
+    def followed(self) -> int:
+        """How many jobs are followed now."""
+        return len(self._followed)
+
+    @contextlib.contextmanager
+    def subscribe(self, job_id: str, last: str, *, only_end: bool = False) -> Iterator[Subscription]:
+        """Hears what happens to a job.
+
+        Args:
+            job_id: the job.
+            last: the id of its last event by the time it was looked at; what comes after it is heard.
+            only_end: hear of the end alone.
+        """
+        self._loop = asyncio.get_running_loop()
+        key = events_key(self._settings, job_id)
+        place = place_of(last) or START
+        job = self._followed.setdefault(key, Followed(place))
+        subscription = Subscription(place, behind=job.place > place, stopping=self.stopping, only_end=only_end)
+        job.subscriptions.add(subscription)
+        self._attend()
+        try:
+            yield subscription
+        finally:
+            job.subscriptions.discard(subscription)
+            if not job.subscriptions and self._followed.get(key) is job:
+                del self._followed[key]
+
+    async def past(self, job_id: str, after: Place) -> list[Event]:
+        """The next events of a job that came after that place, at most `PAGE` of them.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        with translated():
+            return events_of(await self._client.xrange(*self._range(job_id, f"({id_of(after)}", "+"), count=PAGE))
+
+    async def holds(self, job_id: str, place: Place) -> bool:
+        """Whether the event at that place is kept still, and with it all that came after it.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        with translated():
+            return bool(await self._client.xrange(*self._range(job_id, id_of(place), id_of(place))))
+
+    def stop(self) -> None:
+        """Ends every subscription at once: the service is going down. May be called from a signal handler."""
+        self.stopping = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                self._loop.call_soon_threadsafe(self._stop_all)
+
+    async def close(self) -> None:
+        """Ends reading and closes the connections."""
+        self.stopping = self._closed = True
+        self._stop_all()
+        self._wanted.set()
+        self._begun.set()
+        tasks = {task for task in self._tasks.values() if not task.done()}
+        while tasks:
+            for task in tasks:
+                task.cancel()
+            # The client may swallow a cancellation.
+            _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
+        with contextlib.suppress(redis.RedisError, OSError):
+            await self._client.delete(self._control)
+        await self._client.aclose()
+
+    def _range(self, job_id: str, first: str, last: str) -> tuple[str, str, str]:
+        return events_key(self._settings, job_id), first, last
+
+    def _stop_all(self) -> None:
+        for job in self._followed.values():
+            for subscription in job.subscriptions:
+                subscription.stop()
+
+    def _attend(self) -> None:
+        """Sees to it that the jobs of now are read: the reader is started, or woken where it waits for others."""
+        self._wanted.set()
+        self._keep("reader", self._read_on)
+        if self._unread():
+            self._keep("waker", self._wake)
+
+    def _keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = self._tasks.get(name)
+        if task is None or task.done():
+            self._tasks[name] = asyncio.create_task(run(), name=f"events {name}")
+
+    def _unread(self) -> bool:
+        return bool(self._read) and any(self._read.get(key) is not job for key, job in self._followed.items())
+
+    async def _wake(self) -> None:
+        """Until the reader waits for all jobs there are: ends its wait, unless something else does meanwhile."""
+        while not self._closed:
+            self._begun.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GATHER_S):
+                    await self._begun.wait()
+            if not self._unread():
+                return
+            self._begun.clear()
+            try:
+                await self._client.xadd(self._control, {"": ""}, maxlen=1, approximate=False)
+                await self._keep_control()
+            except (redis.RedisError, OSError):
+                return  # the reader has noticed too, and begins anew
+            await self._begun.wait()
+
+    async def _keep_control(self) -> None:
+        """A process that dies leaves its stream to expire."""
+        now = asyncio.get_running_loop().time()
+        if now - self._control_kept > CONTROL_TTL_S / 3:
+            await self._client.expire(self._control, CONTROL_TTL_S)
+            self._control_kept = now
+
+    async def _read_on(self) -> None:
+        away = False
+        while not self._closed:
+            if not self._followed:
+                self._wanted.clear()
+                await self._wanted.wait()
+                continue
+            try:
+                await self._read_once()
+            except (redis.RedisError, OSError) as error:
+                # Places are kept: what happens meanwhile is read afterwards.
+                if not away:
+                    logger.warning("Events cannot be read (%s); trying again.", type(error).__name__)
+                away = True
+                await asyncio.sleep(AWAY_PAUSE_S)
+            else:
+                if away:
+                    logger.info("Events are read again.")
+                away = False
+                if len(self._followed) > FEW:
+                    await asyncio.sleep(GATHER_S)
+
+    async def _read_once(self) -> None:
+        read = self._read = dict(self._followed)
+        places: dict[Any, Any] = {key: id_of(job.place) for key, job in read.items()}
+        places[self._control] = id_of(self._control_place)
+        self._begun.set()
+        try:
+            reply: Any = await self._client.xread(places, count=READ_AT_ONCE, block=BLOCK_MS)
+        finally:
+            self._read = {}
+        for raw_key, entries in reply or ():
+            events = events_of(entries)
+            if not events:
+                continue
+            key = raw_key.decode()
+            if key == self._control:
+                self._control_place = events[-1].place
+            # A job that was left and followed anew meanwhile is read from its new place instead.
+            elif (job := read[key]) is self._followed.get(key):
+                job.place = events[-1].place
+                for subscription in job.subscriptions:
+                    subscription.offer(events)

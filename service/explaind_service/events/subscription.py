@@ -1,0 +1,69 @@
+"""What one client hears of one job: a bounded queue between the hub and whoever reads it."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from explaind_service.events.entries import END, Event, Place
+
+# Some tens of seconds of the busiest job; all clients of a job share the events themselves.
+BACKLOG = 256
+
+
+class Subscription:
+    """Events in order, each once. One that is not read is `cut` rather than let grow.
+
+    `behind` says that the hub had handed on more than this client had seen when it came: the rest is to be fetched.
+    """
+
+    def __init__(self, place: Place, *, behind: bool = False, stopping: bool = False, only_end: bool = False) -> None:
+        self.place = place
+        self.behind = behind
+        self.stopping = stopping
+        self.cut = False
+        self.on_cut: Callable[[], None] | None = None
+        self._only_end = only_end
+        self._events: deque[Event] = deque()
+        self._news = asyncio.Event()
+        if stopping:
+            self._news.set()
+
+    def offer(self, events: Sequence[Event]) -> None:
+        """More has happened."""
+        if self._only_end:
+            events = [event for event in events if event.kind == END]
+        if not events or self.cut:
+            return
+        if len(self._events) + len(events) > BACKLOG:
+            self.cut = True
+            self._events.clear()
+            if self.on_cut is not None:
+                self.on_cut()
+        else:
+            self._events.extend(events)
+        self._news.set()
+
+    def stop(self) -> None:
+        """The service is going down: nothing is waited for any more."""
+        self.stopping = True
+        self._news.set()
+
+    async def take(self, seconds: float) -> list[Event]:
+        """All that is new, waited for at most so many seconds; nothing when there was nothing."""
+        if not self._events and not self.stopping:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()
+        if not self.stopping:
+            self._news.clear()
+        events = self.only_new(self._events)
+        self._events.clear()
+        return events
+
+    def only_new(self, events: Sequence[Event]) -> list[Event]:
+        """Those of `events` that this client has not seen; from now on it has."""
+        new = [event for event in events if event.place > self.place]
+        if new:
+            self.place = new[-1].place
+        return new

@@ -1,0 +1,65 @@
+"""GET /jobs/{id}/events: what happens to a job, as it happens."""
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import Response
+
+from explaind.contract.errors import InvalidRequest, JobNotFound, TooManyStreams
+from explaind_service.access.caller import Reader
+from explaind_service.dependencies import FromApp, JobId
+from explaind_service.events.entries import Place, place_of
+from explaind_service.events.hub import Hub
+from explaind_service.events.stream import EventStream
+from explaind_service.events.teller import Beginning, Teller
+from explaind_service.operations import problem_responses
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+LastEventId = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        description="Go on after this event. What is no id of a kept event is ignored.",
+        examples=["1795248444341-0"],
+    ),
+]
+Seconds = Annotated[
+    float | None,
+    Query(gt=0, le=86_400, description="End the stream after so many seconds, although the job has not ended."),
+]
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="follow_job",
+    summary="Follow a job",
+    status_code=200,
+    response_class=EventStream,
+    responses={
+        **problem_responses(JobNotFound, InvalidRequest, TooManyStreams),
+        204: {"description": "The job has ended, and its end is the event that the client has seen last."},
+    },
+)
+async def follow_job(
+    resources: FromApp, caller: Reader, job_id: JobId, last_event_id: LastEventId = None, seconds: Seconds = None
+) -> Response:
+    """Server-sent events: `job` (all of it, without its result), then `state`, `progress` and, while it waits, `queue`,
+    and at last `end` with the job as it ended, or `gone` where it was deleted. With `Last-Event-ID` a stream goes on
+    where another broke off; what is too long ago begins anew with `job`.
+    """
+    look = partial(resources.store.follow, job_id, caller.sees)
+    job, last = await look()
+    resumed = await _resumed(resources.hub, job_id, last_event_id)
+    if job.state.terminal and resumed is not None and resumed == place_of(last):
+        return Response(status_code=204)  # what makes a browser stop coming back
+    beginning = Beginning(job, last, resumed)
+    teller = Teller(resources.hub, look, beginning, ping_s=resources.settings.ping_s, seconds=seconds)
+    return EventStream(resources.hub, resources.streams, beginning, teller)
+
+
+async def _resumed(hub: Hub, job_id: str, last_event_id: str | None) -> Place | None:
+    """The place of the last event that the client has seen, while that is kept."""
+    place = place_of(last_event_id or "")
+    return place if place is not None and await hub.holds(job_id, place) else None
