@@ -51,7 +51,8 @@ def shap_exact_12_words() -> Row:
         _warm(client)
 
         def ask() -> None:
-            found = client.explain.shap(model="demo", prompt=TWELVE_WORDS, target=" Mary", algorithm="exact")
+            shap = client.explain.shap.with_options(fresh=True)
+            found = shap(model="demo", prompt=TWELVE_WORDS, target=" Mary", algorithm="exact")
             if found.evaluations != 4096:
                 raise RuntimeError(f"{found.evaluations} evaluations instead of 4,096")
 

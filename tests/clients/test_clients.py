@@ -164,3 +164,14 @@ def test_the_default_address(monkeypatch):
 def test_a_method_call_knows_its_method(client: Client):
     assert repr(client.explain.shap) == "<explain/shap: Token SHAP>"
     assert (client.explain.shap.__doc__ or "").startswith("Token SHAP: ")
+
+
+async def test_a_fresh_answer_is_asked_for(client: Client, async_client: AsyncClient, script, says_job):
+    script.says(*[says_job("queued", status=202) for _ in range(5)])
+    client.submit("explain/shap", SHAP, fresh=True)
+    client.explain.shap.with_options(fresh=True).submit(**SHAP)
+    await async_client.submit("explain/shap", SHAP, fresh=True)
+    await async_client.explain.shap.with_options(fresh=True).submit(**SHAP)
+    assert [request.headers.get("cache-control") for request in script.requests] == ["no-cache"] * 4
+    client.submit("explain/shap", SHAP)
+    assert "cache-control" not in script.requests[-1].headers

@@ -10,6 +10,7 @@ from explaind.acalls import AsyncDriver, AsyncJobHandle, AsyncJobs
 from explaind.address import http_options
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.subject import ModelRequest
+from explaind.flows import CallOptions
 from explaind.namespaces import AsyncNamespaces
 from explaind.wire import Policy
 
@@ -69,11 +70,17 @@ class AsyncClient(AsyncNamespaces):
         return await handle.result(timeout)
 
     async def submit(
-        self, path: str, params: Mapping[str, Any] | ModelRequest, *, idempotency_key: str | None = None
+        self,
+        path: str,
+        params: Mapping[str, Any] | ModelRequest,
+        *,
+        idempotency_key: str | None = None,
+        fresh: bool = False,
     ) -> AsyncJobHandle[Any]:
-        """Submit `params` to the method of that path and return the job's handle."""
+        """Submit `params` to the method of that path and return the job's handle; `fresh`: known answers are not enough."""
         path, body = flows.checked_body(path, params)
-        flow = flows.submit(self.driver.policy, path, body, idempotency_key)
+        options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
+        flow = flows.submit(self.driver.policy, path, body, options)
         return AsyncJobHandle(self.driver, await self.driver.run(flow))
 
     async def models(self) -> list[ModelCard]:

@@ -219,7 +219,7 @@ class MethodCall(Generic[P, AnswerT]):
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[AnswerT]:
         """Submit the job and return its handle at once."""
         body = flows.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
-        flow = flows.submit(self._driver.policy, self.method.path, body, self._options.idempotency_key)
+        flow = flows.submit(self._driver.policy, self.method.path, body, self._options)
         return JobHandle(self._driver, self._driver.run(flow))
 
     def with_options(
@@ -228,6 +228,7 @@ class MethodCall(Generic[P, AnswerT]):
         timeout: float | None = None,
         on_progress: OnProgress | None = None,
         idempotency_key: str | None = None,
+        fresh: bool | None = None,
     ) -> "MethodCall[P, AnswerT]":
         """The same call with other options; those left out stay as they are.
 
@@ -235,8 +236,14 @@ class MethodCall(Generic[P, AnswerT]):
             timeout: seconds that a call waits for its job.
             on_progress: called with the job whenever it has changed.
             idempotency_key: calls with the same key and request are one job.
+            fresh: compute the answer although it may be known.
         """
-        given = {"timeout": timeout, "on_progress": on_progress, "idempotency_key": idempotency_key}
+        given = {
+            "timeout": timeout,
+            "on_progress": on_progress,
+            "idempotency_key": idempotency_key,
+            "fresh": fresh,
+        }
         changed = {name: value for name, value in given.items() if value is not None}
         return MethodCall(self._driver, self.method, replace(self._options, **changed))
 

@@ -10,6 +10,7 @@ from explaind.address import http_options
 from explaind.calls import Driver, JobHandle, Jobs
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.subject import ModelRequest
+from explaind.flows import CallOptions
 from explaind.namespaces import Namespaces
 from explaind.wire import Policy
 
@@ -62,11 +63,17 @@ class Client(Namespaces):
         return self.submit(path, params).result(timeout)
 
     def submit(
-        self, path: str, params: Mapping[str, Any] | ModelRequest, *, idempotency_key: str | None = None
+        self,
+        path: str,
+        params: Mapping[str, Any] | ModelRequest,
+        *,
+        idempotency_key: str | None = None,
+        fresh: bool = False,
     ) -> JobHandle[Any]:
-        """Submit `params` to the method of that path and return the job's handle."""
+        """Submit `params` to the method of that path and return the job's handle; `fresh`: known answers are not enough."""
         path, body = flows.checked_body(path, params)
-        flow = flows.submit(self.driver.policy, path, body, idempotency_key)
+        options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
+        flow = flows.submit(self.driver.policy, path, body, options)
         return JobHandle(self.driver, self.driver.run(flow))
 
     def models(self) -> list[ModelCard]:

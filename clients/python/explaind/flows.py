@@ -45,11 +45,13 @@ _METHOD_PATH = re.compile(r"[a-z]+/[a-z0-9-]+")
 
 @dataclass(frozen=True)
 class CallOptions:
-    """How a call is made: seconds to wait for the job, whom to tell of its progress, its Idempotency-Key."""
+    """How a call is made: seconds to wait for the job, whom to tell of its progress, its Idempotency-Key, and whether
+    the answer shall be computed although it may be known."""
 
     timeout: float | None = None
     on_progress: OnProgress | None = None
     idempotency_key: str | None = None
+    fresh: bool = False
 
 
 def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequest]) -> bytes:
@@ -86,10 +88,12 @@ def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[s
     return path, json.dumps(dict(params), allow_nan=False).encode()
 
 
-def submit(policy: Policy, path: str, body: bytes, idempotency_key: str | None) -> Flow[Job[Any]]:
+def submit(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow[Job[Any]]:
     """Submit a job; it is the same job however often the submission has to be repeated."""
-    key = idempotency_key or uuid.uuid4().hex
+    key = options.idempotency_key or uuid.uuid4().hex
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    if options.fresh:
+        headers["Cache-Control"] = "no-cache"
     response = yield from fetch(policy, Request("POST", f"/{path}", body=body, headers=headers))
     return (yield from _job(policy, parsed(response, Job[Any])))
 

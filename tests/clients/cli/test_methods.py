@@ -251,3 +251,9 @@ def test_help_shows_choices_and_defaults(run):
     assert "[default: 512]" in said
     assert "[token|word|sentence|JSON]" in said
     assert "[required]" in said
+
+
+def test_fresh_asks_for_a_computation(run, script, says_job):
+    script.says(says_job("queued", status=202))
+    run("explain", "shap", "--model", "demo", "--prompt", "great food", "--fresh", "--no-wait")
+    assert script.requests[-1].headers["cache-control"] == "no-cache"
