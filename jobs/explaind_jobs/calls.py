@@ -52,7 +52,7 @@ def create(settings: JobsSettings, job: NewJob) -> Call[Created]:
     metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
     body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)
     named = _digest(job.key.encode(), job.idempotency_key.encode()) if job.idempotency_key is not None else ""
-    chance = "".join(secrets.choice(ID_DIGITS) for _ in range(15))
+    chance = _chance()
     keep_s = min(job.keep_s or settings.job_ttl_s, settings.max_job_ttl_s)
     args: list[Argument] = [chance, job.method, job.model, job.queue, job.request, metadata, named, body, job.key]
     args += [job.priority, HEAD_START_S[job.priority] * 1_000_000, keep_s]
@@ -245,6 +245,12 @@ def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None
             hint="Wait as Retry-After says, then send it again.",
             retry_after=rate.reset_s,
         )
+
+
+def _chance() -> str:
+    """Fifteen digits of chance, 75 bits, for an id that nobody guesses."""
+    bits = int.from_bytes(secrets.token_bytes(10))  # one call of the system, where fifteen would cost half a request
+    return "".join(ID_DIGITS[bits >> place & 31] for place in range(0, 75, 5))
 
 
 def _digest(*parts: bytes) -> str:

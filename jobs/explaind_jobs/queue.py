@@ -1,18 +1,23 @@
-"""Permits: a Celery message carries no job and no data, only leave for a worker of a class to claim one."""
+"""Permits: a Celery message carries no job and no data, only leave for a worker of a class to claim jobs."""
 
 import logging
 import queue
 import ssl
 import threading
+import time
+from typing import cast
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from celery import Celery
 
-from explaind_jobs.connection import redis_password
+from explaind_jobs.connection import redis_from, redis_password
 from explaind_jobs.settings import JobsSettings
 
 PERMIT_TASK = "explaind.permit"
-MAX_BACKLOG = 10_000
+MAX_BACKLOG = 256
+# A slot that has a permit goes on claiming until nothing waits: more permits than there are slots wake nobody.
+ENOUGH = 256
+ENOUGH_FOR_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +94,15 @@ def make_celery(settings: JobsSettings) -> Celery:
 class PermitPublisher:
     """Rings for workers from a thread of its own, so that nobody waits for the broker.
 
-    A permit that cannot be sent is dropped: the reconciler of any worker rings again for every waiting job.
+    A permit that cannot be sent is dropped: the reconciler of any worker rings again for the waiting jobs. One too
+    many is not sent: to send it costs the API as much as to accept a job.
     """
 
     def __init__(self, settings: JobsSettings) -> None:
+        self._settings = settings
         self._app = make_celery(settings)
+        self._client = redis_from(settings)
+        self._enough_until: dict[str, float] = {}
         self._queues: queue.Queue[str | None] = queue.Queue(MAX_BACKLOG)
         self._thread = threading.Thread(target=self._publish, name="permit-publisher", daemon=True)
 
@@ -124,12 +133,23 @@ class PermitPublisher:
     def _publish(self) -> None:
         while (queue_name := self._queues.get()) is not None:
             try:
-                self._send(queue_name)
+                if not self._enough(queue_name):
+                    self._send(queue_name)
             except Exception as error:  # whatever the broker does, the API and the worker go on
                 log.warning("no permit sent (%s); the reconciler will ring again", type(error).__name__)
                 if self._drop_backlog():
                     break
         self._app.close()
+        self._client.close()
+
+    def _enough(self, queue_name: str) -> bool:
+        now = time.monotonic()
+        if now < self._enough_until.get(queue_name, 0.0):
+            return True
+        sent = cast("int", self._client.llen(permits_key(self._settings, queue_name)))
+        if sent >= ENOUGH:
+            self._enough_until[queue_name] = now + ENOUGH_FOR_S
+        return sent >= ENOUGH
 
     def _send(self, queue_name: str) -> None:
         self._app.send_task(PERMIT_TASK, queue=queue_key(queue_name), retry=False, ignore_result=True)

@@ -121,6 +121,15 @@ def test_a_worker_that_may_not_claim_leaves_the_permits_to_others(bench: Bench) 
         bench.await_state(job_id, JobState.SUCCEEDED)
 
 
+def test_a_slot_goes_on_while_jobs_wait(bench: Bench) -> None:
+    bench.store.client.set("explaind:chores", "nobody", px=60_000)  # no reconciler rings meanwhile
+    bench.start_worker(slots=1)
+    ids = [bench.submit("{}", ring=False) for _ in range(10)]
+    bench.permits.ring("default")
+    for job_id in ids:
+        bench.await_state(job_id, JobState.SUCCEEDED)
+
+
 def test_a_running_job_is_cancelled(bench: Bench) -> None:
     bench.start_worker()
     job_id = bench.submit('{"steps": 10000, "step_s": 0.01}')

@@ -51,6 +51,21 @@ def test_permits_lie_where_the_reconciler_counts_them(valkey: redis.Redis, redis
     assert valkey.llen(permits_key(settings, "gpu")) == 3
 
 
+def test_no_more_permits_are_sent_than_slots_can_use(
+    valkey: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explaind_jobs.queue.ENOUGH", 3)
+    settings = JobsSettings(redis_url=redis_url)
+    publisher = PermitPublisher(settings)
+    publisher.start()
+    for _ in range(10):
+        publisher.ring("gpu")
+    publisher.ring("cpu")
+    publisher.stop()
+    assert valkey.llen(permits_key(settings, "gpu")) == 3
+    assert valkey.llen(permits_key(settings, "cpu")) == 1
+
+
 def test_a_dead_broker_holds_nobody_up() -> None:
     publisher = PermitPublisher(JobsSettings(redis_url="unix:///nowhere/redis.sock"))
     publisher.ring("default")

@@ -29,6 +29,7 @@ from explaind_worker.sweeper import Sweeper
 from explaind_worker.watching import JobSpans, job_lines
 
 LINGER_S = 0.25
+SHIFT_S = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -139,17 +140,21 @@ class Worker:
             self._name.release()
 
     def permit(self) -> None:
-        """What a permit permits: claim one job and run it. Raises nothing that Celery could act on."""
+        """What a permit permits: claim a job and run it, and the next, while there are any for this worker.
+
+        Raises nothing that Celery could act on.
+        """
+        ends = time.monotonic() + SHIFT_S
         try:
-            control = self._claim()
-            if control is None:
-                self._linger()
+            while (control := self._claim()) is not None:
+                with job_lines(control.claim):
+                    self._work(control)
+                if time.monotonic() > ends:  # Celery shall see its message done with, now and then
+                    self._ring()
+                    return
+            self._linger()
         except StoreUnavailable:
             log.warning("no claim, the job store does not answer; the reconciler will ring again")
-            return
-        if control is not None:
-            with job_lines(control.claim):
-                self._work(control)
 
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
@@ -168,6 +173,10 @@ class Worker:
         waiting = self._store.waiting()
         if any(waiting.get(queue) for queue in self._queues):
             time.sleep(LINGER_S)
+
+    def _ring(self) -> None:
+        for queue in self._queues:
+            self._permits.ring(queue)
 
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:
@@ -229,8 +238,7 @@ class Worker:
         finally:
             self._held.remove(control)
             if claim.suspect:  # the other slots claimed nothing meanwhile, and their permits are gone
-                for queue in self._queues:
-                    self._permits.ring(queue)
+                self._ring()
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         failed_so = outcome.error is not None and outcome.error.code == OutOfMemory.code

@@ -28,10 +28,9 @@ ASK_AGAIN_S = "1"
 log = logging.getLogger(__name__)
 
 Prefer = Annotated[
-    list[str],
+    list[str] | None,
     Header(
         alias="Prefer",
-        default_factory=list,
         description="`wait=N`: answer with the finished job if it ends within N seconds (RFC 7240).",
         examples=[["wait=30"]],
     ),
@@ -64,10 +63,10 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         request: Request,
         params: ModelRequest,
         resources: FromApp,
-        prefer: Prefer,
         asker: AskerOfRequest,
+        prefer: Prefer = None,
     ) -> Response:
-        preference = parse_prefer(prefer, max_wait_s=resources.settings.max_wait_s)
+        preference = parse_prefer(prefer or (), max_wait_s=resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
         add_to_context(job=accepted.job.id, method=method.path, model=params.model)
         log.info("accepted %s on %s%s", method.path, params.model, ", sent before" if accepted.replayed else "")
