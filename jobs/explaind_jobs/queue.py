@@ -18,6 +18,8 @@ MAX_BACKLOG = 256
 # A slot that has a permit goes on claiming until nothing waits: more permits than there are slots wake nobody.
 ENOUGH = 256
 ENOUGH_FOR_S = 0.05
+# While so few wait to be sent, none is looked for among those that were: that would only cost the first job time.
+FEW = 8
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,8 @@ class PermitPublisher:
         self._client.close()
 
     def _enough(self, queue_name: str) -> bool:
+        if self._queues.qsize() < FEW:
+            return False
         now = time.monotonic()
         if now < self._enough_until.get(queue_name, 0.0):
             return True

@@ -55,6 +55,7 @@ def test_no_more_permits_are_sent_than_slots_can_use(
     valkey: redis.Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("explaind_jobs.queue.ENOUGH", 3)
+    monkeypatch.setattr("explaind_jobs.queue.FEW", 0)
     settings = JobsSettings(redis_url=redis_url)
     publisher = PermitPublisher(settings)
     publisher.start()

@@ -77,7 +77,7 @@ class AsyncClient(AsyncNamespaces):
         idempotency_key: str | None = None,
         fresh: bool = False,
     ) -> AsyncJobHandle[Any]:
-        """Submit `params` to the method of that path and return the job's handle."""
+        """Submit `params` to the method of that path and return its handle; `fresh` refuses a known answer."""
         path, body = flows.checked_body(path, params)
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
         flow = flows.submit(self.driver.policy, path, body, options)

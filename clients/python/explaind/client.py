@@ -70,7 +70,7 @@ class Client(Namespaces):
         idempotency_key: str | None = None,
         fresh: bool = False,
     ) -> JobHandle[Any]:
-        """Submit `params` to the method of that path and return the job's handle."""
+        """Submit `params` to the method of that path and return its handle; `fresh` refuses a known answer."""
         path, body = flows.checked_body(path, params)
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
         flow = flows.submit(self.driver.policy, path, body, options)
