@@ -165,14 +165,14 @@ def test_every_install_is_held_by_the_constraints(path: Path) -> None:
 def test_the_worker_has_pytorch_and_its_extras() -> None:
     first, second = installs(WORKER)
     assert first.endswith(" torch")
-    assert second.endswith('".[worker,quantization,s3]"')
-    assert "torch" in closure({"worker", "quantization", "s3"}, with_installed=False)
+    assert second.endswith('".[worker,quantization,s3,telemetry]"')
+    assert "torch" in closure({"worker", "quantization", "s3", "telemetry"}, with_installed=False)
 
 
 def test_the_api_has_no_pytorch() -> None:
     (only,) = installs(API)
-    assert only.endswith('".[service,s3]"')
-    found = closure({"service", "s3"}, with_installed=True)
+    assert only.endswith('".[service,s3,telemetry]"')
+    found = closure({"service", "s3", "telemetry"}, with_installed=True)
     assert {"fastapi", "starlette", "redis", "botocore"} <= found, "the walk does not walk"
     assert not found & HEAVY
 

@@ -13,6 +13,7 @@ import pytest
 
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.embedded import EmbeddedStack
+from explaind_jobs.keys.commands import keys
 from explaind_jobs.settings import JobsSettings
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +104,16 @@ def test_commands_answer(stack, command):
         [sys.executable, "-m", "explaind.cli", *arguments], capture_output=True, text=True, check=True, timeout=60
     )
     assert json.loads(done.stdout)["state"] == "succeeded"
+
+
+KEYS = re.compile(r"explaind keys ([a-z-]+[^\n`)#]*)")
+FENCED = [code for page in PAGES for _, code in FENCE.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("arguments", sorted({found.strip() for code in FENCED for found in KEYS.findall(code)}))
+def test_commands_about_keys_are_as_they_are_written(arguments):
+    name, *rest = shlex.split(arguments)
+    assert keys.commands[name].make_context(name, rest)
 
 
 @pytest.mark.parametrize("word", ["make demo", "make test", "make help", "make up"])
