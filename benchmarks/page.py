@@ -46,7 +46,12 @@ def _service(results: dict[str, Any]) -> list[str]:
         ("… until the first answer of the demo model", up["first_answer_s"]),
         ("exact SHAP of 12 words (4,096 coalitions) on `demo`, SDK call to typed result", shap),
         ("acceptance to start of the work, idle service", start),
+        (
+            "a job of 10 ms: POST with `Prefer: wait` to its answer, less the 10 ms",
+            rows["overhead_of_a_small_job"]["figures"],
+        ),
     ]
+    posts, events = rows["post_rate"]["figures"], rows["sse_fanout"]["figures"]
     return [
         "## The service",
         "",
@@ -55,6 +60,12 @@ def _service(results: dict[str, Any]) -> list[str]:
         "| | median | fastest | slowest | runs |",
         "| --- | --- | --- | --- | --- |",
         *(f"| {what} | {_s(f['p50'])} | {_s(f['min'])} | {_s(f['max'])} | {f['runs']} |" for what, f in lines),
+        "",
+        f"`POST /infer/tokenize` by {posts['clients']} clients at once, API, Redis and clients on the same two cores: "
+        f"{posts['per_second']} jobs accepted a second, p50 {_s(posts['p50'])}, p99 {_s(posts['p99'])}.",
+        "",
+        f"Progress events to {events['clients']} clients, each following a job of its own: {events['per_second']} a "
+        f"second, p50 {_s(events['p50'])}, p99 {_s(events['p99'])} from the worker's call to the client.",
         "",
         "A batch of 256 rows of 16 tokens through `demo` while another process computes: "
         f"{_s(threads['ours_s'])} with threads that wait passively (what the worker sets), "

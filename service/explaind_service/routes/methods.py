@@ -69,7 +69,7 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         preference = parse_prefer(prefer or (), max_wait_s=resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
         add_to_context(job=accepted.job.id, method=method.path, model=params.model)
-        log.info("accepted %s on %s%s", method.path, params.model, ", sent before" if accepted.replayed else "")
+        log.info("accepted %s on %s%s", method.path, params.model, _how(accepted))
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
         if accepted.rate is not None:
             headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
@@ -104,6 +104,12 @@ def _answer(
     if ended:
         return job_answer(job, result, headers=headers)
     return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
+
+
+def _how(accepted: Accepted) -> str:
+    if accepted.replayed:
+        return ", sent before"
+    return ", answered before" if accepted.job.cached else ""
 
 
 def _description(method: Method[..., Any]) -> str:
