@@ -1,4 +1,5 @@
-"""Writes docs/measurements.md from the committed results, so that no figure is typed by hand.
+"""Writes docs/measurements.md, and the table in docs/faults.md, from the committed results, so that no figure is typed
+by hand.
 
 python -m benchmarks.page --write | --check
 """
@@ -8,6 +9,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks import faults_table
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "measurements.md"
@@ -102,21 +105,20 @@ def _s(value: float) -> str:
 
 
 def main() -> int:
-    """Write or check the page. Returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.page", description="Write or check docs/measurements.md."
-    )
+    """Write or check the pages. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description="Write or check pages with figures.")
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--write", action="store_true")
     choice.add_argument("--check", action="store_true")
-    page = rendered_page()
-    if parser.parse_args().write:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/measurements.md is out of date: run `make generate`.\n")
-    return 1
+    writes = parser.parse_args().write
+    stale = 0
+    for page, text in {PAGE: rendered_page(), faults_table.PAGE: faults_table.rendered_page()}.items():
+        if writes:
+            page.write_text(text, encoding="utf-8")
+        elif not page.exists() or page.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"{page.relative_to(ROOT)} is out of date: run `make generate`.\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":
