@@ -14,39 +14,19 @@ from explaind_jobs.lifeline import watch_parent
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
-from explaind_worker.models.pool_stats import PoolStats
-from explaind_worker.tasks import build_worker
+from explaind_worker.tasks import JobRunner, build_worker
 
 SLEEP_S = 0.01
 RESULT = b'{"kind":"tokenization","prompt":"a b","tokens":[],"units":[],"count":0}'
 
 
-class Sleeper:
+class Sleeper(JobRunner):
     """Does every job by sleeping."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
         """Sleep, succeed."""
         time.sleep(SLEEP_S)
         return Outcome(JobState.SUCCEEDED, result=RESULT)
-
-    def resident(self) -> list[str]:
-        """Nothing is loaded."""
-        return []
-
-    def loading(self) -> list[str]:
-        """Nothing is on its way."""
-        return []
-
-    def revisions(self) -> dict[str, str]:
-        """Nothing is loaded."""
-        return {}
-
-    def memory(self) -> PoolStats:
-        """Nothing is loaded."""
-        return PoolStats()
-
-    def warm(self) -> None:
-        """Nothing to prepare."""
 
 
 def main() -> None:

@@ -2,13 +2,11 @@
 `--check FILE`.
 """
 
-from pathlib import Path
-
-import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from explaind_jobs.settings import JobsSettings
+from explaind_service.drift import page_command
 from explaind_service.settings import ServiceSettings
 
 HEAD = """# Settings
@@ -51,19 +49,7 @@ def _written(default: object) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-@click.command()
-@click.option("--write", "written", type=click.Path(path_type=Path, dir_okay=False), help="Write the page here.")
-@click.option("--check", "checked", type=click.Path(path_type=Path, dir_okay=False), help="Fail when this is stale.")
-def main(written: Path | None, checked: Path | None) -> None:
-    """Render the settings to a file, to standard output, or against a file."""
-    page = rendered()
-    if written is not None:
-        written.write_text(page, encoding="utf-8")
-    if checked is not None and (not checked.exists() or checked.read_text(encoding="utf-8") != page):
-        raise click.ClickException(f"{checked} is stale: run make generate")
-    if written is None and checked is None:
-        click.echo(page, nl=False)
-
+main = page_command(rendered, "Render the settings to a file, to standard output, or against a file.")
 
 if __name__ == "__main__":
     main()

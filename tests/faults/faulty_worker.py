@@ -20,13 +20,12 @@ from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
-from explaind_worker.models.pool_stats import PoolStats
-from explaind_worker.tasks import build_worker
+from explaind_worker.tasks import JobRunner, build_worker
 
 USUAL_S = 0.1
 
 
-class FaultyRunner:
+class FaultyRunner(JobRunner):
     """Waits, or dies, and keeps a journal that no crash can lose."""
 
     def __init__(self, journal: str) -> None:
@@ -48,18 +47,6 @@ class FaultyRunner:
 
     def resident(self) -> list[str]:
         return ["demo"]
-
-    def loading(self) -> list[str]:
-        return []
-
-    def revisions(self) -> dict[str, str]:
-        return {}
-
-    def memory(self) -> PoolStats:
-        return PoolStats()
-
-    def warm(self) -> None:
-        pass
 
     def _note(self, what: str, claim: Claim) -> None:
         line = {"what": what, "job": claim.id, "attempt": claim.attempt, "pid": os.getpid(), "suspect": claim.suspect}

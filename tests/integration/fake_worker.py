@@ -14,11 +14,10 @@ from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
 from explaind_worker.models.device_health import DevicePoisoned
-from explaind_worker.models.pool_stats import PoolStats
-from explaind_worker.tasks import build_worker
+from explaind_worker.tasks import JobRunner, build_worker
 
 
-class FakeRunner:
+class FakeRunner(JobRunner):
     """Waits as long as it is told to."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
@@ -35,18 +34,6 @@ class FakeRunner:
 
     def resident(self) -> list[str]:
         return ["fake"]
-
-    def loading(self) -> list[str]:
-        return []
-
-    def revisions(self) -> dict[str, str]:
-        return {}
-
-    def memory(self) -> PoolStats:
-        return PoolStats()
-
-    def warm(self) -> None:
-        pass
 
 
 if __name__ == "__main__":

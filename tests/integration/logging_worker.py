@@ -14,11 +14,10 @@ from explaind_jobs.logs import log_to_stderr
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker.control import JobControl
-from explaind_worker.models.pool_stats import PoolStats
-from explaind_worker.tasks import build_worker
+from explaind_worker.tasks import JobRunner, build_worker
 
 
-class LoggingRunner:
+class LoggingRunner(JobRunner):
     """Says what it does."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
@@ -33,21 +32,6 @@ class LoggingRunner:
             case "crash":
                 raise KeyError(request["prompt"])
         return Outcome(JobState.SUCCEEDED, result=b"{}")
-
-    def resident(self) -> list[str]:
-        return []
-
-    def loading(self) -> list[str]:
-        return []
-
-    def revisions(self) -> dict[str, str]:
-        return {}
-
-    def memory(self) -> PoolStats:
-        return PoolStats()
-
-    def warm(self) -> None:
-        pass
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from explaind_jobs.settings import JobsSettings
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 from explaind_worker.control import JobControl
-from explaind_worker.models.pool_stats import PoolStats
-from explaind_worker.tasks import Worker
+from explaind_worker.tasks import JobRunner, Worker
 
 MARKER = "correct-horse-battery"
 JSON = {"Content-Type": "application/json"}
@@ -35,7 +34,7 @@ SECRETS = {
 }
 
 
-class CarelessRunner:
+class CarelessRunner(JobRunner):
     """Ends each job another way, and puts the prompt into the words of every error."""
 
     def __init__(self) -> None:
@@ -59,21 +58,6 @@ class CarelessRunner:
                 thread.join()
                 raise ValueError(prompt)
         return Outcome(JobState.SUCCEEDED, result=json.dumps({"prompt": prompt}).encode())
-
-    def resident(self) -> list[str]:
-        return []
-
-    def loading(self) -> list[str]:
-        return []
-
-    def revisions(self) -> dict[str, str]:
-        return {}
-
-    def memory(self) -> PoolStats:
-        return PoolStats()
-
-    def warm(self) -> None:
-        pass
 
 
 def _crash(prompt: str) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner(Protocol):
-    """What computes jobs: the model side of the worker."""
+    """What computes jobs: the model side of the worker. One without models inherits and says only how it runs a job."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
         """Compute a job. May raise any error of the tree, and lets what `control` raises pass."""
@@ -43,23 +43,22 @@ class JobRunner(Protocol):
 
     def resident(self) -> list[str]:
         """Models in memory."""
-        ...
+        return []
 
     def loading(self) -> list[str]:
         """Models on the way there."""
-        ...
+        return []
 
     def revisions(self) -> Mapping[str, str]:
         """For each model in memory what its answers depend on."""
-        ...
+        return {}
 
     def memory(self) -> PoolStats:
         """How the memory of the models stands."""
-        ...
+        return PoolStats()
 
     def warm(self) -> None:
         """Prepare what the first job would wait for."""
-        ...
 
 
 class Worker:
