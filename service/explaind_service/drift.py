@@ -7,7 +7,7 @@ import click
 
 
 def page_command(render: Callable[[], str], about: str) -> click.Command:
-    """`--write FILE` writes what `render` gives, `--check FILE` fails where the file says something else; else stdout."""
+    """`--write FILE` writes what `render` gives, `--check FILE` fails where the file differs; without either: stdout."""
 
     @click.command(help=about)
     @click.option("--write", "written", type=click.Path(path_type=Path, dir_okay=False), help="Write it here.")
