@@ -7,7 +7,7 @@ import click
 
 
 def page_command(render: Callable[[], str], about: str) -> click.Command:
-    """`--write FILE` writes what `render` gives, `--check FILE` fails where the file differs; without either: stdout."""
+    """`--write FILE` writes what `render` gives, `--check FILE` fails where the file differs; else it is printed."""
 
     @click.command(help=about)
     @click.option("--write", "written", type=click.Path(path_type=Path, dir_okay=False), help="Write it here.")
