@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document to a service that asks for keys: who may not is told so, whatever comes."""
+"""Requests made up from the OpenAPI document to a service that asks for keys: who may not is told so."""
 
 from collections.abc import Iterator
 from typing import Any
