@@ -16,6 +16,7 @@ from explaind_jobs.pepper import PepperError, load_pepper
 from explaind_jobs.server import StackError
 from explaind_jobs.telemetry import TelemetryError, prepare_telemetry
 from explaind_service.app import create_app
+from explaind_service.connections import connections_that_wait
 from explaind_service.dependencies import Resources
 from explaind_service.settings import ServiceSettings
 
@@ -76,6 +77,8 @@ def api(**options: Any) -> None:
         port=settings.port,
         access_log=False,  # the envelope writes a line of its own, see EXPLAIND_ACCESS_LOG
         server_header=False,
+        http=connections_that_wait(settings.receive_s),
+        ws="none",
         timeout_graceful_shutdown=settings.drain_s,
     )
     GracefulServer(config).run()

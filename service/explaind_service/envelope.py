@@ -10,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from explaind.contract.errors import RequestError
 from explaind_jobs.log_context import log_context
 from explaind_jobs.logs import described
 from explaind_jobs.telemetry import trace_id_of
@@ -54,12 +55,25 @@ class RequestEnvelope:
             refusal.headers["Connection"] = "close"
             await refusal(scope, receive, send_sealed)
             return
+        if "transfer-encoding" in headers and "content-length" in headers:
+            refusal = problem_response(_two_lengths(), Request(scope))
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send_sealed)
+            return
         try:
             await self.app(scope, receive, send_sealed)
         except Exception as error:
             log_unexpected(error, request_id)
             if seen.status is None:
                 await problem_response(unexpected(), Request(scope))(scope, receive, send_sealed)
+
+
+def _two_lengths() -> RequestError:
+    # Who stands before this service may have believed the other length: then what follows is not what was sent.
+    return RequestError(
+        "The request has both a Content-Length and a Transfer-Encoding, so its end is in doubt.",
+        hint="Send one of the two.",
+    )
 
 
 def log_unexpected(error: Exception, request_id: str) -> None:

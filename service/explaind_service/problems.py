@@ -14,6 +14,7 @@ from explaind.contract.errors import (
     BodyTooLarge,
     CapacityError,
     ExplaindError,
+    FieldError,
     InternalError,
     JobNotFinished,
     MalformedBody,
@@ -30,6 +31,8 @@ from explaind_service.signposts import Signposts
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 2
+# A problem may quote the request it answers; it is not to be as long.
+MAX_DETAIL, MAX_FIELD_DETAIL, MAX_POINTER = 500, 300, 120
 CHALLENGE = 'Bearer realm="explaind"'
 
 
@@ -53,11 +56,22 @@ def stored_problem(problem: Problem, request: Request, *, headers: Mapping[str, 
     """A problem as an answer to that request: with its id and, unless the problem has one, its path."""
     told = problem.model_copy(
         update={
+            "detail": excerpt(problem.detail, MAX_DETAIL),
+            "errors": [_brief(error) for error in problem.errors],
             "request_id": request.scope.get("state", {}).get("request_id"),
             "instance": problem.instance or _path(request),
         }
     )
     return Response(told.model_dump_json(), status_code=told.status, headers=headers, media_type=PROBLEM_JSON)
+
+
+def excerpt(text: str, longest: int) -> str:
+    """The text, or its beginning."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def _brief(error: FieldError) -> FieldError:
+    return FieldError(pointer=excerpt(error.pointer, MAX_POINTER), detail=excerpt(error.detail, MAX_FIELD_DETAIL))
 
 
 def body_too_large(max_body_bytes: int) -> BodyTooLarge:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Security
 from starlette.responses import Response
 
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, ModelState
-from explaind.contract.errors import NotFound, UnknownMethod
+from explaind.contract.errors import InvalidRequest, NotFound, UnknownMethod
 from explaind.contract.registry import all_methods, find_method, near_miss
 from explaind_jobs.keys.record import Scope
 from explaind_jobs.record import WorkerState
@@ -31,7 +31,7 @@ async def list_methods() -> Response:
     operation_id="get_method",
     summary="Get a method",
     response_model=MethodCard,
-    responses=problem_responses(UnknownMethod, store=False),
+    responses=problem_responses(UnknownMethod, InvalidRequest, store=False),
 )
 async def get_method(
     verb: Annotated[str, Path(max_length=100, examples=["explain"])],
@@ -59,7 +59,7 @@ async def list_models(catalogue: Models, store: Store) -> Response:
     operation_id="get_model",
     summary="Get a model",
     response_model=ModelCard,
-    responses=problem_responses(NotFound),
+    responses=problem_responses(NotFound, InvalidRequest),
 )
 async def get_model(
     catalogue: Models, store: Store, name: Annotated[str, Path(max_length=100, examples=["demo"])]

@@ -6,9 +6,11 @@ from fastapi import APIRouter, Depends, Header
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from explaind.contract.errors import InvalidRequest
 from explaind_service.access.caller import MetricsReader
 from explaind_service.dependencies import Store
 from explaind_service.metrics.exposition import ServiceMetrics
+from explaind_service.operations import problem_responses
 
 router = APIRouter(tags=["health"])
 
@@ -19,7 +21,13 @@ async def _metrics(request: Request) -> ServiceMetrics:
     return request.app.state.metrics
 
 
-@router.get("/metrics", operation_id="get_metrics", summary="Metrics", response_class=PlainTextResponse)
+@router.get(
+    "/metrics",
+    operation_id="get_metrics",
+    summary="Metrics",
+    response_class=PlainTextResponse,
+    responses=problem_responses(InvalidRequest),
+)
 async def get_metrics(
     metrics: Annotated[ServiceMetrics, Depends(_metrics)], store: Store, _: MetricsReader, accept: Accept = ""
 ) -> Response:

@@ -10,8 +10,8 @@ ExplaindError
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── RangeNotSatisfiable 416 └── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
-│   └── Unauthenticated 401, NotPermitted 403
+│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
 │                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
@@ -141,6 +141,10 @@ class UnknownMethod(NotFound):
 
 class MethodNotAllowed(RequestError):
     status, code, title = 405, "method_not_allowed", "HTTP method not allowed"
+
+
+class RequestTooSlow(RequestError):
+    status, code, title, retryable = 408, "request_too_slow", "The request came too slowly", True
 
 
 class JobNotFinished(RequestError):

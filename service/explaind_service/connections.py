@@ -1,0 +1,114 @@
+"""HTTP/1.1 connections that wait only so long for a request, and that answer what is no request with a problem."""
+
+import asyncio
+import secrets
+from http import HTTPStatus
+from typing import ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from explaind.contract.errors import ExplaindError, RequestError, RequestTooSlow
+
+# Both as the envelope writes them: what is no request never gets there.
+HEADERS = [
+    ("Content-Type", "application/problem+json"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Connection", "close"),
+]
+
+
+class Connection(H11Protocol):
+    """uvicorn's own connection, with an end to its patience.
+
+    uvicorn waits for ever for a request that has begun; a few thousand clients that send a byte now and then would
+    take all its file descriptors.
+    """
+
+    receive_s: ClassVar[float] = 30.0
+
+    _receiving: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Waits for a request from now on."""
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Waits on, or no longer when the request is complete."""
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        """Waits for the rest of a request that was answered before its end, if there is any."""
+        super().on_response_complete()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Waits for nothing any more."""
+        self._stop_watching()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what cannot be read as HTTP; says so as everything else here is said."""
+        self._refuse(
+            RequestError(
+                "This is not a request of HTTP/1.1, or its head is larger than 16 KiB.",
+                hint="Send shorter headers, through a client that keeps to RFC 9112.",
+            )
+        )
+
+    def _should_upgrade(self) -> bool:
+        return False  # there are no websockets here, and a line in the log for each that is asked for helps nobody
+
+    def _watch(self) -> None:
+        # Between two requests uvicorn's keep-alive watches.
+        begun = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
+        if not (begun or self.conn.their_state is h11.SEND_BODY):
+            self._stop_watching()
+        elif self._receiving is None:
+            self._receiving = self.loop.call_later(self.receive_s, self._give_up)
+
+    def _stop_watching(self) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+            self._receiving = None
+
+    def _give_up(self) -> None:
+        self._receiving = None
+        silent = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
+        if silent:
+            self.transport.close()
+        else:
+            self._refuse(
+                RequestTooSlow(
+                    f"The request did not come in whole within {self.receive_s:g} s.",
+                    hint="Send it again, faster; EXPLAIND_RECEIVE_S says how long the service waits.",
+                )
+            )
+
+    def _refuse(self, error: ExplaindError) -> None:
+        """Answers, unless an answer is under way, and hangs up."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True  # whatever the application still has to say
+            self.cycle.message_event.set()
+        if self.transport.is_closing():
+            return
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            request_id = f"req_{secrets.token_hex(12)}"
+            problem = error.problem().model_copy(update={"request_id": request_id})
+            body = problem.model_dump_json().encode()
+            headers = [*HEADERS, ("X-Request-Id", request_id), ("Content-Length", str(len(body)))]
+            for event in (
+                h11.Response(status_code=problem.status, headers=headers, reason=HTTPStatus(problem.status).phrase),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+def connections_that_wait(receive_s: float) -> type[Connection]:
+    """Connections that give a request so many seconds to come in whole."""
+    return type("Connection", (Connection,), {"receive_s": receive_s})

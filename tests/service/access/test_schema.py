@@ -1,0 +1,74 @@
+"""Requests made up from the OpenAPI document to a service that asks for keys: who may not is told so."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from schema_cases import Fuzzer, documented
+from starlette.testclient import TestClient
+
+from explaind_service.app import create_app
+
+# The keys are the tests' own: the document without them keeps the generator from making some up.
+OPERATIONS = documented(keys=False)
+NEEDED = {
+    operation.label: next(iter(security[0].values()))
+    for operation in documented(keys=True)
+    if (security := operation.definition.raw.get("security"))
+}
+CLOSED = [operation for operation in OPERATIONS if operation.label in NEEDED]
+ALL = ("read", "write", "admin", "metrics")
+OTHERS = {"read": ("metrics",), "write": ("read", "metrics"), "metrics": ("read", "write")}
+
+
+def each(operations: list[Any]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("operation", operations, ids=lambda operation: operation.label)
+
+
+@pytest.fixture
+def http(settings, issue) -> Iterator[TestClient]:
+    issue(*ALL)  # the first key closes the door
+    app = create_app(settings.model_copy(update={"max_wait_s": 0}))
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        yield client
+
+
+def fuzzer_of(http: TestClient, authorization: str | None) -> Fuzzer:
+    """Sends requests with that header."""
+
+    def send(asked: dict[str, Any]) -> Any:
+        if authorization is not None:
+            asked["headers"]["Authorization"] = authorization
+        return http.request(**asked)
+
+    return Fuzzer(send)
+
+
+def test_everything_but_a_few_pages_is_closed() -> None:
+    assert {operation.path for operation in OPERATIONS if operation not in CLOSED} == {"/", "/healthz", "/readyz"}
+
+
+@each(OPERATIONS)
+def test_with_a_key(http: TestClient, issue, operation: Any) -> None:
+    fuzzer = fuzzer_of(http, f"Bearer {issue(*ALL).key}")
+    fuzzer.run(operation, examples=12, number=8)
+    assert not {401, 403} & fuzzer.seen[operation.label].keys()
+
+
+@each(CLOSED)
+def test_with_a_key_for_something_else(http: TestClient, issue, operation: Any) -> None:
+    (needed,) = NEEDED[operation.label]
+    fuzzer = fuzzer_of(http, f"Bearer {issue(*OTHERS[needed]).key}")
+    fuzzer.run(operation, examples=8, number=9)
+    # What is no JSON is not read further; all else hears of the scope first.
+    assert 403 in fuzzer.seen[operation.label]
+    assert fuzzer.seen[operation.label].keys() <= {403, 400, 404, 405}
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer", "Bearer xp_0a1b2c3d_x", "Basic eDp5", "Bearer \x7f\t"])
+@each(CLOSED)
+def test_without_a_key(http: TestClient, operation: Any, authorization: str | None) -> None:
+    fuzzer = fuzzer_of(http, authorization)
+    fuzzer.run(operation, examples=4, number=10)
+    assert fuzzer.seen[operation.label].keys() <= {401, 413}
+    assert 401 in fuzzer.seen[operation.label]
