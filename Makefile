@@ -30,6 +30,7 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/python -m explaind.generate --check
 	$(BIN)/python -m explaind.reference --check docs/methods.md
 	$(BIN)/python -m benchmarks.page --check
+	$(BIN)/python -m benchmarks.soak --check
 	$(BIN)/python -m explaind_service.openapi --check docs/openapi.json
 	$(BIN)/python -m explaind_service.metrics.page --check docs/observability.md
 	$(BIN)/python -m explaind_service.settings_page --check docs/settings.md
@@ -50,6 +51,7 @@ generate: dev ## Write again what is generated from the contract
 	$(BIN)/python -m explaind.generate --write
 	$(BIN)/python -m explaind.reference --write docs/methods.md
 	$(BIN)/python -m benchmarks.page --write
+	$(BIN)/python -m benchmarks.soak --write
 	$(BIN)/python -m explaind_service.openapi --write docs/openapi.json
 	$(BIN)/python -m explaind_service.metrics.page --write docs/observability.md
 	$(BIN)/python -m explaind_service.settings_page --write docs/settings.md

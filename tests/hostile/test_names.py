@@ -14,6 +14,8 @@ from explaind.contract.subject import ModelName
 from explaind_jobs.catalogue import Catalogue, CatalogueError
 from explaind_jobs.keys.commands import keys
 from explaind_jobs.results.directory import DirectoryBlobs
+from explaind_service.app import create_app
+from explaind_service.settings import ServiceSettings
 
 PATH = "/infer/score"
 NAMES = {
@@ -151,3 +153,13 @@ def test_no_name_of_a_blob(name: str, tmp_path) -> None:
     with pytest.raises(ResultLost):
         blobs.remove(name)
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a\nb", "-x", "%2e%2e", "ü", "\u202ex", "a'b\"c", "$(id)", "a;b", "*", "x" * 200]
+)
+async def test_data_directories_of_any_name(redis_url: str, client_of, request_of, name: str, tmp_path) -> None:
+    app = create_app(ServiceSettings(redis_url=redis_url, data_dir=tmp_path / name))
+    async with client_of(app) as client:
+        assert (await client.post(PATH, json=request_of())).status_code == 202
+    assert [path.name for path in tmp_path.iterdir()] in ([name], [])
