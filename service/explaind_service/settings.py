@@ -19,6 +19,9 @@ class ServiceSettings(JobsSettings):
     max_body_bytes: int = Field(MIB, ge=1024, description="Larger request bodies are refused.")
     max_wait_s: int = Field(60, ge=0, le=3600, description="Longest wait that `Prefer: wait` and `?wait=` get.")
     max_streams: int = Field(1000, ge=1, description="Most clients that follow a job's events at a time.")
+    max_stream_s: float = Field(
+        900.0, gt=0, description="A stream of events is closed after so long; clients come back, if they still may."
+    )
     ping_s: float = Field(15.0, gt=0, description="A stream of events that says nothing else says so after this.")
     allow_anonymous: bool = Field(False, description="Serve beyond this machine although nobody has to show a key.")
     allowed_hosts: Annotated[list[str], NoDecode] = Field(

@@ -31,7 +31,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(redis_url: str) -> ServiceSettings:
-    return ServiceSettings(redis_url=redis_url, max_wait_s=0, access_log=True)
+    return ServiceSettings(redis_url=redis_url, max_wait_s=0, max_stream_s=0.02, access_log=True)
 
 
 @pytest.fixture

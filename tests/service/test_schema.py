@@ -22,7 +22,7 @@ def each(operations: list[Any]) -> pytest.MarkDecorator:
 
 @pytest.fixture
 def http(settings) -> Iterator[TestClient]:
-    app = create_app(settings.model_copy(update={"max_wait_s": 0}))
+    app = create_app(settings.model_copy(update={"max_wait_s": 0, "max_stream_s": 0.02}))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 

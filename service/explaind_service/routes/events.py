@@ -30,6 +30,21 @@ Seconds = Annotated[
     Query(gt=0, le=86_400, description="End the stream after so many seconds, although the job has not ended."),
 ]
 
+# One event of the stream, its data being JSON in a string.
+EVENTS = {
+    "text/event-stream": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "event": {"enum": ["job", "queue", "state", "progress", "end", "gone"]},
+                "data": {"type": "string", "contentMediaType": "application/json"},
+                "id": {"type": "string"},
+                "retry": {"type": "integer"},
+            },
+        }
+    }
+}
+
 
 @router.get(
     "/{job_id}/events",
@@ -39,6 +54,7 @@ Seconds = Annotated[
     response_class=EventStream,
     responses={
         **problem_responses(JobNotFound, InvalidRequest, TooManyStreams),
+        200: {"description": "The events, as they happen.", "content": EVENTS},
         204: {"description": "The job has ended, and its end is the event that the client has seen last."},
     },
 )
@@ -55,7 +71,9 @@ async def follow_job(
     if job.state.terminal and resumed is not None and resumed == place_of(last):
         return Response(status_code=204)  # what makes a browser stop coming back
     beginning = Beginning(job, last, resumed)
-    teller = Teller(resources.hub, look, beginning, ping_s=resources.settings.ping_s, seconds=seconds)
+    settings = resources.settings
+    lasts_s = min(seconds or settings.max_stream_s, settings.max_stream_s)
+    teller = Teller(resources.hub, look, beginning, ping_s=settings.ping_s, seconds=lasts_s)
     return EventStream(resources.hub, resources.streams, beginning, teller)
 
 

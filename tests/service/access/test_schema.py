@@ -28,7 +28,7 @@ def each(operations: list[Any]) -> pytest.MarkDecorator:
 @pytest.fixture
 def http(settings, issue) -> Iterator[TestClient]:
     issue(*ALL)  # the first key closes the door
-    app = create_app(settings.model_copy(update={"max_wait_s": 0}))
+    app = create_app(settings.model_copy(update={"max_wait_s": 0, "max_stream_s": 0.02}))
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
         yield client
 

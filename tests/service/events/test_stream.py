@@ -341,3 +341,9 @@ async def test_many_clients_of_one_job_hear_all_of_it_soon(follow, submit, worke
     await asyncio.gather(*listening)
     assert len(late) == 500
     assert sorted(late)[250] < 1
+
+
+async def test_no_stream_lasts_longer_than_the_service_allows(app, follow, submit) -> None:
+    app.state.resources.settings.max_stream_s = 0.1
+    async with follow(await submit()) as followed:
+        assert [event.type async for event in followed.events()] == ["job"]
