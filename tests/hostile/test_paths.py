@@ -12,6 +12,7 @@ ROUTES = [
     "/jobs/{}",
     "/jobs/{}/result",
     "/jobs/{}/report",
+    "/jobs/{}/events",
     "/jobs/{}/cancel",
     "/models/{}",
     "/methods/{}/shap",
