@@ -240,6 +240,13 @@ def test_a_cancelled_generation_keeps_what_it_said(runner):
     assert outcome.timing.forwards == 3
 
 
+def test_a_generation_cancelled_at_once_said_nothing(runner):
+    asked = claim("infer/generate", model="tiny-llama", prompt="The food was", max_new_tokens=12)
+    outcome = runner.run(asked, CancelledAfter("generating", 1))
+    part = json.loads(outcome.result)
+    assert (part["text"], part["tokens"], part["logprob"], part["finish_reason"]) == ("", [], 0, "cancelled")
+
+
 def test_a_cancelled_attribution_has_no_part(runner):
     asked = claim("explain/shap", model="tiny-llama", prompt="The food was", target=" great")
     with pytest.raises(Cancelled):
