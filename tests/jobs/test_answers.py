@@ -174,6 +174,19 @@ async def test_the_census_counts(shop, async_valkey):
     assert sum(n for name, n in census.counters.items() if name[0] == "job_seconds_bucket") == 1
 
 
+async def test_the_time_of_work_that_was_requeued_counts(shop, async_valkey):
+    from explaind_jobs.store import AsyncJobStore
+
+    shop.put(key="a")
+    claimed = shop.take()
+    await async_valkey.hincrby(f"explaind:job:{claimed.id}", "started", -5000)
+    shop.lose_all()
+    shop.end(claimed)
+    census = await AsyncJobStore(async_valkey, shop.store.settings).census()
+    assert census.counters["job_seconds_sum", "explain/shap"] >= 5
+    assert float(await async_valkey.hget("explaind:turns", "a")) >= 5
+
+
 async def test_following_begins_where_the_view_stands(shop, async_valkey):
     from explaind_jobs.store import AsyncJobStore
 

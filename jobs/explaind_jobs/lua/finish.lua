@@ -10,8 +10,11 @@ if h[2] ~= attempt then
   return 'fenced'
 end
 if ARGV[4] ~= '' and not keep_result(id, ARGV[4], ARGV[5], h[3]) then return 'unwritten' end
--- Requeued but not claimed again: the work is done, so it counts.
-if h[1] == 'queued' then dequeue(id) end
+-- Requeued but not claimed again: the work is done, so it counts, its time too.
+if h[1] == 'queued' then
+  dequeue(id)
+  redis.call('HSET', job_key(id), 'state', 'running')
+end
 for i, name in ipairs({ 'error', 'provenance', 'timing', 'revision' }) do
   if ARGV[5 + i] ~= '' then redis.call('HSET', job_key(id), name, ARGV[5 + i]) end
 end
