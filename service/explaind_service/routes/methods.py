@@ -27,12 +27,13 @@ ASK_AGAIN_S = "1"
 
 log = logging.getLogger(__name__)
 
+# Any text will do: what is not understood is ignored. A request may repeat the field, so it is read from the headers.
 Prefer = Annotated[
-    list[str] | None,
+    str | None,
     Header(
         alias="Prefer",
         description="`wait=N`: answer with the finished job if it ends within N seconds (RFC 7240).",
-        examples=[["wait=30"]],
+        examples=["wait=30"],
     ),
 ]
 
@@ -64,9 +65,9 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         params: ModelRequest,
         resources: FromApp,
         asker: AskerOfRequest,
-        prefer: Prefer = None,
+        _prefer: Prefer = None,
     ) -> Response:
-        preference = parse_prefer(prefer or (), max_wait_s=resources.settings.max_wait_s)
+        preference = parse_prefer(request.headers.getlist("prefer"), max_wait_s=resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
         add_to_context(job=accepted.job.id, method=method.path, model=params.model)
         log.info("accepted %s on %s%s", method.path, params.model, _how(accepted))
