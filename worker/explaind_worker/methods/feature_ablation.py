@@ -14,4 +14,4 @@ def run(params: FeatureAblationParams, session: Session) -> Attribution:
     game = Game(params, session)
     coalitions = empty_and_full(~np.eye(len(game.units), dtype=bool))
     scores = game.play(coalitions)
-    return game.attribution(scores[-1] - scores[1:-1], scores, algorithm="leave-one-out")
+    return game.attribution(scores[-1] - scores[1:-1], algorithm="leave-one-out", evaluations=len(scores))

@@ -26,7 +26,12 @@ def run(params: ShapParams, session: Session) -> Attribution:
     estimator = choose(params, len(game.units))
     scores = game.play(estimator.coalitions)
     estimate = estimator.estimate(scores)
-    return game.attribution(estimate.values, scores, algorithm=estimator.name, standard_errors=estimate.standard_errors)
+    return game.attribution(
+        estimate.values,
+        algorithm=estimator.name,
+        evaluations=len(scores),
+        standard_errors=estimate.standard_errors,
+    )
 
 
 def choose(params: ShapParams, units: int) -> Estimator:

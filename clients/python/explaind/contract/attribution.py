@@ -1,4 +1,4 @@
-"""What every attribution by perturbation asks for: a subject, units, and what stands in for an absent one."""
+"""What every attribution asks for: a subject, units, and by perturbation what stands in for an absent one."""
 
 from pydantic import Field, model_validator
 
@@ -7,25 +7,17 @@ from explaind.contract.subject import Subject
 from explaind.contract.units import Absent, Segments, Units
 
 
-class PerturbationRequest(Subject):
-    """An attribution that looks at what the score becomes when units of the prompt are absent."""
+class AttributionRequest(Subject):
+    """Tells how much each unit of the prompt contributed to the score."""
 
     units: Units = Field(
         default="word",
         description='What the prompt is explained by: "token", "word", "sentence" or {"segments": [[start, end]]}.',
         examples=["word"],
     )
-    absent: Absent = Field(
-        default="mask",
-        description=(
-            "What stands in for an absent unit: the mask token for each of its tokens (or, where the model has none, "
-            'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
-        ),
-        examples=["mask"],
-    )
 
     @model_validator(mode="after")
-    def _segments_within_prompt(self) -> "PerturbationRequest":
+    def _segments_within_prompt(self) -> "AttributionRequest":
         if isinstance(self.units, Segments) and self.prompt is not None:
             for index, segment in enumerate(self.units.segments):
                 if segment[1] > len(self.prompt):
@@ -34,3 +26,16 @@ class PerturbationRequest(Subject):
                         f"The segment ends at {segment[1]}, past the prompt's {len(self.prompt)} characters.",
                     )
         return self
+
+
+class PerturbationRequest(AttributionRequest):
+    """An attribution that looks at what the score becomes when units of the prompt are absent."""
+
+    absent: Absent = Field(
+        default="mask",
+        description=(
+            "What stands in for an absent unit: the mask token for each of its tokens (or, where the model has none, "
+            'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
+        ),
+        examples=["mask"],
+    )
