@@ -177,6 +177,7 @@ class Session:
             forwards=self.meter.forwards,
             tokens_evaluated=self.meter.tokens_evaluated,
             tokens_saved=self.meter.tokens_saved,
+            dense_because=self.meter.dense_because,
             backoffs=self.meter.backoffs,
             peak_bytes=torch.cuda.max_memory_allocated(model.device) if model and on_gpu else None,
         )

@@ -5,7 +5,7 @@ from reference import token_logits, token_logprobs
 
 from explaind.contract.errors import OutOfMemory
 from explaind.contract.subject import PromptRequest
-from explaind.contract.units import StandInText
+from explaind.contract.units import Segments, StandInText
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -44,9 +44,17 @@ def value_function(model, players, continuations, *, limits=None, meter=None, ch
     return ValueFunction(model, players, continuations, meter=meter or Meter(), checkpoint=checkpoint, limits=limits)
 
 
+@pytest.fixture(params=["tree", "dense"])
+def reading(request, monkeypatch):
+    """Both ways to read rows: as a tree, and in dense batches as for a model that cannot read one."""
+    if request.param == "dense":
+        monkeypatch.setattr("explaind_worker.engine.value.why_dense", lambda _: "it was asked for")
+    return request.param
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the")], ids=["mask", "remove", "text"])
-def test_equals_one_forward_per_question(loaded, family, absent):
+def test_equals_one_forward_per_question(loaded, reading, family, absent):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
     model = loaded(family)
     players = game(model, absent)
@@ -61,21 +69,41 @@ def test_equals_one_forward_per_question(loaded, family, absent):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_shared_beginnings_change_nothing_but_the_cost(loaded, family):
-    """All coalitions of a prompt share their beginnings; models with sliding windows take the plain way."""
+def test_every_distinct_beginning_is_evaluated_once(loaded, family):
+    """All coalitions of a prompt, in chunks that hold a part of the tree each."""
     model, meter = loaded(family), Meter()
     players = game(model, prompt="Once upon a time Mary gave a")
     coalitions = (np.arange(2**players.count)[:, None] >> np.arange(players.count) & 1).astype(bool)
-    scores = value_function(model, players, [(20, 31)], meter=meter)(coalitions)
+    limits = BatchLimits(200, 1 << 20)
+    scores = value_function(model, players, [(20, 31), (20, 45, 6)], meter=meter, limits=limits)(coalitions)
     rows = list(players.rows(coalitions))
     for index in range(0, len(rows), 13):
-        np.testing.assert_allclose(scores.logprobs[index], token_logprobs(model, rows[index], (20, 31)), atol=2e-4)
-    slides = family in {"mistral", "gemma2", "gemma3_text"}
-    assert (meter.tokens_evaluated == meter.tokens_asked) if slides else (meter.tokens_saved > 0.5 * meter.tokens_asked)
+        expected = [x for c in [(20, 31), (20, 45, 6)] for x in token_logprobs(model, rows[index], c)]
+        np.testing.assert_allclose(scores.logprobs[index], expected, atol=2e-4)
+    assert meter.dense_because is None
+    # The places that are read are nodes of their own: the prompt's last one and what is fed, for each continuation.
+    beginnings = {tuple(row[:end]) for row in rows for end in range(1, len(row))}
+    assert meter.tokens_evaluated == len(beginnings) + len(rows) * (2 + 3)
+    assert meter.tokens_saved == meter.tokens_asked - meter.tokens_evaluated > 0.5 * meter.tokens_asked
 
 
-def test_the_batch_size_does_not_matter(loaded):
-    model = loaded("llama")
+def test_a_shared_beginning_costs_once_however_many_chunks_there_are(loaded):
+    model, meter = loaded("llama"), Meter()
+    encoded = model.encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
+    unit_map = units_of(
+        encoded, Segments(segments=[(len(PROMPT) - 7, len(PROMPT) - 6), (len(PROMPT) - 5, len(PROMPT))])
+    )
+    players = Players(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    coalitions = np.array([[False, False], [False, True], [True, False], [True, True]])
+    value_function(model, players, [(3,)], meter=meter, limits=BatchLimits(1, 1))(coalitions)
+    changing = len(encoded) - unit_map.unit_of_token.index(0)
+    assert meter.forwards == 4
+    assert meter.tokens_evaluated <= len(encoded) + 3 * changing
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text"])
+def test_the_batch_size_does_not_matter(loaded, reading, family):
+    model = loaded(family)
     players = game(model, "remove")
     coalitions = np.random.default_rng(1).random((40, players.count)) < 0.5
     small = value_function(model, players, [(3, 4)], limits=BatchLimits(1, 1))(coalitions)
@@ -91,12 +119,14 @@ def test_equal_rows_are_evaluated_once_in_the_life_of_the_function(loaded):
     coalitions[25:, 0] = True
     first = value(coalitions)
     evaluated = meter.tokens_evaluated
-    length = len(next(players.rows(coalitions)))
-    assert evaluated == 2 * length
-    assert meter.tokens_saved == 48 * length
+    first_row, other_row = (next(players.rows(coalitions[place : place + 1])) for place in (0, 25))
+    shared = int((first_row != other_row).argmax())
+    assert evaluated == 2 * len(first_row) - shared
+    assert meter.tokens_saved == 50 * len(first_row) - evaluated
     assert meter.forwards == 1
     again = value(coalitions[::-1])
     assert meter.tokens_evaluated == evaluated
+    assert meter.tokens_saved == 50 * len(first_row) - evaluated, "what is known is not asked again"
     np.testing.assert_array_equal(again.logprobs, first.logprobs[::-1])
 
 
@@ -118,9 +148,21 @@ def test_limits_bound_each_forward(loaded):
         coalitions = np.random.default_rng(2).random((30, players.count)) < 0.5
         value_function(model, players, [(3,)], limits=BatchLimits(64, 1 << 30))(coalitions)
         assert max(seen) <= 64
-        seen.clear()
-        value_function(model, players, [(3,)], limits=BatchLimits(1 << 30, 2 * model.anatomy.vocabulary))(coalitions)
+    finally:
+        handle.remove()
+
+
+def test_logits_leave_the_unembedding_in_slices(loaded, reading):
+    model = loaded("llama")
+    players = game(model, "remove")
+    seen = []
+    handle = model.anatomy.unembedding.register_forward_hook(lambda _m, _a, out: seen.append(out.numel()))
+    try:
+        coalitions = np.random.default_rng(2).random((30, players.count)) < 0.5
+        most = 4 * model.anatomy.vocabulary
+        value_function(model, players, [(3, 4)], limits=BatchLimits(1 << 30, most))(coalitions)
         assert len(seen) >= 10
+        assert max(seen) <= most
     finally:
         handle.remove()
 
@@ -147,20 +189,20 @@ def test_checkpoint_is_passed_between_batches_and_may_stop_the_work(loaded):
 
 
 class Exhausted:
-    """The model on a device that runs out of memory where `fails(rows, call)` says so."""
+    """The model on a device that runs out of memory where `fails(tokens, call)` says so."""
 
     def __init__(self, model, fails, error=torch.OutOfMemoryError):
-        self.rows, self.fails, self.error, self.calls = [], fails, error, 0
+        self.tokens, self.fails, self.error, self.calls = [], fails, error, 0
         hook = model.network.base_model.register_forward_hook
         self.handle = hook(self._afterwards, with_kwargs=True)
 
     def _afterwards(self, _module, _args, kwargs, _output):
-        # After the blocks have run: a batch that fails had cost something already, and left something behind.
-        rows = len(kwargs["input_ids"])
+        # After the blocks have run: a forward that fails had cost something already, and left something behind.
+        tokens = kwargs["input_ids"].numel()
         self.calls += 1
-        if self.fails(rows, self.calls):
+        if self.fails(tokens, self.calls):
             raise self.error("no more memory")
-        self.rows.append(rows)
+        self.tokens.append(tokens)
 
     def __enter__(self):
         return self
@@ -171,44 +213,45 @@ class Exhausted:
 
 @pytest.mark.parametrize("kind", EXHAUSTED)
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_out_of_memory_halves_the_batch_and_goes_on(loaded, family, kind):
+def test_out_of_memory_halves_the_batch_and_goes_on(loaded, reading, family, kind):
     model = loaded(family)
     players = game(model)
     coalitions = np.random.default_rng(4).random((40, players.count)) < 0.5
     expected = value_function(model, players, [(3, 4), (5,)])(coalitions)
     meter = Meter()
-    with Exhausted(model, lambda rows, _: rows > 5, EXHAUSTED[kind]) as device:
+    with Exhausted(model, lambda tokens, _: tokens > 60, EXHAUSTED[kind]) as device:
         value = value_function(model, players, [(3, 4), (5,)], meter=meter)
         scores = value(coalitions)
     np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-5)
     np.testing.assert_allclose(scores.logits, expected.logits, atol=1e-5)
-    assert max(device.rows) <= 5
-    assert 1 <= meter.backoffs <= 4, "what was learnt is remembered"
+    assert max(device.tokens) <= 60
+    assert 1 <= meter.backoffs <= 5, "what was learnt is remembered"
     assert not model.anatomy.unembedding._forward_pre_hooks
     assert not model.lock.locked()
 
 
-def test_rows_one_by_one_give_the_very_same_numbers(loaded):
+def test_chunks_of_one_row_after_a_failure_give_the_very_same_numbers(loaded):
     model = loaded("llama")
     players = game(model, "remove")
     coalitions = np.random.default_rng(5).random((20, players.count)) < 0.5
     one_by_one = value_function(model, players, [(3,)], limits=BatchLimits(1, 1))(coalitions)
-    with Exhausted(model, lambda rows, _: rows > 1):
+    with Exhausted(model, lambda tokens, _: tokens > players.longest):
         halved = value_function(model, players, [(3,)])(coalitions)
-    np.testing.assert_array_equal(halved.logprobs, one_by_one.logprobs)
+    np.testing.assert_allclose(halved.logprobs, one_by_one.logprobs, atol=1e-5)
 
 
-def test_a_failure_in_passing_is_survived_and_metered(loaded):
-    model = loaded("gemma2")  # takes the plain way: one forward a batch
-    players, meter = game(model), Meter()
+def test_a_failure_in_passing_is_survived_and_metered(loaded, reading):
+    model = loaded("gemma2")
+    players = game(model)
     coalitions = np.random.default_rng(6).random((30, players.count)) < 0.5
-    rows = list({row.tobytes(): row for row in players.rows(coalitions)}.values())
+    limits, undisturbed, meter = BatchLimits(100, 1 << 30), Meter(), Meter()
+    expected = value_function(model, players, [(3,)], meter=undisturbed, limits=limits)(coalitions)
     with Exhausted(model, lambda _, call: call == 2) as device:
-        value_function(model, players, [(3,)], meter=meter, limits=BatchLimits(100, 1 << 30))(coalitions)
+        scores = value_function(model, players, [(3,)], meter=meter, limits=limits)(coalitions)
+    np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-5)
     assert meter.backoffs == 1
-    assert sum(device.rows) == len(rows)
-    assert meter.tokens_evaluated == len(rows) * len(rows[0]), "the failed forward answered nothing"
-    assert meter.forwards == len(device.rows)
+    assert sum(device.tokens) == meter.tokens_evaluated == undisturbed.tokens_evaluated, "what failed answered nothing"
+    assert meter.forwards == len(device.tokens) > undisturbed.forwards
 
 
 def test_a_device_without_any_memory_ends_the_job_and_not_the_model(loaded):
@@ -223,20 +266,23 @@ def test_a_device_without_any_memory_ends_the_job_and_not_the_model(loaded):
     np.testing.assert_array_equal(again.logprobs, expected.logprobs)
 
 
-def test_batches_stay_within_the_free_memory(loaded):
-    """The estimate of every batch fits, and one row goes through however little there is."""
+def test_forwards_stay_within_the_free_memory(loaded, reading):
+    """The estimate of every forward fits, and one row goes through however little there is."""
     model = loaded("llama")
     players, footprint = game(model), Footprint.of(model)
     coalitions = np.random.default_rng(7).random((40, players.count)) < 0.5
     expected = value_function(model, players, [(3,)])(coalitions)
-    tokens = players.longest
-    free = footprint.forward_bytes(6, tokens, cached=True)
-    for budget, most in [(free, 6), (free - 1, 5), (1, 1)]:
+    longest = players.longest
+    free = {"tree": footprint.tree_bytes(6 * longest, longest), "dense": footprint.forward_bytes(6, longest)}[reading]
+    largest = []
+    for budget in (free, free // 2, 1):
         with Exhausted(model, lambda *_: False) as device:
             limits = BatchLimits(1 << 20, 1 << 30, bytes=budget)
             scores = value_function(model, players, [(3,)], limits=limits)(coalitions)
-        assert max(device.rows) == most
+        largest.append(max(device.tokens))
         np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-5)
+    assert 5 * longest < largest[0] <= 6 * longest
+    assert largest[0] > largest[1] > largest[2] <= longest
 
 
 @pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the other one")], ids=str)

@@ -5,6 +5,7 @@ float32, or at the unembedding. Each place is counted in numbers per token from 
 bounds, within twice of what the allocator sees (`tests/worker/engine/test_memory.py` compares them).
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,8 @@ WIDE_MLP_COPIES = 5  # gate and other half in one, or an activation that is writ
 SCORE_COPIES = 3  # attention scores where they are written out: scaled, masked or capped, and their softmax
 MASK_BYTES = 5  # a mask as booleans and as what is added to the scores
 INT8_COPIES = 2  # what enters an 8-bit matrix as float16 and int8, and what leaves it as int32
+GATHERED = 4 << 20  # keys, and as many values, that the attention over a tree brings together at once
+SCORED = 4 << 20  # scores that it writes out at once where they are capped
 CUDA_WORKSPACE = 64 << 20  # what cuBLAS takes for itself
 
 ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function")
@@ -87,6 +90,33 @@ class Footprint:
         inside = max(self._attention(rows, tokens, masked=cached), self._mlp(places), self._norm(places))
         kept = self.cache_bytes(rows, tokens) if cached else 0
         return stream + max(inside, self.logit_bytes(rows * reads)) + kept + self.scratch
+
+    @property
+    def key_width(self) -> int:
+        """Numbers of all key heads together; the values are as many."""
+        return self.key_heads * self.head_dim
+
+    def tree_bytes(self, nodes: int, longest: int, *, reads: int = 1) -> int:
+        """Most bytes in use at once while so many nodes of a tree go through, of rows of at most `longest` tokens.
+
+        Logits are counted at `reads` places: they leave the unembedding in slices.
+        """
+        own = nodes * (QUERY_COPIES * self.heads * self.head_dim + KEY_COPIES * self.key_width)
+        gathered = 2 * max(longest * self.key_width, min(GATHERED, nodes * longest * self.key_width))
+        # Keys and values of the carried row stand before those of the nodes.
+        attention = (own + gathered + 2 * longest * self.key_width) * self.width
+        attention += nodes * longest * (2 + self.heads // self.key_heads) * self.width  # masks
+        if not self.fused:
+            attention += (
+                SCORE_COPIES * FLOAT_BYTES * max(self.heads * longest, min(SCORED, nodes * self.heads * longest))
+            )
+        stream = nodes * STREAM_COPIES * self.hidden * self.width
+        inside = max(attention, self._mlp(nodes), self._norm(nodes), self.logit_bytes(reads))
+        return stream + inside + 2 * self.cache_bytes(1, longest) + self.scratch
+
+    def tree_nodes(self, budget: int, longest: int, *, reads: int, most: int) -> int:
+        """How many nodes, up to `most`, may go through at once within so many bytes; at least one."""
+        return 1 + bisect_right(range(2, most + 1), budget, key=lambda n: self.tree_bytes(n, longest, reads=reads))
 
     def cache_bytes(self, rows: int, tokens: int) -> int:
         """Bytes of the keys and values of every layer."""

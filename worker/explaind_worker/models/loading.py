@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from transformers import (
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models import demo, self_check
+from explaind_worker.models.activations import fuse_activations
 from explaind_worker.models.anatomy import Anatomy, anatomy_of
 from explaind_worker.models.device_health import out_of_memory, poisoned, release_memory
 from explaind_worker.models.encoding import Encoder
@@ -35,7 +36,8 @@ class LoadedModel:
 
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
     device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
-    fingerprint of the files when they were read, `bytes` what the weights take up.
+    fingerprint of the files when they were read, `bytes` what the weights take up. `verdicts` is what the engine has
+    found out about the model by trying.
     """
 
     entry: ModelEntry
@@ -46,6 +48,7 @@ class LoadedModel:
     lock: threading.Lock
     revision: str | None
     bytes: int
+    verdicts: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -100,6 +103,7 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Loa
     network = _out_of_files(entry)
     network.eval()
     network.requires_grad_(requires_grad=False)
+    fuse_activations(network)
     anatomy = anatomy_of(network)
     with lock:  # jobs on the same device go on meanwhile
         differences = self_check.check(network, anatomy, quantized=entry.quantization is not None)

@@ -58,6 +58,11 @@ class Timing(Answer):
     forwards: int = Field(default=0, description="Forward passes through the model.", examples=[9])
     tokens_evaluated: int = Field(default=0, description="Tokens that went through the blocks, padding included.")
     tokens_saved: int = Field(default=0, description="Tokens that one forward per question would have cost on top.")
+    dense_because: str | None = Field(
+        default=None,
+        description="Why what questions share was not evaluated once, where that is the case: questions were then read "
+        "in dense batches.",
+    )
     backoffs: int = Field(default=0, description="Batches that were halved for want of memory.")
     peak_bytes: int | None = Field(default=None, description="Most accelerator memory in use at once; null on a CPU.")
 

@@ -1,0 +1,62 @@
+"""Reads rows in dense batches: the way for models whose attention cannot be computed over a tree."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
+from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.rows import AskedRow, FloatArray, scores_of
+from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.reading import only_positions
+
+
+class DenseRows:
+    """Rows of similar length share a batch; logits exist at the places that are read, and nowhere else."""
+
+    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: Meter) -> None:
+        self._model = model
+        self._limits = limits
+        self._meter = meter
+        self._footprint = Footprint.of(model)
+        self._backoff = Backoff(meter)
+
+    def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
+        """Each row with its answer, in the order in which they come to be known."""
+        for batch in self._batches(rows):
+            for part, answers in self._backoff.halving(batch, self._forward):
+                yield from zip(part, answers, strict=True)
+
+    def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
+        """Rows with as many reads, in order of length, as many to a batch as the limits allow; at least one."""
+        batch: list[AskedRow] = []
+        for row in sorted(rows, key=lambda row: (row.key[0], len(row.tokens), row.tokens.tobytes())):
+            if batch and (row.group is not batch[0].group or not self._fits(len(batch) + 1, row)):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _fits(self, rows: int, longest: AskedRow) -> bool:
+        limits, tokens, reads = self._limits, len(longest.tokens), longest.reads
+        if rows * tokens > limits.tokens or rows * reads * self._model.anatomy.vocabulary > limits.logits:
+            return False
+        return limits.bytes is None or self._footprint.forward_bytes(rows, tokens, reads=reads) <= limits.bytes
+
+    def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
+        """Answers [row, kind, token, continuation] of one batch."""
+        lengths, reads = np.array([len(row.tokens) for row in batch]), batch[0].reads
+        # Padding stands on the right, where causal attention never looks.
+        ids = np.zeros((len(batch), lengths.max()), dtype=np.int64)
+        for place, row in zip(ids, batch, strict=True):
+            place[: len(row.tokens)] = row.tokens
+        device = self._model.device
+        read_at = torch.from_numpy(lengths[:, None] - reads + np.arange(reads)).to(device)
+        with self._model.lock, torch.inference_mode(), only_positions(self._model.anatomy.unembedding, read_at):
+            logits = self._model.network(input_ids=torch.from_numpy(ids).to(device), use_cache=False).logits.float()
+        self._meter.forward(ids.size)
+        return scores_of(logits, batch[0].group.read.to(device).expand(len(batch), -1, -1))
