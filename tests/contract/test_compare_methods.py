@@ -49,7 +49,7 @@ def test_a_member_gets_the_subject_of_the_comparison_and_fields_of_its_own():
     for request in (first, second, third):
         assert (request.target, request.foil, request.units) == (params.target, params.foil, "token")
         assert request.absent == "remove"
-        assert request.faithfulness == FaithfulnessOptions(random_orders=5)
+        assert request.faithfulness == FaithfulnessOptions(random_orders=5, absent="remove"), "one game for all"
         assert (request.metadata, request.priority) == ({}, "normal"), "the job's own"
 
 

@@ -15,7 +15,7 @@ from explaind.contract.errors import NonFiniteScore, NoStandIn, TargetTooLong
 from explaind.contract.faithfulness import FaithfulnessOptions, removal_counts
 from explaind.contract.registry import find_method
 from explaind.contract.subject import PromptRequest
-from explaind.contract.units import Unit
+from explaind.contract.units import StandInText, Unit
 from explaind_jobs.catalogue import DEMO
 from explaind_worker.engine.players import Players, stand_in_for
 from explaind_worker.engine.units import units_of
@@ -250,11 +250,28 @@ def test_another_stand_in_than_the_methods_own(run):
     assert other.faithfulness.deletion.y[-1] == pytest.approx(removed.base_value, abs=1e-4)
 
 
-def test_a_request_without_a_stand_in_is_checked_with_the_mask(pool, tiny_model):
-    request = AttributionRequest(model="tiny-llama", prompt="Mary and John")
+class GradientRequest(AttributionRequest):
+    """One that has a baseline and no stand-in."""
+
+    baseline: StandInText | str = "mask"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "absent", "text"),
+    [
+        ("mask", None, "<mask>"),
+        ("pad", None, "<pad>"),
+        ("zero", None, "<mask>"),
+        (StandInText(text=" red"), None, " red"),
+        ("pad", "mask", "<mask>"),
+    ],
+)
+def test_a_request_without_a_stand_in_is_checked_with_its_baseline(pool, tiny_model, baseline, absent, text):
+    request = GradientRequest(model="tiny-llama", prompt="Mary and John", baseline=baseline)
     with Session(tiny_model("llama"), pool, lambda *_: None) as session:
-        game = removal_game(request, FaithfulnessOptions(), session)
-        assert game.stand_in.text == "<mask>"
+        for asked in (request, AttributionRequest(model="m", prompt="Mary and John")):
+            game = removal_game(asked, FaithfulnessOptions(absent=absent), session)
+            assert game.stand_in.text == (text if asked is request else "<mask>")
 
 
 @pytest.mark.parametrize(

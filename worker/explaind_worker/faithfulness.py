@@ -12,7 +12,7 @@ from explaind.contract.blocks import AgainstRandom, Attribution, Curve, Faithful
 from explaind.contract.errors import NoStandIn
 from explaind.contract.faithfulness import SHARES_PERCENT, FaithfulnessOptions, removal_counts, share_counts
 from explaind.contract.subject import ModelRequest
-from explaind.contract.units import Unit
+from explaind.contract.units import StandInText, Unit
 from explaind_worker.engine.players import BoolArray
 from explaind_worker.engine.value import FloatArray
 from explaind_worker.estimators.removal import Removal, areas, descending
@@ -102,8 +102,11 @@ def _perturbing(request: AttributionRequest, options: FaithfulnessOptions) -> Pe
     """The request as one that perturbs, which by itself it may not be; without what concerns the job alone."""
     kept = (set(PerturbationRequest.model_fields) - set(ModelRequest.model_fields)) | {"model"}
     fields = {name: getattr(request, name) for name in kept if name in type(request).model_fields}
+    baseline = getattr(request, "baseline", None)  # what gradients compare with; zeros are no token
     if options.absent is not None:
         fields["absent"] = options.absent
+    elif "absent" not in fields and (isinstance(baseline, StandInText) or baseline in {"mask", "pad"}):
+        fields["absent"] = baseline
     return PerturbationRequest(**fields)
 
 

@@ -25,7 +25,7 @@ class FaithfulnessOptions(Strict):
     seed: Seed = Field(default=0, description="Of the random orders.")
     absent: Absent | None = Field(
         default=None,
-        description="What stands in for a removed unit; null: what the method's own `absent` says, else the mask.",
+        description="What stands in for a removed unit; null: what the method's own `absent` or `baseline` says.",
     )
 
     def most_evaluations(self, units: int) -> int:

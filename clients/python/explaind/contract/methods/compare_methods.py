@@ -9,6 +9,7 @@ from explaind.contract.attribution import AttributionRequest, PerturbationReques
 from explaind.contract.base import Answer, Strict, by_key, wrong
 from explaind.contract.blocks import Attribution, Faithfulness, ScoredText, StandIn
 from explaind.contract.errors import Problem, field_errors
+from explaind.contract.faithfulness import FaithfulnessOptions
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods, near_miss
 from explaind.contract.subject import ModelRequest, Score, Seed
@@ -76,6 +77,9 @@ class CompareMethodsParams(PerturbationRequest):
         params = comparable_methods()[member.method].params_model
         shared = (set(PerturbationRequest.model_fields) - set(ModelRequest.model_fields)) | {"model", "seed"}
         given = {name: getattr(self, name) for name in shared & set(params.model_fields)}
+        if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.absent is None:
+            # All are held against the model in the same game, whatever a method of its own compares with.
+            given["faithfulness"] = self.faithfulness.model_copy(update={"absent": self.absent})
         request = params.model_validate({**given, **member.params})
         assert isinstance(request, AttributionRequest)  # noqa: S101 - every comparable method's is
         return request
