@@ -125,6 +125,10 @@ def test_two_units_have_two_orders():
     assert right.deletion_area.beats == pytest.approx(0.75, abs=0.06), "half of the orders tie"
     assert right.deletion_area.beats - wrong.deletion_area.beats == pytest.approx(0.5)
     assert right.deletion_area.z == pytest.approx(1.0, abs=0.15)
+    worse = 2 * wrong.deletion_area.beats
+    assert right.deletion_area.random_deviation == pytest.approx(0.5 * math.sqrt(worse * (1 - worse) * 400 / 399))
+    assert right.random_deletion.area == pytest.approx(right.deletion_area.random_mean), "of the random orders alone"
+    assert right.random_insertion.area == pytest.approx(right.insertion_area.random_mean)
 
 
 def test_ties_are_broken_by_place_in_the_prompt():
