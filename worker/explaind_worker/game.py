@@ -5,7 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from explaind.contract.attribution import PerturbationRequest
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks import Attribution, StandIn
 from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.players import BoolArray, Players, stand_in_for
 from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
@@ -38,6 +38,11 @@ class Game:
             NonFiniteScore: the model answered with NaN or infinity.
         """
         return self._columns(self._value(coalitions))
+
+    @property
+    def stand_in(self) -> StandIn:
+        """What takes the place of an absent unit."""
+        return self._stand_in
 
     @property
     def empty_and_full(self) -> tuple[FloatArray, FloatArray]:
@@ -73,6 +78,14 @@ class Game:
 
     @cached_property
     def _value(self) -> ValueFunction:
+        """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
+        encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
+        continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
+        stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
+        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations)
+        return self._session.shared(("value", asked), self._make_value)
+
+    def _make_value(self) -> ValueFunction:
         session, question = self._session, self._inquiry.question()
         target = max(len(c) for c in question.continuations)
         return ValueFunction(

@@ -40,12 +40,15 @@ class Inquiry:
             request, session = self.request, self.session
             wanted = request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else 1
             session.room(len(self.encoded), new_tokens=wanted)
-            said = greedy(
-                session.model(),
-                self.encoded.token_ids,
-                wanted,
-                meter=session.meter,
-                checkpoint=session.checkpoint,
+            said = session.shared(
+                ("said", tuple(self.encoded.token_ids), wanted),
+                lambda: greedy(
+                    session.model(),
+                    self.encoded.token_ids,
+                    wanted,
+                    meter=session.meter,
+                    checkpoint=session.checkpoint,
+                ),
             )
             if not said:
                 raise InvalidTarget.at(

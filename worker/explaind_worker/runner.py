@@ -1,14 +1,12 @@
 """Runs a claimed job: its method on its model, and says how it ended."""
 
-import importlib
 import logging
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import transformers
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from explaind.contract.errors import InternalError, InvalidRequest, OutOfMemory, field_errors
+from explaind.contract.errors import InvalidRequest, OutOfMemory, field_errors
 from explaind.contract.job import JobState
 from explaind.contract.method import Method
 from explaind.contract.registry import find_method
@@ -16,8 +14,8 @@ from explaind.contract.subject import ModelRequest
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
-from explaind_worker import methods
 from explaind_worker.control import Cancelled, JobControl
+from explaind_worker.implementations import implementation_of
 from explaind_worker.models.budget import MemoryBudget
 from explaind_worker.models.device_health import DevicePoisoned, out_of_memory, poisoned, release_memory
 from explaind_worker.models.pool import ModelPool
@@ -25,8 +23,6 @@ from explaind_worker.models.pool_stats import PoolStats
 from explaind_worker.session import Session
 
 logger = logging.getLogger(__name__)
-
-Implementation = Callable[[Any, Session], BaseModel]
 
 
 class Runner:
@@ -102,21 +98,6 @@ class Runner:
                 except Exception as error:  # there is no request whose words it could quote
                     _end_if_poisoned(error)
                     logger.exception("could not preload %s: %s", entry.name, error)
-
-
-def implementation_of(method: Method[..., Any]) -> Implementation:
-    """The `run` of the worker's module of that name.
-
-    Raises:
-        InternalError: this worker is older than the contract and has no such method.
-    """
-    try:
-        module = importlib.import_module(f"{methods.__name__}.{method.name.replace('-', '_')}")
-    except ModuleNotFoundError as error:
-        raise InternalError(
-            f"This worker has no {method.path}.", hint="Service and workers must be of one version."
-        ) from error
-    return cast("Implementation", module.run)
 
 
 def _end_if_poisoned(error: Exception) -> None:

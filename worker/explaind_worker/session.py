@@ -2,10 +2,11 @@
 
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from pydantic import BaseModel
@@ -25,6 +26,8 @@ from explaind_worker.models.lease import Lease
 from explaind_worker.models.loading import LoadedModel, device_of, fingerprint
 from explaind_worker.models.pool import ModelPool
 
+T = TypeVar("T")
+
 RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")
 
 
@@ -37,10 +40,12 @@ class Session:
 
     def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint) -> None:
         self.entry = entry
-        self.checkpoint = checkpoint
         self.meter = Meter()
         self.encoded: EncodedPrompt | None = None
         self.part: Callable[[], BaseModel] | None = None
+        self._checkpoint = checkpoint
+        self._phases: list[str] = []
+        self._shared: dict[Hashable, object] = {}
         self._pool = pool
         self._encoder: Encoder | None = None
         self._lease: Lease | None = None
@@ -57,6 +62,25 @@ class Session:
         """The job has ended: its model may leave the memory."""
         if self._lease is not None:
             self._lease.release()
+
+    def checkpoint(self, phase: str, done: int, total: int | None, unit: str) -> None:
+        """Says how far the job is, and learns whether it must stop; to be passed between batches."""
+        self._checkpoint(": ".join([*self._phases, phase]), done, total, unit)
+
+    @contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        """While it lasts, every phase is told as one of this part of the job: "faithfulness: evaluating"."""
+        self._phases.append(part)
+        try:
+            yield
+        finally:
+            self._phases.pop()
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What the job's parts have in common: made by the first that asks for `key`, kept as long as the session."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast("T", self._shared[key])
 
     @property
     def loaded(self) -> bool:

@@ -13,7 +13,10 @@ from explaind.palette import diverging_css, largest, share_of, surprise_css, sur
 _WIDTH, _NUMBERS = 760, 78
 _ROW, _BAR = 26, 16
 _LABEL_CHARS = 24
-_NUMERIC_HEADS = frozenset({"#", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"})
+_NUMERIC_HEADS = frozenset(
+    {"#", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"}
+    | {"This order", "Random orders", "z", "Beats", "Gap", "Evaluations", "Tokens", "Seconds"}
+)
 
 
 @dataclass(frozen=True)

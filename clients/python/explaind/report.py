@@ -1,6 +1,7 @@
 """A finished job as one HTML page that needs nothing else: no script, no font, no network."""
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -9,12 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from explaind.characters import one_line, shown
+from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.job import Job, JobState
+from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import all_methods
+from explaind.faithfulness import faithfulness_section
 from explaind.figures import bars_svg, matrix_table, strongest, table, token_strip, tokens_table, values_table
 from explaind.heatmap import heatmap_html, legend_html, question, text_chip
 from explaind.markup import Markup, Node, join, tag
@@ -61,14 +65,9 @@ def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:
     """The heading, and the sections about the result."""
     if job.state is not JobState.SUCCEEDED and result is None:
         return _unfinished(job)
-    if isinstance(result, Attribution):
-        return question(result), _attribution(result)
-    if isinstance(result, Generation):
-        return join([f"How {job.model} went on: ", _quoted(result.text)]), _generation(result)
-    if isinstance(result, Scoring):
-        return join([f"How likely {job.model} finds ", _quoted(result.text)]), _scoring(result)
-    if isinstance(result, Tokenization):
-        return join([f"How {job.model} reads the prompt"]), _tokenization(result)
+    for kind, page in _PAGES.items():
+        if isinstance(result, kind):
+            return page(job, result)
     return join([job.method]), [section("Result", tag("code", shown(str(result))))]
 
 
@@ -81,6 +80,7 @@ def _attribution(result: Attribution) -> list[Markup]:
         section("Which words did it", tag("div", heatmap_html(result), legend_html(result), class_="heat")),
         tiles(_attribution_tiles(result)),
         section("Values of the units", bars_svg(bars, title="Values of the units"), note=notes) if bars else None,
+        faithfulness_section(result.faithfulness) if result.faithfulness else None,
         section("Every unit", values_table(result), class_="flow"),
     ]
     matrix = matrix_table(result)
@@ -248,3 +248,15 @@ def _quoted(text: str) -> Markup:
 
 def _moment(when: datetime) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S %Z").strip()
+
+
+_PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
+    Attribution: lambda _, result: (question(result), _attribution(result)),
+    MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    Generation: lambda job, result: (
+        join([f"How {job.model} went on: ", _quoted(result.text)]),
+        _generation(result),
+    ),
+    Scoring: lambda job, result: (join([f"How likely {job.model} finds ", _quoted(result.text)]), _scoring(result)),
+    Tokenization: lambda job, result: (join([f"How {job.model} reads the prompt"]), _tokenization(result)),
+}

@@ -11,24 +11,18 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.characters import one_line, shown
+from explaind.cli.comparison import show_comparison, show_faithfulness
+from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
-from explaind.heatmap import pieces, summary
+from explaind.heatmap import summary
 from explaind.numerals import number, percent, plural, seconds, signed
-from explaind.palette import (
-    FAINT,
-    RGB,
-    SURPRISE,
-    diverging_on_paper,
-    largest,
-    on_paper,
-    share_of,
-    surprise_of,
-)
+from explaind.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
 from explaind.results import typed_result
 
 _BAR = 24
@@ -41,6 +35,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
     result = typed_result(job)
     if isinstance(result, Attribution):
         _show_attribution(console, result)
+    elif isinstance(result, MethodComparison):
+        show_comparison(console, result)
     elif isinstance(result, Generation | Scoring):
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
@@ -54,50 +50,15 @@ def show_job(console: Console, job: Job[Any]) -> None:
         console.print(Text(_timing_line(job, job.timing), style=_QUIET), soft_wrap=True)
 
 
-def coloured_prompt(attribution: Attribution, *, colour: bool) -> Text:
-    """The prompt with each unit over the colour of its value; without colour, strong units carry signs."""
-    scale = largest(attribution.values)
-    text = Text()
-    for piece in pieces(attribution):
-        drawn = shown(piece.text)
-        if piece.value is None:
-            text.append(drawn, style=_QUIET)
-            continue
-        share = share_of(piece.value, scale)
-        if not colour:
-            text.append(drawn + _signs(share))
-        elif abs(share) < FAINT:
-            text.append(drawn)
-        else:
-            text.append(drawn, style=_painted(diverging_on_paper(share)))
-    return text
-
-
-def _signs(share: float) -> str:
-    """(+++) to (---): a third of the scale each; nothing for the faint."""
-    if abs(share) < 0.1:
-        return ""
-    return f"({('+' if share > 0 else '-') * min(3, 1 + int(abs(share) * 3))})"
-
-
-def _painted(colours: tuple[RGB, RGB]) -> Style:
-    (back, fore) = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours)
-    return Style(color=fore, bgcolor=back)
-
-
 def _show_attribution(console: Console, result: Attribution) -> None:
-    asked = Text.assemble("What speaks for ", (_quoted(result.target.text), "bold"))
-    if result.foil is not None:
-        asked.append_text(Text.assemble(" rather than ", (_quoted(result.foil.text), "bold")))
-    elif result.labels is not None:
-        others = ", ".join(_quoted(label.text) for label in result.labels if label.text != result.target.text)
-        asked.append(f" rather than {others}")
-    console.print(Text.assemble(asked, (f"  ({result.score})", _QUIET)), soft_wrap=True)
+    console.print(question(result), soft_wrap=True)
     console.print()
     console.print(coloured_prompt(result, colour=console.color_system is not None))
     console.print()
     console.print(_values_table(result))
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
+    if result.faithfulness is not None:
+        show_faithfulness(console, result.faithfulness)
 
 
 def _values_table(result: Attribution) -> Table:
@@ -151,7 +112,7 @@ def _show_scored(console: Console, result: Generation | Scoring) -> None:
 def _append_tokens(text: Text, tokens: Sequence[RankedToken]) -> None:
     for token in tokens:
         surprise = 0.0 if token.logprob is None else surprise_of(token.logprob)
-        style = Style(bold=True) if surprise < FAINT else _painted(on_paper(SURPRISE, surprise))
+        style = Style(bold=True) if surprise < FAINT else painted(on_paper(SURPRISE, surprise))
         text.append(shown(token.text), style=style)
 
 

@@ -3,6 +3,7 @@
 from pydantic import Field, model_validator
 
 from explaind.contract.base import wrong
+from explaind.contract.faithfulness import FaithfulnessChoice
 from explaind.contract.subject import Subject
 from explaind.contract.units import Absent, Segments, Units
 
@@ -14,6 +15,14 @@ class AttributionRequest(Subject):
         default="word",
         description='What the prompt is explained by: "token", "word", "sentence" or {"segments": [[start, end]]}.',
         examples=["word"],
+    )
+    faithfulness: FaithfulnessChoice = Field(
+        default=False,
+        description=(
+            "Whether to check the answer on the model: units are removed (deletion, comprehensiveness) and inserted "
+            "(insertion, sufficiency) in order of their value, beside random orders. true, or an object that says how."
+        ),
+        examples=[False],
     )
 
     @model_validator(mode="after")

@@ -48,6 +48,56 @@ class StandIn(Answer):
     token_ids: list[int] = Field(default_factory=list)
 
 
+class Curve(Answer):
+    """A line through points, and the area under it by the trapezoidal rule."""
+
+    x: list[float] = Field(description="Ascending.", examples=[[0.0, 0.5, 1.0]])
+    y: list[float] = Field(description="One per x.", examples=[[-0.2, -3.1, -9.1]])
+    area: float = Field(examples=[-3.9])
+
+
+class AgainstRandom(Answer):
+    """A number about an order of the units beside the same number about random orders."""
+
+    value: float
+    random_mean: float = Field(description="Mean over the random orders.")
+    random_deviation: float = Field(description="Standard deviation over the random orders.")
+    z: float | None = Field(
+        default=None,
+        description="By how many deviations it is better than the mean; negative where it is worse, null where the "
+        "random orders do not differ.",
+    )
+    beats: float = Field(description="Share of the random orders that it is better than; a tie counts half.")
+
+
+class Faithfulness(Answer):
+    """What the model says when units are removed, or inserted, in order of an attribution's values.
+
+    The unit of the largest value, which supports the target most, comes first; of equal values the earlier unit.
+    Everything is in the units of the score that was explained: with `"score": "prob"` comprehensiveness and
+    sufficiency are those of DeYoung et al. 2020 (ERASER), the curves those of Petsiuk et al. 2018 (RISE).
+    """
+
+    shares: list[float] = Field(description="Shares of the units, rounded up to whole units.")
+    comprehensiveness: list[float] = Field(
+        description="Per share: the full score minus that without these units. Faithful: high."
+    )
+    sufficiency: list[float] = Field(
+        description="Per share: the full score minus that with these units alone. Faithful: low."
+    )
+    deletion: Curve = Field(description="Share of the units removed against the score. Faithful: falls early.")
+    insertion: Curve = Field(description="Share of the units inserted against the score. Faithful: rises early.")
+    random_deletion: Curve = Field(description="Mean over the random orders.")
+    random_insertion: Curve = Field(description="Mean over the random orders.")
+    comprehensiveness_mean: AgainstRandom = Field(description="Mean over the shares (AOPC); better: higher.")
+    sufficiency_mean: AgainstRandom = Field(description="Mean over the shares (AOPC); better: lower.")
+    deletion_area: AgainstRandom = Field(description="Better: lower.")
+    insertion_area: AgainstRandom = Field(description="Better: higher.")
+    random_orders: int = Field(examples=[10])
+    absent: StandIn = Field(description="What took the place of a removed unit.")
+    evaluations: int = Field(description="Distinct coalitions whose score was asked for.", examples=[212])
+
+
 class Attribution(Answer):
     """How much each unit of the prompt contributed to the score of the target.
 
@@ -75,6 +125,7 @@ class Attribution(Answer):
     absent: StandIn
     algorithm: str = Field(examples=["exact"])
     evaluations: int = Field(description="Coalitions whose score was asked for.", examples=[512])
+    faithfulness: Faithfulness | None = Field(default=None, description="Where it was asked for.")
 
     @property
     def top(self) -> int:

@@ -1,0 +1,29 @@
+"""Finds the worker's implementation of a method of the contract."""
+
+import importlib
+from typing import Any, cast
+
+from explaind.contract.blocks import Attribution
+from explaind.contract.errors import InternalError
+from explaind.contract.method import Method
+from explaind_worker import methods
+from explaind_worker.faithfulness import Implementation, with_faithfulness
+
+
+def implementation_of(method: Method[..., Any]) -> Implementation:
+    """The `run` of the worker's module of that name; an attribution's knows how to check its faithfulness.
+
+    Raises:
+        InternalError: this worker is older than the contract and has no such method.
+    """
+    name = f"{methods.__name__}.{method.name.replace('-', '_')}"
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise InternalError(
+            f"This worker has no {method.path}.", hint="Service and workers must be of one version."
+        ) from error
+    run = cast("Implementation", module.run)
+    return with_faithfulness(run) if issubclass(method.result, Attribution) else run
