@@ -5,12 +5,16 @@ from functools import cached_property
 import numpy as np
 
 from explaind.contract.attribution import PerturbationRequest
-from explaind.contract.blocks import Attribution, StandIn
+from explaind.contract.blocks import Attribution, FastProducts, StandIn
 from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.players import BoolArray, Players, stand_in_for
+from explaind_worker.engine.precision import fast_products
 from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
 from explaind_worker.inquiry import Inquiry
 from explaind_worker.session import Session
+
+CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
+CHECKED_SHARE = 32  # and at most one in so many
 
 
 class Game:
@@ -30,6 +34,8 @@ class Game:
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
         self._stand_in = stand_in_for(request.absent, session.encoder, encoded, unit_map)
         self._players = Players(encoded, unit_map, self._stand_in)
+        self._fast = request.precision == "fast"
+        self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
 
     def play(self, coalitions: BoolArray) -> FloatArray:
         """Scores [coalition, column] of coalitions [coalition, unit].
@@ -37,6 +43,9 @@ class Game:
         Raises:
             NonFiniteScore: the model answered with NaN or infinity.
         """
+        if self._fast and not len(self._sample):
+            wanted = min(CHECKED, max(1, len(coalitions) // CHECKED_SHARE))
+            self._sample = coalitions[np.linspace(0, len(coalitions) - 1, wanted).astype(int)]
         return self._columns(self._value(coalitions))
 
     @property
@@ -60,7 +69,7 @@ class Game:
     ) -> Attribution:
         """The result: values [unit, column], and how many coalitions the algorithm asked for."""
         empty, full = self.empty_and_full
-        return self._inquiry.attribution(
+        made = self._inquiry.attribution(
             values,
             base=float(empty.sum()),
             full=float(full.sum()),
@@ -70,6 +79,16 @@ class Game:
             absent=self._stand_in,
             standard_errors=standard_errors,
         )
+        return made.model_copy(update={"fast": self._verdict()}) if self._fast else made
+
+    def _verdict(self) -> FastProducts:
+        """How far the scores of a sample are from those in the model's own precision."""
+        products = fast_products(self._session.model())
+        if products is None:
+            return FastProducts(products=self._session.model().dtype, largest_difference=0.0, checked=0)
+        fast, exact = self._columns(self._value(self._sample)), self._columns(self._value_in(None)(self._sample))
+        difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
+        return FastProducts(products=products, largest_difference=float(difference), checked=len(self._sample))
 
     @cached_property
     def _ends(self) -> TokenScores:
@@ -78,14 +97,17 @@ class Game:
 
     @cached_property
     def _value(self) -> ValueFunction:
+        return self._value_in(fast_products(self._session.model()) if self._fast else None)
+
+    def _value_in(self, products: str | None) -> ValueFunction:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
         continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
         stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
-        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations)
-        return self._session.shared(("value", asked), self._make_value)
+        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations, products)
+        return self._session.shared(("value", asked), lambda: self._make_value(products))
 
-    def _make_value(self) -> ValueFunction:
+    def _make_value(self, products: str | None) -> ValueFunction:
         session, question = self._session, self._inquiry.question()
         target = max(len(c) for c in question.continuations)
         return ValueFunction(
@@ -95,6 +117,7 @@ class Game:
             meter=session.meter,
             checkpoint=session.checkpoint,
             limits=session.room(self._players.longest + target, reads=target),
+            products=products,
         )
 
     def _columns(self, scores: TokenScores) -> FloatArray:

@@ -9,6 +9,7 @@ from explaind_worker.engine.backoff import Backoff
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.precision import products_in
 from explaind_worker.engine.rows import AskedRow, FloatArray, scores_of
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
@@ -17,8 +18,9 @@ from explaind_worker.models.reading import only_positions
 class DenseRows:
     """Rows of similar length share a batch; logits exist at the places that are read, and nowhere else."""
 
-    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: Meter) -> None:
+    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: Meter, products: str | None = None) -> None:
         self._model = model
+        self._products = products
         self._limits = limits
         self._meter = meter
         self._footprint = Footprint.of(model)
@@ -56,7 +58,13 @@ class DenseRows:
             place[: len(row.tokens)] = row.tokens
         device = self._model.device
         read_at = torch.from_numpy(lengths[:, None] - reads + np.arange(reads)).to(device)
-        with self._model.lock, torch.inference_mode(), only_positions(self._model.anatomy.unembedding, read_at):
+        unembedding = self._model.anatomy.unembedding
+        with (
+            self._model.lock,
+            torch.inference_mode(),
+            products_in(self._products),
+            only_positions(unembedding, read_at),
+        ):
             logits = self._model.network(input_ids=torch.from_numpy(ids).to(device), use_cache=False).logits.float()
         self._meter.forward(ids.size)
         return scores_of(logits, batch[0].group.read.to(device).expand(len(batch), -1, -1))

@@ -12,6 +12,7 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import GATHERED, SCORED, Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.only_rows import only_rows
+from explaind_worker.engine.precision import products_in
 from explaind_worker.engine.rows import AskedRow, FloatArray, Group, scores_of
 from explaind_worker.engine.tree import Branch, branches, chunks, in_order, pack
 from explaind_worker.engine.tree_attention import GatherRoom, KeysAndValues, TreePass, reading_a_tree
@@ -27,8 +28,9 @@ class TreeRows:
     the places that are read pass the last block's projections, the final norm and the unembedding.
     """
 
-    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: Meter) -> None:
+    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: Meter, products: str | None = None) -> None:
         self._model = model
+        self._products = products
         self._limits = limits
         self._meter = meter
         self._footprint = Footprint.of(model)
@@ -66,7 +68,7 @@ class TreeRows:
         anatomy, network = self._model.anatomy, self._model.network
         chunk = pack([branch for _, branch in asked], self._before)
         last = anatomy.blocks[-1]
-        with self._model.lock, torch.inference_mode(), ExitStack() as stack:
+        with self._model.lock, torch.inference_mode(), products_in(self._products), ExitStack() as stack:
             tree_pass = TreePass(chunk, self._carried, last.attention, room=self._room)
             stack.enter_context(reading_a_tree(network, tree_pass))
             for module in (last.output_projection, last.mlp):

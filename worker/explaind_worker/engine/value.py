@@ -36,7 +36,8 @@ class ValueFunction:
 
     Calling it with coalitions [coalition, unit] gives `TokenScores`. All rows of tokens that are not known yet are
     read as one tree of prefixes (or, where the model's attention does not allow that, in dense batches). What was
-    answered once is known for the life of the object. A forward that runs out of memory is halved.
+    answered once is known for the life of the object. A forward that runs out of memory is halved. Matrix products are
+    taken in the type `products` (`precision.fast_products` says which), None for the model's own.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ValueFunction:
         meter: Meter,
         checkpoint: Checkpoint,
         limits: BatchLimits | None = None,
+        products: str | None = None,
     ) -> None:
         self._players = players
         self._groups = grouped(continuations)
@@ -57,7 +59,9 @@ class ValueFunction:
         self._checkpoint = checkpoint
         limits = limits or BatchLimits.for_device(model.device)
         meter.dense_because = why_dense(model)
-        self._evaluate: Evaluate = (TreeRows if meter.dense_because is None else DenseRows)(model, limits, meter)
+        self._evaluate: Evaluate = (TreeRows if meter.dense_because is None else DenseRows)(
+            model, limits, meter, products
+        )
         self._known: dict[Key, FloatArray] = {}  # [kind, token, continuation]
 
     def __call__(self, coalitions: BoolArray) -> TokenScores:

@@ -1,5 +1,7 @@
 """What every attribution asks for: a subject, units, and by perturbation what stands in for an absent one."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from explaind.contract.base import wrong
@@ -47,4 +49,11 @@ class PerturbationRequest(AttributionRequest):
             'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
         ),
         examples=["mask"],
+    )
+    precision: Literal["full", "fast"] = Field(
+        default="full",
+        description=(
+            "full: matrix products in the model's own type. fast: those of a float32 model in bfloat16 (or TF32 on a "
+            "GPU) where the processor has units for it; the answer says how much that changed the scores."
+        ),
     )

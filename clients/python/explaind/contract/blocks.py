@@ -98,6 +98,19 @@ class Faithfulness(Answer):
     evaluations: int = Field(description="Distinct coalitions whose score was asked for.", examples=[212])
 
 
+class FastProducts(Answer):
+    """What narrower matrix products did to the scores: some coalitions were evaluated both ways."""
+
+    products: str = Field(
+        description='The type they were taken in; "float32" where this processor has no faster one.',
+        examples=["bfloat16"],
+    )
+    largest_difference: float = Field(
+        description="Between the two scores of a coalition, in the units of the score.", examples=[0.012]
+    )
+    checked: int = Field(description="Coalitions that were evaluated both ways.", examples=[16])
+
+
 class Attribution(Answer):
     """How much each unit of the prompt contributed to the score of the target.
 
@@ -125,6 +138,9 @@ class Attribution(Answer):
     absent: StandIn
     algorithm: str = Field(examples=["exact"])
     evaluations: int = Field(description="Coalitions whose score was asked for.", examples=[512])
+    fast: FastProducts | None = Field(
+        default=None, description="What it cost in exactness, where `fast` was asked for."
+    )
     faithfulness: Faithfulness | None = Field(default=None, description="Where it was asked for.")
 
     @property
