@@ -10,6 +10,7 @@ from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.players import BoolArray, Players, stand_in_for
 from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
 from explaind_worker.inquiry import Inquiry
+from explaind_worker.places import Place, places_of
 from explaind_worker.session import Session
 
 
@@ -38,6 +39,11 @@ class Game:
             NonFiniteScore: the model answered with NaN or infinity.
         """
         return self._columns(self._value(coalitions))
+
+    @property
+    def places(self) -> list[Place]:
+        """Which message, sentence and word each unit stands in."""
+        return places_of(self._inquiry.encoded, self.units)
 
     @property
     def empty_and_full(self) -> tuple[FloatArray, FloatArray]:
