@@ -60,7 +60,7 @@ def kernel_shap(play: Play, units: int, *, n_samples: int, seed: int) -> Found:
         from captum.attr import KernelShap  # noqa: PLC0415
 
         method, fitted = KernelShap(forward), _Fitted(SkLearnLinearRegression())
-        method.interpretable_model = fitted
+        method.interpretable_model = fitted  # pyright: ignore[reportAttributeAccessIssue]
         found = method.attribute(torch.ones(1, units), n_samples=n_samples, perturbations_per_eval=n_samples)
         return found, fitted
 
@@ -104,9 +104,7 @@ def _by_column(ask: Callable[[Forward], torch.Tensor], play: Play, units: int, *
     return Found(found.double().numpy().reshape(columns, units).T, evaluations)
 
 
-def _of_the_total(
-    ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play: Play, *, seed: int
-) -> Found:
+def _of_the_total(ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play: Play, *, seed: int) -> Found:
     """One fit of the columns' sum, then split over the columns."""
     by_column = np.empty((0, 0))
 

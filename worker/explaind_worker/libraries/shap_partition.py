@@ -49,7 +49,8 @@ def partition(
         explainer = PartitionExplainer(score, _Coalitions(clustering))
         # Groups open in twos, so that an even number is kept to exactly.
         found = explainer(np.ones((1, units)), max_evals=budget - budget % 2, batch_size=BATCH, silent=True)
-    return np.asarray(found.values)[0].reshape(units, -1), asked, asked < budget - budget % 2 or asked == whole(clustering)
+    values = np.asarray(found.values)[0]  # pyright: ignore[reportAttributeAccessIssue] - one explanation for one row
+    return values.reshape(units, -1), asked, asked == whole(clustering)
 
 
 def whole(clustering: FloatArray) -> int:
