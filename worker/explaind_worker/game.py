@@ -11,6 +11,7 @@ from explaind_worker.engine.players import BoolArray, Players, stand_in_for
 from explaind_worker.engine.precision import fast_products
 from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
 from explaind_worker.inquiry import Inquiry
+from explaind_worker.places import Place, places_of
 from explaind_worker.session import Session
 
 CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
@@ -52,6 +53,11 @@ class Game:
     def stand_in(self) -> StandIn:
         """What takes the place of an absent unit."""
         return self._stand_in
+
+    @property
+    def places(self) -> list[Place]:
+        """Which message, sentence and word each unit stands in."""
+        return places_of(self._inquiry.encoded, self.units)
 
     @property
     def empty_and_full(self) -> tuple[FloatArray, FloatArray]:

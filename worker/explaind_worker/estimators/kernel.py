@@ -8,9 +8,11 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from explaind_worker.estimators import odd_orders
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
 
 PART = 4096  # pairs that are floating-point numbers at once
+LISTED = 20_000  # pairs of a size that are listed to draw from; of more, random ones are made until they differ
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,11 @@ class KernelShapley:
 
     The Shapley kernel's weight is spread over coalition sizes (Lundberg & Lee 2017, eq. 7 and theorem 2). Sizes
     that the budget covers are enumerated; over the rest, sizes are drawn systematically in proportion to their
-    weight and coalitions without replacement, each with its complement (Covert & Lee 2021, §4.2). The regression
-    is constrained to add up to full − empty. Standard errors are the regression's sandwich variance over pairs,
-    within sizes, with leverage and finite population corrections; they are zero when every coalition was asked for.
+    weight and coalitions without replacement, each with its complement (Covert & Lee 2021, §4.2). A larger budget
+    under the same seed asks for the same coalitions and more. Up to `odd_orders.PAIRS` pairs the regression expects
+    interactions of odd order (`odd_orders.estimate`); above, it is weighted least squares, constrained to add up to
+    full − empty, with the sandwich variance over pairs, within sizes, with leverage and finite population
+    corrections. Errors are zero when every coalition was asked for.
     """
 
     name = "kernel"
@@ -57,7 +61,9 @@ class KernelShapley:
             drawn = int(counts.sum())
             for stratum, count in zip(rest, counts, strict=True):
                 if count:
-                    halves.append(_draw(stratum, int(count), units, rng))
+                    # Each size has random numbers of its own, so that more draws begin with those of fewer.
+                    own = np.random.default_rng([seed, stratum.size])
+                    halves.append(_draw(stratum, int(count), units, own))
                     weights += [rest_weight / drawn] * int(count)
                     strata += [stratum.size] * int(count)
                     self._population[stratum.size] = stratum.pairs
@@ -71,6 +77,11 @@ class KernelShapley:
         # A pair tells of the difference of its scores; their sum is fixed by the constraint that values add up.
         pairs, change = len(self._half), scores[-1] - scores[0]
         difference = scores[1 : 1 + pairs] - scores[1 + pairs : -1]  # [pair, column]
+        if self._population and self._units <= pairs <= odd_orders.PAIRS:
+            return odd_orders.estimate(self._half, difference, change)
+        return self._weighted(difference, change)
+
+    def _weighted(self, difference: FloatArray, change: FloatArray) -> Estimate:
         # Along the all-ones direction the constraint decides; 1/n there keeps the matrix regular and changes nothing.
         moment = np.full((self._units, self._units), 1 / self._units)  # [unit, unit]
         target = np.outer(np.full(self._units, 1 / self._units), change)  # [unit, column]
@@ -182,8 +193,8 @@ def _systematic_counts(weights: FloatArray, draws: int, rng: np.random.Generator
 
 def _draw(stratum: _Stratum, count: int, units: int, rng: np.random.Generator) -> BoolArray:
     """`count` different pairs of the stratum, one side of each: [pair, unit]."""
-    if stratum.pairs <= 4 * count:
-        return _all_of(stratum, units)[rng.choice(stratum.pairs, size=count, replace=False)]
+    if stratum.pairs <= LISTED:
+        return _all_of(stratum, units)[rng.permutation(stratum.pairs)[:count]]
     seen: dict[bytes, BoolArray] = {}
     while len(seen) < count:
         # The places of the smallest of so many random numbers are a random subset.

@@ -10,7 +10,11 @@ from explaind_worker.session import Session
 
 
 def run(params: FeatureAblationParams, session: Session) -> Attribution:
-    """The full score minus the score without each unit (captum's FeatureAblation with one feature per unit)."""
+    """The full score minus the score without each unit.
+
+    The numbers are those of captum's FeatureAblation with one feature per unit, which draws nothing at random and
+    adds nothing to this subtraction; the tests hold that they are equal.
+    """
     game = Game(params, session)
     coalitions = empty_and_full(~np.eye(len(game.units), dtype=bool))
     scores = game.play(coalitions)

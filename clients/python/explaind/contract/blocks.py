@@ -111,6 +111,34 @@ class FastProducts(Answer):
     checked: int = Field(description="Coalitions that were evaluated both ways.", examples=[16])
 
 
+class Stopped(Answer):
+    """Why an attribution with `budget: "auto"` stopped where it did."""
+
+    reason: Literal["tolerance", "budget", "exact"] = Field(
+        description="tolerance: the standard errors are small enough; budget: max_budget was spent before they were; "
+        "exact: nothing was left to sample."
+    )
+    tolerance: float = Field(description="The standard error that was asked for, in the units of the score.")
+    largest_standard_error: float | None = Field(
+        default=None, description="Of any unit; 0 when exact, null for partition before its hierarchy is complete."
+    )
+
+
+class Interactions(Answer):
+    """Shapley interaction indices of all pairs of units (Grabisch & Roubens 1999).
+
+    `values` is unit × unit and symmetric, in the units of the score: how much more (or less) two units together change
+    the score than each alone, averaged over what else is present. Positive units need each other, negative ones say
+    the same twice. The diagonal is 0: a unit does not interact with itself.
+    """
+
+    values: list[list[float]] = Field(description="Unit × unit, symmetric, 0 on the diagonal.")
+    standard_errors: list[list[float]] | None = Field(
+        default=None, description="Unit × unit; null when exact, or when every pair was seen only once."
+    )
+    evaluations: int = Field(description="Coalitions asked for on behalf of the interactions.")
+
+
 class Attribution(Answer):
     """How much each unit of the prompt contributed to the score of the target.
 
@@ -142,6 +170,8 @@ class Attribution(Answer):
         default=None, description="What it cost in exactness, where `fast` was asked for."
     )
     faithfulness: Faithfulness | None = Field(default=None, description="Where it was asked for.")
+    stopped: Stopped | None = Field(default=None, description='Why the sampling ended, with budget "auto".')
+    interactions: Interactions | None = Field(default=None, description="Of pairs of units, when asked for.")
 
     @property
     def top(self) -> int:

@@ -1,0 +1,1 @@
+"""Estimators of other libraries, run by their own classes on a game that answers in batches."""
