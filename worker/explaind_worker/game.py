@@ -1,5 +1,6 @@
 """A prompt's units as a coalition game: what every attribution by perturbation stands on."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -8,9 +9,10 @@ from explaind.contract.attribution import PerturbationRequest
 from explaind.contract.blocks import Attribution
 from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.players import BoolArray, Players, stand_in_for
-from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
+from explaind_worker.engine.value import FloatArray, TokenScores
 from explaind_worker.inquiry import Inquiry
 from explaind_worker.session import Session
+from explaind_worker.valuing import value_function
 
 
 class Game:
@@ -30,6 +32,7 @@ class Game:
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
         self._stand_in = stand_in_for(request.absent, session.encoder, encoded, unit_map)
         self._players = Players(encoded, unit_map, self._stand_in)
+        session.check_rows_fit(self._players.longest)
 
     def play(self, coalitions: BoolArray) -> FloatArray:
         """Scores [coalition, column] of coalitions [coalition, unit].
@@ -72,17 +75,8 @@ class Game:
         return self._value(np.stack([np.zeros(len(self.units), dtype=bool), np.ones(len(self.units), dtype=bool)]))
 
     @cached_property
-    def _value(self) -> ValueFunction:
-        session, question = self._session, self._inquiry.question()
-        target = max(len(c) for c in question.continuations)
-        return ValueFunction(
-            session.model(),
-            self._players,
-            question.continuations,
-            meter=session.meter,
-            checkpoint=session.checkpoint,
-            limits=session.room(self._players.longest + target, reads=target),
-        )
+    def _value(self) -> Callable[[BoolArray], TokenScores]:
+        return value_function(self._session, self._players, self._inquiry.question().continuations)
 
     def _columns(self, scores: TokenScores) -> FloatArray:
         columns = self._inquiry.question().columns(scores)
