@@ -103,7 +103,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTo
 
 @pytest.fixture(scope="session")
 def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> ModelMaker:
-    """`tiny_classifier("bert", problem_type=…, **config)`: the entry of a saved classifier; `fields` are the entry's."""
+    """`tiny_classifier("bert", problem_type=…)`: the entry of a saved classifier; `fields` are the entry's."""
     made: dict[str, Path] = {}
     pieces = word_pieces(TEXT)
 

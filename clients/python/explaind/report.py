@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from explaind.characters import one_line, shown
 from explaind.contract.blocks import Attribution
 from explaind.contract.job import Job, JobState
+from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
@@ -69,7 +70,11 @@ def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:
         return join([f"How likely {job.model} finds ", _quoted(result.text)]), _scoring(result)
     if isinstance(result, Tokenization):
         return join([f"How {job.model} reads the prompt"]), _tokenization(result)
-    return join([job.method]), [section("Result", tag("code", shown(str(result))))]
+    heading, sections = join([job.method]), [section("Result", tag("code", shown(str(result))))]
+    if isinstance(result, Classification):
+        heading = join([f"What {job.model} takes it for: ", _quoted(result.best.label)])
+        sections = _classification(result)
+    return heading, sections
 
 
 def _attribution(result: Attribution) -> list[Markup]:
@@ -186,6 +191,23 @@ def _tokenization(result: Tokenization) -> list[Markup]:
         section("The prompt", tag("div", shown(result.prompt), dir="auto", class_="text")),
         tiles({"Tokens": (str(result.count), None), "Units": (str(len(result.units)), None)}),
         section("Every token", table(["#", "Token", "Id", "Characters", "Unit"], rows), class_="flow"),
+    ]
+
+
+def _classification(result: Classification) -> list[Markup]:
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(scored.index), class_="num quiet"),
+            tag("td", tag("code", one_line(scored.label), dir="auto")),
+            tag("td", "" if scored.probability is None else percent(scored.probability), class_="num"),
+            tag("td", number(scored.logit), class_="num"),
+        )
+        for scored in result.classes
+    ]
+    return [
+        section("The text", tag("div", shown(result.prompt), dir="auto", class_="text")),
+        section("Every class", table(["#", "Class", "Probability", "Logit"], rows), class_="flow"),
     ]
 
 

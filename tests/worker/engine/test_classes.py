@@ -46,7 +46,7 @@ def plain(model, players, coalitions):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("absent", ABSENT)
 def test_equals_one_forward_per_row(classifier, family, absent):
-    """Rows of many lengths, padded in batches of four or so; the padding token as a stand-in is read as the model does."""
+    """Rows of many lengths, padded in batches of four or so; a padding token as stand-in is read as the model does."""
     model = classifier(family)
     players = game(model, ABSENT[absent])
     coalitions = some(players)

@@ -115,7 +115,7 @@ class Footprint:
             mlp_copies=WIDE_MLP_COPIES + (INT8_COPIES if model.entry.quantization == "int8" else 0),
             score_copies=SCORE_COPIES + (RELATIVE_COPIES if (distances := _distances(config)) else 0),
             distances=distances,
-            masks=2 if hasattr(config, "local_attention") else 1,
+            masks=3 if hasattr(config, "local_attention") else 1,
             threads=0 if on_gpu else torch.get_num_threads(),
             scratch=scratch + (2 * FLOAT_BYTES * hidden * widest if quantized else 0),
         )

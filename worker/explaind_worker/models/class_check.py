@@ -20,7 +20,7 @@ SHORT = "a drink"
 
 
 def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: bool = False) -> dict[str, float | bool]:
-    """Largest relative difference of each claim (`reading`, `batch`, `padding`), and as `pads` what follows of the last.
+    """Largest relative difference of each claim (`reading`, `batch`, `padding`); `pads` is what follows of the last.
 
     Raises:
         SelfCheckFailed: one of the first two is larger than rounding explains.

@@ -88,7 +88,7 @@ def _stored_dtype(folder: Path) -> torch.dtype | None:
 
 
 def _to_quantize(network: PreTrainedModel) -> dict[int, int]:
-    """The weights that bitsandbytes will pack, by identity, and how many outputs each has; not the unembedding or head."""
+    """The weights that bitsandbytes will pack, by identity, and the outputs of each; not the unembedding or head."""
     kept = {network.get_output_embeddings()}
     if kept == {None}:
         kept = {part for name in head_names(network) for part in network.get_submodule(name).modules()}

@@ -237,7 +237,7 @@ def fingerprint(entry: ModelEntry) -> str | None:
 
 
 def _kept_whole(entry: ModelEntry, where: str, revision: str | None, classes: Classes | None) -> list[str] | None:
-    """The parts that are not quantized: a classifier's head; None leaves it to the library, which knows unembeddings."""
+    """What is not quantized: a classifier's head; None leaves it to the library, which knows unembeddings."""
     if classes is None or entry.quantization is None:
         return None
     config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
