@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from explaind.contract.catalogue import ModelCard, ModelLimits, ModelState
+from explaind.contract.catalogue import ModelCard, ModelKind, ModelLimits, ModelState
 from explaind.contract.errors import UnknownModel
 from explaind.contract.registry import near_miss
+from explaind_jobs.model_config import NOTHING_READ, kind_and_labels
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # In pydantic's regular expressions `$` is the very end: no newline gets through.
@@ -33,6 +34,7 @@ class ModelEntry(BaseModel):
     source: Annotated[str, StringConstraints(pattern=r"^[\w.-]+(/[\w.-]+)?$", max_length=200)] | None = None
     path: Path | None = None
     revision: str | None = None
+    kind: ModelKind | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantization: Literal["int8", "nf4", "fp4"] | None = None
     device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
@@ -56,6 +58,10 @@ class ModelEntry(BaseModel):
     def card(self, state: ModelState = "cold") -> ModelCard:
         """The model as callers see it; a directory shows by its name only, never by where it is."""
         place = "built-in" if self.builtin else self.path.name if self.path is not None else self.source
+        found, labels = ("causal", None) if self.builtin else NOTHING_READ
+        if self.path is not None:
+            found, labels = kind_and_labels(self.path)
+        kind = self.kind or found
         return ModelCard(
             name=self.name,
             description=self.description,
@@ -65,6 +71,8 @@ class ModelEntry(BaseModel):
             quantization=self.quantization,
             device=self.device,
             queue=self.queue,
+            kind=kind,
+            labels=labels if kind == "classifier" else None,
             limits=self.limits,
             state=state,
         )

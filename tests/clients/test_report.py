@@ -35,6 +35,13 @@ SCORING = {
     "perplexity": 2.6,
     "prompt_tokens": [{"text": "a", "id": 1, "logprob": None}, {"text": " b", "id": 2, "logprob": -3.0}],
 }
+CLASSIFICATION = {
+    "kind": "classification",
+    "prompt": "<b>fine",
+    "predicted": 0,
+    "rule": "none",
+    "classes": [{"label": "<i>QUALITY", "index": 0, "logit": 0.45}],
+}
 TOKENIZATION = {
     "kind": "tokenization",
     "prompt": "a b",
@@ -93,6 +100,7 @@ def text_of(page: str) -> str:
         ("infer/generate", GENERATION),
         ("infer/score", SCORING),
         ("infer/tokenize", TOKENIZATION),
+        ("infer/classify", CLASSIFICATION),
         ("explain/brand-new", {"kind": "new", "x": "<script>"}),
         ("explain/brand-new", GENERATION),
     ],

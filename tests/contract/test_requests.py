@@ -5,7 +5,7 @@ from explaind.contract.attribution import PerturbationRequest
 from explaind.contract.errors import field_errors
 from explaind.contract.methods.shap import ShapParams
 from explaind.contract.registry import all_methods
-from explaind.contract.subject import LabelsTarget, Subject, TextTarget
+from explaind.contract.subject import ClassTarget, LabelsTarget, Subject, TextTarget
 from explaind.contract.units import Segments, StandInText
 
 
@@ -30,6 +30,24 @@ def test_a_request_survives_json():
     assert isinstance(again.target, LabelsTarget)
     assert isinstance(again.units, Segments)
     assert isinstance(again.absent, StandInText)
+
+
+def test_a_class_survives_json_under_its_own_name():
+    asked = Subject.model_validate({"model": "m", "prompt": "x", "target": {"class": "A"}, "foil": {"class": 1}})
+    assert isinstance(asked.target, ClassTarget)
+    assert (asked.target.class_, asked.foil.class_) == ("A", 1)
+    assert Subject.model_validate_json(asked.model_dump_json()) == asked
+    assert b'"target":{"class":"A"},"foil":{"class":1}' in asked.question()
+    assert ClassTarget(class_="A") == asked.target
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(True, "integer"), (-1, "greater than"), ("", "at least 1"), (None, "string"), (1.5, "string")]
+)
+def test_a_class_is_a_name_or_an_index(value, words):
+    ((pointer, detail),) = refused(Subject, target={"class": value})
+    assert pointer == "/target/class"
+    assert words in detail
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import torch
 
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import LoadedClassifier, LoadedModel
 
 
 def token_logprobs(model: LoadedModel, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:
@@ -22,6 +22,12 @@ def token_logits(model: LoadedModel, prompt: Sequence[int], continuation: Sequen
     with torch.no_grad():
         logits = model.network(torch.tensor([[*prompt, *continuation]])).logits[0].double()
     return [float(logits[len(prompt) + i - 1, token]) for i, token in enumerate(continuation)]
+
+
+def row_logits(model: LoadedClassifier, row: Sequence[int]) -> np.ndarray:
+    """Logits [class] of a classifier for one row alone, from the model's own forward."""
+    with torch.no_grad():
+        return model.network(torch.tensor([list(row)])).logits[0].double().numpy()
 
 
 def shapley_by_permutations(units: int, value: Callable[[frozenset[int]], float]) -> np.ndarray:

@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from classifiers import ENCODERS, save_classifier, word_pieces
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import LoadedClassifier, LoadedModel
 from explaind_worker.models.pool import ModelPool
 from explaind_worker.runner import implementation_of
 from explaind_worker.session import Session
@@ -101,6 +102,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTo
 
 
 @pytest.fixture(scope="session")
+def tiny_classifier(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> ModelMaker:
+    """`tiny_classifier("bert", problem_type=…)`: the entry of a saved classifier; `fields` are the entry's."""
+    made: dict[str, Path] = {}
+    pieces = word_pieces(TEXT)
+
+    def make(family: str = "bert", *, fields: dict[str, Any] | None = None, **config: Any) -> ModelEntry:
+        key = f"{family} {sorted(config.items())}"
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(family)
+            save_classifier(made[key], family, pieces if family in ENCODERS else tokenizer, **config)
+        name = "-".join([made[key].name, *map(str, (fields or {}).values())])
+        return ModelEntry(name=name, path=made[key], **(fields or {}))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def pool() -> ModelPool:
     """One pool for the session, so that each tiny model is loaded once."""
     return ModelPool()
@@ -110,6 +128,12 @@ def pool() -> ModelPool:
 def loaded(pool: ModelPool, tiny_model: ModelMaker) -> Callable[[str], LoadedModel]:
     """`loaded("gpt2")`: the tiny model of that family in memory."""
     return lambda family="llama": pool.model(tiny_model(family))[0]
+
+
+@pytest.fixture(scope="session")
+def classifier(pool: ModelPool, tiny_classifier: ModelMaker) -> Callable[..., LoadedClassifier]:
+    """`classifier("bert")`: the tiny classifier of that family in memory."""
+    return lambda family="bert", **wanted: pool.model(tiny_classifier(family, **wanted))[0]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """A prompt's units as a coalition game: what every attribution by perturbation stands on."""
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from explaind_worker.engine.value import FloatArray, TokenScores, ValueFunction
 from explaind_worker.inquiry import Inquiry
 from explaind_worker.places import Place, places_of
 from explaind_worker.session import Session
+from explaind_worker.valuing import value_function
 
 CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
 CHECKED_SHARE = 32  # and at most one in so many
@@ -37,6 +38,7 @@ class Game:
         self._players = Players(encoded, unit_map, self._stand_in)
         self._fast = request.precision == "fast"
         self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
+        session.check_rows_fit(self._players.longest)
 
     def play(self, coalitions: BoolArray) -> FloatArray:
         """Scores [coalition, column] of coalitions [coalition, unit].
@@ -89,9 +91,9 @@ class Game:
 
     def _verdict(self) -> FastProducts:
         """How far the scores of a sample are from those in the model's own precision."""
-        products = fast_products(self._session.model())
+        products = fast_products(self._session.either_model())
         if products is None:
-            return FastProducts(products=self._session.model().dtype, largest_difference=0.0, checked=0)
+            return FastProducts(products=self._session.either_model().dtype, largest_difference=0.0, checked=0)
         fast, exact = self._columns(self._value(self._sample)), self._columns(self._value_in(None)(self._sample))
         difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
         return FastProducts(products=products, largest_difference=float(difference), checked=len(self._sample))
@@ -103,7 +105,7 @@ class Game:
 
     @cached_property
     def _value(self) -> ValueFunction:
-        return self._value_in(fast_products(self._session.model()) if self._fast else None)
+        return self._value_in(fast_products(self._session.either_model()) if self._fast else None)
 
     def _value_in(self, products: str | None) -> ValueFunction:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
@@ -111,20 +113,8 @@ class Game:
         continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
         stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
         asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations, products)
-        return self._session.shared(("value", asked), lambda: self._make_value(products))
-
-    def _make_value(self, products: str | None) -> ValueFunction:
-        session, question = self._session, self._inquiry.question()
-        target = max(len(c) for c in question.continuations)
-        return ValueFunction(
-            session.model(),
-            self._players,
-            question.continuations,
-            meter=session.meter,
-            checkpoint=session.checkpoint,
-            limits=session.room(self._players.longest + target, reads=target),
-            products=products,
-        )
+        make = partial(value_function, self._session, self._players, continuations, products=products)
+        return self._session.shared(("value", asked), make)
 
     def _columns(self, scores: TokenScores) -> FloatArray:
         columns = self._inquiry.question().columns(scores)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from explaind.contract.attribution import AttributionRequest
 from explaind.contract.blocks import Attribution, ScoredText, ScoredToken, StandIn
 from explaind.contract.errors import InvalidTarget
-from explaind.contract.subject import GeneratedTarget, LabelsTarget, TextTarget, TokenIdsTarget
+from explaind.contract.subject import ClassTarget, GeneratedTarget, LabelsTarget, TextTarget, TokenIdsTarget
+from explaind_worker.class_question import asked_of_classes, question_of_prediction, scored_class
 from explaind_worker.engine.generation import greedy
 from explaind_worker.engine.question import Question, TokenIds
 from explaind_worker.engine.units import units_of
@@ -28,7 +29,8 @@ class Inquiry:
         self.encoded = session.encode(request)
         self.unit_map = units_of(self.encoded, request.units)
         self.units = self.unit_map.units
-        self._question = self._asked()
+        self._classes = session.encoder.classes
+        self._question = self._asked() if self._classes is None else asked_of_classes(request, self._classes)
 
     def question(self) -> Question:
         """What is asked, with the model asked what it says where that is the target.
@@ -36,7 +38,9 @@ class Inquiry:
         Raises:
             InvalidTarget: the model says nothing, or target and foil are the same.
         """
-        if self._question is None:
+        if self._question is None and self._classes is not None:
+            self._question = question_of_prediction(self.request, self.session, self.encoded)
+        elif self._question is None:
             request, session = self.request, self.session
             wanted = request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else 1
             session.room(len(self.encoded), new_tokens=wanted)
@@ -121,12 +125,20 @@ class Inquiry:
                 raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
         return Question(self.request.score, target, foil=foil)
 
-    def _continuation(self, continuation: TextTarget | TokenIdsTarget | str, pointer: str) -> TokenIds:
+    def _continuation(self, continuation: TextTarget | TokenIdsTarget | ClassTarget | str, pointer: str) -> TokenIds:
+        if isinstance(continuation, ClassTarget):
+            raise InvalidTarget.at(
+                pointer,
+                f"{self.session.entry.name} is a causal language model and has no classes of its own.",
+                hint='Give a text, or {"labels": ["…", "…"], "explain": "…"}.',
+            )
         ids = self.session.encoder.continuation(self.encoded, continuation, pointer=pointer)
         self.session.check_fits(self.encoded, len(ids), pointer)
         return ids
 
     def _scored(self, ids: TokenIds, logprobs: Sequence[float]) -> ScoredText:
+        if self._classes is not None:
+            return scored_class(self._classes, ids[0], logprobs)
         texts = self.session.encoder.texts_of(ids, after=self.encoded.token_ids)
         tokens = [
             ScoredToken(text=text, id=token_id, logprob=logprob)

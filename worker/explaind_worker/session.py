@@ -11,7 +11,14 @@ from typing import Any, Self, TypeVar, cast
 import torch
 from pydantic import BaseModel
 
-from explaind.contract.errors import ModelLoadFailed, PromptTooLong, RequestTooLarge, TargetTooLong
+from explaind.contract.catalogue import ModelKind
+from explaind.contract.errors import (
+    ModelLoadFailed,
+    PromptTooLong,
+    RequestTooLarge,
+    TargetTooLong,
+    WrongModelKind,
+)
 from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest, PromptRequest
@@ -23,7 +30,7 @@ from explaind_worker.engine.value import Checkpoint
 from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
-from explaind_worker.models.loading import LoadedModel, device_of, fingerprint
+from explaind_worker.models.loading import AnyModel, LoadedClassifier, LoadedModel, device_of, fingerprint
 from explaind_worker.models.pool import ModelPool
 
 T = TypeVar("T")
@@ -95,7 +102,52 @@ class Session:
         return self._encoder
 
     def model(self) -> LoadedModel:
-        """The model, loaded if it was not.
+        """The causal language model, loaded if it was not.
+
+        Raises:
+            WrongModelKind: it is a classifier; said before its weights are touched.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be had.
+        """
+        self._require("causal")
+        model = self.either_model()
+        assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
+        return model
+
+    def classifier(self) -> LoadedClassifier:
+        """The sequence classifier, loaded if it was not.
+
+        Raises:
+            WrongModelKind: it is a causal language model; said before its weights are touched.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be had.
+        """
+        self._require("classifier")
+        model = self.either_model()
+        assert isinstance(model, LoadedClassifier)  # noqa: S101 - its tokenizer says so, and is of the same files
+        return model
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the model is, told without its weights."""
+        return "causal" if self.encoder.classes is None else "classifier"
+
+    def _require(self, kind: ModelKind) -> None:
+        if self.kind == kind:
+            return
+        if kind == "causal":
+            raise WrongModelKind.at(
+                "/model",
+                f"{self.entry.name} is a classifier: it puts a text into classes and does not continue it.",
+                hint="It does infer/classify, infer/tokenize and attributions whose target is a class; for this choose "
+                'a model of GET /models whose kind is "causal".',
+            )
+        raise WrongModelKind.at(
+            "/model",
+            f"{self.entry.name} is a causal language model: it has no classes of its own.",
+            hint='Choose a model of GET /models whose kind is "classifier".',
+        )
+
+    def either_model(self) -> AnyModel:
+        """The model, whichever kind it is, loaded if it was not.
 
         Raises:
             ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be had.
@@ -121,8 +173,8 @@ class Session:
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
         """
-        model = self.model()
-        assert self._lease is not None  # noqa: S101 - model() has set it
+        model = self.either_model()
+        assert self._lease is not None  # noqa: S101 - either_model() has set it
         footprint = Footprint.of(model)
         kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed, most = footprint.forward_bytes(1, tokens, reads=reads, cached=True), self._lease.most_room
@@ -154,6 +206,20 @@ class Session:
             )
         self.encoded, self._pointer = encoded, pointer
         return encoded
+
+    def check_rows_fit(self, tokens: int) -> None:
+        """Refuses stand-ins for absent units that make the rows, of so many tokens, longer than the context.
+
+        Raises:
+            PromptTooLong: they do.
+        """
+        if tokens > self.encoder.context:
+            raise PromptTooLong.at(
+                "/absent",
+                f"With this text for every absent unit a row has up to {tokens} tokens; the context of "
+                f"{self.entry.name} has {self.encoder.context}.",
+                hint='Give a shorter text, choose "mask" or "remove", or larger units.',
+            )
 
     def check_fits(self, encoded: EncodedPrompt, new_tokens: int, pointer: str) -> None:
         """Refuses a continuation that is too long.

@@ -13,6 +13,7 @@ from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.job import Job, JobState
+from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
@@ -189,6 +190,23 @@ def _tokenization(result: Tokenization) -> list[Markup]:
     ]
 
 
+def _classification(result: Classification) -> list[Markup]:
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(scored.index), class_="num quiet"),
+            tag("td", tag("code", one_line(scored.label), dir="auto")),
+            tag("td", "" if scored.probability is None else percent(scored.probability), class_="num"),
+            tag("td", number(scored.logit), class_="num"),
+        )
+        for scored in result.classes
+    ]
+    return [
+        section("The text", tag("div", shown(result.prompt), dir="auto", class_="text")),
+        section("Every class", table(["#", "Class", "Probability", "Logit"], rows), class_="flow"),
+    ]
+
+
 def _unfinished(job: Job[Any]) -> tuple[Markup, list[Markup]]:
     if job.error is not None:
         return join(["The job failed" if job.state is JobState.FAILED else f"The job is {job.state.value}"]), [
@@ -259,4 +277,8 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     ),
     Scoring: lambda job, result: (join([f"How likely {job.model} finds ", _quoted(result.text)]), _scoring(result)),
     Tokenization: lambda job, result: (join([f"How {job.model} reads the prompt"]), _tokenization(result)),
+    Classification: lambda job, result: (
+        join([f"What {job.model} takes it for: ", _quoted(result.best.label)]),
+        _classification(result),
+    ),
 }

@@ -40,6 +40,17 @@ TOKENIZATION = {
     "count": 2,
 }
 
+CLASSIFICATION = {
+    "kind": "classification",
+    "prompt": "[red]fine",
+    "predicted": 1,
+    "rule": "softmax",
+    "classes": [
+        {"label": "NEGATIVE", "index": 0, "probability": 0.125, "logit": -1.5},
+        {"label": "[bold]POS", "index": 1, "probability": 0.875, "logit": 0.45},
+    ],
+}
+
 
 def console(*, colour: bool = False) -> Console:
     system = "truecolor" if colour else None
@@ -112,3 +123,11 @@ def test_following_shows_how_far_it_is(client, script, says_job, attribution_jso
     handle = JobHandle(client.driver, Job[Any].model_validate(says_job("queued", queue_position=2).json()))
     assert follow(to, handle).state.value == "succeeded"
     assert handle.job.result is not None
+
+
+def test_a_classification_lists_its_classes(written):
+    text = written(CLASSIFICATION, method="infer/classify")
+    assert "[red]fine" in text
+    assert "“[bold]POS”" in text
+    assert "87.5" in text
+    assert "-1.5" in text or "−1.5" in text

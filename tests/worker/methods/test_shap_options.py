@@ -89,7 +89,7 @@ def test_batches_do_not_change_the_answer(run, monkeypatch):
 
     asked = {"prompt": LONG, "target": " a", "budget": "auto", "tolerance": 0.3, "interactions": True}
     whole = run("explain/shap", **asked)
-    monkeypatch.setattr(value, "SLAB", 7)
+    monkeypatch.setattr(value, "SLAB_TOKENS", 100)
     parts = run("explain/shap", **asked)
     assert parts.evaluations == whole.evaluations
     np.testing.assert_allclose(parts.values, whole.values, atol=1e-3)

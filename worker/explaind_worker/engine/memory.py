@@ -9,8 +9,9 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import torch
+from transformers import PreTrainedConfig
 
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import AnyModel, LoadedClassifier, LoadedModel
 
 FLOAT_BYTES = 4
 STREAM_COPIES = 4  # embedding, residual stream, its sum with the attention's output, and its norm
@@ -19,6 +20,8 @@ KEY_COPIES = 4  # keys and values, the keys' rotation
 MLP_COPIES = 4  # gate, its activation, the other half and the product
 WIDE_MLP_COPIES = 5  # gate and other half in one, or an activation that is written out in Python
 SCORE_COPIES = 3  # attention scores where they are written out: scaled, masked or capped, and their softmax
+RELATIVE_COPIES = 9  # scores of content to position and back, gathered by int64 indices
+DISTANCE_COPIES = 6  # embeddings of the distances: projected to keys and queries, repeated for every row
 MASK_BYTES = 5  # a mask as booleans and as what is added to the scores
 INT8_COPIES = 2  # what enters an 8-bit matrix as float16 and int8, and what leaves it as int32
 GATHERED = 4 << 20  # keys, and as many values, that the attention over a tree brings together at once
@@ -32,7 +35,11 @@ FUSED = frozenset({"sdpa", "flash_attention_2", "flash_attention_3", "flex_atten
 
 @dataclass(frozen=True)
 class Footprint:
-    """A model's shape, as far as its memory depends on it. `width` is bytes of a number of the residual stream."""
+    """A model's shape, as far as its memory depends on it. `width` is bytes of a number of the residual stream.
+
+    `layers` are those whose keys and values can be kept: a classifier's never are. `vocabulary` is how many logits
+    there are at a place.
+    """
 
     layers: int
     hidden: int
@@ -46,12 +53,20 @@ class Footprint:
     slides: bool = False
     mlp_copies: int = MLP_COPIES
     caps_logits: bool = False
+    score_copies: int = SCORE_COPIES
+    distances: int = 0  # that attention has embeddings of
+    masks: int = 1  # kept at once
     threads: int = 0  # of a CPU, each of which keeps a block of attention scores
     scratch: int = 0  # whatever the batch: workspaces, and a weight that is unpacked while it is used
 
     @classmethod
-    def of(cls, model: LoadedModel) -> "Footprint":
+    def of(cls, model: AnyModel) -> "Footprint":
         """The footprint of a loaded model."""
+        return cls.of_causal(model) if isinstance(model, LoadedModel) else cls.of_classifier(model)
+
+    @classmethod
+    def of_causal(cls, model: LoadedModel) -> "Footprint":
+        """The footprint of a causal language model."""
         anatomy, config = model.anatomy, model.network.config.get_text_config()
         inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
         activation = next((str(found) for name in ACTIVATIONS if (found := getattr(config, name, None))), "")
@@ -77,6 +92,35 @@ class Footprint:
             caps_logits=anatomy.logit_softcap is not None,
             threads=0 if on_gpu else torch.get_num_threads(),
             scratch=scratch,
+        )
+
+    @classmethod
+    def of_classifier(cls, model: LoadedClassifier) -> "Footprint":
+        """The footprint of a classifier, whatever its family: its widest matrix counts as its MLP."""
+        network, config = model.network, model.network.config.get_text_config()
+        hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
+        tables = {id(m.weight) for m in network.modules() if isinstance(m, torch.nn.Embedding)}
+        matrices = [w for w in network.parameters() if w.dim() == 2 and id(w) not in tables]
+        widest = max(4 * hidden, *(max(w.shape) for w in matrices if w.is_floating_point()))
+        on_gpu, quantized = model.device.type == "cuda", model.entry.quantization is not None
+        scratch = CUDA_WORKSPACE if on_gpu else 0
+        return cls(
+            layers=0,
+            hidden=hidden,
+            heads=heads,
+            key_heads=int(getattr(config, "num_key_value_heads", None) or heads),
+            head_dim=int(getattr(config, "head_dim", None) or -(-hidden // heads)),
+            intermediate=widest,
+            vocabulary=len(model.classes),
+            width=torch.finfo(network.dtype).bits // 8,
+            fused=config._attn_implementation in FUSED,
+            slides=getattr(config, "sliding_window", None) is not None,
+            mlp_copies=WIDE_MLP_COPIES + (INT8_COPIES if model.entry.quantization == "int8" else 0),
+            score_copies=SCORE_COPIES + (RELATIVE_COPIES if (distances := _distances(config)) else 0),
+            distances=distances,
+            masks=3 if hasattr(config, "local_attention") else 1,
+            threads=0 if on_gpu else torch.get_num_threads(),
+            scratch=scratch + (2 * FLOAT_BYTES * hidden * widest if quantized else 0),
         )
 
     def forward_bytes(self, rows: int, tokens: int, *, reads: int = 1, cached: bool = False) -> int:
@@ -136,9 +180,12 @@ class Footprint:
         if self.fused:
             total += self.threads * _block_of_scores(tokens) * (FLOAT_BYTES + self.width)
         else:
-            total += rows * self.heads * tokens * tokens * SCORE_COPIES * max(self.width, FLOAT_BYTES)
+            total += rows * self.heads * tokens * tokens * self.score_copies * max(self.width, FLOAT_BYTES)
+        if self.distances:
+            total += rows * self.distances * self.hidden * DISTANCE_COPIES * self.width
+            total += 2 * rows * self.heads * tokens * self.distances * FLOAT_BYTES
         if masked or self.slides or not self.fused:
-            total += rows * tokens * tokens * MASK_BYTES
+            total += rows * tokens * tokens * MASK_BYTES * self.masks
         return total
 
     def _mlp(self, places: int) -> int:
@@ -146,6 +193,14 @@ class Footprint:
 
     def _norm(self, places: int) -> int:
         return places * 3 * self.hidden * FLOAT_BYTES
+
+
+def _distances(config: PreTrainedConfig) -> int:
+    """How many distances between places attention looks at by embeddings of their own (DeBERTa); mostly none."""
+    if not getattr(config, "relative_attention", False):
+        return 0
+    buckets = getattr(config, "position_buckets", 0)
+    return 2 * int(buckets if buckets and buckets > 0 else config.max_position_embeddings)
 
 
 def _block_of_scores(tokens: int) -> int:

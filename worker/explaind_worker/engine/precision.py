@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import torch
 from torch.backends import mkldnn
 
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import AnyModel
 
 
-def fast_products(model: LoadedModel) -> str | None:
+def fast_products(model: AnyModel) -> str | None:
     """The type that this model's matrix products can be taken in faster than in its own; None where there is none.
 
     Sums stay in float32, and so do the residual stream, norms and softmax.

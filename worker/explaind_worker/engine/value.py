@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from explaind_worker.engine.class_rows import ClassRows
 from explaind_worker.engine.dense_rows import DenseRows
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.meter import Meter
@@ -16,7 +17,7 @@ from explaind_worker.engine.players import BoolArray, Players, TokenArray
 from explaind_worker.engine.rows import AskedRow, Evaluate, FloatArray, Key, grouped
 from explaind_worker.engine.tree_rows import TreeRows
 from explaind_worker.engine.tree_support import why_dense
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import AnyModel, LoadedClassifier
 
 Checkpoint = Callable[[str, int, int | None, str], None]
 
@@ -38,11 +39,13 @@ class ValueFunction:
     read as one tree of prefixes (or, where the model's attention does not allow that, in dense batches). What was
     answered once is known for the life of the object. A forward that runs out of memory is halved. Matrix products are
     taken in the type `products` (`precision.fast_products` says which), None for the model's own.
+
+    Of a classifier a continuation is one class, (index,), of which nothing is fed to the model.
     """
 
     def __init__(
         self,
-        model: LoadedModel,
+        model: AnyModel,
         players: Players,
         continuations: Sequence[Sequence[int]],
         *,
@@ -54,14 +57,11 @@ class ValueFunction:
         self._players = players
         self._groups = grouped(continuations)
         self._width = sum(len(c) for c in continuations)
-        self._cost = [len(c) - 1 for c in continuations]
+        # One plain forward tells of all classes, but of one continuation only.
+        self._cost = [0] if isinstance(model, LoadedClassifier) else [len(c) - 1 for c in continuations]
         self._meter = meter
         self._checkpoint = checkpoint
-        limits = limits or BatchLimits.for_device(model.device)
-        meter.dense_because = why_dense(model)
-        self._evaluate: Evaluate = (TreeRows if meter.dense_because is None else DenseRows)(
-            model, limits, meter, products
-        )
+        self._evaluate = _evaluator(model, limits or BatchLimits.for_device(model.device), meter, products)
         self._known: dict[Key, FloatArray] = {}  # [kind, token, continuation]
 
     def __call__(self, coalitions: BoolArray) -> TokenScores:
@@ -98,3 +98,11 @@ class ValueFunction:
             for continuation, columns in enumerate(group.columns):
                 scores[:, :, columns] = answers[..., continuation].transpose(1, 0, 2)
         return scores
+
+
+def _evaluator(model: AnyModel, limits: BatchLimits, meter: Meter, products: str | None) -> Evaluate:
+    """How this model's rows are read."""
+    if isinstance(model, LoadedClassifier):
+        return ClassRows(model, limits, meter, products)
+    meter.dense_because = why_dense(model)
+    return (TreeRows if meter.dense_because is None else DenseRows)(model, limits, meter, products)

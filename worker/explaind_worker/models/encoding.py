@@ -9,6 +9,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NoChatTemplate
 from explaind.contract.subject import Message, PromptRequest, TextTarget, TokenIdsTarget
+from explaind_worker.models.classes import Classes
 
 Span = tuple[int, int]
 
@@ -43,13 +44,22 @@ class EncodedPrompt:
 class Encoder:
     """A model's tokenizer, as explanations use it.
 
-    `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from.
+    `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from, `classes`
+    what a classifier tells apart (None of a causal language model). A classifier reads a text that is complete: its
+    closing tokens stay, and a chat template opens no turn.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, context: int, revision: str | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        context: int,
+        revision: str | None = None,
+        classes: Classes | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.context = context
         self.revision = revision
+        self.classes = classes
 
     def prompt(self, request: PromptRequest) -> EncodedPrompt:
         """The request's prompt or messages, encoded; the chat template is applied once.
@@ -111,13 +121,14 @@ class Encoder:
             raise NoChatTemplate.at(
                 "/messages", "This model has no chat template.", hint="Send the text as 'prompt' instead."
             )
+        continued = self.classes is None
         answering = messages[-1].role != "assistant"
         try:
             rendered = self.tokenizer.apply_chat_template(
                 [m.model_dump() for m in messages],
                 tokenize=False,
-                add_generation_prompt=answering,
-                continue_final_message=not answering,
+                add_generation_prompt=continued and answering,
+                continue_final_message=continued and not answering,
             )
         except (TemplateError, ValueError) as error:
             raise NoChatTemplate.at(
@@ -146,7 +157,7 @@ class Encoder:
         ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
         added = list(encoding["special_tokens_mask"])
         specials = set(self.tokenizer.all_special_ids)
-        if add_special_tokens:
+        if add_special_tokens and self.classes is None:
             while ids and added[-1] and offsets[-1][0] == offsets[-1][1]:
                 # Some tokenizers close a text with an end token; a prompt is to be continued.
                 for column in (ids, offsets, added):

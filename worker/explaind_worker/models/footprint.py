@@ -7,10 +7,17 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.classes import classes_of, head_names
 
 NF4_BLOCK = 64  # weights that share a scale in bitsandbytes' 4-bit formats
 SCALE_BYTES = 4
@@ -30,7 +37,7 @@ def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
     if getattr(config, "quantization_config", None) is not None and folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
     width = _dtype(entry, config, folder).itemsize
-    network = _without_memory(config)
+    network = without_memory(entry, config)
     quantized = _to_quantize(network) if entry.quantization else {}
     total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
     for parameter in network.parameters():  # tied ones appear once
@@ -50,12 +57,14 @@ def counted_bytes(network: nn.Module) -> int:
     return sum(sizes.values())
 
 
-def _without_memory(config: PreTrainedConfig) -> PreTrainedModel:
+def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of that config on torch's meta device, where weights have shapes and no content."""
     config = copy.deepcopy(config)
+    made_by = AutoModelForCausalLM if classes_of(entry, config) is None else AutoModelForSequenceClassification
     # With a dtype transformers would change the process's default one for a moment, under the feet of running jobs.
     config.dtype = None
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return made_by.from_config(config, trust_remote_code=False)
 
 
 def _dtype(entry: ModelEntry, config: PreTrainedConfig, folder: Path) -> torch.dtype:
@@ -79,11 +88,13 @@ def _stored_dtype(folder: Path) -> torch.dtype | None:
 
 
 def _to_quantize(network: PreTrainedModel) -> dict[int, int]:
-    """The weights that bitsandbytes will pack, by identity, and how many outputs each has; not the unembedding."""
-    kept = network.get_output_embeddings()
+    """The weights that bitsandbytes will pack, by identity, and the outputs of each; not the unembedding or head."""
+    kept = {network.get_output_embeddings()}
+    if kept == {None}:
+        kept = {part for name in head_names(network) for part in network.get_submodule(name).modules()}
     found = {}
     for module in network.modules():
-        if module is not kept and (type(module) is nn.Linear or isinstance(module, Conv1D)):
+        if module not in kept and (type(module) is nn.Linear or isinstance(module, Conv1D)):
             # GPT-2's Conv1D keeps its weight as [in, out].
             found[id(module.weight)] = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
     return found

@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from explaind_worker.models.ledger import Account
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import AnyModel
 
 if TYPE_CHECKING:
     from explaind_worker.models.pool import ModelPool
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Lease:
     """A job's hold on a model: as long as it lasts the model stays. Use it as a context, or `release` it."""
 
-    def __init__(self, pool: "ModelPool", model: LoadedModel, account: Account, load_s: float) -> None:
+    def __init__(self, pool: "ModelPool", model: AnyModel, account: Account, load_s: float) -> None:
         self.model = model
         self.load_s = load_s
         self._pool = pool
@@ -42,7 +42,7 @@ class Lease:
             self._released = True
             self._pool.end(self._account, self._kept)
 
-    def __enter__(self) -> LoadedModel:
+    def __enter__(self) -> AnyModel:
         return self.model
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

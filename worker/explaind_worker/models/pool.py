@@ -17,7 +17,7 @@ from explaind_worker.models.encoding import Encoder
 from explaind_worker.models.lease import Lease
 from explaind_worker.models.ledger import Account, Ledger
 from explaind_worker.models.loading import (
-    LoadedModel,
+    AnyModel,
     device_of,
     fingerprint,
     load_encoder,
@@ -45,7 +45,7 @@ class _Slot:
     encoding: threading.Lock = field(default_factory=threading.Lock)
     encoder: Encoder | None = None
     estimate: int | None = None
-    model: LoadedModel | None = None
+    model: AnyModel | None = None
     account: Account | None = None
 
 
@@ -111,7 +111,7 @@ class ModelPool:
             with self._changed:
                 self._queue.discard(ticket)
 
-    def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> tuple[LoadedModel, float]:
+    def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> tuple[AnyModel, float]:
         """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
         with (lease := self.lease(entry, while_waiting=while_waiting)) as model:
             return model, lease.load_s
@@ -188,7 +188,7 @@ class ModelPool:
             account.kept -= kept
             self._changed.notify_all()
 
-    def _lease(self, model: LoadedModel, account: Account, ticket: _Ticket) -> Lease:
+    def _lease(self, model: AnyModel, account: Account, ticket: _Ticket) -> Lease:
         account.users += 1
         self.ledger(model.entry).use(account)
         return Lease(self, model, account, time.monotonic() - ticket.since if ticket.waited else 0.0)
@@ -243,7 +243,7 @@ class ModelPool:
             self._changed.notify_all()
             return self._lease(model, account, ticket)
 
-    def _loaded(self, slot: _Slot, ledger: Ledger) -> LoadedModel:
+    def _loaded(self, slot: _Slot, ledger: Ledger) -> AnyModel:
         entry, lock = slot.entry, self._lock_of(slot.device)
         encoder = slot.encoder
         if encoder is None or encoder.revision != fingerprint(entry):  # the files changed since it was read

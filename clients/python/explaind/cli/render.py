@@ -16,6 +16,7 @@ from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
@@ -41,6 +42,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
         _show_tokenization(console, result)
+    elif isinstance(result, Classification):
+        _show_classification(console, result)
     elif result is not None:
         value = result.model_dump(mode="json") if isinstance(result, Answer) else result
         console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
@@ -158,6 +161,20 @@ def _show_tokenization(console: Console, result: Tokenization) -> None:
     console.print(table)
     totals = f"{plural(result.count, 'token')}, {plural(len(result.units), 'unit')}"
     console.print(Text(totals, style=_QUIET), soft_wrap=True)
+
+
+def _show_classification(console: Console, result: Classification) -> None:
+    console.print(Text(shown(result.prompt), style=_QUIET))
+    console.print()
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("class")
+    for head in ("probability", "logit"):
+        table.add_column(head, justify="right")
+    for scored in result.classes:
+        chance = "" if scored.probability is None else percent(scored.probability)
+        style = "bold" if scored.index == result.predicted else ""
+        table.add_row(*(Text(cell, style=style) for cell in (_quoted(scored.label), chance, number(scored.logit))))
+    console.print(table)
 
 
 def _show_state(console: Console, job: Job[Any]) -> None:

@@ -7,6 +7,7 @@ from pydantic import Field
 from explaind.contract.base import Answer
 
 ModelState = Literal["cold", "loading", "ready"]
+ModelKind = Literal["causal", "classifier"]
 
 
 class ModelLimits(Answer):
@@ -27,6 +28,14 @@ class ModelCard(Answer):
     quantization: str | None = Field(default=None, examples=["nf4"])
     device: str = Field(default="auto", examples=["cpu"])
     queue: str = Field(default="default", description="The class of workers that may run it.")
+    kind: ModelKind | None = Field(
+        default=None,
+        description="causal continues texts, classifier puts them into classes; null where only a worker can tell.",
+        examples=["causal"],
+    )
+    labels: list[str] | None = Field(
+        default=None, description="Names of a classifier's classes, in order of their index.", examples=[None]
+    )
     limits: ModelLimits
     state: ModelState = Field(default="cold", description="ready when a live worker holds it.")
 

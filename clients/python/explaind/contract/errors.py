@@ -7,7 +7,7 @@ raises the same class again from it: `raise error_from(problem)`.
 ExplaindError
 ├── RequestError                the request is at fault; sending it again changes nothing
 │   ├── MalformedBody 400       ├── NotFound 404            ├── InvalidRequest 422
-│   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
+│   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel, WrongModelKind
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
@@ -173,6 +173,10 @@ class InvalidRequest(RequestError):
 
 class UnknownModel(InvalidRequest):
     code, title = "unknown_model", "Unknown model"
+
+
+class WrongModelKind(InvalidRequest):
+    code, title = "wrong_model_kind", "Not for this kind of model"
 
 
 class PromptTooLong(InvalidRequest):

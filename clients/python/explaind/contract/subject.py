@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from explaind.contract.base import Strict, by_key, wrong
 from explaind.contract.job import Metadata, Priority
@@ -18,6 +18,8 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ContinuationText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET_CHARS)]
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+ClassIndex = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
 
 
 class Message(Strict):
@@ -125,6 +127,17 @@ class LabelsTarget(Strict):
         return self
 
 
+class ClassTarget(Strict):
+    """A class of a sequence classifier, by its name or its index."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    class_: Annotated[
+        Annotated[ClassName, Tag("~Name")] | Annotated[ClassIndex, Tag("~Index")],
+        Discriminator(lambda value: "~Index" if isinstance(value, int) else "~Name"),
+    ] = Field(alias="class", description="Its name in `labels` of `GET /models`, or its index.", examples=["POSITIVE"])
+
+
 def _as_text_target(value: object) -> object:
     return TextTarget(text=value) if isinstance(value, str) else value
 
@@ -137,17 +150,27 @@ Continuation = Annotated[
     by_key(text="~TextTarget", token_ids="~TokenIdsTarget"),
     AfterValidator(_as_text_target),
 ]
+Foil = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")]
+    | Annotated[ClassTarget, Tag("~ClassTarget")],
+    by_key(text="~TextTarget", token_ids="~TokenIdsTarget", **{"class": "~ClassTarget"}),
+    AfterValidator(_as_text_target),
+]
 Target = Annotated[
     Annotated[ContinuationText, Tag("~Plain")]
     | Annotated[TextTarget, Tag("~TextTarget")]
     | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")]
     | Annotated[GeneratedTarget, Tag("~GeneratedTarget")]
-    | Annotated[LabelsTarget, Tag("~LabelsTarget")],
+    | Annotated[LabelsTarget, Tag("~LabelsTarget")]
+    | Annotated[ClassTarget, Tag("~ClassTarget")],
     by_key(
         text="~TextTarget",
         token_ids="~TokenIdsTarget",
         generate="~GeneratedTarget",
         labels="~LabelsTarget",
+        **{"class": "~ClassTarget"},
     ),
     AfterValidator(_as_text_target),
 ]
@@ -162,18 +185,22 @@ class Subject(PromptRequest):
         default=None,
         description=(
             'The continuation that is explained: a string or {"text"}, {"token_ids"}, {"generate"} (what the model '
-            'says itself), {"labels", "explain"} (one label of a closed set), or null: the model\'s next token.'
+            'says itself), {"labels", "explain"} (one label of a closed set), or null: the model\'s next token. Of a '
+            'classifier {"class"} (a name or an index), or null: the class it predicts.'
         ),
         examples=[" positive"],
     )
-    foil: Continuation | None = Field(
+    foil: Foil | None = Field(
         default=None,
         description="Explain why the target rather than this: the score of the target minus that of the foil.",
         examples=[" negative"],
     )
     score: Score = Field(
         default="logprob",
-        description="What is explained of each target token: its log-probability, its probability or its raw logit.",
+        description=(
+            "What is explained of each target token, or of the class: its log-probability, its probability or its raw "
+            "logit."
+        ),
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,67 @@
+"""Reads rows with a sequence classifier, in dense batches: it sees both ways, so that nothing is shared."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.limits import BatchLimits
+from explaind_worker.engine.memory import Footprint
+from explaind_worker.engine.meter import Meter
+from explaind_worker.engine.precision import products_in
+from explaind_worker.engine.rows import AskedRow, FloatArray
+from explaind_worker.models.classes import class_logits, padded
+from explaind_worker.models.loading import LoadedClassifier
+
+
+class ClassRows:
+    """Rows of similar length share a batch, padded on the right, or rows of equal length only where the model's
+    answers do not bear padding. The log-probabilities of a regression, which has none, are NaN.
+    """
+
+    def __init__(self, model: LoadedClassifier, limits: BatchLimits, meter: Meter, products: str | None = None) -> None:
+        self._model = model
+        self._products = products
+        self._limits = limits
+        self._meter = meter
+        self._footprint = Footprint.of_classifier(model)
+        self._backoff = Backoff(meter)
+        self._filler = model.network.config.get_text_config().pad_token_id or 0
+
+    def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
+        """Each row with its answer [kind, 1, class that is asked for]."""
+        for batch in self._batches(rows):
+            for part, answers in self._backoff.halving(batch, self._forward):
+                yield from zip(part, answers, strict=True)
+
+    def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
+        """Rows in order of length, as many to a batch as the limits allow and the model bears; at least one."""
+        batch: list[AskedRow] = []
+        for row in sorted(rows, key=lambda row: (len(row.tokens), row.tokens.tobytes())):
+            longest = len(row.tokens)
+            apart = batch and not self._model.pads and len(batch[0].tokens) != longest
+            if batch and (apart or not self._fits(len(batch) + 1, longest)):
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+    def _fits(self, rows: int, tokens: int) -> bool:
+        limits = self._limits
+        if rows * tokens > limits.tokens or rows * len(self._model.classes) > limits.logits:
+            return False
+        return limits.bytes is None or self._footprint.forward_bytes(rows, tokens, cached=True) <= limits.bytes
+
+    def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
+        """Answers [row, kind, 1, class] of one batch."""
+        model = self._model
+        ids, mask = padded([row.tokens for row in batch], self._filler)
+        ids, mask = ids.to(model.device), None if mask is None else mask.to(model.device)
+        with model.lock, torch.inference_mode(), products_in(self._products):
+            logits = class_logits(model.network, input_ids=ids, attention_mask=mask).double()
+        self._meter.forward(ids.numel())
+        scores = torch.stack([logits, model.classes.logprobs(logits)], dim=1).cpu().numpy()  # [row, kind, class]
+        asked = [row.group.read[0].numpy() for row in batch]
+        return np.stack([score[:, None, classes] for score, classes in zip(scores, asked, strict=True)])
