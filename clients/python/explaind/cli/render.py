@@ -12,7 +12,7 @@ from rich.text import Text
 
 from explaind.characters import one_line, shown
 from explaind.contract.base import Answer
-from explaind.contract.blocks import Attribution, RankedToken
+from explaind.contract.blocks import Attribution, RankedToken, ScoredText
 from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
@@ -86,9 +86,9 @@ def _painted(colours: tuple[RGB, RGB]) -> Style:
 
 
 def _show_attribution(console: Console, result: Attribution) -> None:
-    asked = Text.assemble("What speaks for ", (_quoted(result.target.text), "bold"))
+    asked = Text("What speaks for ").append_text(_answer(result.target, whole=result.labels is not None))
     if result.foil is not None:
-        asked.append_text(Text.assemble(" rather than ", (_quoted(result.foil.text), "bold")))
+        asked.append(" rather than ").append_text(_answer(result.foil))
     elif result.labels is not None:
         others = ", ".join(_quoted(label.text) for label in result.labels if label.text != result.target.text)
         asked.append(f" rather than {others}")
@@ -97,7 +97,18 @@ def _show_attribution(console: Console, result: Attribution) -> None:
     console.print(coloured_prompt(result, colour=console.color_system is not None))
     console.print()
     console.print(_values_table(result))
+    if result.by_role:
+        roles = " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
+        console.print(Text(f"by role: {roles}"), soft_wrap=True)
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
+
+
+def _answer(text: ScoredText, *, whole: bool = False) -> Text:
+    """A continuation; where a span of it is explained, that span in it."""
+    if text.explained is None or whole:
+        return Text(_quoted(text.text), style="bold")
+    part = "".join(token.text for token in text.explained_tokens)
+    return Text.assemble((_quoted(part), "bold"), " in ", _quoted(text.text))
 
 
 def _values_table(result: Attribution) -> Table:
