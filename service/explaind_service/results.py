@@ -11,13 +11,15 @@ from starlette.responses import Response
 
 from explaind.contract.errors import RangeNotSatisfiable, ResultLost
 from explaind.contract.job import Job, JobState
+from explaind.contract.units import UnitKind
 from explaind_jobs.results.calls import disown
-from explaind_jobs.results.codec import StoredResult
+from explaind_jobs.results.codec import StoredResult, encode
 from explaind_jobs.store import AsyncJobStore
 from explaind_jobs.view import not_found
 from explaind_service.answers import JSON, json_answer
 from explaind_service.pages import ResultPages
 from explaind_service.problems import problem_response
+from explaind_service.regrouping import regrouped_json
 from explaind_service.representations import (
     ByteRange,
     Encoding,
@@ -81,6 +83,24 @@ class Results:
     async def raw(self, stored: StoredResult) -> bytes:
         """The whole JSON. Raises ResultLost and StoreUnavailable."""
         return await to_thread.run_sync(self._store.bodies.raw, stored, limiter=self._heavy)
+
+    async def regrouped(self, job: Job[Any], stored: StoredResult, kind: UnitKind) -> StoredResult:
+        """The result by larger units, as if it had been stored so: with a digest of its own.
+
+        Raises:
+            InvalidUnits: the result is no attribution, or does not hold units of that kind.
+            ResultLost, StoreUnavailable: it cannot be read.
+        """
+
+        def work() -> StoredResult:
+            raw = self._store.bodies.raw(stored)
+            changed = regrouped_json(job.method, raw, kind)
+            if changed is None:
+                return stored
+            encoded = encode(changed)
+            return encoded.stored(most_inline=len(encoded.data))
+
+        return await to_thread.run_sync(work, limiter=self._heavy)
 
     async def page(self, stored: StoredResult, path: str, offset: int, limit: int) -> Response:
         """A page of one array of the result. Raises InvalidRequest, ResultLost and StoreUnavailable."""

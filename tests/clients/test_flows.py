@@ -200,6 +200,21 @@ def test_a_part_of_a_result_is_fetched_alone(client: Client, script):
     assert script.asked == ["GET /jobs/job_x/result?path=%2Frows&offset=10&limit=2"]
 
 
+def test_a_part_by_larger_units(client: Client, script):
+    script.says(httpx.Response(200, json=PAGE))
+    client.jobs.result_page("job_x", "/rows", offset=10, limit=2, units="word")
+    assert script.asked == ["GET /jobs/job_x/result?path=%2Frows&offset=10&limit=2&units=word"]
+
+
+def test_a_result_is_shown_by_larger_units_without_asking_again(client: Client, script, says_job, attribution_json):
+    count = len(attribution_json["units"])
+    held = attribution_json | {"unit_kind": "word", "groups": {"sentence": [list(range(count))]}}
+    script.says(says_job(result=held))
+    result = client.jobs.result("job_x").regrouped("sentence")
+    assert [unit.text for unit in result.units] == [attribution_json["prompt"]]
+    assert len(script.asked) == 1
+
+
 def test_a_pointer_to_nothing_is_named(client: Client, script):
     script.says(httpx.Response(422, json=InvalidRequest.at("/query/path", "Nothing.").problem().model_dump()))
     with pytest.raises(InvalidRequest) as caught:

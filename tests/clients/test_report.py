@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from explaind.contract.blocks import ScoredText, ScoredToken
+from explaind.contract.blocks import MessageShare, ScoredText, ScoredToken
 from explaind.contract.errors import FieldError, UnknownModel
 from explaind.contract.job import Job
 from explaind.report import job_html
@@ -58,7 +58,7 @@ TOKENIZATION = {
 class Outline(HTMLParser):
     """Checks that elements are closed in order, and collects tags and attributes."""
 
-    VOID = frozenset({"meta", "br", "line", "rect", "path"})
+    VOID = frozenset({"meta", "br", "input", "line", "rect", "path"})
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -196,3 +196,35 @@ def test_values_that_are_no_numbers_do_not_break_the_page(report, attribution):
     made = attribution("a b c")
     made.values[:] = [float("nan"), float("inf"), 1.0]
     self_contained(report(made))
+
+
+def test_a_result_that_holds_larger_units_can_be_switched_without_a_script(report, attribution):
+    made = attribution("<b>x</b> & it. Go!")
+    count = len(made.units)
+    words = [[i] for i in range(count)]
+    made.unit_kind, made.groups = "token", {"word": words, "sentence": [list(range(count - 2)), [count - 2, count - 1]]}
+    page = report(made.model_dump(mode="json"))
+    self_contained(page)
+    assert page.count('type="radio"') == 3
+    assert page.count("checked=") == 1
+    assert page.count('class="heat"') == 3
+    assert "<b>x" not in page
+    for kind in ("token", "word", "sentence"):
+        assert page.count(f'id="by-{kind}"') == page.count(f'for="by-{kind}"') == 1
+    assert "radio" not in report(attribution().model_dump(mode="json"))
+
+
+def test_a_chat_has_its_messages_and_a_span_its_text(report, attribution):
+    tokens = [ScoredToken(text=text, id=1, logprob=-0.5) for text in (" it", " is", " <i>")]
+    made = attribution(
+        target=ScoredText(text=" it is <i>", tokens=tokens, explained=(1, 3)),
+        by_message=[MessageShare(index=0, role="user", value=1.5, units=[0, 1])],
+        by_role={"user": 1.5},
+    )
+    made.values_by_target[:] = [[value, 0.0] for value in made.values]
+    page = report(made.model_dump(mode="json"))
+    self_contained(page)
+    words = " ".join(text_of(page).split())
+    assert "Every message" in words
+    assert "is <i> in it is <i>" in words
+    assert 'class="matrix"' in page

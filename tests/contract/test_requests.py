@@ -3,6 +3,7 @@ from pydantic import ValidationError
 
 from explaind.contract.attribution import PerturbationRequest
 from explaind.contract.errors import field_errors
+from explaind.contract.methods.score import ScoreParams
 from explaind.contract.methods.shap import ShapParams
 from explaind.contract.registry import all_methods
 from explaind.contract.subject import ClassTarget, LabelsTarget, Subject, TextTarget
@@ -104,3 +105,38 @@ def test_examples_work_and_fields_are_described(path):
     card = method.card()
     assert card.path == f"/{path}"
     assert card.params["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("target", "pointer", "words"),
+    [
+        ({"text": " yes", "span": [0, 5]}, "/target/span", "past the text's 4 characters"),
+        ({"text": " yes", "span": [2, 2]}, "/target/span", "empty"),
+        ({"text": " yes", "span": [3, 1]}, "/target/span", "empty"),
+        ({"text": " yes", "span": [-1, 2]}, "/target/span/0", "greater than or equal to 0"),
+        ({"text": " yes", "span_text": "no"}, "/target/span_text", "does not hold 'no'"),
+        ({"text": " yes", "span_text": ""}, "/target/span_text", "at least 1 character"),
+        ({"text": " yes", "span": [0, 1], "span_text": "y"}, "/target/span_text", "Give one of"),
+        ({"token_ids": [1, 2], "span": [1, 3]}, "/target/span", "past the 2 tokens"),
+        ({"token_ids": [1, 2], "span_text": "x"}, "/target/span_text", "Extra inputs"),
+        ({"generate": {}, "span": [0, 1], "span_text": "y"}, "/target/span_text", "Give one of"),
+        ({"labels": ["a", "b"], "explain": "a", "span": [0, 1]}, "/target/span", "Extra inputs"),
+        ({"labels": ["a", "b"], "explain": "a", "by": "last_token"}, "/target/by", "whole"),
+    ],
+)
+def test_spans_and_labels_are_checked_with_their_place(target, pointer, words):
+    found = refused(Subject, target=target)
+    assert found[0][0] == pointer
+    assert words in found[0][1]
+
+
+def test_a_foil_may_have_a_span_of_its_own():
+    foil = {"text": "It is off", "span_text": "off"}
+    asked = Subject(model="m", prompt="x", target={"text": "It is on", "span": [6, 8]}, foil=foil)
+    assert Subject.model_validate_json(asked.model_dump_json()) == asked
+
+
+def test_a_score_is_of_the_whole_target():
+    assert refused(ScoreParams, target={"text": " yes", "span": [0, 1]})[0][0] == "/target/span"
+    assert refused(ScoreParams, target={"token_ids": [1], "span": [0, 1]})[0][0] == "/target/span"
+    assert refused(ScoreParams, target={"text": " yes", "span_text": "y"})[0][0] == "/target/span_text"

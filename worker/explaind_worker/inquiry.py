@@ -1,14 +1,26 @@
 """What an attribution asks a model: the request's prompt, units and target, settled against tokenizer and model."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from explaind.contract.attribution import AttributionRequest
 from explaind.contract.blocks import Attribution, ScoredText, ScoredToken, StandIn
 from explaind.contract.errors import InvalidTarget
-from explaind.contract.subject import ClassTarget, GeneratedTarget, LabelsTarget, TextTarget, TokenIdsTarget
+from explaind.contract.grouping import shares_of_messages, shares_of_roles
+from explaind.contract.subject import (
+    ClassTarget,
+    Foil,
+    GeneratedTarget,
+    LabelsTarget,
+    Target,
+    TextTarget,
+    TokenIdsTarget,
+)
+from explaind.contract.units import Segments
 from explaind_worker.class_question import asked_of_classes, question_of_prediction, scored_class
 from explaind_worker.engine.generation import greedy
-from explaind_worker.engine.question import Question, TokenIds
+from explaind_worker.engine.grouping import coarser_groups
+from explaind_worker.engine.question import Question, TokenIds, TokenSpan, tokens_of_characters
 from explaind_worker.engine.units import units_of
 from explaind_worker.engine.value import FloatArray
 from explaind_worker.session import Session
@@ -74,13 +86,18 @@ class Inquiry:
         standard_errors: FloatArray | None = None,
     ) -> Attribution:
         """The result: values [unit, column], and log-probabilities of the tokens of all continuations."""
-        question = self.question()
+        question, request = self.question(), self.request
         totals = values.sum(axis=1)
         texts = [
-            self._scored(ids, of_continuation)
-            for ids, of_continuation in zip(question.continuations, question.split(logprobs), strict=True)
+            self._scored(ids, of_continuation, span)
+            for ids, of_continuation, span in zip(
+                question.answers, question.split(logprobs), question.spans, strict=True
+            )
         ]
-        target = texts[question.continuations.index(question.target)]
+        target = texts[question.answers.index(question.target)]
+        shares = None
+        if request.messages is not None:
+            shares = shares_of_messages(self.units, totals.tolist(), [message.role for message in request.messages])
         return Attribution(
             prompt=self.encoded.text,
             units=list(self.units),
@@ -97,6 +114,10 @@ class Inquiry:
             absent=absent,
             algorithm=algorithm,
             evaluations=evaluations,
+            unit_kind="segments" if isinstance(request.units, Segments) else request.units,
+            groups=coarser_groups(self.encoded, request.units, self.unit_map),
+            by_message=shares,
+            by_role=None if shares is None else shares_of_roles(shares),
         )
 
     def _asked(self) -> Question | None:
@@ -106,24 +127,55 @@ class Inquiry:
         if target is None or isinstance(target, GeneratedTarget):
             wanted = 1 if target is None else target.generate.max_new_tokens
             session.check_fits(self.encoded, wanted, "/target/generate/max_new_tokens" if target else "/prompt")
-            if request.foil is not None:
-                self._continuation(request.foil, "/foil")
+            self._foil()
             return None
         if isinstance(target, LabelsTarget):
             labels = [self._continuation(text, f"/target/labels/{i}") for i, text in enumerate(target.labels)]
             if len(set(labels)) < len(labels):
                 raise InvalidTarget.at("/target/labels", "Two of the labels are the same tokens to this model.")
+            if target.by == "first_token":
+                _refuse_equal_beginnings(target.labels, labels)
             chosen = labels[target.labels.index(target.explain)]
-            return Question(request.score, chosen, labels=tuple(labels))
+            return Question(request.score, chosen, labels=tuple(labels), first_token=target.by == "first_token")
         return self._against_foil(self._continuation(target, "/target"))
 
     def _against_foil(self, target: TokenIds) -> Question:
-        foil = None
-        if self.request.foil is not None:
-            foil = self._continuation(self.request.foil, "/foil")
-            if foil == target:
-                raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
-        return Question(self.request.score, target, foil=foil)
+        foil, foil_span = self._foil()
+        target_span = self._span(target, self.request.target, "/target")
+        question = Question(self.request.score, target, foil=foil, target_span=target_span, foil_span=foil_span)
+        if foil is not None and len(set(zip(question.continuations, question.spans, strict=True))) == 1:
+            raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
+        return question
+
+    def _foil(self) -> tuple[TokenIds | None, TokenSpan | None]:
+        """The foil and the tokens of it that are asked about, where one was given."""
+        if self.request.foil is None:
+            return None, None
+        ids = self._continuation(self.request.foil, "/foil")
+        return ids, self._span(ids, self.request.foil, "/foil")
+
+    def _span(self, ids: TokenIds, asked: Target | Foil | None, pointer: str) -> TokenSpan | None:
+        """The tokens of the continuation that are asked about; None when all are."""
+        if isinstance(asked, TokenIdsTarget):
+            return asked.span
+        if not isinstance(asked, TextTarget | GeneratedTarget) or (asked.span is None and asked.span_text is None):
+            return None
+        texts = self.session.encoder.texts_of(ids, after=self.encoded.token_ids)
+        text = "".join(texts)
+        if isinstance(asked, TextTarget) and text != asked.text:
+            message = f"This model reads the text as {text!r}: a span of it cannot be told by its characters."
+            raise InvalidTarget.at(
+                f"{pointer}/text", message, hint='Give {"token_ids", "span"}: infer/tokenize has them.'
+            )
+        start, end = asked.span or (0, 0)
+        if asked.span_text is not None:
+            start = text.find(asked.span_text)
+            end = start + len(asked.span_text)
+        if start < 0 or end > len(text):
+            field = "span" if asked.span else "span_text"
+            message = f"The model says {text!r} ({len(text)} characters), which does not hold the span."
+            raise InvalidTarget.at(f"{pointer}/{field}", message, hint="infer/generate tells what it says.")
+        return tokens_of_characters(texts, start, end)
 
     def _continuation(self, continuation: TextTarget | TokenIdsTarget | ClassTarget | str, pointer: str) -> TokenIds:
         if isinstance(continuation, ClassTarget):
@@ -136,12 +188,26 @@ class Inquiry:
         self.session.check_fits(self.encoded, len(ids), pointer)
         return ids
 
-    def _scored(self, ids: TokenIds, logprobs: Sequence[float]) -> ScoredText:
+    def _scored(self, ids: TokenIds, logprobs: Sequence[float], span: TokenSpan) -> ScoredText:
         if self._classes is not None:
             return scored_class(self._classes, ids[0], logprobs)
         texts = self.session.encoder.texts_of(ids, after=self.encoded.token_ids)
         tokens = [
             ScoredToken(text=text, id=token_id, logprob=logprob)
-            for text, token_id, logprob in zip(texts, ids, logprobs, strict=True)
+            for text, token_id, logprob in zip_longest(texts, ids, logprobs)
         ]
-        return ScoredText(text="".join(texts), tokens=tokens)
+        return ScoredText(text="".join(texts), tokens=tokens, explained=None if span == (0, len(ids)) else span)
+
+
+def _refuse_equal_beginnings(texts: Sequence[str], labels: Sequence[TokenIds]) -> None:
+    """Labels that are told apart by their first tokens must differ in them."""
+    by_first: dict[int, list[str]] = {}
+    for text, ids in zip(texts, labels, strict=True):
+        by_first.setdefault(ids[0], []).append(text)
+    clashing = next((same for same in by_first.values() if len(same) > 1), None)
+    if clashing is not None:
+        raise InvalidTarget.at(
+            "/target/labels",
+            f"The labels {', '.join(map(repr, clashing))} begin with the same token in this model's vocabulary.",
+            hint='Score whole labels (by: "whole"), or choose labels that begin differently.',
+        )

@@ -15,6 +15,7 @@ from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.results import ResultPage
+from explaind.contract.units import UnitKind
 from explaind.events import JobEvent
 from explaind.flows import CallOptions
 from explaind.following import follow
@@ -290,7 +291,9 @@ class Jobs:
         """
         return self._driver.run(flows.result(self._driver.policy, job_id))
 
-    def result_page(self, job_id: str, path: str, *, offset: int = 0, limit: int = 100) -> ResultPage:
+    def result_page(
+        self, job_id: str, path: str, *, offset: int = 0, limit: int = 100, units: UnitKind | None = None
+    ) -> ResultPage:
         """Some items of one array of a result, which is not fetched as a whole.
 
         Args:
@@ -298,13 +301,14 @@ class Jobs:
             path: JSON pointer to the array, e.g. "/values_by_target".
             offset: the index of the first item.
             limit: how many items at most; the service takes up to 10,000.
+            units: show an attribution by larger units than it was computed by.
 
         Raises:
-            InvalidRequest: `path` names no array of the result.
+            InvalidRequest: `path` names no array of the result, or it does not hold those units.
             JobError: the job failed, was cancelled, or its result was lost.
             JobNotFinished: it has not ended.
         """
-        return self._driver.run(flows.result_page(self._driver.policy, job_id, path, offset, limit))
+        return self._driver.run(flows.result_page(self._driver.policy, job_id, path, offset, limit, units=units))
 
     def cancel(self, job_id: str) -> Job[Any]:
         """Ask for a job to be cancelled; a job that has ended stays as it is."""

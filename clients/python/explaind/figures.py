@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from explaind.characters import one_line, shown
-from explaind.contract.blocks import Attribution, RankedToken, ScoredToken
+from explaind.contract.blocks import Attribution, MessageShare, RankedToken, ScoredToken
 from explaind.markup import Markup, tag
 from explaind.numerals import number, percent, signed
 from explaind.palette import diverging_css, largest, share_of, surprise_css, surprise_of
@@ -14,7 +14,7 @@ _WIDTH, _NUMBERS = 760, 78
 _ROW, _BAR = 26, 16
 _LABEL_CHARS = 24
 _NUMERIC_HEADS = frozenset(
-    {"#", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"}
+    {"#", "Units", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"}
     | {"This order", "Random orders", "z", "Beats", "Gap", "Evaluations", "Tokens", "Seconds"}
 )
 
@@ -148,6 +148,27 @@ def values_table(attribution: Attribution) -> Markup:
     return table(heads, rows)
 
 
+def messages_table(shares: Sequence[MessageShare]) -> Markup:
+    """Every message of a chat with what its units contributed together."""
+    scale = largest([share.value for share in shares])
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(share.index + 1), class_="num quiet"),
+            tag("td", share.role),
+            tag("td", str(len(share.units)), class_="num quiet"),
+            tag(
+                "td",
+                signed(share.value),
+                class_="num",
+                style=f"background:{diverging_css(share_of(share.value, scale))}",
+            ),
+        )
+        for share in shares
+    ]
+    return table(["#", "Message", "Units", "Value"], rows)
+
+
 def matrix_table(attribution: Attribution) -> Markup | None:
     """Unit × target token (then foil token) as a small heat table; None when there is but one column."""
     columns = _columns(attribution)
@@ -171,8 +192,8 @@ def matrix_table(attribution: Attribution) -> Markup | None:
 
 def _columns(attribution: Attribution) -> list[tuple[str, bool]]:
     width = max((len(row) for row in attribution.values_by_target), default=0)
-    named = [(token.text, False) for token in attribution.target.tokens]
-    named += [(token.text, True) for token in (attribution.foil.tokens if attribution.foil else [])]
+    named = [(token.text, False) for token in attribution.target.explained_tokens]
+    named += [(token.text, True) for token in (attribution.foil.explained_tokens if attribution.foil else [])]
     return named if len(named) == width else [(str(column + 1), False) for column in range(width)]
 
 

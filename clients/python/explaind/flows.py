@@ -26,6 +26,7 @@ from explaind.contract.job import Job, JobPage, JobState
 from explaind.contract.registry import all_methods, find_method, near_miss
 from explaind.contract.results import ResultPage
 from explaind.contract.subject import ModelRequest
+from explaind.contract.units import UnitKind
 from explaind.results import typed_result
 from explaind.wire import (
     Flow,
@@ -125,15 +126,17 @@ def result(policy: Policy, job_id: str) -> Flow[Any]:
     return result_of(found)
 
 
-def result_page(policy: Policy, job_id: str, path: str, offset: int, limit: int) -> Flow[ResultPage]:
-    """Some items of one array of a job's result; `path` is a JSON pointer to it.
+def result_page(
+    policy: Policy, job_id: str, path: str, offset: int, limit: int, *, units: UnitKind | None = None
+) -> Flow[ResultPage]:
+    """Some items of one array of a job's result; `path` is a JSON pointer to it, `units` shows it by larger units.
 
     Raises:
-        InvalidRequest: it names no array of the result.
+        InvalidRequest: it names no array of the result, or the result does not hold those units.
         JobNotFinished: the job has not ended.
         JobError: it failed, was cancelled, or its result was lost.
     """
-    query = {"path": path, "offset": str(offset), "limit": str(limit)}
+    query = {"path": path, "offset": str(offset), "limit": str(limit), **({"units": units} if units else {})}
     response = yield from fetch(policy, Request("GET", f"{path_of(job_id)}/result", query=query))
     return parsed(response, ResultPage)
 

@@ -101,9 +101,12 @@ def attribution_html(attribution: Attribution) -> str:
 
 def question(attribution: Attribution) -> Markup:
     """What was explained, as a sentence."""
-    words: list[Node] = ["What speaks for ", text_chip(attribution.target)]
+    if attribution.labels is not None:
+        words: list[Node] = ["What speaks for ", text_chip(attribution.target)]
+    else:
+        words = ["What speaks for ", answer_chip(attribution.target)]
     if attribution.foil is not None:
-        words += [" rather than ", text_chip(attribution.foil)]
+        words += [" rather than ", answer_chip(attribution.foil)]
     elif attribution.labels is not None:
         others = [label for label in attribution.labels if label.text != attribution.target.text]
         words += [" rather than ", *(node for label in others for node in (text_chip(label), " "))]
@@ -112,11 +115,12 @@ def question(attribution: Attribution) -> Markup:
 
 def summary(attribution: Attribution) -> str:
     """The numbers around the values, in one line."""
+    summed = f" · values added up by {attribution.summed_from}" if attribution.summed_from else ""
     return (
         f"score {number(attribution.base_value)} with every unit absent → "
         f"{number(attribution.full_value)} with all {plural(len(attribution.units), 'unit')} · "
         f"{attribution.algorithm}, {plural(attribution.evaluations, 'evaluation')} · "
-        f"completeness gap {number(attribution.completeness_gap)}"
+        f"completeness gap {number(attribution.completeness_gap)}{summed}"
     )
 
 
@@ -146,3 +150,11 @@ def _drawn(attribution: Attribution, piece: Piece, scale: float) -> Markup:
 def text_chip(text: ScoredText) -> Markup:
     """A continuation in a frame, with its white space."""
     return tag("code", one_line(text.text), style=_CHIP, dir="auto")
+
+
+def answer_chip(text: ScoredText) -> Markup:
+    """What is explained of a continuation, and the continuation where that is not all of it."""
+    if text.explained is None:
+        return text_chip(text)
+    part = "".join(token.text for token in text.explained_tokens)
+    return join([tag("code", one_line(part), style=_CHIP, dir="auto"), " in ", text_chip(text)])

@@ -12,7 +12,7 @@ class Markup(str):
 
 Node = str | Markup | None | Iterable["Node"]
 
-_VOID = frozenset({"br", "meta", "line", "rect", "circle", "path", "polyline"})
+_VOID = frozenset({"br", "meta", "input", "line", "rect", "circle", "path", "polyline"})
 
 
 def tag(name: str, /, *children: Node, **attributes: str | float | None) -> Markup:
@@ -23,7 +23,7 @@ def tag(name: str, /, *children: Node, **attributes: str | float | None) -> Mark
         if value is not None
     )
     if name in _VOID and not children:
-        return Markup(f"<{name}{written}>" if name in {"br", "meta"} else f"<{name}{written}/>")
+        return Markup(f"<{name}{written}>" if name in {"br", "meta", "input"} else f"<{name}{written}/>")
     return Markup(f"<{name}{written}>{join(children)}</{name}>")
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
+from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
@@ -20,8 +21,17 @@ from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import all_methods
 from explaind.faithfulness import faithfulness_section
-from explaind.figures import bars_svg, matrix_table, strongest, table, token_strip, tokens_table, values_table
-from explaind.heatmap import heatmap_html, legend_html, question, text_chip
+from explaind.figures import (
+    bars_svg,
+    matrix_table,
+    messages_table,
+    strongest,
+    table,
+    token_strip,
+    tokens_table,
+    values_table,
+)
+from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.results import typed_result
@@ -78,18 +88,41 @@ def _attribution(result: Attribution) -> list[Markup]:
     errors = "whiskers: one standard error" if result.standard_errors else None
     notes = ", ".join(note for note in (shown_bars, errors) if note)
     sections = [
-        section("Which words did it", tag("div", heatmap_html(result), legend_html(result), class_="heat")),
+        section("Which words did it", _heat(result)),
         tiles(_attribution_tiles(result)),
         section("Values of the units", bars_svg(bars, title="Values of the units"), note=notes) if bars else None,
         faithfulness_section(result.faithfulness) if result.faithfulness else None,
         section("Every unit", values_table(result), class_="flow"),
     ]
+    if result.by_message:
+        sections.insert(2, section("Every message", messages_table(result.by_message)))
     matrix = matrix_table(result)
     if matrix is not None:
         note = "a unit's row adds up to its value"
         sections.append(section("Unit by target token", matrix, note=note, class_="flow"))
     sections.append(section("What was asked", facts(_attribution_facts(result))))
     return [section for section in sections if section is not None]
+
+
+def _heat(result: Attribution) -> Markup:
+    """The coloured prompt; where the result can be shown by larger units, a switch between them."""
+    kinds = kinds_of(result)
+    if result.unit_kind not in kinds or len(kinds) < 2:
+        return _view(result)
+    switches = [
+        join(
+            [
+                tag("input", type="radio", name="units", id=f"by-{kind}", checked="checked" if not number else None),
+                tag("label", f"by {kind}", for_=f"by-{kind}"),
+            ]
+        )
+        for number, kind in enumerate(kinds)
+    ]
+    return tag("div", switches, tag("div", [_view(result.regrouped(kind)) for kind in kinds]), class_="switch")
+
+
+def _view(result: Attribution) -> Markup:
+    return tag("div", heatmap_html(result), legend_html(result), class_="heat")
 
 
 def _attribution_tiles(result: Attribution) -> dict[str, tuple[str, str | None]]:
@@ -121,8 +154,8 @@ def _attribution_facts(result: Attribution) -> dict[str, Node]:
     if result.absent.text is not None:
         stood_in += f" ({one_line(result.absent.text)!r})"
     asked: dict[str, Node] = {
-        "Target": join([text_chip(result.target), f" log-probability {number(result.target.logprob)}"]),
-        "Foil": join([text_chip(result.foil), f" log-probability {number(result.foil.logprob)}"])
+        "Target": join([_asked_chip(result), f" log-probability {number(result.target.logprob)}"]),
+        "Foil": join([answer_chip(result.foil), f" log-probability {number(result.foil.logprob)}"])
         if result.foil
         else None,
         "Labels": join([node for label in result.labels for node in (text_chip(label), " ")])
@@ -132,6 +165,10 @@ def _attribution_facts(result: Attribution) -> dict[str, Node]:
         "Instead of an absent unit": stood_in,
     }
     return asked
+
+
+def _asked_chip(result: Attribution) -> Markup:
+    return text_chip(result.target) if result.labels else answer_chip(result.target)
 
 
 def _generation(result: Generation) -> list[Markup]:

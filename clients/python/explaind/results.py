@@ -4,8 +4,11 @@ from functools import cache
 from typing import Any
 
 from explaind.contract.base import Answer
+from explaind.contract.blocks import Attribution
+from explaind.contract.errors import InvalidUnits
 from explaind.contract.job import Job
 from explaind.contract.registry import all_methods
+from explaind.contract.units import UnitKind
 
 
 @cache
@@ -30,3 +33,14 @@ def typed_result(job: Job[Any]) -> Any:
     method = all_methods().get(job.method)
     model = method.result if method else result_models().get(str(result.get("kind")))
     return result if model is None else model.model_validate(result)
+
+
+def by_units(result: Any, kind: UnitKind) -> Attribution:
+    """A result by units of that kind.
+
+    Raises:
+        InvalidUnits: it is no attribution, or does not hold units of that kind.
+    """
+    if not isinstance(result, Attribution):
+        raise InvalidUnits.at("/units", "The result is no attribution: it is not made of units.")
+    return result.regrouped(kind)

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, Response
 
 from explaind.contract.errors import (
     InvalidRequest,
+    InvalidUnits,
     JobActive,
     JobCancelled,
     JobNotFinished,
@@ -20,6 +21,7 @@ from explaind.contract.errors import (
 )
 from explaind.contract.job import Job, JobPage, JobState
 from explaind.contract.results import ResultPage
+from explaind.contract.units import UnitKind
 from explaind.report import job_html
 from explaind_jobs.listing import Filters
 from explaind_service.access.caller import Reader, Writer
@@ -72,8 +74,8 @@ class Listing(BaseModel):
         return after
 
 
-class Paging(BaseModel):
-    """Which part of a result to answer with: without `path`, all of it."""
+class Showing(BaseModel):
+    """How to show a result, and which part of it: without `path`, all of it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -85,6 +87,11 @@ class Paging(BaseModel):
     )
     offset: int = Field(0, ge=0, le=2**53, description="The index of the first item.")
     limit: int = Field(100, ge=1, le=10_000, description="Most items on the page.")
+    units: UnitKind | None = Field(
+        None,
+        description="Show an attribution by larger units than it was computed by: their values are added up.",
+        examples=["sentence"],
+    )
 
 
 @router.get(
@@ -155,8 +162,10 @@ async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     summary="Get a result",
     response_model=ResultPage | Any,
     responses={
-        **problem_responses(JobNotFound, JobNotFinished, JobCancelled, InvalidRequest, RangeNotSatisfiable, ResultLost),
-        200: {"description": "The result of the job's method, as it was stored; with `path`, a page of it."},
+        **problem_responses(
+            JobNotFound, JobNotFinished, JobCancelled, InvalidRequest, InvalidUnits, RangeNotSatisfiable, ResultLost
+        ),
+        200: {"description": "The result of the job's method, as it was stored or by `units`; with `path`, a page."},
         206: {"description": "The bytes that `Range` asked for."},
         304: {"description": "The caller has it: its `If-None-Match` holds the result's `ETag`."},
         "default": {
@@ -166,21 +175,24 @@ async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     },
 )
 async def get_result(
-    request: Request, results: StoredResults, job: SeenJob, paging: Annotated[Paging, Query()]
+    request: Request, results: StoredResults, job: SeenJob, showing: Annotated[Showing, Query()]
 ) -> Response:
     """The result alone. While the job is active this is 409; a job that failed answers with its problem.
 
     Sent as zstd or gzip to callers that accept it; `ETag` with `If-None-Match`, and `Range` on the plain bytes.
-    A large array can be had in pages: `path`, `offset`, `limit`.
+    A large array can be had in pages: `path`, `offset`, `limit`. An attribution by tokens or words can be had by
+    `units` that hold them, without being computed again.
     """
-    _refuse_pages_of_nothing(paging)
+    _refuse_pages_of_nothing(showing)
     _refuse_unfinished(job)
     stored = await results.stored(job)
     if stored is None:
         return _why_no_result(job, request)
     async with results.reading(job):
-        if paging.path is not None:
-            return await results.page(stored, paging.path, paging.offset, paging.limit)
+        if showing.units is not None:
+            stored = await results.regrouped(job, stored, showing.units)
+        if showing.path is not None:
+            return await results.page(stored, showing.path, showing.offset, showing.limit)
         return await results.answer(request, stored)
 
 
@@ -204,8 +216,8 @@ async def get_report(results: StoredResults, job: SeenJob) -> Response:
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 
 
-def _refuse_pages_of_nothing(paging: Paging) -> None:
-    if paging.path is None and paging.model_fields_set:
+def _refuse_pages_of_nothing(showing: Showing) -> None:
+    if showing.path is None and showing.model_fields_set & {"offset", "limit"}:
         detail = "Name the array that offset and limit count in."
         pointer = "/query/path"
         raise InvalidRequest.at(pointer, detail, hint="For example path=/values_by_target.")

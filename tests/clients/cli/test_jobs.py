@@ -127,3 +127,33 @@ def test_url(run, script):
     script.says(httpx.Response(200, json={"data": []}))
     assert run("models", "--url", "http://there.test:9").exit_code == 0
     assert str(script.requests[0].url) == "http://there.test:9/models"
+
+
+def test_larger_units(run, script, says_job, attribution_json):
+    held = attribution_json | {"unit_kind": "word", "groups": {"sentence": [[0, 1, 2, 3, 4]]}}
+    script.says(says_job(result=held), says_job(result=held))
+    shown = json.loads(run("jobs", "result", "job_x", "--units", "sentence").stdout)
+    assert [unit["text"] for unit in shown["units"]] == [held["prompt"]]
+    assert shown["values"] == [pytest.approx(sum(held["values"]))]
+    said = run("jobs", "show", "job_x", "--units", "sentence").stdout
+    assert "1 unit" in said
+    assert "values added up by word" in said
+    script.says(says_job(result=held), says_job(result={"kind": "x"}, method="explain/new"))
+    for command, words in (
+        (("result", "--units", "token"), "cannot be parted"),
+        (("show", "--units", "word"), "no attr"),
+    ):
+        ran = run("jobs", command[0], "job_x", *command[1:])
+        assert ran.exit_code == 2
+        assert words in ran.stderr
+
+
+def test_a_span_and_the_roles_are_shown(run, script, says_job, attribution_json):
+    tokens = [{"text": text, "id": 1, "logprob": -0.5} for text in (" it", " is", " Paris")]
+    target = {"text": " it is Paris", "tokens": tokens, "explained": [2, 3]}
+    roles = {"system": -0.25, "user": 1.5}
+    script.says(says_job(result=attribution_json | {"target": target, "by_role": roles}))
+    said = run("jobs", "show", "job_x").stdout
+    assert "What speaks for " in said
+    assert "' Paris' in ' it is Paris'" in said.replace('"', "'").replace("“", "'").replace("”", "'")
+    assert "by role: system −0.25" in said.replace("-0.25", "−0.25")

@@ -44,7 +44,7 @@ class _Piece:
 class _Candidate:
     start: int
     end: int
-    role: str | None = None
+    region: Region | None = None
     name: str | None = None
 
 
@@ -56,12 +56,13 @@ def units_of(encoded: EncodedPrompt, choice: UnitsChoice) -> UnitMap:
     """
     pieces = _pieces(encoded)
     if isinstance(choice, Segments):
-        candidates = _segments(choice, encoded.text)
+        candidates = _segments(choice, encoded)
         owners = _owners(encoded.text, pieces, candidates)
         _refuse_unclear(encoded.text, pieces, owners, candidates)
     elif choice == "token":
-        pieces = [p for p in pieces if _region_of(p, encoded.regions) is not None]
-        candidates = [_Candidate(p.start, p.end, _role(p, encoded.regions)) for p in pieces]
+        homes = [(p, _region_of(p, encoded.regions)) for p in pieces]
+        candidates = [_Candidate(p.start, p.end, home) for p, home in homes if home is not None]
+        pieces = [p for p, home in homes if home is not None]
         owners = [[i] for i in range(len(pieces))]
     else:
         candidates = [c for region in encoded.regions for c in _cut(encoded.text, region, choice)]
@@ -93,7 +94,7 @@ def _pieces(encoded: EncodedPrompt) -> list[_Piece]:
 def _cut(text: str, region: Region, kind: UnitKind) -> Iterable[_Candidate]:
     cut = words if kind == "word" else sentences
     for start, end in cut(text[region.start : region.end]):
-        yield _Candidate(region.start + start, region.start + end, region.role)
+        yield _Candidate(region.start + start, region.start + end, region)
 
 
 def words(text: str) -> list[Span]:
@@ -123,14 +124,16 @@ def sentences(text: str) -> list[Span]:
     return found
 
 
-def _segments(choice: Segments, text: str) -> list[_Candidate]:
-    candidates = []
+def _segments(choice: Segments, encoded: EncodedPrompt) -> list[_Candidate]:
+    """The segments; one that lies within a message is of that message."""
+    text, candidates = encoded.text, []
     for index, segment in enumerate(choice.segments):
         start, end = segment[0], segment[1]
         if end > len(text):
             message = f"The segment ends at {end}, past the {len(text)} characters of the text."
             raise InvalidUnits.at(f"/units/segments/{index}", message)
-        candidates.append(_Candidate(start, end, name=segment[2] if len(segment) > 2 else None))
+        home = next((r for r in encoded.regions if r.start <= start and end <= r.end), None)
+        candidates.append(_Candidate(start, end, home, segment[2] if len(segment) > 2 else None))
     return candidates
 
 
@@ -190,10 +193,11 @@ def _assemble(
     if not used:
         raise InvalidUnits.at("/units", "The prompt holds nothing but space, so there is no unit to explain it by.")
     place = {first: index for index, first in enumerate(used)}
-    units = []
-    for first in used:
-        members = [c for i, c in enumerate(candidates) if leader[i] == first]
-        units.append(_unit(encoded.text, members))
+    members: dict[int, list[_Candidate]] = {first: [] for first in used}
+    for candidate, first in zip(candidates, leader, strict=True):
+        if first in members:
+            members[first].append(candidate)
+    units = [_unit(encoded.text, members[first]) for first in used]
     unit_of_token: list[int | None] = [None] * len(encoded)
     special = [False] * len(units)
     for piece, owning in zip(pieces, owners, strict=True):
@@ -208,7 +212,8 @@ def _assemble(
 def _unit(text: str, members: list[_Candidate]) -> Unit:
     start, end = members[0].start, members[-1].end
     start, end = _trimmed(text, start, end) or (start, end)
-    return Unit(text=text[start:end], start=start, end=end, name=members[0].name, role=members[0].role)
+    home = members[0].region or Region(start, end)
+    return Unit(text=text[start:end], start=start, end=end, name=members[0].name, role=home.role, message=home.message)
 
 
 def _trimmed(text: str, start: int, end: int) -> Span | None:
@@ -221,8 +226,3 @@ def _trimmed(text: str, start: int, end: int) -> Span | None:
 
 def _region_of(piece: _Piece, regions: tuple[Region, ...]) -> Region | None:
     return next((r for r in regions if r.start < piece.end and piece.start < r.end), None)
-
-
-def _role(piece: _Piece, regions: tuple[Region, ...]) -> str | None:
-    region = _region_of(piece, regions)
-    return region.role if region else None

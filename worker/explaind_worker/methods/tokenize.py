@@ -21,6 +21,7 @@ def run(params: TokenizeParams, session: Session) -> Tokenization:
                 end=end,
                 special=encoded.special[index],
                 unit=unit_map.unit_of_token[index],
+                template=encoded.is_template(index),
             )
         )
     return Tokenization(prompt=encoded.text, tokens=tokens, units=list(unit_map.units), count=len(encoded))

@@ -3,24 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import BatchEncoding
 
-from explaind.contract.errors import InvalidRequest, InvalidTarget, NoChatTemplate
-from explaind.contract.subject import Message, PromptRequest, TextTarget, TokenIdsTarget
+from explaind.contract.errors import InvalidRequest, InvalidTarget
+from explaind.contract.subject import PromptRequest, TextTarget, TokenIdsTarget
+from explaind_worker.models.chat import Region, Span, rendered
 from explaind_worker.models.classes import Classes
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Region:
-    """A stretch of the prompt that units may be made of: the whole of a text, or the content of one message."""
-
-    start: int
-    end: int
-    role: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +28,13 @@ class EncodedPrompt:
 
     def __len__(self) -> int:
         return len(self.token_ids)
+
+    def is_template(self, token: int) -> bool:
+        """Whether the chat template wrote all of the token."""
+        span = self.spans[token]
+        if not any(region.message is not None for region in self.regions):
+            return False
+        return span is None or not any(r.start < span[1] and span[0] < r.end for r in self.regions)
 
 
 class Encoder:
@@ -66,11 +62,11 @@ class Encoder:
 
         Raises:
             NoChatTemplate: messages were given and the model has no template, or the template refuses them.
-            InvalidRequest: the text holds no token at all.
+            InvalidRequest: the text holds no token at all, or the template changes a message.
         """
         if request.messages is not None:
-            text = self._render(request.messages)
-            return self._encode(text, self._regions(request.messages, text), add_special_tokens=False)
+            text, regions = rendered(self.tokenizer, request.messages, continued=self.classes is None)
+            return self._encode(text, regions, add_special_tokens=False)
         text = request.prompt or ""
         return self._encode(text, (Region(0, len(text)),), add_special_tokens=True)
 
@@ -115,42 +111,6 @@ class Encoder:
 
     def _decode(self, token_ids: list[int]) -> str:
         return str(self.tokenizer.decode(token_ids))
-
-    def _render(self, messages: list[Message]) -> str:
-        if not self.tokenizer.chat_template:
-            raise NoChatTemplate.at(
-                "/messages", "This model has no chat template.", hint="Send the text as 'prompt' instead."
-            )
-        continued = self.classes is None
-        answering = messages[-1].role != "assistant"
-        try:
-            rendered = self.tokenizer.apply_chat_template(
-                [m.model_dump() for m in messages],
-                tokenize=False,
-                add_generation_prompt=continued and answering,
-                continue_final_message=continued and not answering,
-            )
-        except (TemplateError, ValueError) as error:
-            raise NoChatTemplate.at(
-                "/messages", f"The model's chat template refuses these messages: {error}"
-            ) from error
-        return str(rendered)
-
-    def _regions(self, messages: list[Message], text: str) -> tuple[Region, ...]:
-        regions, cursor = [], 0
-        for index, message in enumerate(messages):
-            for content in (message.content, message.content.strip()):
-                start = text.find(content, cursor)
-                if content and start >= 0:
-                    break
-            else:
-                raise InvalidRequest.at(
-                    f"/messages/{index}/content",
-                    "The model's chat template changes this text, so it has no units.",
-                )
-            cursor = start + len(content)
-            regions.append(Region(start, cursor, message.role))
-        return tuple(regions)
 
     def _encode(self, text: str, regions: tuple[Region, ...], *, add_special_tokens: bool) -> EncodedPrompt:
         encoding = self._tokenize(text, add_special_tokens=add_special_tokens)

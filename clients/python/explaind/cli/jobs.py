@@ -26,12 +26,19 @@ from explaind.cli.session import (
 )
 from explaind.contract.errors import JobNotFinished
 from explaind.contract.job import JobPage, JobState
+from explaind.contract.units import UNIT_KINDS, UnitKind
 from explaind.events import JobEvent
 from explaind.flows import error_of_job, result_of
+from explaind.results import by_units
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 
 job_id_argument = click.argument("job_id", metavar="JOB")
+units_option = click.option(
+    "--units",
+    type=click.Choice(UNIT_KINDS),
+    help="Show an attribution by larger units than it was computed by.",
+)
 
 
 @click.group()
@@ -81,14 +88,19 @@ def list_jobs(
 
 @jobs.command()
 @job_id_argument
+@units_option
 @json_option
 @out_option
 @url_option
 @pass_session
-def show(session: Session, *, job_id: str, as_json: bool, out: Path | None, url: str | None) -> None:
+def show(
+    session: Session, *, job_id: str, units: UnitKind | None, as_json: bool, out: Path | None, url: str | None
+) -> None:
     """Show a job as it is now."""
     with session.connect(url) as client:
         job = client.jobs.get(job_id)
+    if units is not None and job.result is not None:
+        job.result = by_units(job.result, units)
     if out is not None:
         write_out(job, out)
     if as_json:
@@ -129,15 +141,17 @@ def follow_job(session: Session, *, job_id: str, timeout: float | None, as_json:
 
 @jobs.command()
 @job_id_argument
+@units_option
 @url_option
 @pass_session
-def result(session: Session, *, job_id: str, url: str | None) -> None:
+def result(session: Session, *, job_id: str, units: UnitKind | None, url: str | None) -> None:
     """Write the result of a job that has ended as JSON."""
     with session.connect(url) as client:
         job = client.jobs.get(job_id)
     if not job.state.terminal:
         raise JobNotFinished(f"Job {job_id} is {job.state.value}.", hint=f"Wait: explaind jobs wait {job_id}")
-    write_plain(to_json(result_of(job), indent=2).decode())
+    found = result_of(job)
+    write_plain(to_json(by_units(found, units) if units else found, indent=2).decode())
 
 
 @jobs.command()

@@ -4,20 +4,32 @@ from rich.style import Style
 from rich.text import Text
 
 from explaind.characters import one_line, shown
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks import Attribution, ScoredText
 from explaind.heatmap import pieces
 from explaind.palette import FAINT, RGB, diverging_on_paper, largest, share_of
 
 
 def question(result: Attribution) -> Text:
     """What was explained, as a sentence."""
-    asked = Text.assemble("What speaks for ", (f"“{one_line(result.target.text)}”", "bold"))
+    asked = Text("What speaks for ").append_text(_answer(result.target, whole=result.labels is not None))
     if result.foil is not None:
-        asked.append_text(Text.assemble(" rather than ", (f"“{one_line(result.foil.text)}”", "bold")))
+        asked.append(" rather than ").append_text(_answer(result.foil))
     elif result.labels is not None:
         others = [label.text for label in result.labels if label.text != result.target.text]
-        asked.append(" rather than " + ", ".join(f"“{one_line(text)}”" for text in others))
+        asked.append(" rather than " + ", ".join(_quoted(text) for text in others))
     return Text.assemble(asked, (f"  ({result.score})", "dim"))
+
+
+def _answer(text: ScoredText, *, whole: bool = False) -> Text:
+    """A continuation; where a span of it is explained, that span in it."""
+    if text.explained is None or whole:
+        return Text(_quoted(text.text), style="bold")
+    part = "".join(token.text for token in text.explained_tokens)
+    return Text.assemble((_quoted(part), "bold"), " in ", _quoted(text.text))
+
+
+def _quoted(text: str) -> str:
+    return f"“{one_line(text)}”"
 
 
 def coloured_prompt(attribution: Attribution, *, colour: bool) -> Text:

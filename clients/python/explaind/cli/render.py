@@ -59,6 +59,9 @@ def _show_attribution(console: Console, result: Attribution) -> None:
     console.print(coloured_prompt(result, colour=console.color_system is not None))
     console.print()
     console.print(_values_table(result))
+    if result.by_role:
+        roles = " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
+        console.print(Text(f"by role: {roles}"), soft_wrap=True)
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
     if result.faithfulness is not None:
         show_faithfulness(console, result.faithfulness)

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringCon
 
 from explaind.contract.base import Strict, by_key, wrong
 from explaind.contract.job import Metadata, Priority
+from explaind.contract.units import Offset
 from explaind.contract.webhook import WebhookField
 
 MAX_PROMPT_CHARS = 200_000
@@ -88,16 +89,53 @@ class PromptRequest(ModelRequest):
         return self
 
 
+def _not_empty(span: tuple[int, int]) -> tuple[int, int]:
+    if span[0] >= span[1]:
+        raise wrong("", f"The span is empty: start {span[0]}, end {span[1]}.")
+    return span
+
+
+Span = Annotated[tuple[Offset, Offset], AfterValidator(_not_empty)]
+
+
 class TextTarget(Strict):
-    """A continuation given as text, with its leading space if it has one."""
+    """A continuation given as text, with its leading space if it has one; all of it is explained, or a span."""
 
     text: ContinuationText = Field(examples=[" positive"])
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens that share characters [start, end] of the text; those before are given.",
+        examples=[None],
+    )
+    span_text: ContinuationText | None = Field(
+        default=None, description="The span as the piece of the text it covers, where it first occurs.", examples=[None]
+    )
+
+    @model_validator(mode="after")
+    def _span_within(self) -> "TextTarget":
+        _refuse_two_spans(self.span, self.span_text)
+        if self.span is not None and self.span[1] > len(self.text):
+            raise wrong("/span", f"The span ends at {self.span[1]}, past the text's {len(self.text)} characters.")
+        if self.span_text is not None and self.span_text not in self.text:
+            raise wrong("/span_text", f"The text does not hold {self.span_text!r}.")
+        return self
 
 
 class TokenIdsTarget(Strict):
-    """A continuation given as exact token ids."""
+    """A continuation given as exact token ids; all of it is explained, or a span."""
 
     token_ids: list[TokenId] = Field(min_length=1, max_length=MAX_TARGET_TOKENS, examples=[[417]])
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens [first, one past the last]; those before are given.",
+        examples=[None],
+    )
+
+    @model_validator(mode="after")
+    def _span_within(self) -> "TokenIdsTarget":
+        if self.span is not None and self.span[1] > len(self.token_ids):
+            raise wrong("/span", f"The span ends at {self.span[1]}, past the {len(self.token_ids)} tokens.")
+        return self
 
 
 class GenerateOptions(Strict):
@@ -107,9 +145,27 @@ class GenerateOptions(Strict):
 
 
 class GeneratedTarget(Strict):
-    """What the model itself says next, generated greedily and then explained."""
+    """What the model itself says next, generated greedily and then explained: all of it, or a span."""
 
     generate: GenerateOptions
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens that share characters [start, end] of what it says.",
+        examples=[None],
+    )
+    span_text: ContinuationText | None = Field(
+        default=None, description="The span as the piece of it that is meant, where it first occurs.", examples=[None]
+    )
+
+    @model_validator(mode="after")
+    def _one_span(self) -> "GeneratedTarget":
+        _refuse_two_spans(self.span, self.span_text)
+        return self
+
+
+def _refuse_two_spans(span: tuple[int, int] | None, span_text: str | None) -> None:
+    if span is not None and span_text is not None:
+        raise wrong("/span_text", "Give one of 'span' and 'span_text'.")
 
 
 class LabelsTarget(Strict):
@@ -117,6 +173,10 @@ class LabelsTarget(Strict):
 
     labels: list[ContinuationText] = Field(min_length=2, max_length=256, examples=[[" positive", " negative"]])
     explain: ContinuationText = Field(description="The label that is explained.", examples=[" positive"])
+    by: Literal["whole", "first_token"] = Field(
+        default="whole",
+        description="What of a label is scored: all its tokens, or the first alone (which must then differ).",
+    )
 
     @model_validator(mode="after")
     def _explain_a_label(self) -> "LabelsTarget":

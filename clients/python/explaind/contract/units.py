@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, Tag, model_validator
 from explaind.contract.base import Answer, Strict, by_key, wrong
 
 UnitKind = Literal["token", "word", "sentence"]
+UNIT_KINDS: tuple[UnitKind, ...] = ("token", "word", "sentence")  # from fine to coarse
 SegmentName = Annotated[str, StringConstraints(max_length=200)]
 Offset = Annotated[int, Field(ge=0)]
 Segment = tuple[Offset, Offset] | tuple[Offset, Offset, SegmentName]
@@ -58,4 +59,5 @@ class Unit(Answer):
     end: int = Field(description="One past its last character.", examples=[26])
     name: str | None = Field(default=None, description="The name given to a segment.")
     role: str | None = Field(default=None, description="Whose chat message it belongs to.", examples=[None])
+    message: int | None = Field(default=None, description="Index of the chat message it belongs to.", examples=[None])
     special: bool = Field(default=False, description="Whether it is a special token of the model.")

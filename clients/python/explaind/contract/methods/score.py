@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from explaind.contract.base import Answer
+from explaind.contract.base import Answer, wrong
 from explaind.contract.blocks import RankedToken
 from explaind.contract.method import Method
 from explaind.contract.subject import Continuation, PromptRequest
@@ -16,6 +16,13 @@ class ScoreParams(PromptRequest):
     target: Continuation = Field(description='The continuation: a string, {"text"} or {"token_ids"}.', examples=[" 7"])
     top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
     prompt_logprobs: bool = Field(default=False, description="Score the prompt's own tokens too.")
+
+    @model_validator(mode="after")
+    def _whole_target(self) -> "ScoreParams":
+        for name in ("span", "span_text"):
+            if getattr(self.target, name, None) is not None:
+                raise wrong(f"/target/{name}", f"Every token of the target is scored here: leave {name!r} out.")
+        return self
 
 
 class Scoring(Answer):

@@ -24,6 +24,7 @@ class Token(Answer):
     start: int | None = None
     end: int | None = None
     special: bool = False
+    template: bool = Field(default=False, description="Whether the chat template wrote it: then it is always present.")
     unit: int | None = Field(default=None, description="Index of the unit it belongs to; null when it belongs to none.")
 
 
