@@ -211,6 +211,10 @@ class NoStandIn(InvalidRequest):
     code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
 
 
+class GradientsUnavailable(InvalidRequest):
+    code, title = "gradients_unavailable", "The model gives no gradients to explain with"
+
+
 class IdempotencyKeyReused(InvalidRequest):
     code, title = "idempotency_key_reused", "The idempotency key belongs to another request"
 
