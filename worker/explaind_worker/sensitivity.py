@@ -160,7 +160,7 @@ def baseline_of(choice: Baseline, encoder: Encoder, encoded: EncodedPrompt) -> S
         if len(ids) != 1:
             raise NoStandIn.at(
                 "/baseline/text",
-                f"{choice.text!r} is {len(ids)} tokens to this model; a baseline is one token, put in each one's place.",
+                f"{choice.text!r} is {len(ids)} tokens to this model; a baseline is one token, in place of each other.",
                 hint="infer/tokenize shows a text's tokens; a leading space may matter.",
             )
         return StandIn(absent="text", text=choice.text, token_ids=list(ids))

@@ -7,7 +7,6 @@ their own, and captum would pass them by without a word. The rule is the same fo
 
 import warnings
 
-import numpy as np
 import torch
 from torch import nn
 

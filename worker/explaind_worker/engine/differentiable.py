@@ -60,7 +60,7 @@ class EmbeddedQuestion:
 
     @staticmethod
     def shape(question: Question) -> tuple[int, int, int]:
-        """How many rows one prompt takes, at most how many places of a row are read, and tokens fed after the prompt."""
+        """How many rows one prompt takes, the most places of a row that are read, and tokens fed after the prompt."""
         longest = max(len(continuation) for continuation in question.continuations)
         return len({continuation[:-1] for continuation in question.continuations}), longest, longest - 1
 
