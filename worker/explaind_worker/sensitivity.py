@@ -78,10 +78,10 @@ class Sensitivity:
     def _in_units(self, values: FloatArray) -> FloatArray:
         """Values [point, position, column] summed over the tokens of each unit: [point, unit, column]."""
         self._refuse_nonfinite(values)
-        summed = np.zeros((len(values), len(self.units), values.shape[-1]))
+        summed = np.zeros((len(self.units), len(values), values.shape[-1]))
         inside = self._unit >= 0
-        np.add.at(summed, (slice(None), self._unit[inside]), values[:, inside])
-        return summed
+        np.add.at(summed, self._unit[inside], values[:, inside].swapaxes(0, 1))
+        return summed.swapaxes(0, 1)
 
     def attribution(
         self,

@@ -10,7 +10,7 @@ ExplaindError
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, GradientsUnavailable, …
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
