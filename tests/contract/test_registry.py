@@ -6,7 +6,12 @@ from explaind.contract.registry import all_methods, find_method, near_miss
 
 def test_every_method_is_found_under_its_verb_and_name():
     assert set(all_methods()) == {
-        "explain/shap", "explain/feature-ablation", "infer/generate", "infer/score", "infer/tokenize",
+        "explain/shap", "explain/deeplift",
+        "explain/feature-ablation",
+        "explain/gradient-shap",
+        "explain/input-x-gradient",
+        "explain/integrated-gradients",
+        "explain/saliency", "infer/generate", "infer/score", "infer/tokenize",
     }  # fmt: skip
     assert all(path == method.path for path, method in all_methods().items())
 
