@@ -6,8 +6,23 @@ from explaind.contract.registry import all_methods, find_method, near_miss
 
 def test_every_method_is_found_under_its_verb_and_name():
     assert set(all_methods()) == {
-        "explain/shap", "explain/feature-ablation", "infer/classify", "infer/generate", "infer/score", "infer/tokenize",
-    }  # fmt: skip
+        "explain/compare-methods",
+        "explain/deeplift",
+        "explain/feature-ablation",
+        "explain/gradient-shap",
+        "explain/input-x-gradient",
+        "explain/integrated-gradients",
+        "explain/kernel-shap",
+        "explain/lime",
+        "explain/occlusion",
+        "explain/saliency",
+        "explain/shap",
+        "explain/shapley-sampling",
+        "infer/classify",
+        "infer/generate",
+        "infer/score",
+        "infer/tokenize",
+    }
     assert all(path == method.path for path, method in all_methods().items())
 
 

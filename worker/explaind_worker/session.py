@@ -173,18 +173,34 @@ class Session:
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
         """
-        model = self.either_model()
-        assert self._lease is not None  # noqa: S101 - either_model() has set it
-        footprint = Footprint.of(model)
+        footprint = Footprint.of(self.either_model())
         kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
-        needed, most = footprint.forward_bytes(1, tokens, reads=reads, cached=True), self._lease.most_room
+        needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
         if kept:
             needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
+        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept)
+
+    def graph_room(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
+        """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.
+
+        To be asked before the first forward.
+
+        Raises:
+            RequestTooLarge: so many rows would not fit if this model were alone.
+        """
+        needed = Footprint.of(self.either_model()).graph_bytes(rows, tokens, reads=reads)
+        together = "one row" if rows == 1 else f"{rows} rows, which the score needs together,"
+        return self._limits(f"The gradient of {together} of {tokens} tokens", needed)
+
+    def _limits(self, what: str, needed: int, *, kept: int = 0) -> BatchLimits:
+        model = self.either_model()
+        assert self._lease is not None  # noqa: S101 - either_model() has set it
+        most = self._lease.most_room
         if needed + kept > most:
             raise RequestTooLarge.at(
                 self._pointer,
-                f"Evaluating one row of {tokens + new_tokens} tokens needs {in_words(needed + kept)} of memory; beside "
-                f"{self.entry.name} this worker has {in_words(max(0, most))}.",
+                f"{what} needs {in_words(needed + kept)} of memory; beside {self.entry.name} this worker has "
+                f"{in_words(max(0, most))}.",
                 hint="Shorten the prompt, the target or the continuation, or use a smaller or quantized model.",
             )
         return BatchLimits.for_device(model.device, bytes=max(needed, self._lease.room(needed, kept=kept)))

@@ -23,6 +23,10 @@ SCORE_COPIES = 3  # attention scores where they are written out: scaled, masked 
 RELATIVE_COPIES = 9  # scores of content to position and back, gathered by int64 indices
 DISTANCE_COPIES = 6  # embeddings of the distances: projected to keys and queries, repeated for every row
 MASK_BYTES = 5  # a mask as booleans and as what is added to the scores
+KEPT_HEADS = 4  # for a backward pass: queries or keys and values before and after rotation, and what came of them
+KEPT_NORM = (2, 1)  # for a backward pass, of each norm's input: in float32 and in the stream's own width
+KEPT_GATED, KEPT_PLAIN, KEPT_PYTHON = 4, 2, 3  # of an MLP, and on top where its activation is written out in Python
+KEPT_LOGITS = 6  # logits in float32, their softmax, and their gradients on the way back
 INT8_COPIES = 2  # what enters an 8-bit matrix as float16 and int8, and what leaves it as int32
 GATHERED = 4 << 20  # keys, and as many values, that the attention over a tree brings together at once
 SCORED = 4 << 20  # scores that it writes out at once where they are capped
@@ -52,6 +56,8 @@ class Footprint:
     fused: bool = True
     slides: bool = False
     mlp_copies: int = MLP_COPIES
+    mlp_kept: int = KEPT_GATED
+    norms: int = 2  # of one block
     caps_logits: bool = False
     score_copies: int = SCORE_COPIES
     distances: int = 0  # that attention has embeddings of
@@ -70,13 +76,16 @@ class Footprint:
         anatomy, config = model.anatomy, model.network.config.get_text_config()
         inner = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
         activation = next((str(found) for name in ACTIVATIONS if (found := getattr(config, name, None))), "")
-        joined = hasattr(anatomy.blocks[0].mlp, "gate_up_proj")
+        block = anatomy.blocks[0]
+        joined = hasattr(block.mlp, "gate_up_proj")
+        written_out = activation in PYTHON_ACTIVATIONS
+        kept = KEPT_GATED if joined or hasattr(block.mlp, "gate_proj") else KEPT_PLAIN
         intermediate = int(inner or 4 * anatomy.hidden)
         on_gpu = model.device.type == "cuda"
         scratch = CUDA_WORKSPACE if on_gpu else 0
         if model.entry.quantization is not None:
             scratch += 2 * FLOAT_BYTES * anatomy.hidden * max(intermediate, 3 * anatomy.hidden)
-        copies = WIDE_MLP_COPIES if joined or activation in PYTHON_ACTIVATIONS else MLP_COPIES
+        copies = WIDE_MLP_COPIES if joined or written_out else MLP_COPIES
         return cls(
             layers=len(anatomy.blocks),
             hidden=anatomy.hidden,
@@ -89,6 +98,8 @@ class Footprint:
             fused=config._attn_implementation in FUSED,
             slides=getattr(config, "sliding_window", None) is not None,
             mlp_copies=copies + (INT8_COPIES if model.entry.quantization == "int8" else 0),
+            mlp_kept=kept + (KEPT_PYTHON if written_out else 0),
+            norms=sum("norm" in type(module).__name__.lower() for module in block.module.modules()),
             caps_logits=anatomy.logit_softcap is not None,
             threads=0 if on_gpu else torch.get_num_threads(),
             scratch=scratch,
@@ -161,6 +172,25 @@ class Footprint:
     def tree_nodes(self, budget: int, longest: int, *, reads: int, most: int) -> int:
         """How many nodes, up to `most`, may go through at once within so many bytes; at least one."""
         return 1 + bisect_right(range(2, most + 1), budget, key=lambda n: self.tree_bytes(n, longest, reads=reads))
+
+    def graph_bytes(self, rows: int, tokens: int, *, reads: int = 1) -> int:
+        """Most bytes in use while `rows` of `tokens` each go through and back again to their embeddings.
+
+        What a layer's backward pass needs is kept until it is done; weights take no part in it.
+        """
+        places = rows * tokens
+        in_float, in_width = KEPT_NORM
+        numbers = KEPT_HEADS * (self.heads + self.key_heads) * self.head_dim + self.mlp_kept * self.intermediate
+        layer = places * (
+            numbers * self.width + self.norms * self.hidden * (in_float * FLOAT_BYTES + in_width * self.width)
+        )
+        if not self.fused:
+            layer += rows * self.heads * tokens * tokens * SCORE_COPIES * FLOAT_BYTES
+        if self.slides or not self.fused:
+            layer += rows * tokens * tokens * self.width
+        logits = rows * reads * self.vocabulary * (KEPT_LOGITS * FLOAT_BYTES + self.width)
+        passing = self.forward_bytes(rows, tokens, reads=reads)
+        return self.layers * layer + logits + passing
 
     def cache_bytes(self, rows: int, tokens: int) -> int:
         """Bytes of the keys and values of every layer."""

@@ -1,6 +1,7 @@
 """Turns a coalition (which units are present) into the tokens the model reads."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,6 @@ def stand_in_for(absent: Absent, encoder: Encoder, encoded: EncodedPrompt, unit_
     Raises:
         NoStandIn: the model has no token for the choice, or removal would leave nothing to read.
     """
-    tokenizer = encoder.tokenizer
     if isinstance(absent, StandInText):
         ids = encoder.continuation(encoded, absent.text)
         return StandIn(absent="text", text=absent.text, token_ids=list(ids))
@@ -78,12 +78,20 @@ def stand_in_for(absent: Absent, encoder: Encoder, encoded: EncodedPrompt, unit_
                 hint='Choose "mask" or {"text": "…"}.',
             )
         return StandIn(absent="remove")
-    chain: Sequence[str] = ("mask", "unk", "pad", "eos") if absent == "mask" else ("pad", "eos")
+    return special_stand_in(absent, encoder, pointer="/absent", hint='Choose "remove" or {"text": "…"}.')
+
+
+def special_stand_in(choice: Literal["mask", "pad"], encoder: Encoder, *, pointer: str, hint: str) -> StandIn:
+    """The special token that stands in for any token; `pointer` and `hint` are for the error.
+
+    Raises:
+        NoStandIn: the model has no token for the choice.
+    """
+    tokenizer = encoder.tokenizer
+    chain: Sequence[str] = ("mask", "unk", "pad", "eos") if choice == "mask" else ("pad", "eos")
     for kind in chain:
         token_id = getattr(tokenizer, f"{kind}_token_id", None)
         if token_id is not None:
             token = tokenizer.convert_ids_to_tokens(token_id)
-            return StandIn(absent=absent, text=str(token), token_ids=[int(token_id)])
-    raise NoStandIn.at(
-        "/absent", f"This model has no {' or '.join(chain)} token.", hint='Choose "remove" or {"text": "…"}.'
-    )
+            return StandIn(absent=choice, text=str(token), token_ids=[int(token_id)])
+    raise NoStandIn.at(pointer, f"This model has no {' or '.join(chain)} token.", hint=hint)

@@ -54,9 +54,9 @@ class ScoredText(Answer):
 
 
 class StandIn(Answer):
-    """What took the place of an absent unit."""
+    """What took the place of an absent unit; for gradients the token whose embedding was the baseline."""
 
-    absent: str = Field(description="The choice: mask, pad, remove or text.", examples=["mask"])
+    absent: str = Field(description="The choice: mask, pad, remove, zero or text.", examples=["mask"])
     text: str | None = Field(
         default=None, description="The text of what stood in, once per token or, for text, per unit."
     )
@@ -168,8 +168,8 @@ class Attribution(Answer):
 
     `values` has one number per unit, in the units of the score (nats for logprob). `values_by_target` is
     unit × column: first the target's tokens, then, with a foil, the foil's tokens counted negatively; of a
-    continuation that says what is `explained` of it only those tokens; for a label of a closed set it is one
-    column. The columns of a unit add up to its value.
+    continuation that says what is `explained` of it only those tokens. For a label of a closed set, and for a method
+    that was not asked to tell target tokens apart, it is one column. The columns of a unit add up to its value.
     """
 
     kind: Literal["attribution"] = "attribution"
@@ -190,7 +190,10 @@ class Attribution(Answer):
     labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
     absent: StandIn
     algorithm: str = Field(examples=["exact"])
-    evaluations: int = Field(description="Coalitions whose score was asked for.", examples=[512])
+    evaluations: int = Field(description="Coalitions, or points of a path, whose score was asked for.", examples=[512])
+    notes: list[str] = Field(
+        default_factory=list, description="What a reader of these values should know, e.g. about quantized weights."
+    )
     fast: FastProducts | None = Field(
         default=None, description="What it cost in exactness, where `fast` was asked for."
     )

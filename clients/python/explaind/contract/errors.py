@@ -10,7 +10,7 @@ ExplaindError
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel, WrongModelKind
 │   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
 │   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, …
+│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, GradientsUnavailable, …
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
@@ -213,6 +213,10 @@ class NoChatTemplate(InvalidRequest):
 
 class NoStandIn(InvalidRequest):
     code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
+
+
+class GradientsUnavailable(InvalidRequest):
+    code, title = "gradients_unavailable", "The model gives no gradients to explain with"
 
 
 class IdempotencyKeyReused(InvalidRequest):

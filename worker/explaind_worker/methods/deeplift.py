@@ -1,0 +1,28 @@
+"""explain/deeplift: differences of activations, carried back by the rescale rule."""
+
+from explaind.contract.blocks import Attribution
+from explaind.contract.methods.deeplift import DeepliftParams
+from explaind_worker.sensitivity import Sensitivity
+from explaind_worker.session import Session
+
+# A part of the difference in score that quadrature or rounding never leave over.
+NOTEWORTHY = 0.01
+
+
+def run(params: DeepliftParams, session: Session) -> Attribution:
+    """Contributions of each unit by DeepLIFT's rescale rule; says what of the difference in score is left over.
+
+    Raises:
+        GradientsUnavailable: the network's activations are not modules that the rule could be set on.
+    """
+    asked = Sensitivity(params, session)
+    values = asked.deeplift()
+    result = asked.attribution(values, algorithm="deeplift-rescale", evaluations=0)
+    difference = result.full_value - result.base_value
+    if abs(result.completeness_gap) <= NOTEWORTHY * abs(difference):
+        return result
+    note = (
+        f"The values add up to {difference - result.completeness_gap:.4g}, the score differs by {difference:.4g}: the "
+        "rescale rule does not cover attention's softmax, products and norms, which were passed by their gradient."
+    )
+    return result.model_copy(update={"notes": [*result.notes, note]})
