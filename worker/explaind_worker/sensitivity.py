@@ -66,7 +66,7 @@ class Sensitivity:
         rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
         session.graph_room(2 * rows, len(self._unit) + fed, reads=reads)
         values = deeplift(
-            self._session.model(),
+            session.model(),
             self._inquiry.question(),
             self.path([]),
             per_target=self._per_target,
@@ -109,19 +109,19 @@ class Sensitivity:
     @cached_property
     def _full(self) -> torch.Tensor:
         """The prompt's own embeddings [position, hidden]."""
-        return embed(self._session.model(), self._inquiry.encoded.token_ids)
+        return embed(self._session.either_model(), self._inquiry.encoded.token_ids)
 
     @cached_property
     def _base(self) -> torch.Tensor:
         """The baseline's embeddings [position, hidden]: tokens outside every unit keep their own."""
         ids = self._baseline.token_ids
-        stand_in = embed(self._session.model(), ids)[0] if ids else torch.zeros_like(self._full[0])
+        stand_in = embed(self._session.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
         return torch.where(self._moves[:, None], stand_in, self._full)
 
     @cached_property
     def _moves(self) -> torch.Tensor:
         """Which positions belong to a unit, [position]."""
-        return torch.from_numpy(self._unit >= 0).to(self._session.model().device)
+        return torch.from_numpy(self._unit >= 0).to(self._session.either_model().device)
 
     @cached_property
     def _ends(self) -> TokenScores:
@@ -133,7 +133,7 @@ class Sensitivity:
         session, question = self._session, self._inquiry.question()
         rows, reads, fed = EmbeddedQuestion.shape(question)
         return ScoreGradient(
-            session.model(),
+            session.either_model(),
             question,
             meter=session.meter,
             checkpoint=session.checkpoint,

@@ -323,3 +323,18 @@ def test_progress_is_told_and_a_cancel_stops_between_batches(monkeypatch, pool, 
         implementation_of(method)(request, session)
     assert told[-1] == ("following gradients", 4, 10, "points")
     assert session.meter.forwards < 10
+
+
+def test_a_span_of_the_target_is_explained_given_what_stands_before_it(loaded, run):
+    """log p(to John | … a drink) alone, as the difference of two whole targets."""
+    whole = run("explain/integrated-gradients", n_steps=6, per_target=True, **ASKED)
+    span = run(
+        "explain/integrated-gradients",
+        n_steps=6,
+        per_target=True,
+        **ASKED | {"target": {"text": TARGET, "span_text": " to John"}},
+    )
+    first, end = span.target.explained
+    np.testing.assert_allclose(span.values_by_target, np.array(whole.values_by_target)[:, first:end], atol=1e-5)
+    assert 0 < first < end == len(whole.target.tokens)
+    assert span.full_value == pytest.approx(sum(token.logprob for token in span.target.explained_tokens), abs=1e-4)

@@ -9,20 +9,34 @@ from collections.abc import Sequence
 import torch
 
 from explaind_worker.engine.question import Question
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.classes import class_logits
+from explaind_worker.models.loading import AnyModel, LoadedClassifier
 from explaind_worker.models.reading import only_positions
 
+Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # group, read and token, [token] each
 
-def logits_at(model: LoadedModel, embeddings: torch.Tensor, read_at: torch.Tensor) -> torch.Tensor:
+
+def logits_at(model: AnyModel, embeddings: torch.Tensor, read_at: torch.Tensor) -> torch.Tensor:
     """Logits [row, read, vocabulary] of rows given as input embeddings [row, position, hidden].
 
-    `read_at` [row, read] are the positions that are read. Hold the model's lock.
+    `read_at` [row, read] are the positions that are read; of a classifier it is the one place that it reads itself, and
+    its classes are the vocabulary. Hold the model's lock.
     """
+    if isinstance(model, LoadedClassifier):
+        return class_logits(model.network, inputs_embeds=embeddings)[:, None]
     with only_positions(model.anatomy.unembedding, read_at):
         return model.network(inputs_embeds=embeddings, use_cache=False).logits
 
 
-def embed(model: LoadedModel, token_ids: Sequence[int]) -> torch.Tensor:
+def logprobs_of(model: AnyModel, logits: torch.Tensor, chosen: torch.Tensor, places: Places) -> torch.Tensor:
+    """Log-probabilities [row, token] of the `chosen` logits [row, token], which stand at `places` of all logits."""
+    if isinstance(model, LoadedClassifier):
+        group, place, token = places
+        return model.classes.logprobs(logits)[:, group, place, token]
+    return chosen - logits.logsumexp(-1)[:, places[0], places[1]]
+
+
+def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
     """Input embeddings [token, hidden], as they enter the network."""
     ids = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
     with torch.no_grad():
@@ -41,7 +55,7 @@ class EmbeddedQuestion:
     those of `shape`.
     """
 
-    def __init__(self, model: LoadedModel, question: Question) -> None:
+    def __init__(self, model: AnyModel, question: Question) -> None:
         self._model = model
         self._question = question
         self.rows, self.reads, self.fed = self.shape(question)
@@ -56,7 +70,8 @@ class EmbeddedQuestion:
             for continuation in question.continuations
             for place, token in enumerate(continuation)
         ]
-        self._group, self._place, self._token = torch.tensor(tokens, device=model.device).T  # [token] each
+        group, place, token = torch.tensor(tokens, device=model.device).T
+        self._places: Places = (group, place, token)
 
     @staticmethod
     def shape(question: Question) -> tuple[int, int, int]:
@@ -74,10 +89,11 @@ class EmbeddedQuestion:
         embeddings = torch.cat([own, self._fed.repeat(count, 1, 1)], dim=1)
         full = logits_at(self._model, embeddings, (length - 1 + self._read_at).repeat(count, 1))
         full = widened(full).unflatten(0, (count, self.rows))  # [row, group, read, vocabulary]
-        chosen = full[:, self._group, self._place, self._token]
+        group, place, token = self._places
+        chosen = full[:, group, place, token]
         if not normalised:
             return chosen, chosen
-        return chosen, chosen - full.logsumexp(-1)[:, self._group, self._place]
+        return chosen, logprobs_of(self._model, full, chosen, self._places)
 
     def columns(self, prompts: torch.Tensor) -> torch.Tensor:
         """What is explained, [row, column], after prompts [row, position, hidden]; the columns add up to the score.
@@ -92,19 +108,19 @@ class EmbeddedQuestion:
 def columns_of(question: Question, logits: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
     """`Question.columns` for tensors [row, token]: what is explained, [row, column]."""
     if question.labels is not None:
-        return _label_column(question, question.labels, logprobs)
+        return _label_column(question, logprobs)
     values = {"logprob": logprobs, "logit": logits}.get(question.score)
     if values is None:
         values = logprobs.exp()
     signs = torch.ones(values.shape[1], dtype=values.dtype, device=values.device)
-    signs[len(question.target) :] = -1.0
-    return values * signs
+    signs[len(question.continuations[0]) :] = -1.0
+    return (values * signs)[:, torch.from_numpy(question.explained).to(values.device)]
 
 
-def _label_column(question: Question, labels: Sequence[Sequence[int]], logprobs: torch.Tensor) -> torch.Tensor:
-    parts = logprobs.split([len(label) for label in labels], dim=1)
+def _label_column(question: Question, logprobs: torch.Tensor) -> torch.Tensor:
+    parts = logprobs.split([len(label) for label in question.continuations], dim=1)
     whole = torch.stack([part.sum(dim=1) for part in parts], dim=1)  # [row, label]
-    chosen = list(labels).index(question.target)
+    chosen = question.answers.index(question.target)
     if question.score == "logit":  # log-odds of the label against all the others
         others = torch.cat([whole[:, :chosen], whole[:, chosen + 1 :]], dim=1)
         return (whole[:, chosen] - others.logsumexp(1))[:, None]

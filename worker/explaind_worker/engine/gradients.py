@@ -19,7 +19,7 @@ from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.question import Question
 from explaind_worker.engine.value import Checkpoint, FloatArray, TokenScores
-from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.loading import AnyModel
 
 # gradients and differences [point, position, hidden] -> contributions [point, position]
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -70,7 +70,7 @@ class ScoreGradient:
 
     def __init__(
         self,
-        model: LoadedModel,
+        model: AnyModel,
         question: Question,
         *,
         meter: Meter,
@@ -138,7 +138,7 @@ class ScoreGradient:
         limits, embedded = self._limits, self._embedded
         rows, length = points * embedded.rows, tokens + embedded.fed
         allowed = min(limits.tokens, CPU_TOKENS) if self._model.device.type == "cpu" else limits.tokens
-        if rows * length > allowed or rows * embedded.reads * self._model.anatomy.vocabulary > limits.logits:
+        if rows * length > allowed or rows * embedded.reads * self._footprint.vocabulary > limits.logits:
             return False
         return limits.bytes is None or self._footprint.graph_bytes(rows, length, reads=embedded.reads) <= limits.bytes
 

@@ -58,6 +58,7 @@ class Footprint:
     mlp_copies: int = MLP_COPIES
     mlp_kept: int = KEPT_GATED
     norms: int = 2  # of one block
+    depth: int = 0  # blocks whose backward pass needs what they kept
     caps_logits: bool = False
     score_copies: int = SCORE_COPIES
     distances: int = 0  # that attention has embeddings of
@@ -78,7 +79,8 @@ class Footprint:
         activation = next((str(found) for name in ACTIVATIONS if (found := getattr(config, name, None))), "")
         block = anatomy.blocks[0]
         joined = hasattr(block.mlp, "gate_up_proj")
-        written_out = activation in PYTHON_ACTIVATIONS
+        fused = any(isinstance(child, torch.nn.GELU) for child in block.mlp.children())
+        written_out = activation in PYTHON_ACTIVATIONS and not fused
         kept = KEPT_GATED if joined or hasattr(block.mlp, "gate_proj") else KEPT_PLAIN
         intermediate = int(inner or 4 * anatomy.hidden)
         on_gpu = model.device.type == "cuda"
@@ -88,6 +90,7 @@ class Footprint:
         copies = WIDE_MLP_COPIES if joined or written_out else MLP_COPIES
         return cls(
             layers=len(anatomy.blocks),
+            depth=len(anatomy.blocks),
             hidden=anatomy.hidden,
             heads=anatomy.heads,
             key_heads=int(getattr(config, "num_key_value_heads", None) or anatomy.heads),
@@ -117,6 +120,7 @@ class Footprint:
         scratch = CUDA_WORKSPACE if on_gpu else 0
         return cls(
             layers=0,
+            depth=int(config.num_hidden_layers),
             hidden=hidden,
             heads=heads,
             key_heads=int(getattr(config, "num_key_value_heads", None) or heads),
@@ -190,7 +194,7 @@ class Footprint:
             layer += rows * tokens * tokens * self.width
         logits = rows * reads * self.vocabulary * (KEPT_LOGITS * FLOAT_BYTES + self.width)
         passing = self.forward_bytes(rows, tokens, reads=reads)
-        return self.layers * layer + logits + passing
+        return self.depth * layer + logits + passing
 
     def cache_bytes(self, rows: int, tokens: int) -> int:
         """Bytes of the keys and values of every layer."""

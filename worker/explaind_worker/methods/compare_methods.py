@@ -38,7 +38,7 @@ def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
         ExplaindError: what became of the first method, when none succeeded.
     """
     table = _Table(params, Game(params, session).stand_in)
-    session.model()  # so that no method's seconds are those of loading
+    session.either_model()  # so that no method's seconds are those of loading
     for index, (member, label) in enumerate(zip(params.members, _labels(params.members), strict=True)):
         with session.within(f"{member.method} ({index + 1} of {len(params.members)})"):
             table.add(_run_member(params, index, label, session))

@@ -1,6 +1,7 @@
 """explain/deeplift: differences of activations, carried back by the rescale rule."""
 
 from explaind.contract.blocks import Attribution
+from explaind.contract.errors import GradientsUnavailable
 from explaind.contract.methods.deeplift import DeepliftParams
 from explaind_worker.sensitivity import Sensitivity
 from explaind_worker.session import Session
@@ -15,6 +16,12 @@ def run(params: DeepliftParams, session: Session) -> Attribution:
     Raises:
         GradientsUnavailable: the network's activations are not modules that the rule could be set on.
     """
+    if session.kind == "classifier":
+        raise GradientsUnavailable.at(
+            "/model",
+            f"DeepLIFT's rule is set on the MLPs of causal language models; {session.entry.name} is a classifier.",
+            hint="explain/integrated-gradients explains classifiers, and its values add up.",
+        )
     asked = Sensitivity(params, session)
     values = asked.deeplift()
     result = asked.attribution(values, algorithm="deeplift-rescale", evaluations=0)
