@@ -51,7 +51,7 @@ class Inquiry:
                 raise InvalidTarget.at(
                     "/target", "The model ends here and says nothing.", hint="Give the target as a text."
                 )
-            self._question = self._against_foil(tuple(said))
+            self._question = self._against_foil(tuple(said), made_up=session.rehearsing)
         return self._question
 
     def attribution(
@@ -110,11 +110,11 @@ class Inquiry:
             return Question(request.score, chosen, labels=tuple(labels))
         return self._against_foil(self._continuation(target, "/target"))
 
-    def _against_foil(self, target: TokenIds) -> Question:
+    def _against_foil(self, target: TokenIds, *, made_up: bool = False) -> Question:
         foil = None
         if self.request.foil is not None:
             foil = self._continuation(self.request.foil, "/foil")
-            if foil == target:
+            if foil == target and not made_up:
                 raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
         return Question(self.request.score, target, foil=foil)
 

@@ -3,6 +3,7 @@
 import importlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import transformers
@@ -18,6 +19,7 @@ from explaind_jobs.record import Claim, Outcome
 from explaind_jobs.settings import JobsSettings
 from explaind_worker import methods
 from explaind_worker.control import Cancelled, JobControl
+from explaind_worker.estimating import estimate_of
 from explaind_worker.models.budget import MemoryBudget
 from explaind_worker.models.device_health import DevicePoisoned, out_of_memory, poisoned, release_memory
 from explaind_worker.models.pool import ModelPool
@@ -51,6 +53,7 @@ class Runner:
                 state = JobState.SUCCEEDED
                 try:
                     result = implementation_of(method)(params, session)
+                    session.remember_pace()
                 except Cancelled:
                     if session.part is None:
                         raise
@@ -110,6 +113,8 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
     Raises:
         InternalError: this worker is older than the contract and has no such method.
     """
+    if method.estimates is not None:
+        return partial(estimate_of, method.estimates, implementation_of(method.estimates))
     try:
         module = importlib.import_module(f"{methods.__name__}.{method.name.replace('-', '_')}")
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ from explaind.contract.job import Job, JobState
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import known_method
 from explaind.figures import bars_svg, matrix_table, strongest, table, token_strip, tokens_table, values_table
 from explaind.heatmap import heatmap_html, legend_html, question, text_chip
 from explaind.markup import Markup, Node, join, tag
@@ -203,7 +203,7 @@ def _unfinished(job: Job[Any]) -> tuple[Markup, list[Markup]]:
 
 
 def _header(job: Job[Any], heading: Markup) -> Markup:
-    method = all_methods().get(job.method)
+    method = known_method(job.method)
     state = job.state.value if job.state.value in {"succeeded", "failed"} else "other"
     return tag(
         "header",

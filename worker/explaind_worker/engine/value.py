@@ -6,6 +6,7 @@ Everything between (what is evaluated once, how rows share a batch) is this modu
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.players import BoolArray, Players, TokenArray
 from explaind_worker.engine.prefixes import best_split
+from explaind_worker.engine.rehearsal import made_up, rehearse_batch, rehearse_tree
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
+from explaind_worker.models.sketch import Sketch
 
 FloatArray = NDArray[np.float64]
 Checkpoint = Callable[[str, int, int | None, str], None]
@@ -103,6 +106,9 @@ class ValueFunction:
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._known}
         done = 0
         report(0.0)
+        if isinstance(self._model, Sketch):
+            self._rehearse(missing, group)
+            missing = {}
         for batch in self._batches(missing.items(), group):
             for part, answers in self._backoff.halving(batch, lambda part: self._forward(part, group)):
                 for (key, _), answer in zip(part, answers, strict=True):
@@ -110,6 +116,28 @@ class ValueFunction:
                 done += len(part)
                 report(done / len(missing))
         return np.stack([self._known[key] for key in keys])
+
+    def _rehearse(self, rows: dict[tuple[int, bytes], TokenArray], group: _Group) -> None:
+        """Counts what `rows` would cost; their answers are made up."""
+        meter, footprint, reads = self._meter, self._footprint, len(group.read)
+        if self._shares and rows:
+            whole = [np.concatenate([row, group.fed]) for row in rows.values()]
+            longest = max(len(row) for row in whole)
+
+            def bytes_of(nodes: int) -> int:
+                alike = ceil(nodes / longest)  # whole rows of as many nodes
+                return footprint.forward_bytes(alike, longest, reads=reads, cached=True)
+
+            most = self._limits.tokens
+            while most > longest and self._limits.bytes is not None and bytes_of(most) > self._limits.bytes:
+                most //= 2
+            rehearse_tree(whole, reads, meter=meter, most_nodes=most, bytes_of=bytes_of)
+        else:
+            for batch in self._batches(rows.items(), group):
+                longest = len(batch[-1][1]) + len(group.fed)
+                rehearse_batch(len(batch), longest, reads=reads, meter=meter, footprint=footprint)
+        for key in rows:
+            self._known[key] = made_up(key[1], (2, *group.read.shape))
 
     def _batches(self, rows: Iterable[_KeyedRow], group: _Group) -> Iterator[list[_KeyedRow]]:
         """Rows in order of length, then of their tokens, as many to a batch as the limits allow; at least one."""
@@ -144,7 +172,7 @@ class ValueFunction:
             prefixes = self._prefixes(ids[:, :split]) if split else None
             rest = torch.from_numpy(ids[:, split:]).to(self._model.device)
             logits = network(input_ids=rest, past_key_values=prefixes, use_cache=split > 0).logits.float()
-        self._meter.forward(rest.numel())
+        self._meter.forward(rest.numel(), reads=len(rows) * reads)
         chosen = logits.gather(-1, group.read.to(logits.device).expand(len(rows), -1, -1))
         logprobs = chosen - logits.logsumexp(-1, keepdim=True)
         return torch.stack([chosen, logprobs], dim=1).double().cpu().numpy()

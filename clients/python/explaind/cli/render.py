@@ -13,12 +13,13 @@ from rich.text import Text
 from explaind.characters import one_line, shown
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
+from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import pieces, summary
-from explaind.numerals import number, percent, plural, seconds, signed
+from explaind.numerals import number, percent, plural, seconds, signed, size
 from explaind.palette import (
     FAINT,
     RGB,
@@ -45,12 +46,14 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
         _show_tokenization(console, result)
+    elif isinstance(result, Estimate):
+        _show_estimate(console, result)
     elif result is not None:
         value = result.model_dump(mode="json") if isinstance(result, Answer) else result
         console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
     if job.state is not JobState.SUCCEEDED:
         _show_state(console, job)
-    if job.timing is not None:
+    if job.timing is not None and not isinstance(result, Estimate):
         console.print(Text(_timing_line(job, job.timing), style=_QUIET), soft_wrap=True)
 
 
@@ -197,6 +200,26 @@ def _show_tokenization(console: Console, result: Tokenization) -> None:
     console.print(table)
     totals = f"{plural(result.count, 'token')}, {plural(len(result.units), 'unit')}"
     console.print(Text(totals, style=_QUIET), soft_wrap=True)
+
+
+def _show_estimate(console: Console, result: Estimate) -> None:
+    load = "loading first, unknown how long" if result.load_s is None else f"+ {seconds(result.load_s)} of loading"
+    rows = [
+        ("forwards", f"{result.forwards:,}"),
+        ("tokens", f"{result.tokens_evaluated:,} evaluated, {result.tokens_saved:,} saved"),
+        ("memory", f"{size(result.peak_bytes)} of {size(result.free_bytes)} free, weights {size(result.model_bytes)}"),
+        ("seconds", f"{seconds(result.seconds)} ({result.basis}){'' if result.load_s == 0 else ', ' + load}"),
+        ("fits", "yes" if result.fits else "no"),
+    ]
+    if result.evaluations is not None:
+        rows.insert(0, ("evaluations", f"{result.evaluations:,}"))
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for name, value in rows:
+        table.add_row(Text(name, style=_QUIET), Text(value, style="bold red" if value == "no" else ""))
+    console.print(Text.assemble("What it would cost: ", (result.method, "bold")))
+    console.print(table)
+    if result.note is not None:
+        console.print(Text(shown(result.note), style=_QUIET), soft_wrap=True)
 
 
 def _show_state(console: Console, job: Job[Any]) -> None:
