@@ -48,7 +48,10 @@ def demo() -> ModelPool:
         ("explain/shap", {**REVIEW, "algorithm": "exact"}),
         ("explain/shap", {**STORY, "algorithm": "kernel", "budget": 128}),
         ("explain/shap", {**STORY, "algorithm": "permutation", "budget": 300, "absent": "remove"}),
-        ("explain/shap", {**REVIEW, "foil": None, "target": {"labels": [" positive", " negative"], "explain": " positive"}}),
+        (
+            "explain/shap",
+            {**REVIEW, "foil": None, "target": {"labels": [" positive", " negative"], "explain": " positive"}},
+        ),
         ("explain/feature-ablation", {**STORY, "absent": {"text": " something else"}}),
     ],
 )
@@ -57,7 +60,7 @@ def test_what_is_counted_is_what_happens(demo, path, params):
     result, meter = carried_out(demo, DEMO, path, params)
     assert said.evaluations == result.evaluations
     # The engine reads a batch's rows from where they part; the tree of all prefixes is the least there can be.
-    assert 0.45 * meter.tokens_evaluated <= said.tokens_evaluated <= 1.05 * meter.tokens_evaluated
+    assert 0 < said.tokens_evaluated <= meter.tokens_evaluated
     assert said.tokens_evaluated + said.tokens_saved == meter.tokens_asked
     assert said.forwards <= meter.forwards
     assert said.fits

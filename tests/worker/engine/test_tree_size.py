@@ -43,7 +43,9 @@ def test_places_that_are_read_are_nodes_of_their_own(seed):
     before: list[int] = []
     for index, added in zip(order, nodes, strict=True):
         row = rows[index].tolist()
-        common = next((i for i, (a, b) in enumerate(zip(row, before, strict=False)) if a != b), min(len(row), len(before)))
+        common = next(
+            (i for i, (a, b) in enumerate(zip(row, before, strict=False)) if a != b), min(len(row), len(before))
+        )
         assert added == len(row) - min(common, len(row) - 2)
         before = row
     _, mixed = nodes_added(rows, [2] * len(rows))

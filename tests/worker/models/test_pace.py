@@ -15,7 +15,9 @@ def measured(work: Work, factor: float = 1.0) -> Measurement:
 
 def test_operations_are_two_for_each_weight_and_place():
     assert SHAPE.operations(Work(1, 10, 0, 2)) == 2 * (10 * 1_000_000 + 2 * 500_000)
-    assert SHAPE.operations(Work(1, 10, 10, 0)) == 2 * SHAPE.operations(Work(1, 10, 0, 0)), "and as much on the way back"
+    assert SHAPE.operations(Work(1, 10, 10, 0)) == 2 * SHAPE.operations(Work(1, 10, 0, 0)), (
+        "and as much on the way back"
+    )
 
 
 def test_two_forwards_tell_what_one_costs_and_what_a_token_does():
@@ -31,7 +33,7 @@ def test_two_forwards_tell_what_one_costs_and_what_a_token_does():
 
 def test_a_long_forward_that_was_no_slower_gives_no_nonsense():
     pace = Pace.calibrated(SHAPE, Measurement(Work(1, 2, 0, 1), 0.02), Measurement(Work(1, 128, 0, 1), 0.019))
-    assert 0 < pace.operation_s
+    assert pace.operation_s > 0
     assert pace.seconds(SHAPE, Work(1, 128, 0, 1)) == pytest.approx(0.02 + pace.job_s, rel=0.1)
 
 

@@ -25,7 +25,7 @@ class Sketch(LoadedModel):
     is refused. It says no end of a text: a continuation is as long as it may be.
     """
 
-    planned: torch.dtype
+    planned: torch.dtype = torch.float32
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +68,9 @@ def sketch_of(entry: ModelEntry, encoder: Encoder) -> Sketch:
     for module in (network, network.base_model):
         module.register_forward_pre_hook(_refuse)
     dtype = planned_dtype(entry, config, where)
-    return Sketch(entry, encoder, network, anatomy_of(network), frozenset(), Lock(), encoder.revision, size, dtype)
+    return Sketch(
+        entry, encoder, network, anatomy_of(network), frozenset(), Lock(), encoder.revision, size, planned=dtype
+    )
 
 
 def _refuse(module: nn.Module, arguments: Any) -> None:
