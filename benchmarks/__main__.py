@@ -1,4 +1,4 @@
-"""`python -m benchmarks service|attribution [--case NAME] [--json FILE]`."""
+"""`python -m benchmarks service|attribution|estimates [--case NAME] [--json FILE]`."""
 
 import argparse
 import importlib
@@ -13,7 +13,7 @@ from benchmarks.rows import Row
 def main() -> None:
     """Run the cases of an area, print each row, and write them all when asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("area", choices=["service", "attribution"])
+    parser.add_argument("area", choices=["service", "attribution", "estimates"])
     parser.add_argument("--case", action="append", help="only this case; may be given again")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     options = parser.parse_args()

@@ -21,7 +21,8 @@ RUNS = 15
 
 
 @contextmanager
-def _stack() -> Iterator[EmbeddedStack]:
+def stack_for_cases() -> Iterator[EmbeddedStack]:
+    """A whole service of its own, in a folder that goes with it."""
     with tempfile.TemporaryDirectory(prefix="explaind-bench-") as folder:
         settings = JobsSettings(redis_url=None, data_dir=Path(folder))
         with EmbeddedStack(settings) as stack:
@@ -37,7 +38,7 @@ def up_ready() -> Row:
     ready, answered = [], []
     for _ in range(5):
         began = time.perf_counter()
-        with _stack() as stack, Client(stack.url) as client:
+        with stack_for_cases() as stack, Client(stack.url) as client:
             ready.append(time.perf_counter() - began)
             _warm(client)
             answered.append(time.perf_counter() - began)
@@ -47,7 +48,7 @@ def up_ready() -> Row:
 
 def shap_exact_12_words() -> Row:
     """A 12-word exact SHAP, 4,096 coalitions, from the call of the SDK to its typed result."""
-    with _stack() as stack, Client(stack.url) as client:
+    with stack_for_cases() as stack, Client(stack.url) as client:
         _warm(client)
 
         def ask() -> None:
@@ -64,7 +65,7 @@ def shap_exact_12_words() -> Row:
 def create_to_start() -> Row:
     """From acceptance to the start of the work, on an idle service."""
     waits = []
-    with _stack() as stack, Client(stack.url) as client:
+    with stack_for_cases() as stack, Client(stack.url) as client:
         _warm(client)
         for _ in range(60):
             job = client.submit("infer/tokenize", {"model": "demo", "prompt": "3 + 4 ="}).wait()

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import all_estimates, all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.connection import async_redis_from
 from explaind_jobs.pepper import load_pepper
@@ -53,6 +53,7 @@ ABOUT_VERBS = {
     "infer": "What the model says, and how likely.",
     "evaluate": "How good the model is.",
     "train": "What makes a model better, or readable.",
+    "estimate": "What a job will cost, before it runs.",
 }
 ABOUT_REST = {
     "jobs": "Jobs and their results.",
@@ -141,7 +142,7 @@ def _routes(routers: list[APIRouter]) -> list[APIRoute]:
 
 
 def _tags() -> list[dict[str, str]]:
-    verbs = dict.fromkeys(method.verb for method in all_methods().values())
+    verbs = dict.fromkeys(method.verb for method in (*all_methods().values(), *all_estimates().values()))
     about = {**{verb: ABOUT_VERBS.get(verb, "") for verb in verbs}, **ABOUT_REST}
     return [{"name": name, "description": description} for name, description in about.items()]
 

@@ -63,6 +63,7 @@ class Intake:
         check_limits(params, entry)
         if params.webhook is not None:
             self.guard.check_url(params.webhook.url)
+        from_cache = asker.from_cache and method.estimates is None  # what the worker learns changes the estimate
         new = NewJob(
             method=method.path,
             model=entry.name,
@@ -72,13 +73,14 @@ class Intake:
             idempotency_key=asker.idempotency_key,
             key=asker.key,
             allowance=asker.allowance,
-            priority=params.priority,
+            # An estimate is short, and worth something as long as the job it is about has not begun.
+            priority="high" if method.estimates is not None else params.priority,
             timeout_s=params.timeout_s,
             keep_s=params.keep_s,
             webhook=None if params.webhook is None else params.webhook.model_dump_json(),
             request_id=asker.request_id,
             trace=asker.trace,
-            cache_key=answer_key(asker.key, method, entry, params) if asker.from_cache else None,
+            cache_key=answer_key(asker.key, method, entry, params) if from_cache else None,
         )
         created = await self.store.create(new)
         if not (created.existing or created.job.cached):

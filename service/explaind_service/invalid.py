@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 
 from explaind.contract.errors import ExplaindError, FieldError, InvalidRequest, MalformedBody, field_errors
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import known_method
 
 MAX_FIELDS = 32
 
@@ -63,7 +63,7 @@ def _extra_field(field: FieldError, keys: Sequence[str], path: str) -> FieldErro
 
 
 def _near_field(name: str, path: str) -> str | None:
-    method = all_methods().get(path.strip("/"))
+    method = known_method(path.strip("/"))
     if method is None:
         return None
     near = difflib.get_close_matches(name.lower()[:64], method.params_model.model_fields, n=1)
@@ -71,8 +71,9 @@ def _near_field(name: str, path: str) -> str | None:
 
 
 def _hint(path: str) -> str:
-    method = all_methods().get(path.strip("/"))
+    method = known_method(path.strip("/"))
     if method is None:
         return "GET /openapi.json describes every request."
     example = json.dumps(method.example, ensure_ascii=False)
-    return f"GET /methods/{method.path} describes every field; this works: {example}"
+    described = method.estimates or method
+    return f"GET /methods/{described.path} describes every field; this works: {example}"

@@ -9,7 +9,8 @@ import pytest
 from explaind import AsyncClient, Client
 from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
 from explaind.calls import JobHandle, Jobs, MethodCall
-from explaind.contract.errors import NotPermitted, QueueFull, Unauthenticated
+from explaind.contract.errors import InvalidRequest, NotPermitted, QueueFull, Unauthenticated
+from explaind.contract.estimate import Estimate
 
 PAGE_OF_ONE = {"path": "/values", "offset": 0, "limit": 1, "total": 1, "has_more": False}
 SHAP = {"model": "demo", "prompt": "great food"}
@@ -175,3 +176,31 @@ async def test_a_fresh_answer_is_asked_for(client: Client, async_client: AsyncCl
     assert [request.headers.get("cache-control") for request in script.requests] == ["no-cache"] * 4
     client.submit("explain/shap", SHAP)
     assert "cache-control" not in script.requests[-1].headers
+
+
+ESTIMATE = {
+    "kind": "estimate", "method": "explain/shap", "evaluations": 512, "forwards": 1, "tokens_evaluated": 1023,
+    "tokens_saved": 9257, "model_bytes": 2_000_000, "peak_bytes": 10_500_000, "free_bytes": 1_500_000_000,
+    "fits": True, "seconds": 0.12, "load_s": None, "basis": "assumed",
+}  # fmt: skip
+
+
+async def test_what_a_call_would_cost_is_asked_with_the_calls_own_words(
+    client: Client, async_client: AsyncClient, script, says_job
+):
+    script.says(*(says_job(method="estimate/explain/shap", result=ESTIMATE) for _ in range(4)))
+    keyed = client.explain.shap.with_options(idempotency_key="mine")
+    async_keyed = async_client.explain.shap.with_options(idempotency_key="mine")
+    found = [
+        keyed.estimate(**SHAP),
+        client.estimate("explain/shap", SHAP),
+        await async_keyed.estimate(**SHAP),
+        await async_client.estimate("/explain/shap/", SHAP),
+    ]
+    assert [(r.method, r.url.path, r.content) for r in script.requests] == [
+        ("POST", "/estimate/explain/shap", script.requests[0].content)
+    ] * 4
+    assert "mine" not in [r.headers["idempotency-key"] for r in script.requests], "the key is the call's own"
+    assert found == [Estimate.model_validate(ESTIMATE)] * 4
+    with pytest.raises(InvalidRequest, match="bugdet"):
+        client.estimate("explain/shap", {**SHAP, "bugdet": 4})

@@ -1,7 +1,8 @@
 import pytest
 
 from explaind.contract.errors import UnknownMethod
-from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind.contract.estimate import Estimate
+from explaind.contract.registry import all_estimates, all_methods, find_method, known_method, near_miss
 
 
 def test_every_method_is_found_under_its_verb_and_name():
@@ -45,3 +46,15 @@ def test_two_modules_with_one_name_are_an_error(monkeypatch):
     finally:
         monkeypatch.undo()
         all_methods.cache_clear()
+
+
+def test_every_method_has_an_estimate_that_takes_the_same():
+    for path, method in all_methods().items():
+        estimate = find_method(f"estimate/{path}")
+        assert (estimate.path, estimate.estimates, estimate.result) == (f"estimate/{path}", method, Estimate)
+        assert estimate.params_model is method.params_model
+    assert len(all_estimates()) == len(all_methods())
+    assert known_method("estimate/infer/shap") is None
+    with pytest.raises(UnknownMethod, match="estimate/explain/shpa") as caught:
+        find_method("estimate/explain/shpa")
+    assert "'estimate/explain/shap'" in (caught.value.hint or "")

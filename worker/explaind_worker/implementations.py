@@ -1,21 +1,27 @@
 """Finds the worker's implementation of a method of the contract."""
 
 import importlib
+from functools import partial
 from typing import Any, cast
 
 from explaind.contract.blocks import Attribution
 from explaind.contract.errors import InternalError
 from explaind.contract.method import Method
 from explaind_worker import methods
+from explaind_worker.estimating import estimate_of
 from explaind_worker.faithfulness import Implementation, with_faithfulness
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:
     """The `run` of the worker's module of that name; an attribution's knows how to check its faithfulness.
 
+    Of an estimate it is the run of the method that is estimated, rehearsed.
+
     Raises:
         InternalError: this worker is older than the contract and has no such method.
     """
+    if method.estimates is not None:
+        return partial(estimate_of, method.estimates, implementation_of(method.estimates))
     name = f"{methods.__name__}.{method.name.replace('-', '_')}"
     try:
         module = importlib.import_module(name)

@@ -70,7 +70,7 @@ class Inquiry:
                 raise InvalidTarget.at(
                     "/target", "The model ends here and says nothing.", hint="Give the target as a text."
                 )
-            self._question = self._against_foil(tuple(said))
+            self._question = self._against_foil(tuple(said), made_up=session.rehearsing)
         return self._question
 
     def attribution(
@@ -139,11 +139,12 @@ class Inquiry:
             return Question(request.score, chosen, labels=tuple(labels), first_token=target.by == "first_token")
         return self._against_foil(self._continuation(target, "/target"))
 
-    def _against_foil(self, target: TokenIds) -> Question:
+    def _against_foil(self, target: TokenIds, *, made_up: bool = False) -> Question:
         foil, foil_span = self._foil()
         target_span = self._span(target, self.request.target, "/target")
         question = Question(self.request.score, target, foil=foil, target_span=target_span, foil_span=foil_span)
-        if foil is not None and len(set(zip(question.continuations, question.spans, strict=True))) == 1:
+        same = foil is not None and len(set(zip(question.continuations, question.spans, strict=True))) == 1
+        if same and not made_up:
             raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
         return question
 

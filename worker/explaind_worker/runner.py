@@ -47,6 +47,7 @@ class Runner:
                 state = JobState.SUCCEEDED
                 try:
                     result = implementation_of(method)(params, session)
+                    session.remember_pace()
                 except Cancelled:
                     if session.part is None:
                         raise

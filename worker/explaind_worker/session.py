@@ -31,6 +31,7 @@ from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
 from explaind_worker.models.loading import AnyModel, LoadedClassifier, LoadedModel, device_of, fingerprint
+from explaind_worker.models.pace import Measurement
 from explaind_worker.models.pool import ModelPool
 
 T = TypeVar("T")
@@ -43,19 +44,25 @@ class Session:
 
     From then on the model stays in memory until the session is closed; use it as a context. A method whose work means
     something before it is complete says as `part` how to make a result of what there is, for a job that is cancelled.
+
+    A session that is `rehearsing` gives a model without weights, on which a method's forwards are counted and not
+    made; `least_bytes` is then what its largest row needs.
     """
 
-    def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint) -> None:
+    def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint, *, rehearsing: bool = False) -> None:
         self.entry = entry
+        self.pool = pool
+        self.rehearsing = rehearsing
+        self.least_bytes = 0
         self.meter = Meter()
         self.encoded: EncodedPrompt | None = None
         self.part: Callable[[], BaseModel] | None = None
         self._checkpoint = checkpoint
         self._phases: list[str] = []
         self._shared: dict[Hashable, object] = {}
-        self._pool = pool
         self._encoder: Encoder | None = None
         self._lease: Lease | None = None
+        self._sketched = False
         self._pointer = "/prompt"
         self._started = time.monotonic()
 
@@ -92,13 +99,13 @@ class Session:
     @property
     def loaded(self) -> bool:
         """Whether the job has used the model's weights."""
-        return self._lease is not None
+        return self._lease is not None or self._sketched
 
     @property
     def encoder(self) -> Encoder:
         """The model's tokenizer."""
         if self._encoder is None:
-            self._encoder = self._pool.encoder(self.entry, while_waiting=self._while_loading)
+            self._encoder = self.pool.encoder(self.entry, while_waiting=self._while_loading)
         return self._encoder
 
     def model(self) -> LoadedModel:
@@ -147,15 +154,18 @@ class Session:
         )
 
     def either_model(self) -> AnyModel:
-        """The model, whichever kind it is, loaded if it was not.
+        """The model, whichever kind it is, loaded if it was not; in a rehearsal a sketch of it, on which engines count.
 
         Raises:
             ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be had.
         """
+        if self.rehearsing:
+            self._sketched = True
+            return self.pool.sketch(self.entry)
         if self._lease is None:
-            if self.entry.name not in self._pool.resident():
+            if self.entry.name not in self.pool.resident():
                 self._while_loading()
-            self._lease = self._pool.lease(self.entry, while_waiting=self._while_loading)
+            self._lease = self.pool.lease(self.entry, while_waiting=self._while_loading)
             if self._lease.model.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self._lease.model.device)
             if self._encoder not in (None, self._lease.model.encoder):
@@ -194,6 +204,10 @@ class Session:
 
     def _limits(self, what: str, needed: int, *, kept: int = 0) -> BatchLimits:
         model = self.either_model()
+        if self.rehearsing:  # whether it fits is what was asked
+            self.least_bytes = max(self.least_bytes, needed + kept)
+            room = self.pool.prospect(self.entry, needed + kept).room - kept
+            return BatchLimits.for_device(model.device, bytes=max(needed, room))
         assert self._lease is not None  # noqa: S101 - either_model() has set it
         most = self._lease.most_room
         if needed + kept > most:
@@ -287,6 +301,13 @@ class Session:
             backoffs=self.meter.backoffs,
             peak_bytes=torch.cuda.max_memory_allocated(model.device) if model and on_gpu else None,
         )
+
+    def remember_pace(self) -> None:
+        """The job is done: how long it took is what the next estimate goes by."""
+        # One that loaded the model has read its tokenizer too, and met it cold.
+        if self._lease is not None and self._lease.load_s == 0 and self.meter.forwards:
+            seconds = time.monotonic() - self._started
+            self.pool.learn(self.entry, Measurement(self.meter.work, seconds))
 
     def _while_loading(self) -> None:
         self.checkpoint("loading model", 0, None, "models")

@@ -13,6 +13,7 @@ from explaind import flows
 from explaind.address import http_request
 from explaind.contract.base import Answer
 from explaind.contract.errors import ExplaindError
+from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.results import ResultPage
@@ -240,6 +241,19 @@ class AsyncMethodCall(Generic[P, AnswerT]):
         body = flows.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
         flow = flows.submit(self._driver.policy, self.method.path, body, self._options)
         return AsyncJobHandle(self._driver, await self._driver.run(flow))
+
+    async def estimate(self, *args: P.args, **kwargs: P.kwargs) -> Estimate:
+        """What the call would cost: forwards, tokens, bytes and seconds. Nothing is computed.
+
+        Raises:
+            RequestError: the call itself would be refused for the same reason.
+            JobError: the call itself would fail for the same reason.
+        """
+        body = flows.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        options = replace(self._options, idempotency_key=None)  # the key is for the call itself
+        flow = flows.submit(self._driver.policy, flows.estimate_path(self.method.path), body, options)
+        handle: AsyncJobHandle[Estimate] = AsyncJobHandle(self._driver, await self._driver.run(flow))
+        return await handle.result(self._options.timeout)
 
     def with_options(
         self,

@@ -9,6 +9,7 @@ from explaind import flows
 from explaind.acalls import AsyncDriver, AsyncJobHandle, AsyncJobs
 from explaind.address import http_options
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
+from explaind.contract.estimate import Estimate
 from explaind.contract.subject import ModelRequest
 from explaind.flows import CallOptions
 from explaind.namespaces import AsyncNamespaces
@@ -82,6 +83,17 @@ class AsyncClient(AsyncNamespaces):
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
         flow = flows.submit(self.driver.policy, path, body, options)
         return AsyncJobHandle(self.driver, await self.driver.run(flow))
+
+    async def estimate(
+        self,
+        path: str,
+        params: Mapping[str, Any] | ModelRequest,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
+    ) -> Estimate:
+        """What `params` to the method of that path would cost, as `client.explain.shap.estimate(…)` says of one."""
+        handle: AsyncJobHandle[Estimate] = await self.submit(flows.estimate_path(path), params)
+        return await handle.result(timeout)
 
     async def models(self) -> list[ModelCard]:
         """The models of the service."""

@@ -9,6 +9,7 @@ from explaind import flows
 from explaind.address import http_options
 from explaind.calls import Driver, JobHandle, Jobs
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
+from explaind.contract.estimate import Estimate
 from explaind.contract.subject import ModelRequest
 from explaind.flows import CallOptions
 from explaind.namespaces import Namespaces
@@ -75,6 +76,13 @@ class Client(Namespaces):
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
         flow = flows.submit(self.driver.policy, path, body, options)
         return JobHandle(self.driver, self.driver.run(flow))
+
+    def estimate(
+        self, path: str, params: Mapping[str, Any] | ModelRequest, *, timeout: float | None = None
+    ) -> Estimate:
+        """What `params` to the method of that path would cost, as `client.explain.shap.estimate(…)` says of one."""
+        handle: JobHandle[Estimate] = self.submit(flows.estimate_path(path), params)
+        return handle.result(timeout)
 
     def models(self) -> list[ModelCard]:
         """The models of the service."""

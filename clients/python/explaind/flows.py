@@ -23,7 +23,7 @@ from explaind.contract.errors import (
     field_errors,
 )
 from explaind.contract.job import Job, JobPage, JobState
-from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind.contract.registry import find_method, known_method, near_miss
 from explaind.contract.results import ResultPage
 from explaind.contract.subject import ModelRequest
 from explaind.contract.units import UnitKind
@@ -41,7 +41,7 @@ from explaind.wire import (
     unexpected,
 )
 
-_METHOD_PATH = re.compile(r"[a-z]+/[a-z0-9-]+")
+_METHOD_PATH = re.compile(r"(?:estimate/)?[a-z]+/[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[s
     if not _METHOD_PATH.fullmatch(path):
         find_method(path)
         raise UnknownMethod(f"{path!r} is no method.")
-    method = all_methods().get(path)
+    method = known_method(path)
     if isinstance(params, ModelRequest):
         return path, params.model_dump_json(exclude_unset=True).encode()
     if method is not None:
@@ -97,6 +97,11 @@ def submit(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow
         headers["Cache-Control"] = "no-cache"
     response = yield from fetch(policy, Request("POST", f"/{path}", body=body, headers=headers))
     return (yield from _job(policy, parsed(response, Job[Any])))
+
+
+def estimate_path(path: str) -> str:
+    """Where a method's cost is asked."""
+    return f"estimate/{path.strip('/')}"
 
 
 def job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[Job[Any]]:

@@ -52,3 +52,11 @@ def seconds(value: float) -> str:
 def plural(count: int, noun: str) -> str:
     """1 token, 2,000 tokens."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def size(count: int) -> str:
+    """A number of bytes: 13.5 GB, 240 MB, 12 kB."""
+    for least, unit in ((10**9, "GB"), (10**6, "MB")):
+        if count >= least:
+            return f"{count / least:,.0f} {unit}" if count >= 100 * least else f"{count / least:.1f} {unit}"
+    return f"{count / 1000:.1f} kB"

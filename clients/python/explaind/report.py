@@ -19,7 +19,7 @@ from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import known_method
 from explaind.faithfulness import faithfulness_section
 from explaind.figures import (
     bars_svg,
@@ -258,7 +258,7 @@ def _unfinished(job: Job[Any]) -> tuple[Markup, list[Markup]]:
 
 
 def _header(job: Job[Any], heading: Markup) -> Markup:
-    method = all_methods().get(job.method)
+    method = known_method(job.method)
     state = job.state.value if job.state.value in {"succeeded", "failed"} else "other"
     return tag(
         "header",

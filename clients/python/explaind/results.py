@@ -6,15 +6,16 @@ from typing import Any
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution
 from explaind.contract.errors import InvalidUnits
+from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import all_methods, known_method
 from explaind.contract.units import UnitKind
 
 
 @cache
 def result_models() -> dict[str, type[Answer]]:
     """The result models by their `kind`."""
-    models = (method.result for method in all_methods().values())
+    models = (Estimate, *(method.result for method in all_methods().values()))
     return {str(model.model_fields["kind"].default): model for model in models if "kind" in model.model_fields}
 
 
@@ -30,7 +31,7 @@ def typed_result(job: Job[Any]) -> Any:
     result = job.result
     if not isinstance(result, dict):
         return result
-    method = all_methods().get(job.method)
+    method = known_method(job.method)
     model = method.result if method else result_models().get(str(result.get("kind")))
     return result if model is None else model.model_validate(result)
 

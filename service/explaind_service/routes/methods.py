@@ -12,7 +12,7 @@ from starlette.responses import Response
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job
 from explaind.contract.method import Method
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import all_estimates, all_methods
 from explaind.contract.subject import ModelRequest
 from explaind_jobs.log_context import add_to_context
 from explaind_service.access.rates import rate_headers
@@ -24,6 +24,7 @@ from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission
 from explaind_service.prefer import Preference, parse_prefer
 
 ASK_AGAIN_S = "1"
+ESTIMATE_WAIT_S = 10  # an estimate is short: its caller waits for it unless they say otherwise
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +40,16 @@ Prefer = Annotated[
 
 
 def method_router() -> APIRouter:
-    """The routes of all methods."""
+    """The routes of all methods, and of what says what they would cost."""
     router = APIRouter()
-    for method in all_methods().values():
+    for method in (*all_methods().values(), *all_estimates().values()):
         router.add_api_route(
             f"/{method.path}",
             _submission(method),
             methods=["POST"],
             status_code=202,
             tags=[method.verb],
-            operation_id=f"{method.verb}_{method.name}".replace("-", "_"),
+            operation_id=method.path.replace("/", "_").replace("-", "_"),
             summary=method.title,
             description=_description(method),
             response_model=Job[method.result],
@@ -68,14 +69,15 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         _prefer: Prefer = None,
     ) -> Response:
         preference = parse_prefer(request.headers.getlist("prefer"), max_wait_s=resources.settings.max_wait_s)
+        wait_s = _wait_s(method, preference, resources.settings.max_wait_s)
         accepted = await resources.intake.accept(method, params, asker)
         add_to_context(job=accepted.job.id, method=method.path, model=params.model)
         log.info("accepted %s on %s%s", method.path, params.model, _how(accepted))
         headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
         if accepted.rate is not None:
             headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
-        ready = accepted.replayed or accepted.job.state.terminal or preference.wait_s is not None
-        job, result = await _ended(resources, request, accepted, preference) if ready else (accepted.job, None)
+        ready = accepted.replayed or accepted.job.state.terminal or wait_s is not None
+        job, result = await _ended(resources, request, accepted, wait_s or 0) if ready else (accepted.job, None)
         return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
 
     # What FastAPI reads to validate and to document: each route has the params of its own method.
@@ -84,10 +86,16 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
     return submit
 
 
+def _wait_s(method: Method[..., Any], preference: Preference, most_s: int) -> int | None:
+    if method.estimates is None or preference.wait_s is not None or preference.respond_async:
+        return preference.wait_s
+    return min(ESTIMATE_WAIT_S, most_s)
+
+
 async def _ended(
-    resources: Resources, request: Request, accepted: Accepted, preference: Preference
+    resources: Resources, request: Request, accepted: Accepted, wait_s: int
 ) -> tuple[Job[Any], bytes | None]:
-    job, wait_s = accepted.job, preference.wait_s or 0
+    job = accepted.job
     try:
         seen = await resources.waiting.for_end(job, accepted.last, wait_s, request.is_disconnected)
         return seen, await resources.results.within(seen)
@@ -123,11 +131,14 @@ def _description(method: Method[..., Any]) -> str:
 
 
 def _responses(method: Method[..., Any]) -> Responses:
+    ended = "The job has ended, in time for `Prefer: wait` or before a repeated request."
+    if method.estimates is not None:
+        ended = f"The estimate. It is waited for: {ESTIMATE_WAIT_S} s, or as long as `Prefer: wait` says."
     location = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
     return {
         200: {
             "model": Job[method.result],
-            "description": "The job has ended, in time for `Prefer: wait` or before a repeated request.",
+            "description": ended,
             "headers": {**location, **RATE},
         },
         202: {"headers": {**location, **RETRY_AFTER, **RATE}},

@@ -257,3 +257,28 @@ def test_fresh_asks_for_a_computation(run, script, says_job):
     script.says(says_job("queued", status=202))
     run("explain", "shap", "--model", "demo", "--prompt", "great food", "--fresh", "--no-wait")
     assert script.requests[-1].headers["cache-control"] == "no-cache"
+
+
+def test_estimate_says_what_it_would_cost(run, script, says_job):
+    estimate = {
+        "kind": "estimate", "method": "explain/shap", "evaluations": 512, "forwards": 3, "tokens_evaluated": 1023,
+        "tokens_saved": 9257, "model_bytes": 2_000_000, "peak_bytes": 10_500_000, "free_bytes": 1_500_000_000,
+        "fits": False, "seconds": 0.12, "load_s": None, "basis": "assumed", "note": "One row needs 10.5 MB.",
+    }  # fmt: skip
+    script.says(says_job(method="estimate/explain/shap", result=estimate, timing={"seconds": 0.01}))
+    ran = run(*ASK, "--estimate")
+    assert ran.exit_code == 0, ran.output
+    assert script.requests[0].url.path == "/estimate/explain/shap"
+    said = " ".join(ran.stdout.split())
+    for part in (
+        "What it would cost: explain/shap",
+        "evaluations 512",
+        "forwards 3",
+        "1,023 evaluated, 9,257 saved",
+        "10.5 MB of 1.5 GB free, weights 2.0 MB",
+        "0.12 s (assumed), loading first, unknown how long",
+        "fits no",
+        "One row needs 10.5 MB.",
+    ):
+        assert part in said
+    assert "forwards ·" not in said, "what the estimate itself cost is nobody's question"

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import all_methods, known_method
 from explaind_jobs.keys.record import Scope
 from explaind_service.access.doorkeeper import OPEN_PATHS
 from explaind_service.app import create_app
@@ -39,7 +39,7 @@ class Sent:
 
 def request_of(method: str, path: str, job_id: str = UNKNOWN) -> Sent:
     """A request that would be answered if its sender may have it answered."""
-    known = all_methods().get(path.strip("/"))
+    known = known_method(path.strip("/"))
     body = known.example if known is not None and method == "POST" else None
     filled = path.replace("{job_id}", job_id).replace("{verb}/{name}", "explain/shap").replace("{name}", "demo")
     assert "{" not in filled, f"say what {path} shall be tested with"

@@ -8,7 +8,7 @@ import pytest
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind.contract.job import Job
-from explaind.contract.registry import all_methods
+from explaind.contract.registry import all_estimates, all_methods
 from explaind_service.app import create_app
 from explaind_service.dependencies import JOB_ID
 from explaind_service.settings import ServiceSettings
@@ -166,3 +166,54 @@ async def test_models_of_the_file_go_to_their_queue(redis_url, client_of, worker
     claim = worker.store.claim("stand-in@test", ["gpu"])
     assert claim is not None
     assert claim.model == "big"
+
+
+ESTIMATE = {
+    "method": "explain/shap", "forwards": 1, "tokens_evaluated": 9, "tokens_saved": 3, "model_bytes": 10,
+    "peak_bytes": 5, "free_bytes": 20, "fits": True, "seconds": 0.1, "load_s": 0.0, "basis": "measured",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", all_estimates())
+async def test_every_method_has_an_estimate(client, worker, path: str) -> None:
+    method = all_methods()[path.removeprefix("estimate/")]
+    body = {**method.example, "priority": "low"}
+    response = await client.post(f"/{path}", json=body, headers={"Prefer": "respond-async"})
+    assert response.status_code == 202
+    job = response.json()
+    assert (job["method"], job["state"], job["priority"]) == (path, "queued", "high")
+    assert method.params_model.model_validate_json(worker.claim().request) == method.params_model.model_validate(body)
+
+
+async def test_an_estimate_is_waited_for(client, worker, shap) -> None:
+    request = asyncio.create_task(client.post("/estimate/explain/shap", json=shap))
+    await asyncio.to_thread(worker.wait_for_permit)
+    await asyncio.to_thread(worker.succeed, ESTIMATE)
+    response = await request
+    assert response.status_code == 200
+    assert "preference-applied" not in response.headers
+    assert response.json()["result"] == ESTIMATE
+
+
+async def test_an_estimate_goes_before_what_waits(client, worker, shap) -> None:
+    waiting = [(await client.post("/explain/shap", json={**shap, "seed": seed})).json()["id"] for seed in (1, 2)]
+    asked = await client.post("/estimate/explain/shap", json=shap, headers={"Prefer": "wait=0"})
+    assert asked.status_code == 202
+    assert [worker.claim().id for _ in range(3)] == [asked.json()["id"], *waiting]
+
+
+async def test_an_estimate_is_made_anew(client, worker, shap) -> None:
+    for _ in range(2):
+        request = asyncio.create_task(client.post("/estimate/explain/shap", json=shap))
+        await asyncio.to_thread(worker.wait_for_permit)
+        await asyncio.to_thread(worker.succeed, ESTIMATE)
+        assert (await request).json()["cached"] is False
+
+
+async def test_an_estimate_is_refused_as_its_method_is(client, shap, expect_problem) -> None:
+    response = await client.post("/estimate/explain/shap", json={**shap, "bugdet": 9})
+    problem = expect_problem(response, 422, "invalid_request", "/bugdet")
+    assert "Did you mean 'budget'?" in problem["errors"][0]["detail"]
+    assert "GET /methods/explain/shap describes every field" in problem["hint"]
+    missing = expect_problem(await client.post("/estimate/explain/shpa", json=shap), 404, "not_found")
+    assert "/estimate/explain/shap" in missing["hint"]

@@ -82,8 +82,8 @@ def test_many_steps_add_up_and_methods_are_compared(run, tiny_classifier):
         faithfulness=True,
         **ASKED,
     )
-    assert [row.method for row in compared.rows] == ["explain/shap", "explain/integrated-gradients"]
-    assert all(row.error is None for row in compared.rows)
+    assert [row.method for row in compared.methods] == ["shap", "integrated-gradients"]
+    assert all(row.values is not None for row in compared.methods)
 
 
 def test_deeplift_is_refused_before_the_weights(run, tiny_classifier):

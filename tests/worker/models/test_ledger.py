@@ -86,3 +86,15 @@ def test_what_jobs_keep_uses_the_reserve_first(kept, room):
     assert ledger.leavers_for_weights(room) == []
     assert ledger.leavers_for_weights(room + 1) is None
     assert ledger.free == 1000 - kept
+
+
+def test_room_for_what_is_not_there_is_told_without_anybody_leaving():
+    ledger = ledger_with(Account("a", 300), Account("b", 200))
+    assert ledger.room_for("a", 300, 100) == 500, "it is counted already"
+    assert ledger.room_for("new", 400, 50) == 100
+    assert ledger.room_for("new", 400, 250) == 250, "others would leave"
+    assert ledger.room_for("new", 400, 2000) == 600, "as many as there are"
+    assert ledger.room_for("a", 300, 2000) == 700, "but not the model itself"
+    assert names(ledger.accounts) == ["a", "b"]
+    ledger.accounts[1].users = 1
+    assert ledger.room_for("new", 400, 2000) == 400

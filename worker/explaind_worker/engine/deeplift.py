@@ -13,10 +13,13 @@ from torch import nn
 from explaind.contract.errors import GradientsUnavailable
 from explaind_worker.engine.differentiable import EmbeddedQuestion
 from explaind_worker.engine.gradients import Path
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.question import Question
+from explaind_worker.engine.rehearsal import made_up, rehearse_batch
 from explaind_worker.engine.value import Checkpoint, FloatArray
 from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.sketch import Sketch
 
 PROBE = (-1.5, -0.25, 0.0, 0.75, 2.0)
 
@@ -59,8 +62,10 @@ def deeplift(
     Raises:
         GradientsUnavailable: the network's activations cannot be found.
     """
-    covered = activations(model)
     embedded = EmbeddedQuestion(model, question)
+    if isinstance(model, Sketch):
+        return _rehearsed(model, embedded, path, question.width if per_target else 1, meter)
+    covered = activations(model)
     scored = _Scored(model, embedded, apart=per_target)
     full, base = path.full.clone()[None], path.base.clone()[None]
     columns: list[torch.Tensor] = []
@@ -69,11 +74,23 @@ def deeplift(
         checkpoint("carrying differences back", len(columns), total, "columns")
         with model.lock, torch.enable_grad():
             columns.append(_rescaled(scored, covered, full, base, len(columns)))
-        meter.forward(2 * embedded.rows * (path.full.shape[0] + embedded.fed))
+        rows = 2 * embedded.rows
+        meter.forward(rows * (path.full.shape[0] + embedded.fed), reads=rows * embedded.reads, back=True)
         total = scored.width
     meter.tokens_asked += total * 2 * embedded.rows * (path.full.shape[0] + embedded.fed)
     checkpoint("carrying differences back", total, total, "columns")
     return torch.stack(columns, dim=-1).double().cpu().numpy()
+
+
+def _rehearsed(model: Sketch, embedded: EmbeddedQuestion, path: Path, columns: int, meter: Meter) -> FloatArray:
+    rows, length, footprint = 2 * embedded.rows, len(path.full) + embedded.fed, Footprint.of(model)
+    graph = footprint.graph_bytes(rows, length, reads=embedded.reads)
+    for _ in range(columns):
+        meter.tokens_asked += rows * length
+        rehearse_batch(
+            rows, length, reads=embedded.reads, meter=meter, footprint=footprint, back=True, expected_bytes=graph
+        )
+    return made_up(b"deeplift", (len(path.full), columns))
 
 
 class _Scored(nn.Module):

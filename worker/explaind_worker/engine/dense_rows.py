@@ -10,9 +10,11 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.precision import products_in
+from explaind_worker.engine.rehearsal import made_up, rehearse_batch
 from explaind_worker.engine.rows import AskedRow, FloatArray, scores_of
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
+from explaind_worker.models.sketch import Sketch
 
 
 class DenseRows:
@@ -52,6 +54,10 @@ class DenseRows:
     def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
         """Answers [row, kind, token, continuation] of one batch."""
         lengths, reads = np.array([len(row.tokens) for row in batch]), batch[0].reads
+        if isinstance(self._model, Sketch):
+            longest = int(lengths.max())
+            rehearse_batch(len(batch), longest, reads=reads, meter=self._meter, footprint=self._footprint)
+            return np.stack([made_up(row.key[1], (2, *row.group.read.shape)) for row in batch])
         # Padding stands on the right, where causal attention never looks.
         ids = np.zeros((len(batch), lengths.max()), dtype=np.int64)
         for place, row in zip(ids, batch, strict=True):
@@ -66,5 +72,5 @@ class DenseRows:
             only_positions(unembedding, read_at),
         ):
             logits = self._model.network(input_ids=torch.from_numpy(ids).to(device), use_cache=False).logits.float()
-        self._meter.forward(ids.size)
+        self._meter.forward(ids.size, reads=read_at.numel())
         return scores_of(logits, batch[0].group.read.to(device).expand(len(batch), -1, -1))

@@ -12,6 +12,7 @@ from explaind_worker.engine.question import Question
 from explaind_worker.models.classes import class_logits
 from explaind_worker.models.loading import AnyModel, LoadedClassifier
 from explaind_worker.models.reading import only_positions
+from explaind_worker.models.sketch import Sketched
 
 Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # group, read and token, [token] each
 
@@ -37,7 +38,9 @@ def logprobs_of(model: AnyModel, logits: torch.Tensor, chosen: torch.Tensor, pla
 
 
 def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
-    """Input embeddings [token, hidden], as they enter the network."""
+    """Input embeddings [token, hidden], as they enter the network; zeros of a model that is only sketched."""
+    if isinstance(model, Sketched):
+        return torch.zeros(len(token_ids), model.network.config.get_text_config().hidden_size)
     ids = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
     with torch.no_grad():
         return model.network.get_input_embeddings()(ids)[0]

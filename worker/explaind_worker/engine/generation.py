@@ -14,6 +14,7 @@ from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import entering_unembedding
+from explaind_worker.models.sketch import Sketch
 
 READ_AT_ONCE = 16 << 20  # numbers that leave the unembedding at once when a whole text is read
 
@@ -60,15 +61,19 @@ class Generator:
         self._warpers = sampling.warpers()
         self._random = torch.Generator().manual_seed(sampling.seed)
         self._cache = DynamicCache(config=model.network.config)
-        self._next = torch.tensor([list(prompt_ids)], device=model.device)
+        self._next = torch.tensor([list(prompt_ids)], device="cpu" if isinstance(model, Sketch) else model.device)
 
     def step(self, top: int) -> Reading:
         """The next token, with its `top` likeliest rivals; log-probabilities are of the unchanged distribution."""
+        if isinstance(self._model, Sketch):
+            self._meter.forward(self._next.shape[1], reads=1)
+            self._next = torch.tensor([[self._model.filler]])
+            return _made_up([self._model.filler])[0]
         with self._model.lock, torch.inference_mode():
             output = self._model.network(
                 input_ids=self._next, past_key_values=self._cache, use_cache=True, logits_to_keep=1
             )
-        self._meter.forward(self._next.shape[1])
+        self._meter.forward(self._next.shape[1], reads=1)
         logits = output.logits[0, -1:].float()
         chosen = self._choose(logits)
         self._next = torch.tensor([[chosen]], device=self._model.device)
@@ -112,11 +117,14 @@ def read(
     limits: BatchLimits | None = None,
 ) -> list[Reading]:
     """Readings of the tokens from place `first` (at least 1) on, each after all tokens before it."""
+    if isinstance(model, Sketch):
+        meter.forward(len(token_ids) - 1, reads=len(token_ids) - first)
+        return _made_up(token_ids[first:])
     ids = torch.tensor([list(token_ids)], device=model.device)
     readings: list[Reading] = []
     with model.lock, torch.inference_mode():
         hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]
-        meter.forward(ids.shape[1] - 1)
+        meter.forward(ids.shape[1] - 1, reads=len(hidden))
 
         def unembed(places: Sequence[int]) -> list[Reading]:
             part = slice(places[0], places[-1] + 1)
@@ -128,6 +136,10 @@ def read(
             for _, part in backoff.halving(places[start : start + at_once], unembed):
                 readings += part
     return readings
+
+
+def _made_up(token_ids: Sequence[int]) -> list[Reading]:
+    return [Reading(token_id, -1.0, 0, ()) for token_id in token_ids]
 
 
 def _places_at_once(model: LoadedModel, limits: BatchLimits | None) -> int:

@@ -18,8 +18,10 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.question import Question
+from explaind_worker.engine.rehearsal import made_up, rehearse_batch
 from explaind_worker.engine.value import Checkpoint, FloatArray, TokenScores
 from explaind_worker.models.loading import AnyModel
+from explaind_worker.models.sketch import Sketched
 
 # gradients and differences [point, position, hidden] -> contributions [point, position]
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -78,6 +80,7 @@ class ScoreGradient:
         limits: BatchLimits | None = None,
     ) -> None:
         self._model = model
+        self._question = question
         self._embedded = EmbeddedQuestion(model, question)
         self._meter = meter
         self._checkpoint = checkpoint
@@ -87,11 +90,15 @@ class ScoreGradient:
 
     def ends(self, path: Path) -> TokenScores:
         """Scores [2, token] at the path's base and at its end, without noise."""
+        if isinstance(self._model, Sketched):
+            for _ in range(2):
+                self._rehearse(1, len(path.full), back=False)
+            return TokenScores(*made_up(b"ends", (2, 2, len(self._question.explained))))
         found = []
         for prompt in (path.base, path.full):
             with self._model.lock, torch.no_grad():
                 found.append([kind[0].double().cpu().numpy() for kind in self._embedded.scores(prompt[None])])
-            self._count(1, len(prompt))
+            self._count(1, len(prompt), back=False)
         logits, logprobs = (np.stack(kind) for kind in zip(*found, strict=True))
         return TokenScores(logprobs=logprobs, logits=logits)
 
@@ -116,6 +123,9 @@ class ScoreGradient:
         self._checkpoint("following gradients", total, total, "points")
 
     def _reduced(self, path: Path, points: Sequence[int], reduce: Reduce, per_target: bool) -> FloatArray:
+        if isinstance(self._model, Sketched):
+            self._rehearse(len(points), len(path.full), back=True)
+            return made_up(b"gradient", (len(points), len(path.full), self._question.width if per_target else 1))
         embeddings, differences = path.at(points)
         leaf = embeddings.to(path.full.dtype).requires_grad_()
         with self._model.lock, torch.enable_grad():
@@ -142,8 +152,22 @@ class ScoreGradient:
             return False
         return limits.bytes is None or self._footprint.graph_bytes(rows, length, reads=embedded.reads) <= limits.bytes
 
-    def _count(self, points: int, tokens: int) -> None:
-        self._meter.forward(points * self._embedded.rows * (tokens + self._embedded.fed))
+    def _count(self, points: int, tokens: int, *, back: bool = True) -> None:
+        rows = points * self._embedded.rows
+        self._meter.forward(rows * (tokens + self._embedded.fed), reads=rows * self._embedded.reads, back=back)
+
+    def _rehearse(self, points: int, tokens: int, *, back: bool) -> None:
+        rows, length, reads = points * self._embedded.rows, tokens + self._embedded.fed, self._embedded.reads
+        graph = self._footprint.graph_bytes(rows, length, reads=reads) if back else None
+        rehearse_batch(
+            rows,
+            length,
+            reads=reads,
+            meter=self._meter,
+            footprint=self._footprint,
+            back=back,
+            expected_bytes=graph,
+        )
 
 
 def _gradient(output: torch.Tensor, leaf: torch.Tensor, *, keep: bool) -> torch.Tensor:

@@ -97,7 +97,7 @@ class Footprint:
             head_dim=anatomy.head_dim,
             intermediate=intermediate,
             vocabulary=anatomy.vocabulary,
-            width=torch.finfo(model.network.dtype).bits // 8,
+            width=torch.finfo(getattr(torch, model.dtype)).bits // 8,
             fused=config._attn_implementation in FUSED,
             slides=getattr(config, "sliding_window", None) is not None,
             mlp_copies=copies + (INT8_COPIES if model.entry.quantization == "int8" else 0),

@@ -53,6 +53,11 @@ class Question:
         """Which of the continuations' tokens, side by side, are explained."""
         return np.concatenate([np.arange(end) >= start for start, end in self.spans])
 
+    @property
+    def width(self) -> int:
+        """How many columns there are."""
+        return 1 if self.labels is not None else int(self.explained.sum())
+
     def columns(self, scores: TokenScores) -> FloatArray:
         """What is explained, [coalition, column]: the columns add up to the score.
 

@@ -13,10 +13,12 @@ from explaind_worker.engine.memory import GATHERED, SCORED, Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.only_rows import only_rows
 from explaind_worker.engine.precision import products_in
+from explaind_worker.engine.rehearsal import made_up
 from explaind_worker.engine.rows import AskedRow, FloatArray, Group, scores_of
 from explaind_worker.engine.tree import Branch, branches, chunks, in_order, pack
 from explaind_worker.engine.tree_attention import GatherRoom, KeysAndValues, TreePass, reading_a_tree
 from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.sketch import Sketch
 
 _Asked = tuple[AskedRow, Branch]
 
@@ -65,6 +67,8 @@ class TreeRows:
 
     def _forward(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
         """Rows of one chunk with their answers [kind, token, continuation]."""
+        if isinstance(self._model, Sketch):
+            return self._rehearsed(asked)
         anatomy, network = self._model.anatomy, self._model.network
         chunk = pack([branch for _, branch in asked], self._before)
         last = anatomy.blocks[-1]
@@ -78,11 +82,18 @@ class TreeRows:
                 position_ids=torch.from_numpy(chunk.positions[None]).to(network.device),
                 use_cache=False,
             ).last_hidden_state[0]
-            self._meter.forward(len(chunk.tokens))
+            self._meter.forward(len(chunk.tokens), reads=len(chunk.reads))
             answers = self._answers(hidden.index_select(0, tree_pass.reads), [row for row, _ in asked])
         # Only now: a chunk that ran out of memory is tried again from where the one before it ended.
         self._carried, self._before = tree_pass.left, int(chunk.lengths[-1])
         return answers
+
+    def _rehearsed(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
+        nodes = sum(branch.nodes for _, branch in asked)
+        longest, reads = max(len(row.tokens) for row, _ in asked), max(row.reads for row, _ in asked)
+        self._meter.forward(nodes, reads=sum(row.reads for row, _ in asked))
+        self._meter.expect(self._footprint.tree_bytes(nodes, longest, reads=reads))
+        return [(row, made_up(row.key[1], (2, *row.group.read.shape))) for row, _ in asked]
 
     def _answers(self, hidden: torch.Tensor, rows: Sequence[AskedRow]) -> list[tuple[AskedRow, FloatArray]]:
         """Answers from what enters the unembedding [read, hidden], the reads of all rows one after the other."""

@@ -11,6 +11,7 @@ from explaind_worker.engine.tree_attention import NotATree
 from explaind_worker.engine.tree_rows import TreeRows
 from explaind_worker.models.device_health import out_of_memory, poisoned
 from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.sketch import Sketch
 
 # Largest difference of log-probabilities allowed, in nats: what rounding in that width can explain.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -23,6 +24,8 @@ def why_dense(model: LoadedModel) -> str | None:
 
     Found out at the first call and remembered with the model.
     """
+    if isinstance(model, Sketch):  # nothing can be tried on it; most models read a tree
+        return model.verdicts.get("dense_because")
     if "dense_because" not in model.verdicts:
         model.verdicts["dense_because"] = _tried(model)
     return model.verdicts["dense_because"]

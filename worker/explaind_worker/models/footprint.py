@@ -36,7 +36,7 @@ def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
     folder = Path(where)
     if getattr(config, "quantization_config", None) is not None and folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
-    width = _dtype(entry, config, folder).itemsize
+    width = planned_dtype(entry, config, where).itemsize
     network = without_memory(entry, config)
     quantized = _to_quantize(network) if entry.quantization else {}
     total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
@@ -58,7 +58,7 @@ def counted_bytes(network: nn.Module) -> int:
 
 
 def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedModel:
-    """The model of that config on torch's meta device, where weights have shapes and no content."""
+    """The model of that config with all of its parts and none of its numbers (on torch's meta device)."""
     config = copy.deepcopy(config)
     made_by = AutoModelForCausalLM if classes_of(entry, config) is None else AutoModelForSequenceClassification
     # With a dtype transformers would change the process's default one for a moment, under the feet of running jobs.
@@ -67,14 +67,14 @@ def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedMod
         return made_by.from_config(config, trust_remote_code=False)
 
 
-def _dtype(entry: ModelEntry, config: PreTrainedConfig, folder: Path) -> torch.dtype:
+def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> torch.dtype:
     """What transformers will load the weights as: the entry's, the config's, or the file's first."""
     if entry.dtype != "auto":
         return getattr(torch, entry.dtype)
     named = config.dtype if config.dtype is not None else config.get_text_config().dtype
     if isinstance(named, torch.dtype):
         return named
-    return _stored_dtype(folder) or torch.float32
+    return _stored_dtype(Path(where)) or torch.float32
 
 
 def _stored_dtype(folder: Path) -> torch.dtype | None:

@@ -54,6 +54,16 @@ class Ledger:
         """Bytes left for work."""
         return self.budget - self.used - self._kept
 
+    def room_for(self, name: str, bytes: int, least: int) -> int:
+        """Bytes there would be for work on a model of that size, others having left where there were fewer.
+
+        Nobody leaves: it is a question.
+        """
+        known = any(account.name == name for account in self.accounts)
+        free = self.free - (0 if known else bytes)
+        others = sum(account.bytes for account in self.accounts if account.evictable and account.name != name)
+        return max(free, min(least, free + others))
+
     def use(self, account: Account) -> None:
         """The model was asked for: it is worth more than what was not asked for since."""
         account.worth = self._clock + account.load_s / max(1, account.bytes)

@@ -6,6 +6,7 @@ Each device has a budget (`budget`), its books say who leaves (`ledger`), and a 
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,15 +19,20 @@ from explaind_worker.models.lease import Lease
 from explaind_worker.models.ledger import Account, Ledger
 from explaind_worker.models.loading import (
     AnyModel,
+    LoadedModel,
     device_of,
     fingerprint,
     load_encoder,
     load_model,
     size_of,
 )
+from explaind_worker.models.pace import Measurement, Pace
 from explaind_worker.models.pool_stats import ModelMemory, PoolStats
+from explaind_worker.models.prospect import Prospect
+from explaind_worker.models.sketch import AnySketch, Sketch, sketch_of
 
 POLL_S = 0.2
+MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
 PATIENCE_S = 30.0  # so long others may go first; then whoever waits for room is next
 
 logger = logging.getLogger(__name__)
@@ -47,6 +53,10 @@ class _Slot:
     estimate: int | None = None
     model: AnyModel | None = None
     account: Account | None = None
+    sketch: AnySketch | None = None
+    load_s: float | None = None  # of the last time it was loaded
+    pace: Pace | None = None  # before any job
+    measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
 
 
 @dataclass(eq=False)
@@ -115,6 +125,50 @@ class ModelPool:
         """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
         with (lease := self.lease(entry, while_waiting=while_waiting)) as model:
             return model, lease.load_s
+
+    def sketch(self, entry: ModelEntry) -> AnySketch:
+        """The model without its weights; those are not touched.
+
+        Raises:
+            ModelLoadFailed, SelfCheckFailed: as `sketch_of`.
+        """
+        encoder, slot = self.encoder(entry), self._slot(entry)
+        if slot.sketch is None or slot.sketch.encoder is not encoder:
+            slot.sketch = sketch_of(entry, encoder)
+        model = slot.model
+        if isinstance(slot.sketch, Sketch) and isinstance(model, LoadedModel):
+            slot.sketch.verdicts = model.verdicts  # what was found out by trying stays known when it has left
+        return slot.sketch
+
+    def prospect(self, entry: ModelEntry, least: int) -> Prospect:
+        """How the memory stands for a job on this model whose largest row needs `least` bytes; nothing is changed."""
+        sketch, ledger, slot = self.sketch(entry), self.ledger(entry), self._slot(entry)
+        with self._changed:
+            bytes = slot.account.bytes if slot.account is not None else sketch.bytes
+            return Prospect(
+                model_bytes=bytes,
+                resident=slot.model is not None,
+                room=ledger.room_for(entry.name, bytes, least),
+                most_room=ledger.budget - bytes,
+                weights_fit=bytes <= ledger.room_for_weights,
+                load_s=slot.load_s,
+            )
+
+    def learn(self, entry: ModelEntry, measured: Measurement) -> None:
+        """A job on that model took so long."""
+        self._slot(entry).measurements.append(measured)
+
+    def measurements(self, entry: ModelEntry) -> list[Measurement]:
+        """The last jobs on that model, oldest first."""
+        return list(self._slot(entry).measurements)
+
+    def pace(self, entry: ModelEntry) -> Pace | None:
+        """The pace that was kept for that model: what it was before its jobs taught better."""
+        return self._slot(entry).pace
+
+    def keep_pace(self, entry: ModelEntry, pace: Pace) -> None:
+        """Keeps the pace that a model begins with."""
+        self._slot(entry).pace = pace
 
     def resident(self) -> list[str]:
         """Names of the models in memory."""
@@ -236,7 +290,7 @@ class ModelPool:
                 self._changed.notify_all()
             raise
         with self._changed:
-            slot.model = model
+            slot.model, slot.load_s = model, time.monotonic() - started
             account.bytes, account.load_s, account.loaded = model.bytes, time.monotonic() - started, True
             ticket.waited = True
             self._loads += 1

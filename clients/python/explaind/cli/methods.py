@@ -24,6 +24,7 @@ from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
+from explaind.flows import estimate_path
 
 
 class VerbGroup(click.Group):
@@ -58,12 +59,14 @@ def method_command(method: Method[..., Any]) -> click.Command:
     @click.option("--params", metavar="FILE|-", help="A file with the whole request as JSON; options override it.")
     @click.option("--no-wait", is_flag=True, help="Submit, write the job's id and leave.")
     @click.option("--timeout", type=click.FLOAT, metavar="SECONDS", help="Longest time to wait for the job.")
+    @click.option("--estimate", is_flag=True, help="Say what it would cost, and compute nothing.")
     @click.option("--fresh", is_flag=True, help="Compute the answer although it may be known.")
     @pass_session
     def run(session: Session, **values: Any) -> None:
         body = _body(schema, values)
         with session.connect(values["url"]) as client:
-            handle = client.submit(method.path, body, fresh=values["fresh"])
+            path = estimate_path(method.path) if values["estimate"] else method.path
+            handle = client.submit(path, body, fresh=values["fresh"])
             if values["no_wait"]:
                 write_plain(job_json(handle.job) if values["as_json"] else handle.id)
                 return

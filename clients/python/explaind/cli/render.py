@@ -15,6 +15,7 @@ from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
+from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
@@ -22,7 +23,7 @@ from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import summary
-from explaind.numerals import number, percent, plural, seconds, signed
+from explaind.numerals import number, percent, plural, seconds, signed, size
 from explaind.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
 from explaind.results import typed_result
 
@@ -44,12 +45,14 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_tokenization(console, result)
     elif isinstance(result, Classification):
         _show_classification(console, result)
+    elif isinstance(result, Estimate):
+        _show_estimate(console, result)
     elif result is not None:
         value = result.model_dump(mode="json") if isinstance(result, Answer) else result
         console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
     if job.state is not JobState.SUCCEEDED:
         _show_state(console, job)
-    if job.timing is not None:
+    if job.timing is not None and not isinstance(result, Estimate):
         console.print(Text(_timing_line(job, job.timing), style=_QUIET), soft_wrap=True)
 
 
@@ -178,6 +181,26 @@ def _show_classification(console: Console, result: Classification) -> None:
         style = "bold" if scored.index == result.predicted else ""
         table.add_row(*(Text(cell, style=style) for cell in (_quoted(scored.label), chance, number(scored.logit))))
     console.print(table)
+
+
+def _show_estimate(console: Console, result: Estimate) -> None:
+    load = "loading first, unknown how long" if result.load_s is None else f"+ {seconds(result.load_s)} of loading"
+    rows = [
+        ("forwards", f"{result.forwards:,}"),
+        ("tokens", f"{result.tokens_evaluated:,} evaluated, {result.tokens_saved:,} saved"),
+        ("memory", f"{size(result.peak_bytes)} of {size(result.free_bytes)} free, weights {size(result.model_bytes)}"),
+        ("seconds", f"{seconds(result.seconds)} ({result.basis}){'' if result.load_s == 0 else ', ' + load}"),
+        ("fits", "yes" if result.fits else "no"),
+    ]
+    if result.evaluations is not None:
+        rows.insert(0, ("evaluations", f"{result.evaluations:,}"))
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for name, value in rows:
+        table.add_row(Text(name, style=_QUIET), Text(value, style="bold red" if value == "no" else ""))
+    console.print(Text.assemble("What it would cost: ", (result.method, "bold")))
+    console.print(table)
+    if result.note is not None:
+        console.print(Text(shown(result.note), style=_QUIET), soft_wrap=True)
 
 
 def _show_state(console: Console, job: Job[Any]) -> None:

@@ -17,7 +17,8 @@ class Method(Generic[P, ResultT]):
     """One method, as client, service and worker see it.
 
     The route, the OpenAPI entry, the SDK call and the CLI command are derived from this. `params` is the pydantic
-    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords.
+    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords. A method that
+    `estimates` another tells what that would cost; it is derived from it.
     """
 
     verb: str
@@ -30,6 +31,7 @@ class Method(Generic[P, ResultT]):
     citation: str | None = None
     version: str = "1"
     cost: str = ""
+    estimates: "Method[..., Any] | None" = None
 
     @property
     def path(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from explaind.contract import methods
 from explaind.contract.errors import UnknownMethod
+from explaind.contract.estimate import Estimate
 from explaind.contract.method import Method
 
 
@@ -32,16 +33,28 @@ def all_methods() -> Mapping[str, Method[..., Any]]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
+@cache
+def all_estimates() -> Mapping[str, Method[..., Any]]:
+    """For every method the one that tells what it would cost, by path: `estimate/explain/shap`."""
+    return MappingProxyType({found.path: found for found in map(_estimate, all_methods().values())})
+
+
+def known_method(path: str) -> Method[..., Any] | None:
+    """The method of that path, or the estimate of one; None where there is neither."""
+    return all_methods().get(path) or all_estimates().get(path)
+
+
 def find_method(path: str) -> Method[..., Any]:
-    """The method of that path.
+    """The method of that path, or the estimate of one.
 
     Raises:
         UnknownMethod: there is none; the hint names the nearest.
     """
-    known = all_methods()
-    if path not in known:
+    found = known_method(path)
+    if found is None:
+        known = all_estimates() if path.startswith("estimate/") else all_methods()
         raise UnknownMethod(f"There is no method {path!r}.", hint=near_miss(path, known))
-    return known[path]
+    return found
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
@@ -51,3 +64,18 @@ def near_miss(word: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(repr(n) for n in near)}?"
     return f"There are: {', '.join(names)}."
+
+
+def _estimate(method: Method[..., Any]) -> Method[..., Any]:
+    return Method(
+        verb="estimate",
+        name=method.path,
+        title=f"Estimate: {method.title}",
+        summary=f"What `POST /{method.path}` with this very body would cost: forwards, tokens, bytes and seconds.",
+        params=method.params,
+        result=Estimate,
+        cost="no forward; where nothing has run on the model yet, a few to time it",
+        example=method.example,
+        version=method.version,
+        estimates=method,
+    )
