@@ -138,8 +138,9 @@ def _in_fp32(method: str, amount: Amount, bench: Workbench, prompt: Prompt, work
 
 def _inseq(scale: Scale, case: Callable[..., Case]) -> list[Case]:
     steps, unknown = scale.steps[0], {"text": "<unk>"}
-    occlusion = Peer("inseq", inseq_peers.occlusion, needs="inseq")
-    # Of another question: inseq interpolates the tokens of the target too.
+    # Timed, not compared: its occlusion was seen to tell other values (never a negative one), and its gradients
+    # interpolate the tokens of the target too.
+    occlusion = Peer("inseq", inseq_peers.occlusion, needs="inseq", same=False)
     gradients = Peer("inseq", partial(inseq_peers.integrated_gradients, steps=steps), needs="inseq", same=False)
     integrated = first_targets(baseline=unknown, n_steps=steps)
     return [
