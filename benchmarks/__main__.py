@@ -1,4 +1,4 @@
-"""`python -m benchmarks service|attribution|estimates [--case NAME] [--json FILE]`."""
+"""`python -m benchmarks service|attribution|estimates [--case NAME] [--json FILE] [--full]`."""
 
 import argparse
 import importlib
@@ -6,8 +6,10 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from benchmarks.rows import Row
+from benchmarks.settings import Settings
 
 
 def main() -> None:
@@ -15,22 +17,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("area", choices=["service", "attribution", "estimates"])
     parser.add_argument("--case", action="append", help="only this case; may be given again")
-    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--json", type=Path, help="write the rows to this file; rows of other cases in it stay")
+    parser.add_argument("--full", action="store_true", help="have the peers do all their work; takes an hour")
+    parser.add_argument("--repeats", type=int, default=Settings.repeats, help="how often each side of a case runs")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before torch is imported
-    cases = importlib.import_module(f"benchmarks.{options.area}").CASES
+    area = importlib.import_module(f"benchmarks.{options.area}")
+    cases = area.cases(Settings(whole=options.full, repeats=options.repeats))
     unknown = set(options.case or ()) - set(cases)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name in options.case or cases:
         found = cases[name]()
-        for row in [found] if isinstance(found, Row) else found:
-            rows.append(row.as_json())
-            print(json.dumps(rows[-1]), flush=True)
-    if options.json:
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+        new = [row.as_json() for row in ([found] if isinstance(found, Row) else found)]
+        rows += new
+        for row in new:
+            print(json.dumps(row), flush=True)
+        if options.json:
+            write(options.json, new, keep=options.case is not None or len(rows) > len(new))
+
+
+def write(path: Path, rows: list[dict[str, Any]], *, keep: bool) -> None:
+    """Adds rows to that file in place of those of the same cases; without `keep`, or of another machine, anew."""
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    before = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else {}
+    fresh = {row["case"] for row in rows}
+    kept = [row for row in before.get("rows", ()) if before["machine"] == machine and row["case"] not in fresh]
+    path.write_text(json.dumps({"machine": machine, "rows": [*kept, *rows]}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

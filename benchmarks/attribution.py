@@ -1,98 +1,175 @@
-"""Estimators beside their peers at equal numbers of evaluations. Speed beside peers comes with the faster engine."""
+"""The cases of the attribution family: each method beside what its users run today."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
-import shap
-import torch
-from captum.attr import KernelShap, ShapleyValueSampling
-from numpy.typing import NDArray
-
+from benchmarks import captum_peers, inseq_peers, shap_peers
+from benchmarks.accuracy import accuracy
+from benchmarks.alternating import Array
+from benchmarks.amounts import GROUPS, PERMUTATIONS, PLAYERS, SAMPLES, STEPS, WINDOW, Amount, budget, first_targets
+from benchmarks.memory import memory_row
 from benchmarks.rows import Row
-from explaind.contract.methods.shap import ShapParams
-from explaind_jobs.catalogue import DEMO
-from explaind_worker.estimators.exact import ExactShapley
-from explaind_worker.estimators.kernel import KernelShapley
-from explaind_worker.estimators.permutation import PermutationShapley
-from explaind_worker.game import Game
-from explaind_worker.models.demo.cases import generate_cases
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from benchmarks.settings import Settings
+from benchmarks.shapes import GPT2, LLAMA, Prompt
+from benchmarks.speed import Case, Peer, Speed
+from benchmarks.workbench import Workbench
 
-Array = NDArray[np.float64]
-SEEDS = 40
-UNITS = 12
-BITS = 1 << np.arange(UNITS)
+ONE_PASS = "captum, one pass"  # noqa: S105 - no word to enter
+ABLATION, SAMPLING, KERNEL, LIME = "feature-ablation", "shapley-sampling", "kernel-shap", "lime"
 
 
-def accuracy() -> list[Row]:
-    """RMS error against the exact values at 64 to 1,024 evaluations, on real prompts of the demo model."""
-    tables = [_scores(task) for task in ("sentiment", "indirect_object", "deduction")]
-    rows = []
-    for budget in (64, 256, 1024):
-        figures = {name: round(_rms(find, tables, budget), 5) for name, find in FINDERS.items()}
-        figures["largest_value"] = round(max(float(np.abs(_exact(t)).max()) for t in tables), 3)
-        rows.append(Row(f"accuracy_at_{budget}", "demo", figures=figures))
+@dataclass(frozen=True)
+class Scale:
+    """How much each case asks for; the second number of a pair is what its peer does of it when it may do a part."""
+
+    units: int = 32
+    target: int = 8
+    long_units: int = 128
+    prefix: int = 256
+    window: int = 3
+    ablated: tuple[int, int] = (32, 3)
+    long_ablated: tuple[int, int] = (128, 15)
+    prefix_ablated: tuple[int, int] = (32, 15)
+    permutations: tuple[int, int] = (25, 2)
+    prefix_permutations: tuple[int, int] = (25, 1)
+    samples: tuple[int, int] = (256, 64)
+    prefix_samples: tuple[int, int] = (256, 48)
+    steps: tuple[int, int] = (50, 10)
+    budget: tuple[int, int] = (512, 130)
+    players: tuple[int, int] = (12, 8)
+    targets: tuple[int, int] = (8, 2)
+    coalitions: int = 4096
+
+
+def speed_cases(scale: Scale) -> list[Case]:
+    """Every case of that scale."""
+    short = partial(Case, units=scale.units, target=scale.target)
+    return [
+        *_perturbations(scale, short),
+        *_with_prefix(scale, partial(short, prefix=scale.prefix)),
+        *_shapley_of_shap(scale, short),
+        *_gradients(scale, short),
+        *_fast(scale, short),
+        *_inseq(scale, short),  # last of all: inseq changes the network it is given
+    ]
+
+
+def _perturbations(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    ablation = Peer(ONE_PASS, captum_peers.feature_ablation)
+    default = Peer("captum, default", captum_peers.feature_ablation_default)
+    occlusion = Peer("captum over single forwards", captum_peers.occlusion)
+    return [
+        case("feature_ablation", ABLATION, GROUPS, scale.ablated[:1] * 2, ablation),
+        case("feature_ablation_default", ABLATION, GROUPS, scale.ablated, default),
+        case("feature_ablation_long", ABLATION, GROUPS, scale.long_ablated, ablation, units=scale.long_units),
+        case(
+            "shapley_sampling",
+            SAMPLING,
+            PERMUTATIONS,
+            scale.permutations,
+            Peer(ONE_PASS, captum_peers.shapley_sampling),
+        ),
+        case("kernel_shap", KERNEL, SAMPLES, scale.samples, Peer(ONE_PASS, captum_peers.kernel_shap)),
+        case("lime", LIME, SAMPLES, scale.samples, Peer(ONE_PASS, captum_peers.lime)),
+        case("occlusion", "occlusion", WINDOW, (scale.window,) * 2, occlusion),
+    ]
+
+
+def _with_prefix(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    sampling = Peer(ONE_PASS, captum_peers.shapley_sampling)
+    kernel, lime = Peer(ONE_PASS, captum_peers.kernel_shap), Peer(ONE_PASS, captum_peers.lime)
+    occlusion = Peer("captum over single forwards", captum_peers.occlusion)
+    unlike = Peer("captum KernelShap, one pass", captum_peers.kernel_shap, same=False)  # it draws other coalitions
+    return [
+        case(
+            "prefix_feature_ablation",
+            ABLATION,
+            GROUPS,
+            scale.prefix_ablated,
+            Peer(ONE_PASS, captum_peers.feature_ablation),
+        ),
+        case("prefix_shapley_sampling", SAMPLING, PERMUTATIONS, scale.prefix_permutations, sampling),
+        case("prefix_kernel_shap", KERNEL, SAMPLES, scale.prefix_samples, kernel),
+        case("prefix_lime", LIME, SAMPLES, scale.prefix_samples, lime),
+        case("prefix_occlusion", "occlusion", WINDOW, (scale.window,) * 2, occlusion),
+        case("prefix_shap", "shap", budget("kernel"), scale.prefix_samples, unlike),
+    ]
+
+
+def _shapley_of_shap(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    # Another hierarchy of the units, and other permutations: the answers are estimates apart.
+    partition = Peer("shap Partition over texts", shap_peers.partition, same=False)
+    permutation = Peer("shap Permutation over texts", shap_peers.permutation, same=False)
+    exact = Peer("shap Exact over token ids", shap_peers.exact)
+    return [
+        case("shap_partition", "shap", budget("partition"), scale.budget, partition),
+        case("shap_permutation", "shap", budget("permutation"), scale.budget, permutation),
+        case("shap_exact", "shap", PLAYERS, scale.players, exact),
+    ]
+
+
+def _gradients(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    peer = Peer("captum LLMGradientAttribution", captum_peers.integrated_gradients)
+    return [case("integrated_gradients", "integrated-gradients", STEPS, scale.steps, peer, gradients=True)]
+
+
+def _fast(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    """Ours with narrow matrix products beside ours without."""
+    kinds = {
+        "fast_feature_ablation": (ABLATION, GROUPS, scale.ablated[0]),
+        "fast_kernel_shap": (KERNEL, SAMPLES, scale.samples[0]),
+    }
+    return [
+        case(
+            name,
+            method,
+            amount.also(precision="fast"),
+            (work, work),
+            Peer("explaind in fp32", partial(_in_fp32, method, amount)),
+        )
+        for name, (method, amount, work) in kinds.items()
+    ]
+
+
+def _in_fp32(method: str, amount: Amount, bench: Workbench, prompt: Prompt, work: int) -> Array:
+    return bench.ours(f"explain/{method}", prompt, **amount.fields(prompt, work))
+
+
+def _inseq(scale: Scale, case: Callable[..., Case]) -> list[Case]:
+    steps, unknown = scale.steps[0], {"text": "<unk>"}
+    # Timed, not compared: its occlusion was seen to tell other values (never a negative one), and its gradients
+    # interpolate the tokens of the target too.
+    occlusion = Peer("inseq", inseq_peers.occlusion, needs="inseq", same=False)
+    gradients = Peer("inseq", partial(inseq_peers.integrated_gradients, steps=steps), needs="inseq", same=False)
+    integrated = first_targets(baseline=unknown, n_steps=steps)
+    return [
+        case("inseq_occlusion", ABLATION, first_targets(absent=unknown), scale.targets, occlusion),
+        case(
+            "inseq_integrated_gradients",
+            "integrated-gradients",
+            integrated,
+            scale.targets,
+            gradients,
+            gradients=True,
+        ),
+    ]
+
+
+def memory(scale: Scale, settings: Settings) -> list[Row]:
+    """All subsets of groups of a long prompt's tokens; when whole, also as many coalitions of single tokens."""
+    asked = (scale.long_units, scale.target, scale.coalitions)
+    rows = [memory_row(GPT2, *asked, algorithm="exact")]
+    if settings.whole:
+        rows += [memory_row(shape, *asked, algorithm="kernel") for shape in (GPT2, LLAMA)]
     return rows
 
 
-def _scores(task: str) -> Array:
-    """The score of each of the 4,096 coalitions of the first 12 words of a held-out prompt, the rest present."""
-    case = generate_cases(task, 1, seed=5, split="heldout")[0]
-    pool = ModelPool()
-    session = Session(DEMO, pool, lambda *_: None)
-    words = Game(ShapParams(model="demo", prompt=case.prompt, target=case.answer), session).units
-    segments = [(unit.start, unit.end) for unit in words[:UNITS]]
-    asked = ShapParams.model_validate(
-        {"model": "demo", "prompt": case.prompt, "target": case.answer, "units": {"segments": segments}}
-    )
-    return Game(asked, session).play(ExactShapley(UNITS).coalitions).sum(axis=1)
-
-
-def _exact(table: Array) -> Array:
-    return ExactShapley(UNITS).estimate(table[:, None]).values[:, 0]
-
-
-def _rms(find: Callable[[Array, int, int], Array], tables: list[Array], budget: int) -> float:
-    squares = [np.mean((find(table, budget, seed) - _exact(table)) ** 2) for table in tables for seed in range(SEEDS)]
-    return float(np.sqrt(np.mean(squares)))
-
-
-def _kernel(table: Array, budget: int, seed: int) -> Array:
-    estimator = KernelShapley(UNITS, budget, seed)
-    return estimator.estimate(table[estimator.coalitions @ BITS][:, None]).values[:, 0]
-
-
-def _permutation(table: Array, budget: int, seed: int) -> Array:
-    estimator = PermutationShapley(UNITS, budget, seed)
-    return estimator.estimate(table[estimator.coalitions @ BITS][:, None]).values[:, 0]
-
-
-def _shap_kernel(table: Array, budget: int, seed: int) -> Array:
-    np.random.seed(seed)  # shap draws from the global state
-    explainer = shap.KernelExplainer(lambda z: table[(z > 0.5) @ BITS], np.zeros((1, UNITS)))
-    return explainer.shap_values(np.ones((1, UNITS)), nsamples=budget, silent=True, l1_reg=False)[0]
-
-
-def _captum_kernel(table: Array, budget: int, seed: int) -> Array:
-    torch.manual_seed(seed)
-    method = KernelShap(lambda z: torch.from_numpy(table[(z.numpy() > 0.5) @ BITS]))
-    return method.attribute(torch.ones(1, UNITS), n_samples=budget, perturbations_per_eval=4096)[0].double().numpy()
-
-
-def _captum_sampling(table: Array, budget: int, seed: int) -> Array:
-    torch.manual_seed(seed)
-    method = ShapleyValueSampling(lambda z: torch.from_numpy(table[(z.numpy() > 0.5) @ BITS]))
-    samples = max(1, budget // UNITS)
-    return method.attribute(torch.ones(1, UNITS), n_samples=samples, perturbations_per_eval=4096)[0].double().numpy()
-
-
-FINDERS = {
-    "kernel": _kernel,
-    "permutation": _permutation,
-    "shap KernelExplainer": _shap_kernel,
-    "captum KernelShap": _captum_kernel,
-    "captum ShapleyValueSampling": _captum_sampling,
-}
-
-CASES: dict[str, Callable[[], list[Row]]] = {"accuracy": accuracy}
+def cases(settings: Settings) -> dict[str, Callable[[], list[Row]]]:
+    """Every case of the area by name."""
+    speed, scale = Speed((GPT2, LLAMA), settings), Scale()
+    return {
+        "accuracy": accuracy,
+        "memory": partial(memory, scale, settings),
+        **{case.name: partial(speed.rows, case) for case in speed_cases(scale)},
+    }

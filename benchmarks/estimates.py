@@ -1,9 +1,11 @@
 """What an estimate says before a job, beside what the job then takes; a ratio of 1 is right."""
 
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.rows import Row
 from benchmarks.service import stack_for_cases
+from benchmarks.settings import Settings
 from explaind import Client
 
 REVIEW = {"prompt": "Review: The food was great. Sentiment:", "target": " positive"}
@@ -57,3 +59,8 @@ def _carried_out(client: Client, path: str, fields: dict[str, Any]) -> Any:
 
 
 CASES = {"estimates": estimated_and_actual}
+
+
+def cases(_settings: Settings) -> dict[str, Callable[[], list[Row]]]:
+    """Every case of the area by name."""
+    return CASES

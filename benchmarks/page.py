@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults_table
+from benchmarks import faults_table, speed_table
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "measurements.md"
@@ -28,7 +28,8 @@ named above each table; ratios and errors travel better.
 def rendered_page() -> str:
     """The page; the same for writing and for checking."""
     service, attribution = _read("service"), _read("attribution")
-    return "\n".join([HEAD, *_service(service), *_accuracy(attribution)]) + "\n"
+    speed = speed_table.speed_section(attribution, _machine(attribution))
+    return "\n".join([HEAD, *_service(service), *speed, *_accuracy(attribution)]) + "\n"
 
 
 def _read(area: str) -> dict[str, Any]:
@@ -79,6 +80,8 @@ def _service(results: dict[str, Any]) -> list[str]:
 
 def _accuracy(results: dict[str, Any]) -> list[str]:
     rows = [row for row in results["rows"] if row["case"].startswith("accuracy_at_")]
+    if not rows:
+        return []
     names = [name for name in rows[0]["figures"] if name != "largest_value"]
     largest = max(row["figures"]["largest_value"] for row in rows)
     return [

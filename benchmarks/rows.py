@@ -9,7 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One case beside its peer, or alone. Times are seconds; `ratio` is peer over ours, so more is better for us."""
+    """One case beside its peer, or alone. Times are seconds; `ratio` is peer over ours, so more is better for us.
+
+    Tokens are those that went through the blocks, counted alike on both sides. `peak_fraction` is the share of the
+    machine's measured fp32 matrix peak that ours reached. `peer_share` is the part of the peer's work that was
+    measured where it is not the whole: its time and tokens are then scaled by it. `max_abs_diff` is the largest
+    difference of the two answers to the same question.
+    """
 
     case: str
     model: str
@@ -17,13 +23,20 @@ class Row:
     peer: str | None = None
     peer_s: float | None = None
     max_abs_diff: float | None = None
+    tokens_evaluated: int | None = None
+    peer_tokens_evaluated: int | None = None
+    peak_fraction: float | None = None
+    peer_share: float | None = None
     figures: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster ours is."""
+        return round(self.peer_s / self.ours_s, 2) if self.ours_s and self.peer_s else None
 
     def as_json(self) -> dict[str, Any]:
         """The row with its ratio, without what was not measured."""
-        row = asdict(self)
-        if self.ours_s and self.peer_s:
-            row["ratio"] = round(self.peer_s / self.ours_s, 2)
+        row = {**asdict(self), "ratio": self.ratio}
         return {name: value for name, value in row.items() if value not in (None, {})}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import load
 from benchmarks.rows import Row, seconds, spread
+from benchmarks.settings import Settings
 from explaind import Client
 from explaind_jobs.embedded import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
@@ -107,3 +108,8 @@ CASES: dict[str, Callable[[], Row]] = {
     "threads_beside_a_busy_process": threads_beside_a_busy_process,
     **load.CASES,
 }
+
+
+def cases(_settings: Settings) -> dict[str, Callable[[], Row]]:
+    """Every case of the area by name. How often each runs is its own to say."""
+    return CASES

@@ -1,0 +1,101 @@
+"""Counts what goes through a network, and measures what the machine could do at most."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from explaind_worker.models.anatomy import anatomy_of
+
+# Square, and the tall one that the feed-forward of a small model multiplies.
+PEAK_SHAPES = ((2048, 2048, 2048), (2048, 768, 3072))
+PEAK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Count:
+    """Tokens through the blocks (averaged over them), positions that were unembedded, and matrix operations."""
+
+    tokens: int = 0
+    reads: int = 0
+    flops: float = 0.0
+
+    def __add__(self, other: "Count") -> "Count":
+        return Count(self.tokens + other.tokens, self.reads + other.reads, self.flops + other.flops)
+
+
+class Counter:
+    """Counts on a network's own modules, so that both sides of a comparison are counted alike; use it as a context.
+
+    Two operations for each weight and token: of the blocks' matrices, and of the unembedding where it was read.
+    """
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        anatomy = anatomy_of(network)
+        blocks = [block.module for block in anatomy.blocks]
+        self._blocks = len(blocks)
+        self._block_weights = sum(p.numel() for p in blocks[0].parameters() if p.dim() > 1)
+        self._vocabulary, self._hidden = anatomy.vocabulary, anatomy.hidden
+        self._block_tokens = self._reads = 0
+        self._handles = [
+            *(block.register_forward_pre_hook(self._entering, with_kwargs=True) for block in blocks),
+            anatomy.unembedding.register_forward_hook(self._unembedded),
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Count no more."""
+        for handle in self._handles:
+            handle.remove()
+
+    def take(self) -> Count:
+        """What was counted since the last time."""
+        flops = 2.0 * (self._block_tokens * self._block_weights + self._reads * self._vocabulary * self._hidden)
+        found = Count(round(self._block_tokens / self._blocks), self._reads, flops)
+        self._block_tokens = self._reads = 0
+        return found
+
+    def _entering(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hidden = args[0] if args else kwargs["hidden_states"]
+        self._block_tokens += hidden.shape[:-1].numel()
+
+    def _unembedded(self, _module: nn.Module, _args: tuple[Any, ...], logits: torch.Tensor) -> None:
+        self._reads += logits.shape[:-1].numel()
+
+
+@contextmanager
+def counted(*networks: PreTrainedModel) -> Iterator[list[Counter]]:
+    """Counters on all of them."""
+    counters = [Counter(network) for network in networks]
+    try:
+        yield counters
+    finally:
+        for counter in counters:
+            counter.close()
+
+
+@cache
+def matrix_peak() -> float:
+    """The most fp32 matrix operations a second that this machine was seen to do, of many products in one second."""
+    best = 0.0
+    for rows, inner, columns in PEAK_SHAPES:
+        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        until = time.perf_counter() + PEAK_S / len(PEAK_SHAPES)
+        with torch.inference_mode():
+            torch.mm(left, right)
+            while (began := time.perf_counter()) < until:
+                torch.mm(left, right)
+                best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - began))
+    return best

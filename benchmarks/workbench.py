@@ -1,0 +1,51 @@
+"""A model on disk, loaded twice: by the worker as any job has it, and plainly for the peers."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from benchmarks.alternating import Array
+from benchmarks.counting import Counter
+from benchmarks.shapes import Prompt, Shape
+from explaind.contract.catalogue import ModelLimits
+from explaind.contract.registry import find_method
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.pool import ModelPool
+from explaind_worker.runner import implementation_of
+from explaind_worker.session import Session
+
+
+class Workbench:
+    """One shape: what our methods say of it, and the network and tokenizer that its peers are given.
+
+    The peers' network is one of their own, as transformers loads it, so that nothing the worker does to its models
+    helps or hinders them.
+    """
+
+    def __init__(self, shape: Shape, folder: Path) -> None:
+        self.shape = shape
+        limits = ModelLimits(max_prompt_tokens=1024, max_target_tokens=64)
+        self.entry = ModelEntry(
+            name=shape.name, path=shape.save(folder), dtype="float32", device="cpu", description="", limits=limits
+        )
+        self._pool = ModelPool()
+        self.network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        self.tokenizer.padding_side = "left"
+        self.counters = [Counter(self.network), Counter(self._pool.model(self.entry)[0].network)]
+
+    def close(self) -> None:
+        """Count no more."""
+        for counter in self.counters:
+            counter.close()
+
+    def ours(self, method: str, prompt: Prompt, **fields: Any) -> Array:
+        """The method's values [unit] as a worker finds them for that prompt and target."""
+        found = find_method(method)
+        asked = {"model": self.entry.name, "prompt": prompt.text, "target": {"token_ids": list(prompt.target_ids)}}
+        params = found.params_model.model_validate({**asked, **fields})
+        with Session(self.entry, self._pool, lambda *_: None) as session:
+            return np.array(implementation_of(found)(params, session).model_dump()["values"])
