@@ -66,7 +66,7 @@ def test_messages_are_handed_on():
         (["shap", "shpa"], "/methods/1", "Did you mean 'shap'"),
         (["shap", "compare-methods"], "/methods/1", "There are: "),
         (["generate", "shap"], "/methods/0", "There are: "),
-        (["shap", "explain/shap"], "/methods/1", "Did you mean 'shap'"),
+        (["shap", "explain/shap"], "/methods/1", "or 'shap'?"),
         (["shap", 3], "/methods/1", "string"),
         (["shap", {"mehtod": "shap"}], "/methods/1", "method"),
         (["shap", {"method": "shap", "more": 1}], "/methods/1/more", "Extra"),

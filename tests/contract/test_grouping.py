@@ -75,15 +75,15 @@ def test_what_does_not_add_up_is_dropped_and_what_is_of_the_whole_is_kept():
     class Later(Attribution):
         """A result of a method that says more of single units."""
 
-        interactions: list[list[float]] | None = None
+        of_units: list[list[float]] | None = None
 
-    later = Later(**by_tokens().model_dump(), interactions=[[0.0]])
+    later = Later(**by_tokens().model_dump(), of_units=[[0.0]])
     result = later.regrouped("word")
     assert isinstance(result, Later)
-    assert (result.standard_errors, result.interactions) == (None, None)
+    assert (result.standard_errors, result.of_units) == (None, None)
     for name in ("prompt", "base_value", "full_value", "completeness_gap", "target", "algorithm", "evaluations"):
         assert getattr(result, name) == getattr(later, name)
-    assert later.interactions == [[0.0]], "the result itself stays as it was"
+    assert later.of_units == [[0.0]], "the result itself stays as it was"
 
 
 def test_its_own_units_are_itself():

@@ -27,10 +27,10 @@ def session_of(entry: ModelEntry, pool: ModelPool) -> Session:
 
 
 def forwards(session: Session) -> list[int]:
-    """The model of the session, watched: rows of every forward from now on."""
+    """The model of the session, watched: tokens of every forward from now on."""
     seen: list[int] = []
-    session.model().network.register_forward_pre_hook(
-        lambda _module, _args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    session.model().network.base_model.register_forward_pre_hook(
+        lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     return seen
 

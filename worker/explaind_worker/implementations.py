@@ -7,9 +7,10 @@ from typing import Any, cast
 from explaind.contract.blocks import Attribution
 from explaind.contract.errors import InternalError
 from explaind.contract.method import Method
-from explaind_worker import methods
 from explaind_worker.estimating import estimate_of
 from explaind_worker.faithfulness import Implementation, with_faithfulness
+
+METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for another here
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:
@@ -22,7 +23,7 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
     """
     if method.estimates is not None:
         return partial(estimate_of, method.estimates, implementation_of(method.estimates))
-    name = f"{methods.__name__}.{method.name.replace('-', '_')}"
+    name = f"{METHODS}.{method.name.replace('-', '_')}"
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:

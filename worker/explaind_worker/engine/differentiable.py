@@ -29,12 +29,11 @@ def logits_at(model: AnyModel, embeddings: torch.Tensor, read_at: torch.Tensor) 
         return model.network(inputs_embeds=embeddings, use_cache=False).logits
 
 
-def logprobs_of(model: AnyModel, logits: torch.Tensor, chosen: torch.Tensor, places: Places) -> torch.Tensor:
-    """Log-probabilities [row, token] of the `chosen` logits [row, token], which stand at `places` of all logits."""
-    if isinstance(model, LoadedClassifier):
-        group, place, token = places
-        return model.classes.logprobs(logits)[:, group, place, token]
-    return chosen - logits.logsumexp(-1)[:, places[0], places[1]]
+def logprobs_of(model: AnyModel, logits: torch.Tensor, places: Places) -> torch.Tensor:
+    """Log-probabilities [row, token] at `places` of logits [row, group, read, vocabulary]."""
+    logprobs = model.classes.logprobs(logits) if isinstance(model, LoadedClassifier) else logits.log_softmax(-1)
+    group, place, token = places
+    return logprobs[:, group, place, token]
 
 
 def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
@@ -96,7 +95,7 @@ class EmbeddedQuestion:
         chosen = full[:, group, place, token]
         if not normalised:
             return chosen, chosen
-        return chosen, logprobs_of(self._model, full, chosen, self._places)
+        return chosen, logprobs_of(self._model, full, self._places)
 
     def columns(self, prompts: torch.Tensor) -> torch.Tensor:
         """What is explained, [row, column], after prompts [row, position, hidden]; the columns add up to the score.

@@ -5,7 +5,7 @@ branch of nodes of its own. Branches are packed one after the other, without pad
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,21 @@ class Chunk:
     reads: IntArray
     reads_of_row: IntArray
     carried: int
+
+    @property
+    def trunk(self) -> int:
+        """Length of the beginning that all rows share."""
+        return int(self.starts[1:].min()) if len(self.starts) > 1 else 0
+
+    def above(self, length: int) -> "Chunk":
+        """The rows without their first places, as far as attention has to know them."""
+        starts = np.maximum(self.starts - length, 0)
+        return replace(self, paths=self.paths[:, length:], lengths=self.lengths - length, starts=starts)
+
+    def below(self, length: int) -> "Chunk":
+        """The first places of the first row alone."""
+        lengths, starts = np.array([length]), self.starts[:1]
+        return replace(self, paths=self.paths[:1, :length], lengths=lengths, starts=starts)
 
     @property
     def last_path(self) -> IntArray:

@@ -21,6 +21,7 @@ from transformers.modeling_utils import AttentionInterface
 from explaind_worker.engine.tree import Chunk, IntArray
 
 NAME = "explaind_tree"
+TRUNK, TRUNK_ROWS = 48, 4  # a beginning so long that so many rows share is attended to once for all of them
 SIMILAR = 8  # branches may be so many nodes longer than the shortest they are attended to with
 
 # What an attention may say beside queries, keys and values without changing what a tree's attention computes.
@@ -61,6 +62,19 @@ class _Bucket:
         return self.masks[window]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """Who is attended to with whom: the buckets of a layer, and the beginning that all rows of the chunk share.
+
+    Queries attend to the `trunk` [place] all together and to what their row adds to it in the buckets. `climbing` are
+    the trunk's own nodes.
+    """
+
+    buckets: list[_Bucket]
+    trunk: torch.Tensor | None = None
+    climbing: _Bucket | None = None
+
+
 class TreePass:
     """One forward of a chunk: what the attention of each layer reads, and the keys and values it leaves behind.
 
@@ -71,14 +85,14 @@ class TreePass:
     def __init__(
         self, chunk: Chunk, carried: dict[nn.Module, KeysAndValues], last: nn.Module, *, room: GatherRoom
     ) -> None:
-        device = next(last.parameters()).device
+        self._device = next(last.parameters()).device
         self.left: dict[nn.Module, KeysAndValues] = {}
-        self.reads = torch.from_numpy(chunk.reads).to(device)
+        self.reads = torch.from_numpy(chunk.reads).to(self._device)
+        self._chunk, self._room = chunk, room
         self._carried = carried
         self._last = last
-        self._path = torch.from_numpy(chunk.last_path).to(device)
-        self._buckets = list(_buckets(chunk, chunk.lengths - chunk.starts, room, device))
-        self._reading = list(_buckets(chunk, chunk.reads_of_row, room, device))
+        self._path = torch.from_numpy(chunk.last_path).to(self._device)
+        self._plans: dict[tuple[bool, bool], _Plan] = {}
 
     def attend(
         self,
@@ -92,31 +106,113 @@ class TreePass:
         softcap: float | None,
     ) -> torch.Tensor:
         """The attention's output [1, node, head, head_dim] of queries [1, head, node, head_dim] over the tree."""
-        heads, nodes, head_dim = queries.shape[1:]
+        nodes = _Nodes.of(queries, keys, values, self._carried.get(layer))
+        self.left[layer] = (nodes.keys.index_select(0, self._path), nodes.values.index_select(0, self._path))
+        everything = window is None or window >= int(self._chunk.lengths.max())
+        plan = self._plan(reading=layer is self._last, apart=everything and softcap is None)
+        out = nodes.queries.new_zeros(*nodes.queries.shape[:2], values.shape[-1])
+        for bucket in plan.buckets:
+            own, mask = nodes.asked(bucket), bucket.mask(None if everything else window, nodes.queries)
+            seen, said = nodes.seen(bucket.keys, bucket.rows)
+            if plan.trunk is not None:
+                answer = _over_trunk(own, (seen, said), nodes.seen(plan.trunk, 1), _for_groups(mask, nodes), scaling)
+            else:
+                answer = _attention(own, seen, said, _for_groups(mask, nodes), scaling, softcap)
+            nodes.place(out, bucket, answer)
+        if (climbing := plan.climbing) is not None:
+            mask = _for_groups(climbing.mask(None, nodes.queries), nodes)
+            answer = _attention(nodes.asked(climbing), *nodes.seen(climbing.keys, 1), mask, scaling, None)
+            nodes.place(out, climbing, answer)
+        return out.unsqueeze(0)
+
+    def _plan(self, *, reading: bool, apart: bool) -> _Plan:
+        """What one layer does; `reading` where only what is read is asked, `apart` with the trunk apart."""
+        if (reading, apart) not in self._plans:
+            self._plans[reading, apart] = self._planned(reading, apart)
+        return self._plans[reading, apart]
+
+    def _planned(self, reading: bool, apart: bool) -> _Plan:
+        chunk, room, device = self._chunk, self._room, self._device
+        length = chunk.trunk if apart and device.type == "cpu" and len(chunk.lengths) >= TRUNK_ROWS else 0
+        if length < TRUNK:
+            asked = chunk.reads_of_row if reading else chunk.lengths - chunk.starts
+            return _Plan(list(_buckets(chunk, asked, room, device)))
+        above = chunk.above(length)
+        asked = chunk.reads_of_row if reading else above.lengths - above.starts
+        buckets = list(_buckets(above, asked, room, device))
+        trunk = torch.from_numpy(chunk.paths[0, :length]).to(device)
+        own = np.array([length - int(chunk.starts[0])])
+        climbs = not reading and own[0] > 0
+        climbing = _bucket(chunk.below(length), np.array([0]), own, device) if climbs else None
+        return _Plan(buckets, trunk, climbing)
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Queries [node, head, head_dim], and keys and values [node, key head, head_dim] with the carried ones first."""
+
+    queries: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, carried: KeysAndValues | None
+    ) -> "_Nodes":
+        """Those of one layer, from [1, head, node, head_dim] each."""
         found = queries[0].transpose(0, 1).to(values.dtype)
         keys, values = keys[0].transpose(0, 1).to(values.dtype), values[0].transpose(0, 1)
-        if layer in self._carried:
-            before = self._carried[layer]
-            keys, values = torch.cat([before[0], keys]), torch.cat([before[1], values])
-        self.left[layer] = (keys.index_select(0, self._path), values.index_select(0, self._path))
-        out = queries.new_zeros(nodes, heads, values.shape[-1], dtype=values.dtype)
-        for bucket in self._reading if layer is self._last else self._buckets:
-            rows, groups = bucket.rows, heads // keys.shape[1]
-            own = found.index_select(0, bucket.queries).view(rows, -1, keys.shape[1], groups, head_dim)
-            # Query heads that share a key head are laid one after the other, so that keys need not be repeated.
-            own = own.permute(0, 2, 3, 1, 4).reshape(rows, keys.shape[1], -1, head_dim)
-            seen = keys.index_select(0, bucket.keys).view(rows, -1, keys.shape[1], head_dim).transpose(1, 2)
-            said = values.index_select(0, bucket.keys).view(rows, -1, keys.shape[1], values.shape[-1]).transpose(1, 2)
-            mask = bucket.mask(window, own)
-            if groups > 1:
-                mask = mask.repeat(1, 1, groups, 1)
-            answer = _attention(own, seen, said, mask, scaling, softcap)
-            answer = answer.view(rows, keys.shape[1], groups, -1, values.shape[-1]).permute(0, 3, 1, 2, 4)
-            answer = answer.reshape(-1, heads, values.shape[-1])
-            if bucket.kept is not None:
-                answer = answer.index_select(0, bucket.kept)
-            out.index_copy_(0, bucket.answered, answer)
-        return out.unsqueeze(0)
+        if carried is not None:
+            keys, values = torch.cat([carried[0], keys]), torch.cat([carried[1], values])
+        return cls(found, keys, values)
+
+    @property
+    def groups(self) -> int:
+        """How many query heads share a key head."""
+        return self.queries.shape[1] // self.keys.shape[1]
+
+    def asked(self, bucket: _Bucket) -> torch.Tensor:
+        """The bucket's queries [row, key head, group × query, head_dim]: heads that share a key head one by one.
+
+        So keys need not be repeated.
+        """
+        own = self.queries.index_select(0, bucket.queries)
+        own = own.view(bucket.rows, -1, self.keys.shape[1], self.groups, own.shape[-1])
+        return own.permute(0, 2, 3, 1, 4).reshape(bucket.rows, self.keys.shape[1], -1, own.shape[-1])
+
+    def seen(self, places: torch.Tensor, rows: int) -> KeysAndValues:
+        """Keys and values [row, key head, place, head_dim] at so many rows of places."""
+        keys, values = self.keys.index_select(0, places), self.values.index_select(0, places)
+        return (
+            keys.view(rows, -1, *keys.shape[1:]).transpose(1, 2),
+            values.view(rows, -1, *values.shape[1:]).transpose(1, 2),
+        )
+
+    def place(self, out: torch.Tensor, bucket: _Bucket, answer: torch.Tensor) -> None:
+        """Puts the bucket's answers [row, key head, group × query, head_dim] where their nodes are in `out`."""
+        answer = answer.view(bucket.rows, self.keys.shape[1], self.groups, -1, answer.shape[-1])
+        answer = answer.permute(0, 3, 1, 2, 4).reshape(-1, *out.shape[1:])
+        if bucket.kept is not None:
+            answer = answer.index_select(0, bucket.kept)
+        out.index_copy_(0, bucket.answered, answer)
+
+
+def _for_groups(mask: torch.Tensor, nodes: _Nodes) -> torch.Tensor:
+    return mask if nodes.groups == 1 else mask.repeat(1, 1, nodes.groups, 1)
+
+
+def _over_trunk(
+    queries: torch.Tensor, own: KeysAndValues, trunk: KeysAndValues, mask: torch.Tensor, scaling: float | None
+) -> torch.Tensor:
+    """Attention to a row's own places and to the trunk: two softmaxes, joined by their normalisers."""
+    rows, heads, count, head_dim = queries.shape
+    together = queries.transpose(0, 1).reshape(1, heads, rows * count, head_dim)
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    below, low = flash(together, *trunk, scale=scaling)
+    above, high = flash(queries, *own, attn_mask=mask, scale=scaling)
+    below = below.view(heads, rows, count, -1).transpose(0, 1)
+    share = torch.sigmoid(low.view(heads, rows, count).transpose(0, 1) - high.view(rows, heads, count))
+    return torch.lerp(above, below, share[..., None].to(above.dtype))
 
 
 def _attention(  # noqa: PLR0917 - what an attention takes

@@ -104,7 +104,7 @@ def _option(name: str, field: JsonSchema, schema: JsonSchema) -> click.Option:
     # Only what is given is sent: the default is shown, not set.
     settings: dict[str, Any] = {"help": f"{field.get('description', '')}{_remark(name, field, schema)}"}
     if only.get("type") == "boolean":
-        return click.Option([f"{flag}/--no-{flag[2:]}", name], **settings)
+        return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, **settings)
     if _is_text_map(field):
         return click.Option([flag, name], type=Pair(), multiple=True, **settings)
     if only.get("type") == "array" and only.get("items", {}).get("type") == "string":

@@ -23,6 +23,9 @@ _OF_THE_WHOLE = frozenset(
         "absent",
         "algorithm",
         "evaluations",
+        "notes",
+        "fast",
+        "stopped",
     }
 )
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from explaind.contract.attribution import PerturbationRequest
 from explaind.contract.blocks import Attribution
@@ -14,6 +14,18 @@ MAX_EXACT_UNITS = 12
 MAX_EVALUATIONS = 100_000
 
 Algorithm = Literal["auto", "exact", "kernel", "permutation", "partition"]
+
+
+def _kind_of_budget(value: object) -> str:
+    return "~Auto" if isinstance(value, str) else "~Number"
+
+
+# Told apart beforehand, so that an error speaks of one of the two.
+Budget = Annotated[
+    Annotated[Annotated[int, Field(ge=4, le=MAX_EVALUATIONS)], Tag("~Number")]
+    | Annotated[Literal["auto"], Tag("~Auto")],
+    Discriminator(_kind_of_budget),
+]
 
 
 class ShapParams(PerturbationRequest):
@@ -28,7 +40,7 @@ class ShapParams(PerturbationRequest):
             "permutation where the budget is too small for a regression."
         ),
     )
-    budget: Annotated[int, Field(ge=4, le=MAX_EVALUATIONS)] | Literal["auto"] = Field(
+    budget: Budget = Field(
         default=512,
         description=(
             "Most coalitions that kernel, permutation and partition may evaluate. auto: twice as many again and again, "
@@ -68,6 +80,7 @@ METHOD = Method(
         "shap.PartitionExplainer (Owen 1977); Grabisch & Roubens 1999 for interactions"
     ),
     cost="2^n evaluations when exact, otherwise at most the budget; as many again for sampled interactions",
+    version="2",
     example={
         "model": "demo",
         "prompt": "Review: The food was great. Sentiment:",
