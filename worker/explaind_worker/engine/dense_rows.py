@@ -73,4 +73,5 @@ class DenseRows:
         ):
             logits = self._model.network(input_ids=torch.from_numpy(ids).to(device), use_cache=False).logits.float()
         self._meter.forward(ids.size, reads=read_at.numel())
-        return scores_of(logits, batch[0].group.read.to(device).expand(len(batch), -1, -1))
+        chosen = batch[0].group.read.to(device).expand(len(batch), -1, -1)
+        return scores_of(logits.flatten(0, 1), chosen.flatten(0, 1), rows=len(batch))

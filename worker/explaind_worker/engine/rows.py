@@ -54,12 +54,16 @@ def grouped(continuations: Sequence[Sequence[int]]) -> list[Group]:
     return groups
 
 
-def scores_of(logits: torch.Tensor, chosen: torch.Tensor) -> FloatArray:
-    """Logits and log-probabilities [row, kind, token, continuation] of the `chosen` tokens [row, token, continuation].
+def scores_of(logits: torch.Tensor, chosen: torch.Tensor, *, rows: int) -> FloatArray:
+    """Logits and log-probabilities [row, kind, token, continuation] of the `chosen` tokens [place, continuation].
 
-    `logits` are [row, token, vocabulary].
+    `logits` are [place, vocabulary], the places of so many rows, each with as many, one after the other.
     """
     found = logits.gather(-1, chosen)
     # Fused, and several times as fast on a CPU as the sum of exponentials alone; its memory is that of one slice.
-    logprobs = logits.log_softmax(-1).gather(-1, chosen)
-    return torch.stack([found, logprobs], dim=1).double().cpu().numpy()
+    if logits.stride(-1) == 1:
+        logprobs = logits.log_softmax(-1).gather(-1, chosen)
+    else:
+        logprobs = logits.t().log_softmax(0).t().gather(-1, chosen)
+    answers = torch.stack([found, logprobs]).unflatten(1, (rows, -1))  # [kind, row, token, continuation]
+    return answers.transpose(0, 1).double().cpu().numpy()

@@ -18,6 +18,7 @@ from explaind_worker.engine.rows import AskedRow, FloatArray, Group, scores_of
 from explaind_worker.engine.tree import Branch, branches, chunks, in_order, pack
 from explaind_worker.engine.tree_attention import GatherRoom, KeysAndValues, TreePass, reading_a_tree
 from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.reading import vocabulary_first
 from explaind_worker.models.sketch import Sketch
 
 _Asked = tuple[AskedRow, Branch]
@@ -83,6 +84,7 @@ class TreeRows:
                 use_cache=False,
             ).last_hidden_state[0]
             self._meter.forward(len(chunk.tokens), reads=len(chunk.reads))
+            stack.enter_context(vocabulary_first(anatomy.unembedding))
             answers = self._answers(hidden.index_select(0, tree_pass.reads), [row for row, _ in asked])
         # Only now: a chunk that ran out of memory is tried again from where the one before it ended.
         self._carried, self._before = tree_pass.left, int(chunk.lengths[-1])
@@ -109,8 +111,8 @@ class TreeRows:
                 part = members[begin : begin + at_once]
                 places = (ends[part] - reads)[:, None] + np.arange(reads)
                 read_here = hidden.index_select(0, torch.from_numpy(places.reshape(-1)).to(hidden.device))
-                logits = self._logits(read_here).view(len(part), reads, -1)
-                answers = scores_of(logits, read.expand(len(part), -1, -1))
+                chosen = read.expand(len(part), -1, -1)
+                answers = scores_of(self._logits(read_here), chosen.reshape(-1, read.shape[-1]), rows=len(part))
                 found += [(rows[index], answer) for index, answer in zip(part, answers, strict=True)]
         return found
 
