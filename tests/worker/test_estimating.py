@@ -53,6 +53,9 @@ def demo() -> ModelPool:
             {**REVIEW, "foil": None, "target": {"labels": [" positive", " negative"], "explain": " positive"}},
         ),
         ("explain/feature-ablation", {**STORY, "absent": {"text": " something else"}}),
+        ("explain/kernel-shap", {**STORY, "n_samples": 40}),
+        ("explain/integrated-gradients", {**STORY, "n_steps": 20}),
+        ("explain/saliency", {**STORY, "per_target": True}),
     ],
 )
 def test_what_is_counted_is_what_happens(demo, path, params):
@@ -64,6 +67,17 @@ def test_what_is_counted_is_what_happens(demo, path, params):
     assert said.fits
     assert said.note is None
     assert 0 < said.peak_bytes < said.free_bytes
+
+
+@pytest.mark.parametrize("path", ["explain/shap", "explain/integrated-gradients", "infer/classify"])
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_classifiers_are_counted_too(pool, tiny_classifier, family, path):
+    entry = tiny_classifier(family)
+    params = {"prompt": "The food was great"} | ({"target": {"class": 1}} if path.startswith("explain") else {})
+    said = estimated(pool, entry, path, params)
+    _, meter = carried_out(pool, entry, path, params)
+    told = (said.forwards, said.tokens_evaluated, said.tokens_saved)
+    assert told == (meter.forwards, meter.tokens_evaluated, meter.tokens_saved)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,12 @@ def test_the_table_is_not_empty() -> None:
     assert {path for _, path in OPERATIONS} >= OPEN_PATHS
 
 
+@pytest.fixture(autouse=True)
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no worker here: who asks for an estimate would wait in vain."""
+    monkeypatch.setattr("explaind_service.routes.methods.ESTIMATE_WAIT_S", 0)
+
+
 @pytest.mark.parametrize(("method", "path"), [operation for operation in OPERATIONS if operation[1] in OPEN_PATHS])
 async def test_open_paths_ask_nobody(client, issue, forgetful, method: str, path: str) -> None:
     issue()

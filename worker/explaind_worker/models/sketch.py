@@ -10,6 +10,7 @@ from transformers import AutoConfig
 
 from explaind.contract.errors import InternalError, ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.activations import fuse_activations
 from explaind_worker.models.anatomy import anatomy_of
 from explaind_worker.models.encoding import Encoder
 from explaind_worker.models.footprint import planned_dtype, without_memory
@@ -89,6 +90,7 @@ def sketch_of(entry: ModelEntry, encoder: Encoder) -> AnySketch:
         raise ModelLoadFailed(f"The config of {entry.name!r} could not be read.") from error
     network = without_memory(entry, config)
     network.eval()
+    fuse_activations(network)  # as when it is loaded
     for module in (network, network.base_model):
         module.register_forward_pre_hook(_refuse)
     dtype = planned_dtype(entry, config, where)
