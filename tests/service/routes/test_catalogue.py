@@ -26,7 +26,7 @@ async def test_methods(client) -> None:
     assert [card.path for card in methods] == [f"/{path}" for path in all_methods()]
     shap = (await client.get("/methods/explain/shap")).json()
     assert shap == all_methods()["explain/shap"].card().model_dump(mode="json")
-    assert shap["params"]["properties"]["budget"]["maximum"] == 100_000
+    assert shap["params"]["properties"]["max_budget"]["maximum"] == 100_000
 
 
 async def test_unknown_method(client, expect_problem) -> None:

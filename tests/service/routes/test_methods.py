@@ -37,7 +37,7 @@ async def test_every_example_is_accepted(client, worker, path: str) -> None:
 async def test_stored_request_is_normalised(client, worker, shap) -> None:
     await client.post("/explain/shap", json=shap)
     stored = orjson.loads(worker.claim().request)
-    assert stored["target"] == {"text": " positive"}
+    assert stored["target"] == {"text": " positive", "span": None, "span_text": None}
     assert stored["budget"] == 512
 
 

@@ -17,7 +17,7 @@ Algorithm = Literal["auto", "exact", "kernel", "permutation", "partition"]
 
 
 def _kind_of_budget(value: object) -> str:
-    return "~Auto" if isinstance(value, str) else "~Number"
+    return "~Auto" if value == "auto" else "~Number"
 
 
 # Told apart beforehand, so that an error speaks of one of the two.
