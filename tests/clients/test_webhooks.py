@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -72,22 +73,23 @@ def test_a_secret_without_its_padding_is_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "body"),
+    "changed",
     [
-        (signed(OTHER), BODY),
-        (signed(), BODY.replace("job_1", "job_2")),
-        (signed(), BODY + " "),
-        (signed() | {"webhook-id": "msg_job_2"}, BODY),
-        (signed() | {"webhook-timestamp": str(int(time.time()) + 7)}, BODY),
-        (signed() | {"webhook-signature": "v1,"}, BODY),
-        (signed() | {"webhook-signature": "v1,\u00e9\u20ac"}, BODY),
-        (signed() | {"webhook-signature": signed()["webhook-signature"].replace("v1,", "v2,")}, BODY),
-        (signed() | {"webhook-signature": signed()["webhook-signature"].removeprefix("v1,")}, BODY),
-        (signed() | {"webhook-signature": ",,, ,"}, BODY),
-        (signed() | {"webhook-signature": "v1,\udcff", "webhook-id": "\udcff"}, BODY),
+        lambda: (signed(OTHER), BODY),
+        lambda: (signed(), BODY.replace("job_1", "job_2")),
+        lambda: (signed(), BODY + " "),
+        lambda: (signed() | {"webhook-id": "msg_job_2"}, BODY),
+        lambda: (signed() | {"webhook-timestamp": str(int(time.time()) + 7)}, BODY),
+        lambda: (signed() | {"webhook-signature": "v1,"}, BODY),
+        lambda: (signed() | {"webhook-signature": "v1,\u00e9\u20ac"}, BODY),
+        lambda: (signed() | {"webhook-signature": signed()["webhook-signature"].replace("v1,", "v2,")}, BODY),
+        lambda: (signed() | {"webhook-signature": signed()["webhook-signature"].removeprefix("v1,")}, BODY),
+        lambda: (signed() | {"webhook-signature": ",,, ,"}, BODY),
+        lambda: (signed() | {"webhook-signature": "v1,\udcff", "webhook-id": "\udcff"}, BODY),
     ],
 )
-def test_anything_else_is_refused(headers: dict[str, str], body: str) -> None:
+def test_anything_else_is_refused(changed: Callable[[], tuple[dict[str, str], str]]) -> None:
+    headers, body = changed()  # signed now: the tests before this one may have taken minutes
     with pytest.raises(WebhookNotVerified, match="No signature of the message fits"):
         verify([SECRET], headers, body)
 
