@@ -21,8 +21,6 @@ from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import vocabulary_first
 from explaind_worker.models.sketch import Sketch
 
-CPU_LOGITS = 8 << 20  # numbers that leave the unembedding at once: more would only take more memory
-
 _Asked = tuple[AskedRow, Branch]
 
 
@@ -108,8 +106,7 @@ class TreeRows:
         found: list[tuple[AskedRow, FloatArray]] = []
         for group, members in by_group.values():
             reads, read = len(group.read), group.read.to(hidden.device)
-            most = min(self._limits.logits, CPU_LOGITS) if hidden.device.type == "cpu" else self._limits.logits
-            at_once = max(1, most // (reads * self._model.anatomy.vocabulary))
+            at_once = max(1, self._limits.logits // (reads * self._model.anatomy.vocabulary))
             for begin in range(0, len(members), at_once):
                 part = members[begin : begin + at_once]
                 places = (ends[part] - reads)[:, None] + np.arange(reads)
