@@ -130,6 +130,16 @@ def test_equal_rows_are_evaluated_once_in_the_life_of_the_function(loaded):
     np.testing.assert_array_equal(again.logprobs, first.logprobs[::-1])
 
 
+def test_answers_are_kept_in_blocks_made_before_the_first_forward(loaded, reading):
+    """Small answers between the large blocks of the forwards would make memory grow with the number of rows."""
+    model = loaded("llama")
+    value = value_function(model, game(model), [(3, 4), (5,)], limits=BatchLimits(60, 1 << 20))
+    value(np.random.default_rng(9).random((40, 8)) < 0.5)
+    kept = list(value._known.values())
+    assert len(kept) > 40
+    assert len({id(answer.base) for answer in kept}) == 2, "one block for each group of continuations"
+
+
 def test_labels_of_one_token_share_their_rows(loaded):
     model = loaded("llama")
     players, meter = game(model), Meter()

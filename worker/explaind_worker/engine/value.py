@@ -3,7 +3,7 @@
 Everything between (what is evaluated once, how rows share a forward) is this module's and its evaluators' business.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -89,8 +89,10 @@ class ValueFunction:
             if (0, key) not in known:  # what an earlier call asked for is not asked again
                 self._meter.tokens_asked += sum(len(prompt) + cost for cost in self._cost)
         self._checkpoint("evaluating", start, total, "coalitions")
+        places = _places(missing.values())
         for done, (row, answer) in enumerate(self._evaluate(list(missing.values())), start=1):
-            self._known[row.key] = answer
+            places[row.key][...] = answer
+            self._known[row.key] = places[row.key]
             self._checkpoint("evaluating", start + len(prompts) * done // len(missing), total, "coalitions")
         scores = np.empty((2, len(prompts), self._width))
         for number, group in enumerate(self._groups):
@@ -98,6 +100,23 @@ class ValueFunction:
             for continuation, columns in enumerate(group.columns):
                 scores[:, :, columns] = answers[..., continuation].transpose(1, 0, 2)
         return scores
+
+
+def _places(rows: Collection[AskedRow]) -> dict[Key, FloatArray]:
+    """Where each row's answer will be kept [kind, token, continuation], all in one block for each group.
+
+    Made before the first forward: small answers that stay, allocated between the large blocks of each forward, would
+    keep the allocator from using those again, and memory would grow with the number of rows.
+    """
+    keys: dict[int, list[Key]] = {}
+    shapes: dict[int, tuple[int, ...]] = {}
+    for row in rows:
+        keys.setdefault(row.key[0], []).append(row.key)
+        shapes[row.key[0]] = (2, *row.group.read.shape)
+    blocks = {number: np.empty((len(of_group), *shapes[number])) for number, of_group in keys.items()}
+    return {
+        key: block for number, of_group in keys.items() for key, block in zip(of_group, blocks[number], strict=True)
+    }
 
 
 def _evaluator(model: AnyModel, limits: BatchLimits, meter: Meter, products: str | None) -> Evaluate:
