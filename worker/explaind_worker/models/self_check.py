@@ -6,32 +6,20 @@ logits read at chosen positions are the logits read at all of them. A model that
 since every explanation of it would be wrong without anybody noticing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.reading import only_positions
+from explaind_worker.models.stream import Part, watching
 
 LENGTH = 11
+PARTS: tuple[Part, ...] = ("entering", "attention", "mlp", "leaving")
 
 # Largest difference allowed, relative to the largest value: what rounding in that width can explain.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 QUANTIZED_TOLERANCE = 5e-2
-
-
-@dataclass
-class _View:
-    """What the hooks saw during one forward."""
-
-    entered: dict[int, torch.Tensor] = field(default_factory=dict)
-    left: dict[int, torch.Tensor] = field(default_factory=dict)
-    attention: dict[int, torch.Tensor] = field(default_factory=dict)
-    mlp: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
 def check(network: PreTrainedModel, anatomy: Anatomy, *, quantized: bool = False) -> dict[str, float]:
@@ -44,17 +32,17 @@ def check(network: PreTrainedModel, anatomy: Anatomy, *, quantized: bool = False
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(dtype, 4e-2)
     ids = _sequence(anatomy.vocabulary).to(network.device)
     with torch.inference_mode():
-        view = _View()
-        with _Watch(anatomy, view):
+        seen: dict[tuple[int, Part], torch.Tensor] = {}
+        with watching(anatomy, lambda layer, part, passing: seen.update({(layer, part): passing}), PARTS):
             logits = network(input_ids=ids, use_cache=False).logits
-        last = view.left[len(anatomy.blocks) - 1]
+        last = seen[len(anatomy.blocks) - 1, "leaving"]
         ours = anatomy.final_logits(anatomy.unembedding(anatomy.final_norm(last)))
         positions = torch.tensor([[2, LENGTH - 1]], device=network.device)
         with only_positions(anatomy.unembedding, positions):
             chosen = network(input_ids=ids, use_cache=False).logits
     differences = {
         "residual": max(
-            _difference(view.entered[i] + view.attention[i] + view.mlp[i], view.left[i])
+            _difference(seen[i, "entering"] + seen[i, "attention"] + seen[i, "mlp"], seen[i, "leaving"])
             for i in range(len(anatomy.blocks))
         ),
         "logits": _difference(ours, logits),
@@ -68,42 +56,6 @@ def check(network: PreTrainedModel, anatomy: Anatomy, *, quantized: bool = False
                 hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
             )
     return differences
-
-
-class _Watch:
-    """Hooks that fill a view while a forward runs."""
-
-    def __init__(self, anatomy: Anatomy, view: _View) -> None:
-        self._anatomy = anatomy
-        self._view = view
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-
-    def __enter__(self) -> None:
-        for index, block in enumerate(self._anatomy.blocks):
-            self._handles += [
-                block.module.register_forward_pre_hook(_entering(self._view.entered, index), with_kwargs=True),
-                block.module.register_forward_hook(_leaving(self._view.left, index)),
-                block.attention_write.register_forward_hook(_leaving(self._view.attention, index)),
-                block.mlp_write.register_forward_hook(_leaving(self._view.mlp, index)),
-            ]
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-
-def _entering(kept: dict[int, torch.Tensor], index: int) -> Callable[..., None]:
-    def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], kwargs: dict[str, torch.Tensor]) -> None:
-        kept[index] = args[0] if args else kwargs["hidden_states"]
-
-    return hook
-
-
-def _leaving(kept: dict[int, torch.Tensor], index: int) -> Callable[..., None]:
-    def hook(_module: nn.Module, _args: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        kept[index] = output if isinstance(output, torch.Tensor) else output[0]
-
-    return hook
 
 
 def _sequence(vocabulary: int) -> torch.Tensor:
