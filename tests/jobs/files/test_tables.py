@@ -171,14 +171,13 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], kind: 
 
     names = ("string", "large_string", "integer", "floating", "boolean", "null", "dictionary")
     pyarrow: Any = types.ModuleType("pyarrow")
-    pyarrow.parquet = types.ModuleType("pyarrow.parquet")
-    pyarrow.parquet.ParquetFile = File
+    pyarrow.parquet = parquet = types.SimpleNamespace(ParquetFile=File)
     pyarrow.ArrowException = NoParquet
     pyarrow.types = types.SimpleNamespace(
         **{f"is_{name}": lambda field_type, name=name: field_type.kind == name for name in names}
     )
     monkeypatch.setitem(sys.modules, "pyarrow", pyarrow)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", pyarrow.parquet)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
     monkeypatch.setattr("explaind_jobs.files.parquet.find_spec", lambda name: pyarrow)
 
 
