@@ -117,7 +117,7 @@ def _plan(reads: Sequence[Read], at_once: int) -> list[tuple[tuple[int, ...], li
 
 
 def _places_at_once(anatomy: Anatomy, limits: BatchLimits) -> int:
-    kept = len(anatomy.blocks) * (anatomy.heads * anatomy.head_dim + 2 * anatomy.hidden)
+    kept = len(anatomy.blocks) * (anatomy.heads * anatomy.head_dim + anatomy.hidden)
     return max(1, min(KEPT_BYTES // (4 * kept), limits.logits // anatomy.vocabulary))
 
 
@@ -144,9 +144,8 @@ class _Splitting:
         directions = final.through(behind)
         heads, biases = zip(*(self._heads(layer, directions) for layer in range(len(anatomy.blocks))), strict=True)
         position = None if seen.position is None else self._along(seen.position, directions)
-        own = seen.unembedded.cpu().double()[self.at, self.tokens] * anatomy.logit_scale
-        logits = seen.logits.float()
-        scores = logits.cpu().double()[self.at, self.tokens]
+        capped = self._of_tokens(seen.logits)
+        mass = torch.stack([row.float().logsumexp(-1) for row in seen.logits]).cpu().double()
         return Split(
             embedding=(
                 self._along(seen.parts[0, "entering"], directions) - (0.0 if position is None else position)
@@ -158,10 +157,14 @@ class _Splitting:
                 [self._along(seen.parts[i, "mlp"], directions) for i in range(len(anatomy.blocks))], 1
             ).numpy(),
             bias=((behind * final.beta).sum(-1) + anatomy.logit_scale * constant).numpy(),
-            logits=own.numpy(),
-            capped=scores.numpy(),
-            logprobs=(scores - logits.logsumexp(-1).cpu().double()[self.at]).numpy(),
+            logits=(anatomy.logit_scale * self._of_tokens(seen.unembedded)).numpy(),
+            capped=capped.numpy(),
+            logprobs=(capped - mass[self.at]).numpy(),
         )
+
+    def _of_tokens(self, logits: torch.Tensor) -> torch.Tensor:
+        """The columns' tokens among logits [place, vocabulary], [column]."""
+        return logits[self.at.to(logits.device), self.tokens.to(logits.device)].cpu().double()
 
     def _along(self, parts: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """How far vectors [place, hidden] lie along directions [column, hidden], [column]."""
