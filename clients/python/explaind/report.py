@@ -9,14 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from explaind.attention_page import attention_heading, attention_sections
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
+from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import known_method
@@ -32,6 +35,7 @@ from explaind.figures import (
     values_table,
 )
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
+from explaind.logit_page import logit_question, logit_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.results import typed_result
@@ -308,6 +312,8 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    LogitAttribution: lambda _, result: (logit_question(result), logit_sections(result)),
+    AttentionPatterns: lambda _, result: (attention_heading(result), attention_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),
         _generation(result),
