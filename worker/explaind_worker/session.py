@@ -28,6 +28,7 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
+from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
@@ -120,6 +121,18 @@ class Session:
         model = self.either_model()
         assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
         return model
+
+    def anatomy(self) -> Anatomy:
+        """The causal language model's parts, told without its weights: what they are shaped like.
+
+        Raises:
+            WrongModelKind: it is a classifier.
+            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+        """
+        self._require("causal")
+        sketch = self.pool.sketch(self.entry)
+        assert isinstance(sketch, LoadedModel)  # noqa: S101 - as its tokenizer says
+        return sketch.anatomy
 
     def classifier(self) -> LoadedClassifier:
         """The sequence classifier, loaded if it was not.

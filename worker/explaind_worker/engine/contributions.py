@@ -8,7 +8,8 @@ difference how they are stored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,17 @@ class Split:
         """The contributions' magnitudes added up, [column]: rounding is measured against these."""
         return self._added(np.abs)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Split"], order: Sequence[int]) -> "Split":
+        """All columns of the parts, the i-th of them at place order[i]."""
+        places = np.argsort(order)
+
+        def together(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else np.concatenate(values)[places]
+
+        return cls(**{field.name: together(field.name) for field in fields(cls)})
+
     def _added(self, of: np.ufunc) -> FloatArray:
         position = np.zeros_like(self.bias) if self.position is None else self.position
         layers = of(self.heads).sum((1, 2)) + of(self.attention_bias).sum(1) + of(self.mlp).sum(1)
@@ -83,21 +95,20 @@ def split_logits(
         SelfCheckFailed: a norm of this model is no linear map with a scale.
     """
     plan = _plan(reads, _places_at_once(model.anatomy, limits))
-    columns: dict[int, Split] = {}
+    parts: list[Split] = []
     for done, (sequence, group) in enumerate(plan):
         checkpoint("splitting", done, len(plan), "forwards")
         places = sorted({len(reads[index].before) - 1 for index in group})
         if isinstance(model, Sketch):
             rehearse_batch(1, len(sequence), reads=len(places), meter=meter, footprint=Footprint.of(model))
-            part = _made_up(model.anatomy, len(group))
+            parts.append(_made_up(model.anatomy, len(group)))
         else:
             seen = ReadParts.of(model, sequence, places)
             meter.forward(len(sequence), reads=len(places))
             at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])
             tokens = torch.tensor([reads[index].token for index in group])
-            part = _Splitting(model, seen, at, tokens, limits, Backoff(meter)).split()
-        columns |= {index: _column(part, place) for place, index in enumerate(group)}
-    return _joined([columns[index] for index in range(len(reads))])
+            parts.append(_Splitting(model, seen, at, tokens, limits, Backoff(meter)).split())
+    return Split.joined(parts, [index for _, group in plan for index in group])
 
 
 def _plan(reads: Sequence[Read], at_once: int) -> list[tuple[tuple[int, ...], list[int]]]:
@@ -136,6 +147,7 @@ class _Splitting:
     backoff: Backoff
 
     def split(self) -> Split:
+        """The columns' logits as sums."""
         anatomy, seen = self.model.anatomy, self.seen
         rows, constant = self._unembedding()
         leaving = seen.parts[len(anatomy.blocks) - 1, "leaving"][self.at]
@@ -240,16 +252,3 @@ def _made_up(anatomy: Anatomy, columns: int) -> Split:
     none, by_layer = np.zeros(columns), np.zeros((columns, layers))
     heads = np.zeros((columns, layers, anatomy.heads))
     return Split(none, None, heads, by_layer, by_layer, none, none, none, none)
-
-
-FIELDS = tuple(Split.__dataclass_fields__)
-
-
-def _column(split: Split, column: int) -> Split:
-    found = {name: getattr(split, name) for name in FIELDS}
-    return Split(**{name: None if value is None else value[column : column + 1] for name, value in found.items()})
-
-
-def _joined(columns: Sequence[Split]) -> Split:
-    found = {name: [getattr(column, name) for column in columns] for name in FIELDS}
-    return Split(**{name: None if value[0] is None else np.concatenate(value) for name, value in found.items()})
