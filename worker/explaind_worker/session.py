@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -29,6 +30,7 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
+from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
@@ -145,6 +147,18 @@ class Session:
         assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
         return model
 
+    def anatomy(self) -> Anatomy:
+        """The causal language model's parts, told without its weights: what they are shaped like.
+
+        Raises:
+            WrongModelKind: it is a classifier.
+            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+        """
+        self._require("causal")
+        sketch = self.pool.sketch(self.entry)
+        assert isinstance(sketch, LoadedModel)  # noqa: S101 - as its tokenizer says
+        return sketch.anatomy
+
     def classifier(self) -> LoadedClassifier:
         """The sequence classifier, loaded if it was not.
 
@@ -199,16 +213,19 @@ class Session:
                 )
         return self._lease.model
 
-    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0) -> BatchLimits:
+    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
         With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
-        leave the memory where not even one row would fit beside them. To be asked before the first forward.
+        leave the memory where not even one row would fit beside them. To be asked before the first forward. With
+        `weights` the attention writes its weights out.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
         """
         footprint = Footprint.of(self.either_model())
+        if weights:
+            footprint = replace(footprint, fused=False)
         kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
         if kept:

@@ -9,15 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from explaind.attention_page import attention_heading, attention_sections
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
 from explaind.contract.lens import LensReading
+from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import known_method
@@ -34,6 +37,7 @@ from explaind.figures import (
 )
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
 from explaind.lens_page import lens_question, lens_sections
+from explaind.logit_page import logit_question, logit_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.results import typed_result
@@ -311,6 +315,8 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
     LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
+    LogitAttribution: lambda _, result: (logit_question(result), logit_sections(result)),
+    AttentionPatterns: lambda _, result: (attention_heading(result), attention_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),
         _generation(result),

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from explaind.characters import one_line, shown
 from explaind.cli.comparison import show_comparison, show_faithfulness
+from explaind.cli.inside import show_attention, show_logit_attribution
 from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
@@ -19,9 +20,11 @@ from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.lens import LensReading
+from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import summary
@@ -43,6 +46,10 @@ def show_job(console: Console, job: Job[Any]) -> None:
         show_comparison(console, result)
     elif isinstance(result, LensReading):
         show_lens(console, result)
+    elif isinstance(result, LogitAttribution):
+        show_logit_attribution(console, result)
+    elif isinstance(result, AttentionPatterns):
+        show_attention(console, result)
     elif isinstance(result, Generation | Scoring):
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
