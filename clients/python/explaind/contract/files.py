@@ -37,9 +37,7 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_
 class DatasetColumns(Strict):
     """A dataset that a request names; a method's own class adds the columns that it reads, each a ColumnName."""
 
-    dataset: DatasetId = Field(
-        description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"]
-    )
+    dataset: DatasetId = Field(description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])
 
 
 class FileCard(Answer):
