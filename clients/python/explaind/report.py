@@ -17,6 +17,7 @@ from explaind.contract.job import Job, JobState
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import known_method
@@ -34,6 +35,7 @@ from explaind.figures import (
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
+from explaind.questions_page import questions_heading, questions_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
 
@@ -318,4 +320,5 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
         join([f"What {job.model} takes it for: ", _quoted(result.best.label)]),
         _classification(result),
     ),
+    QuestionsEvaluation: lambda job, result: (questions_heading(result, job.model), questions_sections(result)),
 }

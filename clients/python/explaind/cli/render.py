@@ -13,6 +13,7 @@ from rich.text import Text
 from explaind.characters import one_line, shown
 from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.prompt import coloured_prompt, painted, question
+from explaind.cli.questions import show_questions
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
@@ -20,6 +21,7 @@ from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import summary
@@ -45,6 +47,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_tokenization(console, result)
     elif isinstance(result, Classification):
         _show_classification(console, result)
+    elif isinstance(result, QuestionsEvaluation):
+        show_questions(console, result)
     elif isinstance(result, Estimate):
         _show_estimate(console, result)
     elif result is not None:
