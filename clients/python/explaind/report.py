@@ -21,6 +21,7 @@ from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.logit_attribution import LogitAttribution
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import known_method
@@ -40,6 +41,7 @@ from explaind.lens_page import lens_question, lens_sections
 from explaind.logit_page import logit_question, logit_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
+from explaind.questions_page import questions_heading, questions_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
 
@@ -327,4 +329,5 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
         join([f"What {job.model} takes it for: ", _quoted(result.best.label)]),
         _classification(result),
     ),
+    QuestionsEvaluation: lambda job, result: (questions_heading(result, job.model), questions_sections(result)),
 }

@@ -15,6 +15,7 @@ from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.inside import show_attention, show_logit_attribution
 from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
+from explaind.cli.questions import show_questions
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
@@ -25,6 +26,7 @@ from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.logit_attribution import LogitAttribution
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import summary
@@ -56,6 +58,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_tokenization(console, result)
     elif isinstance(result, Classification):
         _show_classification(console, result)
+    elif isinstance(result, QuestionsEvaluation):
+        show_questions(console, result)
     elif isinstance(result, Estimate):
         _show_estimate(console, result)
     elif result is not None:
