@@ -5,7 +5,7 @@ differentiated, a slice of places at a time; what the gradient of those rows mea
 So nothing is ever held of depths × places × vocabulary, and no gradient enters the model.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,10 +56,10 @@ class Recipe:
         return (self.steps - step) / (self.steps - self.warm_up)
 
 
-def training_bytes(model: LoadedModel, optimizer: OptimizerName, *, keeps_best: bool) -> int:
-    """What is held for as long as the training lasts: weights, gradients, the optimizer's numbers, logits of a slice."""
+def training_bytes(model: LoadedModel, optimizer: OptimizerName) -> int:
+    """What is held between forwards: weights, a copy of them, gradients, the optimizer's numbers, logits of a slice."""
     anatomy = model.anatomy
-    copies = 2 + STATES[optimizer] + keeps_best
+    copies = 3 + STATES[optimizer]
     logits = SLICE_COPIES * FLOAT_BYTES * max(_slice_logits(model.device), anatomy.vocabulary)
     return copies * translator_bytes(len(anatomy.blocks), anatomy.hidden) + logits
 
@@ -94,14 +94,23 @@ class LensTraining:
             self._update(places)
         return losses / places
 
-    def divergence(self, rows: Sequence[Row], *, tuned: bool) -> FloatArray:
-        """Mean KL(final ‖ lens) of the rows' places at each depth, in nats: of the tuned lens or of the logit lens."""
+    def divergence(
+        self, rows: Sequence[Row], *, tuned: bool, between: Callable[[int, int], None] | None = None
+    ) -> FloatArray:
+        """Mean KL(final ‖ lens) of the rows' places at each depth, in nats: of the tuned lens or of the logit lens.
+
+        `between(done, places)` is called between batches, with the model's lock free.
+        """
         found, places = np.zeros(self.depths), sum(map(len, rows))
         through = self.translators if tuned else None
+        done = 0
         for stream in self._streams(rows, reads=1 + self.depths):
             decoded = decode(self._model, stream, top=1, meter=self._meter, through=through)
             assert decoded.divergence is not None  # noqa: S101 - a final reading was given
             found += decoded.divergence[:-1].sum(axis=1)
+            done += stream.shape[1]
+            if between is not None:
+                between(done, places)
         if isinstance(self._model, Sketch):
             self._rehearsed += 1  # better each time: an estimate is of all steps
             return np.full(self.depths, 1.0 / self._rehearsed)
@@ -197,9 +206,7 @@ class LensTraining:
             )
         # torch's momentum multiplies the step by 1 / (1 − momentum); undone, 1 is a good rate for any model.
         rate = recipe.learning_rate * (1 - MOMENTUM)
-        return torch.optim.SGD(
-            numbers, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay
-        )
+        return torch.optim.SGD(numbers, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay)
 
 
 def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
@@ -233,5 +240,3 @@ def stream_bytes(footprint: Footprint, depths: int, places: int) -> int:
 
 def _slice_logits(device: torch.device) -> int:
     return CUDA_SLICE if device.type == "cuda" else CPU_SLICE
-
-

@@ -21,9 +21,7 @@ class Translators:
     @classmethod
     def zeros(cls, depths: int, hidden: int, device: torch.device) -> "Translators":
         """Those of the logit lens, in float32."""
-        return cls(
-            torch.zeros((depths, hidden, hidden), device=device), torch.zeros((depths, hidden), device=device)
-        )
+        return cls(torch.zeros((depths, hidden, hidden), device=device), torch.zeros((depths, hidden), device=device))
 
     def __len__(self) -> int:
         return len(self.weights)
