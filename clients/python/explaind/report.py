@@ -14,6 +14,7 @@ from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
+from explaind.contract.lens import LensReading
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
@@ -32,6 +33,7 @@ from explaind.figures import (
     values_table,
 )
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
+from explaind.lens_page import lens_question, lens_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.results import typed_result
@@ -308,6 +310,7 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),
         _generation(result),

@@ -88,7 +88,7 @@ def decode(
     def run(part: Sequence[int]) -> Decoded:
         inside = slice(part[0], part[-1] + 1)
         with model.lock, torch.inference_mode():
-            return _joined(
+            return joined(
                 [
                     _decoded(model, rows[:, inside], chosen, ids[inside], asked)
                     for chosen in _parts(range(readings), some_readings)
@@ -101,7 +101,7 @@ def decode(
             parts.append(decoded)
             if between is not None:
                 between(part[-1] + 1, places)
-    return _joined(parts, axis=1)
+    return joined(parts, axis=1)
 
 
 def _decoded(
@@ -174,6 +174,18 @@ class _Tiles:
         return (logits if self._plain else self._anatomy.final_logits(logits)).float()
 
 
+def decoding_bytes(model: LoadedModel, readings: int, places: int) -> int:
+    """Most bytes in use while rows [reading, place, hidden] are kept and decoded, beside the weights."""
+    anatomy, width = model.anatomy, model.network.dtype.itemsize
+    logits, least = _sizes(model)
+    kept = readings * places
+    at_once = min(kept, max(2, logits // least)) + places
+    tile = max(min(logits, at_once * anatomy.vocabulary), at_once * min(least, anatomy.vocabulary))
+    # Rows twice while they are put together, those of a batch before and after the norm; of a tile the logits in the
+    # model's own type and in float32, their exponentials and products, what soft caps make of them on the way.
+    return (2 * kept + 4 * at_once) * anatomy.hidden * max(width, 4) + tile * (3 * width + 3 * 4)
+
+
 def plain_weight(unembedding: nn.Module) -> torch.Tensor | None:
     """Its weights [token, hidden] where it is nothing but a matrix, of which slices may be multiplied; else None."""
     return unembedding.weight if type(unembedding) is nn.Linear else None
@@ -221,7 +233,8 @@ def _array(numbers: torch.Tensor) -> NDArray:
     return numbers.cpu().numpy()
 
 
-def _joined(parts: Sequence[Decoded], *, axis: int) -> Decoded:
+def joined(parts: Sequence[Decoded], *, axis: int) -> Decoded:
+    """The parts as one: along the readings (axis 0) or the places (axis 1)."""
     divergences = [part.divergence for part in parts if part.divergence is not None]
     return Decoded(
         top_ids=np.concatenate([part.top_ids for part in parts], axis),

@@ -12,11 +12,13 @@ from rich.text import Text
 
 from explaind.characters import one_line, shown
 from explaind.cli.comparison import show_comparison, show_faithfulness
+from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.lens import LensReading
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
@@ -39,6 +41,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_attribution(console, result)
     elif isinstance(result, MethodComparison):
         show_comparison(console, result)
+    elif isinstance(result, LensReading):
+        show_lens(console, result)
     elif isinstance(result, Generation | Scoring):
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
