@@ -258,9 +258,15 @@ class Files:
             self._keep(NewFile("artifact", file_id, blob, digest, len(data), described, replaces=True))[0]
         )
 
-    def delete(self, file_id: str) -> None:
-        """Forget a dataset or an artifact. Raises DatasetNotFound, ArtifactNotFound, StoreUnavailable."""
-        kind = kind_of(file_id)
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Forget a dataset. Raises DatasetNotFound, StoreUnavailable."""
+        self._delete("dataset", dataset_id)
+
+    def delete_artifact(self, artifact_id: str) -> None:
+        """Forget an artifact. Raises ArtifactNotFound, StoreUnavailable."""
+        self._delete("artifact", artifact_id)
+
+    def _delete(self, kind: FileKind, file_id: str) -> None:
         blob = self._store.run(calls.delete(kind, file_id, self._sees))
         if blob is None:
             raise not_found(kind, file_id)
