@@ -202,8 +202,9 @@ class Session:
     def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, beside: int = 0) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
-        `beside` are bytes that the method holds between its forwards. With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
-        leave the memory where not even one row would fit beside them. To be asked before the first forward.
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; `beside` are bytes that the
+        method holds between its forwards. Other models that no job uses leave the memory where not even one row would
+        fit beside them. To be asked before the first forward.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.

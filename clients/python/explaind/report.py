@@ -20,6 +20,8 @@ from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.contract.registry import known_method
 from explaind.faithfulness import faithfulness_section
 from explaind.figures import (
@@ -38,6 +40,7 @@ from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
+from explaind.tuned_lens_page import training_question, training_sections, tuned_lens_sections
 
 MOST_BARS = 20
 
@@ -310,6 +313,8 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    TunedLens: lambda _, result: (lens_question(result), tuned_lens_sections(result)),
+    TunedLensTraining: lambda _, result: (training_question(result), training_sections(result)),
     LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),

@@ -148,9 +148,9 @@ class LensTraining:
         weights, biases = self.translators.weights.grad, self.translators.biases.grad
         assert weights is not None and biases is not None  # noqa: S101, PT018 - made with the translators
         for part, (gradients, found) in self._backoff.halving(inside, lambda part: self._gradients(stream, part)):
-            shown, gradients = stream[:-1, part[0] : part[-1] + 1].to(weights.dtype), gradients.to(weights.dtype)
-            weights += gradients.transpose(1, 2) @ shown
-            biases += gradients.sum(1)
+            by_row = gradients.to(weights.dtype)
+            weights += by_row.transpose(1, 2) @ stream[:-1, part[0] : part[-1] + 1].to(weights.dtype)
+            biases += by_row.sum(1)
             losses += found
         return losses
 
@@ -210,7 +210,7 @@ class LensTraining:
 
 
 def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
-    """The stream as it enters the first block and as it leaves each, [depth, place, hidden]: the rows' places in order."""
+    """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.int64)
     for place, row in zip(ids, rows, strict=True):

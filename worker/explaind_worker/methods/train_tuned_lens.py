@@ -17,15 +17,15 @@ from explaind_worker.engine.lens_training import RATES, FloatArray, LensTraining
 from explaind_worker.engine.text_rows import drawn
 from explaind_worker.lens_finding import causal_sketch, owner_of
 from explaind_worker.models.lens_files import packed
-from explaind_worker.models.translators import Translators
+from explaind_worker.models.translators import Translators, translator_bytes
 from explaind_worker.session import Session
 from explaind_worker.training_texts import TrainingTexts, training_texts
 
 
 def run(params: TrainTunedLensParams, session: Session) -> TunedLensTraining:
     """The lens that was trained, kept as an artifact (Belrose et al. 2023). A cancelled job keeps the last check's."""
-    causal_sketch(session)
-    session.files.check_room()
+    anatomy = causal_sketch(session).anatomy
+    session.files.check_room(translator_bytes(len(anatomy.blocks), anatomy.hidden))
     texts = training_texts(params.text, session, max_length=params.max_length, share=params.held_out, seed=params.seed)
     rate = params.learning_rate or RATES[params.optimizer]
     recipe = Recipe(params.steps, params.optimizer, rate, params.weight_decay)

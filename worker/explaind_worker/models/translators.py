@@ -11,8 +11,8 @@ FLOAT_BYTES = 4
 class Translators:
     """What brings the residual stream, at each depth, to where the final norm expects it: h + W h + b.
 
-    `weights` are [depth, hidden, hidden] and `biases` [depth, hidden]. Depth d is the stream as it enters block d, which
-    is as block d − 1 leaves it; behind the last block nothing has to be translated. All zeros are the logit lens.
+    `weights` are [depth, hidden, hidden] and `biases` [depth, hidden]. Depth d is the stream as it enters block d, as
+    block d − 1 leaves it; behind the last block nothing has to be translated. All zeros are the logit lens.
     """
 
     weights: torch.Tensor
@@ -32,16 +32,15 @@ class Translators:
         return self.weights.shape[-1]
 
     def __call__(self, depth: int, rows: torch.Tensor) -> torch.Tensor:
-        """Rows [place, hidden] of that depth, translated; at least float32. Those behind the last block as they are."""
+        """Rows [place, hidden] of that depth, translated; at least float32. Those behind the last block as they are.
+
+        Where the rows are on another device, the numbers of this one depth are brought there.
+        """
         if depth >= len(self):
             return rows
         weight, bias = self.weights[depth], self.biases[depth]
         wide = rows.to(torch.promote_types(rows.dtype, weight.dtype))
-        return wide + torch.nn.functional.linear(wide, weight.to(wide.dtype), bias.to(wide.dtype))
-
-    def to(self, device: torch.device) -> "Translators":
-        """The same on a device."""
-        return Translators(self.weights.to(device), self.biases.to(device))
+        return wide + torch.nn.functional.linear(wide, weight.to(wide), bias.to(wide))
 
     def clone(self) -> "Translators":
         """A copy that further training leaves alone."""

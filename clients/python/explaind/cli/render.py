@@ -14,6 +14,7 @@ from explaind.characters import one_line, shown
 from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
+from explaind.cli.tuned_lens import show_lens_training, show_tuned_lens
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
@@ -24,6 +25,8 @@ from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.heatmap import summary
 from explaind.numerals import number, percent, plural, seconds, signed, size
 from explaind.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
@@ -41,6 +44,10 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_attribution(console, result)
     elif isinstance(result, MethodComparison):
         show_comparison(console, result)
+    elif isinstance(result, TunedLens):
+        show_tuned_lens(console, result)
+    elif isinstance(result, TunedLensTraining):
+        show_lens_training(console, result)
     elif isinstance(result, LensReading):
         show_lens(console, result)
     elif isinstance(result, Generation | Scoring):
