@@ -24,6 +24,8 @@ from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.contract.registry import known_method
 from explaind.faithfulness import faithfulness_section
 from explaind.figures import (
@@ -44,6 +46,7 @@ from explaind.numerals import number, percent, plural
 from explaind.questions_page import questions_heading, questions_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
+from explaind.tuned_lens_page import training_question, training_sections, tuned_lens_sections
 
 MOST_BARS = 20
 
@@ -316,6 +319,8 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    TunedLens: lambda _, result: (lens_question(result), tuned_lens_sections(result)),
+    TunedLensTraining: lambda _, result: (training_question(result), training_sections(result)),
     LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
     LogitAttribution: lambda _, result: (logit_question(result), logit_sections(result)),
     AttentionPatterns: lambda _, result: (attention_heading(result), attention_sections(result)),

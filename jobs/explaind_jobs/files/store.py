@@ -219,8 +219,13 @@ class Files:
         file, created = self._keep(new)
         return dataset_card(file), created
 
-    def check_room(self) -> None:
-        """To be asked before the work whose artifact would not be kept in the end. Raises TooManyFiles."""
+    def check_room(self, size: int = 0) -> None:
+        """To be asked before the work whose artifact, of so many bytes, would not be kept in the end.
+
+        Raises:
+            RequestTooLarge, TooManyFiles, StoreUnavailable: it would not.
+        """
+        self._check_size(size)
         most = self._store.settings.max_files
         if len(self._store.run(calls.page("artifact", self._owner, None, most))) >= most:
             raise calls.too_many("artifact", most)
@@ -240,12 +245,7 @@ class Files:
         Raises:
             RequestTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
         """
-        most = self._store.settings.artifact_bytes
-        if len(data) > most:
-            raise RequestTooLarge(
-                f"The artifact has {len(data)} bytes; this service keeps artifacts of up to {most}.",
-                hint="Ask for less of it, or have EXPLAIND_ARTIFACT_BYTES raised.",
-            )
+        self._check_size(len(data))
         job = job_id or self._job
         file_id = content_id("art", self._owner.encode(), (job or secrets.token_hex(16)).encode(), name.encode())
         card = {"name": name, "bytes": len(data), "kind": kind, "model": model, "job": job}
@@ -271,6 +271,14 @@ class Files:
         if blob is None:
             raise not_found(kind, file_id)
         self._store.discard(blob)
+
+    def _check_size(self, size: int) -> None:
+        most = self._store.settings.artifact_bytes
+        if size > most:
+            raise RequestTooLarge(
+                f"The artifact has {size} bytes; this service keeps artifacts of up to {most}.",
+                hint="Ask for less of it, or have EXPLAIND_ARTIFACT_BYTES raised.",
+            )
 
     def _keep(self, new: NewFile) -> tuple[KeptFile, bool]:
         try:

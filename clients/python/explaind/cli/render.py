@@ -16,6 +16,7 @@ from explaind.cli.inside import show_attention, show_logit_attribution
 from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.cli.questions import show_questions
+from explaind.cli.tuned_lens import show_lens_training, show_tuned_lens
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
@@ -29,6 +30,8 @@ from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.heatmap import summary
 from explaind.numerals import number, percent, plural, seconds, signed, size
 from explaind.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
@@ -46,6 +49,10 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_attribution(console, result)
     elif isinstance(result, MethodComparison):
         show_comparison(console, result)
+    elif isinstance(result, TunedLens):
+        show_tuned_lens(console, result)
+    elif isinstance(result, TunedLensTraining):
+        show_lens_training(console, result)
     elif isinstance(result, LensReading):
         show_lens(console, result)
     elif isinstance(result, LogitAttribution):
