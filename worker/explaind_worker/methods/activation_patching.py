@@ -17,6 +17,7 @@ from explaind.contract.subject import PromptRequest, Subject
 from explaind_worker.chosen_parts import anatomy_without_weights, chosen
 from explaind_worker.engine.differentiable import EmbeddedQuestion
 from explaind_worker.engine.interventions import Edit, Variant
+from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.recordings import Recording, recording, recording_bytes
 from explaind_worker.engine.sweep import Sweep, SweepQuestion
 from explaind_worker.engine.value import FloatArray, TokenScores
@@ -157,10 +158,11 @@ class _Patching:
     def _sweep(self) -> Sweep:
         """Runs patched questions; the recording's room is left to it."""
         session, params, length = self._session, self._params, len(self._clean)
+        model = session.model()
         _, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
-        kept = recording_bytes(self._anatomy, length, params.grids, len(self._layers))
+        kept = recording_bytes(Footprint.of(model), length, params.grids, len(self._layers))
         limits = session.room(length + fed, reads=reads, kept=kept)
-        return Sweep(session.model(), meter=session.meter, checkpoint=session.checkpoint, limits=limits)
+        return Sweep(model, meter=session.meter, checkpoint=session.checkpoint, limits=limits)
 
     def _score(self, scores: TokenScores) -> float:
         return float(self._score_all(scores)[0])
