@@ -226,8 +226,16 @@ class Session:
         Raises:
             PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
         """
+        self.encoded = self.encode_part(request, "/prompt" if request.prompt is not None else "/messages")
+        return self.encoded
+
+    def encode_part(self, request: PromptRequest, pointer: str) -> EncodedPrompt:
+        """One prompt of several, made of what stands at `pointer`; checked like the request's own.
+
+        Raises:
+            PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
+        """
         encoded = self.encoder.prompt(request)
-        pointer = "/prompt" if request.prompt is not None else "/messages"
         allowed = min(self.entry.limits.max_prompt_tokens, self.encoder.context)
         if len(encoded) > allowed:
             raise PromptTooLong.at(
@@ -235,7 +243,7 @@ class Session:
                 f"The prompt has {len(encoded)} tokens; {self.entry.name} takes at most {allowed}.",
                 hint="Shorten the prompt, or choose a model with a longer context.",
             )
-        self.encoded, self._pointer = encoded, pointer
+        self._pointer = pointer
         return encoded
 
     def check_rows_fit(self, tokens: int) -> None:

@@ -8,14 +8,16 @@ ExplaindError
 ├── RequestError                the request is at fault; sending it again changes nothing
 │   ├── MalformedBody 400       ├── NotFound 404            ├── InvalidRequest 422
 │   ├── BodyTooLarge 413        │   ├── JobNotFound         │   ├── UnknownModel, WrongModelKind
-│   ├── UnsupportedMedia 415    │   └── UnknownMethod       │   ├── PromptTooLong, TargetTooLong
-│   ├── MethodNotAllowed 405    ├── JobNotFinished 409      │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── RangeNotSatisfiable 416 ├── JobActive 409           │   └── NoChatTemplate, NoStandIn, GradientsUnavailable, …
+│   ├── UnsupportedMedia 415    │   ├── DatasetNotFound     │   ├── UnknownDataset, UnknownArtifact, InvalidDataset
+│   ├── MethodNotAllowed 405    │   ├── ArtifactNotFound    │   ├── PromptTooLong, TargetTooLong
+│   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
+│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, GradientsUnavailable, …
+│   │                           ├── JobActive 409           │
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
 │                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
-│                               ResultLost, InternalError
+│                               ResultLost, FileLost, InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
 """
 
@@ -135,6 +137,14 @@ class JobNotFound(NotFound):
     code, title = "job_not_found", "Job not found"
 
 
+class DatasetNotFound(NotFound):
+    code, title = "dataset_not_found", "Dataset not found"
+
+
+class ArtifactNotFound(NotFound):
+    code, title = "artifact_not_found", "Artifact not found"
+
+
 class UnknownMethod(NotFound):
     code, title = "unknown_method", "Unknown method"
 
@@ -155,6 +165,10 @@ class JobActive(RequestError):
     status, code, title = 409, "job_active", "The job is still active"
 
 
+class TooManyFiles(RequestError):
+    status, code, title = 409, "too_many_files", "Too many files are kept"
+
+
 class BodyTooLarge(RequestError):
     status, code, title = 413, "body_too_large", "The body is too large"
 
@@ -173,6 +187,18 @@ class InvalidRequest(RequestError):
 
 class UnknownModel(InvalidRequest):
     code, title = "unknown_model", "Unknown model"
+
+
+class UnknownDataset(InvalidRequest):
+    code, title = "unknown_dataset", "Unknown dataset"
+
+
+class UnknownArtifact(InvalidRequest):
+    code, title = "unknown_artifact", "Unknown artifact"
+
+
+class InvalidDataset(InvalidRequest):
+    code, title = "invalid_dataset", "The dataset cannot be read"
 
 
 class WrongModelKind(InvalidRequest):
@@ -285,6 +311,10 @@ class NonFiniteScore(JobError):
 
 class ResultLost(JobError):
     code, title = "result_lost", "The stored result was lost"
+
+
+class FileLost(JobError):
+    code, title = "file_lost", "The stored file was lost"
 
 
 class OutOfMemory(JobError):

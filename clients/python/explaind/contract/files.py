@@ -1,0 +1,112 @@
+"""Files that outlive jobs: datasets, which requests name, and artifacts, which jobs leave."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+
+from explaind.contract.base import Answer, Strict
+
+Cell = str | int | float | bool | None
+CardT = TypeVar("CardT", bound="FileCard")
+
+MAX_NAME_CHARS = 200
+DATASET_ID_PATTERN = "^ds_[0-9a-v]{26}$"
+ARTIFACT_ID_PATTERN = "^art_[0-9a-v]{26}$"
+
+
+class NamedDataset(str):
+    """The id of a dataset, told from other text wherever in a request it stands."""
+
+    __slots__ = ()
+
+
+class NamedArtifact(str):
+    """The id of an artifact, told from other text wherever in a request it stands."""
+
+    __slots__ = ()
+
+
+# To a caller a string; once validated a NamedDataset or NamedArtifact, by which `files_named` finds it.
+DatasetId = Annotated[str, StringConstraints(pattern=DATASET_ID_PATTERN), AfterValidator(NamedDataset)]
+ArtifactId = Annotated[str, StringConstraints(pattern=ARTIFACT_ID_PATTERN), AfterValidator(NamedArtifact)]
+ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
+
+
+class DatasetColumns(Strict):
+    """A dataset that a request names; a method's own class adds the columns that it reads, each a ColumnName."""
+
+    dataset: DatasetId = Field(description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])
+
+
+class FileCard(Answer):
+    """What datasets and artifacts have in common."""
+
+    id: str
+    name: str = Field(description="What whoever made it called it.", examples=["questions.jsonl"])
+    bytes: int = Field(description="Its size: of a dataset as it was uploaded.", examples=[48_213])
+    created_at: datetime
+
+
+class DatasetCard(FileCard):
+    """A dataset: rows of named values, kept until it is deleted."""
+
+    id: str = Field(
+        description="Made of the content: the same file of the same key has the same id.",
+        examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"],
+    )
+    rows: int = Field(description="How many rows it has.", examples=[400])
+    columns: list[str] = Field(description="Its columns, in order.", examples=[["question", "answer"]])
+
+
+class DatasetPreview(DatasetCard):
+    """A dataset with its first rows."""
+
+    preview: list[dict[str, Cell]] = Field(
+        description="The first rows, of which long texts and columns beyond the first 32 are cut off.",
+        examples=[[{"question": "3 + 4 = ?", "answer": "7"}]],
+    )
+
+
+class ArtifactCard(FileCard):
+    """What a job has left: kept, unlike its result, until it is deleted."""
+
+    id: str = Field(examples=["art_0dnkkh2s9c07h4v3jqk5m8r1tb"])
+    name: str = Field(description="The name of its file.", examples=["lens.safetensors"])
+    kind: str = Field(description="What it is.", examples=["tuned-lens"])
+    model: str = Field(description="The model that it belongs to.", examples=["demo"])
+    job: str | None = Field(
+        default=None, description="The job that made it.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]
+    )
+
+
+class FilePage(Answer, Generic[CardT]):
+    """A page of datasets or artifacts, newest first."""
+
+    data: list[CardT]
+    has_more: bool = Field(description="Whether older ones follow: ask again with `after` = the last id.")
+
+
+DatasetPage = FilePage[DatasetCard]
+ArtifactPage = FilePage[ArtifactCard]
+FileKind = Literal["dataset", "artifact"]
+
+
+def files_named(request: BaseModel) -> Iterator[tuple[str, NamedDataset | NamedArtifact]]:
+    """Every dataset and artifact that a validated request names, with the pointer to the field that does."""
+    return _named("", request)
+
+
+def _named(pointer: str, value: Any) -> Iterator[tuple[str, NamedDataset | NamedArtifact]]:
+    match value:
+        case NamedDataset() | NamedArtifact():
+            yield pointer, value
+        case BaseModel():
+            for name, field in type(value).model_fields.items():
+                yield from _named(f"{pointer}/{field.alias or name}", getattr(value, name))
+        case list() | tuple():
+            for place, each in enumerate(value):
+                yield from _named(f"{pointer}/{place}", each)
+        case _:
+            return
