@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -174,17 +175,21 @@ class Session:
                 )
         return self._lease.model
 
-    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, kept: int = 0) -> BatchLimits:
+    def room(  # noqa: PLR0913 - each is a thing that takes up memory
+        self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
+    ) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; `kept` are bytes that are
-        needed beside all batches. Other models that no job uses leave the memory where not even one row would fit
-        beside them. To be asked before the first forward.
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
+        writes its weights out; `kept` are bytes that are needed beside all batches. Other models that no job uses leave
+        the memory where not even one row would fit beside them. To be asked before the first forward.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
         """
         footprint = Footprint.of(self.either_model())
+        if weights:
+            footprint = replace(footprint, fused=False)
         cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
         if cache:
