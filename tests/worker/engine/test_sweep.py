@@ -11,6 +11,7 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.sweep import Sweep, SweepQuestion
 from explaind_worker.engine.sweep_support import why_whole
+from explaind_worker.models.pool import ModelPool
 
 FAMILIES = ["gpt2", "llama", "mistral", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3"]
 PROMPTS = [(1, 9, 8, 7, 30, 31, 32, 33, 40), (1, 50, 51, 52, 60, 61, 62), (1, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79)]
@@ -220,3 +221,19 @@ def test_progress_is_told_and_a_forward_out_of_memory_is_halved(loaded, monkeypa
     assert meter.backoffs == 1
     assert told[0] == ("sweeping", 0, len(questions[0].variants) + 1, "runs")
     assert told[-1][1] == told[-1][2]
+
+
+@pytest.mark.parametrize("tokens", [4096, 60])
+def test_a_sketch_counts_what_the_sweep_does(loaded, tiny_model, tokens):
+    model, sketch = loaded("gpt2"), ModelPool().sketch(tiny_model("gpt2"))
+    limits, done, counted = BatchLimits(tokens=tokens, logits=1 << 20), Meter(), Meter()
+    questions = [SweepQuestion(prompt, ((4, 5), (6,)), everything(model)) for prompt in PROMPTS]
+    scores, made_up = sweep(model, questions, limits, done), sweep(sketch, questions, limits, counted)
+    assert (counted.forwards, counted.tokens_evaluated, counted.tokens_asked, counted.reads) == (
+        done.forwards,
+        done.tokens_evaluated,
+        done.tokens_asked,
+        done.reads,
+    )
+    assert counted.expected_bytes > 0
+    assert [s.logprobs.shape for s in made_up] == [s.logprobs.shape for s in scores]
