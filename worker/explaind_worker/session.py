@@ -175,7 +175,7 @@ class Session:
                 )
         return self._lease.model
 
-    def room(  # noqa: PLR0913 - each is a thing that takes up memory
+    def room(
         self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
     ) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.

@@ -9,14 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from explaind.ablation_page import ablation_question, ablation_sections
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
+from explaind.contract.methods.activation_patching import ActivationPatching
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.head_ablation import HeadAblation
+from explaind.contract.methods.layer_ablation import LayerAblation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.contract.registry import known_method
@@ -34,6 +38,7 @@ from explaind.figures import (
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
+from explaind.patching_page import patching_question, patching_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
 
@@ -308,6 +313,9 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    HeadAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
+    LayerAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
+    ActivationPatching: lambda _, result: (patching_question(result), patching_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),
         _generation(result),

@@ -18,7 +18,7 @@ def mean_interval(values: FloatArray, confidence: float) -> tuple[FloatArray, Fl
     """
     samples = values.shape[-1]
     mean = values.mean(axis=-1)
-    if samples < 2:  # noqa: PLR2004 - one value has no spread
+    if samples < 2:
         unknown = np.full(mean.shape, np.nan)
         return mean, unknown, unknown
     reach = t_quantile((1 + confidence) / 2, samples - 1) * values.std(axis=-1, ddof=1) / math.sqrt(samples)

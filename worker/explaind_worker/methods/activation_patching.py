@@ -198,4 +198,3 @@ class _Patching:
             raise InvalidRequest.at(
                 pointer, "The corrupted prompt is the prompt itself.", hint="Change what the answer depends on."
             )
-

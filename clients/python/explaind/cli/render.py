@@ -11,15 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.characters import one_line, shown
+from explaind.cli.ablation import show_ablation, show_patching
 from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.prompt import coloured_prompt, painted, question
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.methods.activation_patching import ActivationPatching
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.head_ablation import HeadAblation
+from explaind.contract.methods.layer_ablation import LayerAblation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
 from explaind.heatmap import summary
@@ -39,6 +43,10 @@ def show_job(console: Console, job: Job[Any]) -> None:
         _show_attribution(console, result)
     elif isinstance(result, MethodComparison):
         show_comparison(console, result)
+    elif isinstance(result, HeadAblation | LayerAblation):
+        show_ablation(console, result)
+    elif isinstance(result, ActivationPatching):
+        show_patching(console, result)
     elif isinstance(result, Generation | Scoring):
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
