@@ -12,6 +12,7 @@ from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.sweep import Sweep, SweepQuestion
 from explaind_worker.engine.sweep_support import why_whole
 from explaind_worker.models.pool import ModelPool
+from tests.worker.engine.plain_hooks import attach
 
 FAMILIES = ["gpt2", "llama", "mistral", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3"]
 PROMPTS = [(1, 9, 8, 7, 30, 31, 32, 33, 40), (1, 50, 51, 52, 60, 61, 62), (1, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79)]
@@ -33,49 +34,6 @@ def plain(model, prompt, continuations, variant):
             logits = model.network(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 :].double()
         found += logits.log_softmax(-1)[range(len(continuation)), list(continuation)].tolist()
     return found
-
-
-def attach(model, edit):
-    block, heads = model.anatomy.blocks[edit.layer], model.anatomy.heads
-
-    def new(x):
-        x = x.clone()
-        view = x.view(*x.shape[:-1], heads, -1) if edit.place == "heads" else x
-        start, end = edit.positions or (0, x.shape[1])
-        for place in range(start, min(end, x.shape[1])):
-            value = 0.0 if edit.value is None else edit.value[min(place - start, len(edit.value) - 1)]
-            if edit.place == "heads":
-                for number, head in enumerate(edit.heads):
-                    view[0, place, head] = value if edit.value is None else value[number]
-            else:
-                view[0, place] = value
-        return x
-
-    def before(_m, args, kwargs):
-        return (
-            ((new(args[0]), *args[1:]), kwargs)
-            if args
-            else (args, {**kwargs, "hidden_states": new(kwargs["hidden_states"])})
-        )
-
-    def after(_m, _a, out):
-        return new(out) if isinstance(out, torch.Tensor) else (new(out[0]), *out[1:])
-
-    if edit.place == "residual":
-        return block.module.register_forward_pre_hook(before, with_kwargs=True)
-    if edit.place == "heads":
-        return block.output_projection.register_forward_pre_hook(before, with_kwargs=True)
-    if edit.place == "block":
-
-        def skip(_m, args, kwargs, out):
-            entered = args[0] if args else kwargs["hidden_states"]
-            left = out if isinstance(out, torch.Tensor) else out[0]
-            left = entered + new(left - entered)
-            return left if isinstance(out, torch.Tensor) else (left, *out[1:])
-
-        return block.module.register_forward_hook(skip, with_kwargs=True)
-    module = block.attention_write if edit.place == "attention" else block.mlp_write
-    return module.register_forward_hook(after)
 
 
 def everything(model, seed=0):

@@ -60,6 +60,11 @@ class SweepPass:
         """How many rows pass each block, added up over the blocks."""
         return sum(present for _, _, present in self._present)
 
+    def attended(self, layer: int, rows: torch.Tensor) -> torch.Tensor:
+        """The rows whose keys and values `rows` have in that layer: their bases' where they joined after it."""
+        _, asking, _ = self._present[layer]
+        return torch.where(rows < asking, rows, self._base_of.to(rows.device)[rows])
+
     @contextmanager
     def attached(self, *, narrow: bool = True) -> Iterator[None]:
         """Within this context a forward of the bases' tokens is this pass. The model's lock must be held.

@@ -62,7 +62,9 @@ def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept
     device = "cpu" if isinstance(model, Sketch) else model.device
     longest, reads = max(len(base.tokens) for base in bases), bases[0].kind[0]
     # Padding stands on the right, where causal attention never looks.
-    ids = torch.tensor([[*base.tokens, *[0] * (longest - len(base.tokens))] for base in bases], device=device)
+    ids = torch.tensor(
+        [[*base.tokens, *base.tokens[-1:] * (longest - len(base.tokens))] for base in bases], device=device
+    )
     read_at = torch.tensor([range(len(base.tokens) - reads, len(base.tokens)) for base in bases], device=device)
     rows = SweepPass(model.anatomy, variants, base_of, bases=len(bases), reads=read_at, growing=growing)
     return Swept(rows, ids if growing else ids[base_of], read_at[base_of], row_of)
