@@ -118,7 +118,8 @@ class Ablating:
         if self.request.ablation == "mean":
             value = self._means[part.layer, part.place]
         elif self.request.positions == "last":
-            value = self._recordings[self._donors[number]][part.layer, part.place][-1:]
+            donor = self._donors[number]
+            value = self._recordings[donor][part.layer, part.place][len(self.asked[donor].prompt) - 1 :]
         else:
             value = self._aligned(number)[part.layer, part.place]
         if part.place != "heads":
@@ -140,13 +141,15 @@ class Ablating:
 
     @cached_property
     def _recordings(self) -> list[Recording]:
-        return list(self._recorded())
+        """Of each question what is said while its prompt and its right answer are read."""
+        return list(self._recorded(answered=True))
 
-    def _recorded(self) -> Iterator[Recording]:
+    def _recorded(self, *, answered: bool = False) -> Iterator[Recording]:
         session, model = self.session, self.session.model()
         for number, asked in enumerate(self.asked):
             session.checkpoint("recording", number, len(self.asked), "questions")
-            yield recording(model, asked.prompt.token_ids, self._places, self._layers, meter=session.meter)
+            ids = [*asked.prompt.token_ids, *(asked.answer_ids[:-1] if answered else ())]
+            yield recording(model, ids, self._places, self._layers, meter=session.meter)
 
     @cached_property
     def _donors(self) -> list[int]:
@@ -156,18 +159,16 @@ class Ablating:
         return [int(number + step) % count for number, step in enumerate(steps)]
 
     def _aligned(self, number: int) -> Recording:
-        """What the donor says, for every token of the prompt at the same distance from the end.
+        """What the donor says at the same distance from its prompt's end, for every token of the prompt and after it.
 
         Where the donor's prompt is shorter its first token stands in.
         """
         if number not in self._aligned_runs:
             donor = self._recordings[self._donors[number]]
-            length = len(self.asked[number].prompt)
-            of_donor = len(self.asked[self._donors[number]].prompt)
-            device = next(iter(donor.values())).device
-            places = (torch.arange(length, device=device) + of_donor - length).clamp(min=0)
-            same = of_donor == length
-            self._aligned_runs[number] = donor if same else {key: said[places] for key, said in donor.items()}
+            shift = len(self.asked[self._donors[number]].prompt) - len(self.asked[number].prompt)
+            some = next(iter(donor.values()))
+            places = torch.arange(shift, len(some), device=some.device).clamp(min=0)
+            self._aligned_runs[number] = {key: said[places] for key, said in donor.items()} if shift else donor
         return self._aligned_runs[number]
 
     @cached_property
@@ -177,7 +178,7 @@ class Ablating:
     def _kept_bytes(self) -> int:
         if self.request.ablation == "zero":
             return 0
-        lengths = [len(asked.prompt) for asked in self.asked]
+        lengths = [len(asked.prompt) + len(asked.answer_ids) for asked in self.asked]
         # Resampling keeps what was recorded and, where lengths differ, what was aligned; a mean keeps one run at most.
         positions = 2 * sum(lengths) if self.request.ablation == "resample" else max(lengths) + 8
         footprint = Footprint.of(self.session.model())

@@ -25,8 +25,15 @@ def chosen(wanted: Sequence[int] | None, count: int, pointer: str, what: str) ->
         InvalidRequest: one of them is not there.
     """
     for place, index in enumerate(wanted or ()):
-        if index >= count:
-            raise InvalidRequest.at(
-                f"{pointer}/{place}", f"There is no number {index}: there are {count} {what}, counted from 0."
-            )
+        refuse_absent(index, count, f"{pointer}/{place}", what)
     return list(range(count)) if wanted is None else list(wanted)
+
+
+def refuse_absent(index: int, count: int, pointer: str, what: str) -> None:
+    """Refuses an index past the `count` of `what` there is.
+
+    Raises:
+        InvalidRequest: it is.
+    """
+    if index >= count:
+        raise InvalidRequest.at(pointer, f"There is no number {index}: there are {count} {what}, counted from 0.")

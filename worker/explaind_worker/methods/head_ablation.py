@@ -14,7 +14,7 @@ from explaind.contract.methods.head_ablation import (
 )
 from explaind_worker.ablating import Ablating, Cut, Part
 from explaind_worker.ablation_effects import Effects, nullable
-from explaind_worker.chosen_parts import anatomy_without_weights, chosen
+from explaind_worker.chosen_parts import anatomy_without_weights, refuse_absent
 from explaind_worker.engine.attribution_patching import first_order_effects
 from explaind_worker.estimators.agreement import spearman
 from explaind_worker.models.anatomy import Anatomy
@@ -199,6 +199,6 @@ def _every_head(anatomy: Anatomy) -> list[Head]:
 def _checked(heads: list[Head], anatomy: Anatomy, pointer: str) -> list[Head]:
     """The heads, all of which the model has."""
     for index, (layer, head) in enumerate(heads):
-        chosen([layer], len(anatomy.blocks), f"{pointer}/{index}", "layers")
-        chosen([head], anatomy.heads, f"{pointer}/{index}", "heads in a layer")
+        refuse_absent(layer, len(anatomy.blocks), f"{pointer}/{index}/0", "layers")
+        refuse_absent(head, anatomy.heads, f"{pointer}/{index}/1", "heads in a layer")
     return list(heads)

@@ -23,7 +23,7 @@ class AblationRequest(QuestionsRequest):
         description=(
             "What takes the place of what an ablated part says. zero: nothing. mean: its mean over all tokens of all "
             "prompts, which keeps what it always says. resample: what it says in another of the questions, drawn by "
-            "`seed`, at the same distance from the prompt's end."
+            "`seed`, at the same distance from the prompt's end; after it, at that question's right answer."
         ),
     )
     metric: Metric = Field(
