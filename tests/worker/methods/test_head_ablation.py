@@ -55,6 +55,14 @@ def values(plain, questions, ablation, layer, place):
     return [_ends_together(other, lengths[1], lengths[0]), _ends_together(one, lengths[0], lengths[1])]
 
 
+def _cut(value, heads, first):
+    """Of these heads, and of the positions from `first` on unless it is one value for all."""
+    if not isinstance(value, torch.Tensor):
+        return value
+    own = value[first:] if len(value) > 1 else value
+    return own[:, list(heads)] if heads else own
+
+
 def _ends_together(said, own, wanted):
     """What a prompt of `own` tokens says (and its answer after it), for one of `wanted` tokens."""
     if own >= wanted:
@@ -68,10 +76,7 @@ def expected(plain, questions, metric, ablation, positions, layer, place, heads=
     found = values(plain, questions, ablation, layer, place)
     for (prompt, answer, foil), value in zip(questions, found, strict=True):
         first = len(prompt) - 1 if positions == "last" else 0
-        if isinstance(value, torch.Tensor):
-            value = value[:, list(heads)] if heads else value
-            value = value[first:] if ablation == "resample" else value
-        changes = [(layer, place, put(value, heads=heads, first=first))]
+        changes = [(layer, place, put(_cut(value, heads, first), heads=heads, first=first))]
         measure = plain.logprob if metric == "logprob" else plain.difference
         continuations = (answer,) if metric == "logprob" else (answer, foil)
         effects.append(measure(prompt, *continuations) - measure(prompt, *continuations, changes))
@@ -200,7 +205,7 @@ def test_the_heads_that_name_the_indirect_object_are_found(run):
         assert result.ranking.effects[0] > 2
         assert result.ranking.low[0] > 0, "it is sure of it"
         assert result.ranking.effects == sorted(result.ranking.effects, reverse=True)
-        grid = [result.grid[l][h] for l, h in zip(result.ranking.layers, result.ranking.heads, strict=True)]
+        grid = [result.grid[layer][head] for layer, head in zip(result.ranking.layers, result.ranking.heads, strict=True)]
         assert grid == result.ranking.effects
     tops = {(r.ranking.layers[0], r.ranking.heads[0]) for r in found.values()}
     assert len(tops) == 1
