@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from explaind.contract.ablation import Failures
+from explaind.contract.judgement import CATEGORIES
 from explaind_worker.ablating import Ablating, Cut
 from explaind_worker.engine.rows import FloatArray
 from explaind_worker.engine.sweep_generation import continuations_under
-from explaind_worker.judging import CATEGORIES, judged
+from explaind_worker.judging import Verdict, judged
 
 WHOLE: Cut = ()
 
@@ -26,6 +27,7 @@ class AblatedAnswers:
     def __init__(self, ablating: Ablating) -> None:
         self._ablating = ablating
         self._said: dict[Cut, list[str]] = {}
+        self._verdicts: dict[Cut, list[Verdict]] = {}
         for asked in ablating.asked:
             ablating.session.check_fits(asked.prompt, ablating.new_tokens, "/max_new_tokens")
 
@@ -44,13 +46,8 @@ class AblatedAnswers:
             limits=ablating.room(new_tokens=ablating.new_tokens),
         )
         for row, cut in enumerate([WHOLE, *cuts]):
-            self._said[cut] = [
-                session.encoder.text_of(of_question[row], after=asked.prompt.token_ids)
-                for of_question, asked in zip(said, ablating.asked, strict=True)
-            ]
-        return np.array(
-            [[category is None for category in self._categories(cut)] for cut in (WHOLE, *cuts)], dtype=float
-        )
+            self._hear(cut, [of_question[row] for of_question in said])
+        return np.array([[verdict.right for verdict in self._verdicts[cut]] for cut in (WHOLE, *cuts)], dtype=float)
 
     def failures(self, named: Mapping[str, Cut]) -> Failures:
         """How answers fail, clean and under the named cuts, which must have been asked about."""
@@ -63,10 +60,16 @@ class AblatedAnswers:
             ablated_said=[self._said[cut] for cut in named.values()],
         )
 
-    def _counts(self, cut: Cut) -> list[int]:
-        counted = Counter(self._categories(cut))
-        return [counted[category] for category in CATEGORIES]
+    def _hear(self, cut: Cut, answers: Sequence[Sequence[int]]) -> None:
+        """Keeps what was said to each question, [token], and judges it."""
+        ablating, encoder = self._ablating, self._ablating.session.encoder
+        self._said[cut], self._verdicts[cut] = [], []
+        for asked, ids in zip(ablating.asked, answers, strict=True):
+            said = encoder.text_of(ids, after=asked.prompt.token_ids)
+            finish = "length" if len(ids) == ablating.new_tokens else "end"
+            self._said[cut].append(said)
+            self._verdicts[cut].append(judged(asked.question, said, finish=finish, form=ablating.request.answer))
 
-    def _categories(self, cut: Cut) -> list[str | None]:
-        """Of each question how its answer is wrong, None where it is right."""
-        return [judged(asked, said) for asked, said in zip(self._ablating.asked, self._said[cut], strict=True)]
+    def _counts(self, cut: Cut) -> list[int]:
+        counted = Counter(verdict.category for verdict in self._verdicts[cut])
+        return [counted[category] for category in CATEGORIES]

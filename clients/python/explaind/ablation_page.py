@@ -201,7 +201,11 @@ def _failures(found: Failures) -> Markup:
         tag("tr", tag("td", name), [tag("td", str(count), class_="num") for count in counts])
         for name, counts in [("the whole model", found.clean), *zip(found.parts, found.ablated, strict=True)]
     ]
-    head = tag("tr", tag("th", "Without"), [tag("th", category, class_="num") for category in found.categories])
+    head = tag(
+        "tr",
+        tag("th", "Without"),
+        [tag("th", category.replace("_", " "), class_="num") for category in found.categories],
+    )
     body = tag("table", tag("thead", head), tag("tbody", rows))
     return section("How answers fail", tag("div", body, class_="scroll"), class_="flow")
 

@@ -205,7 +205,9 @@ def test_the_heads_that_name_the_indirect_object_are_found(run):
         assert result.ranking.effects[0] > 2
         assert result.ranking.low[0] > 0, "it is sure of it"
         assert result.ranking.effects == sorted(result.ranking.effects, reverse=True)
-        grid = [result.grid[layer][head] for layer, head in zip(result.ranking.layers, result.ranking.heads, strict=True)]
+        grid = [
+            result.grid[layer][head] for layer, head in zip(result.ranking.layers, result.ranking.heads, strict=True)
+        ]
         assert grid == result.ranking.effects
     tops = {(r.ranking.layers[0], r.ranking.heads[0]) for r in found.values()}
     assert len(tops) == 1

@@ -66,7 +66,7 @@ def _failures(found: Failures) -> Table:
     table = Table(box=None, padding=(0, 1), header_style=_QUIET)
     table.add_column("wrong answers without")
     for category in found.categories:
-        table.add_column(Text(category), justify="right")
+        table.add_column(Text(category.replace("_", " ")), justify="right")
     for name, counts in [("the whole model", found.clean), *zip(found.parts, found.ablated, strict=True)]:
         table.add_row(Text(name), *map(str, counts))
     return table

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from explaind.contract.base import Answer, wrong
+from explaind.contract.judgement import AnswerForm
 from explaind.contract.questions import QuestionsRequest
 from explaind.contract.subject import MAX_TARGET_TOKENS, Seed
 
@@ -44,6 +45,10 @@ class AblationRequest(QuestionsRequest):
         le=MAX_TARGET_TOKENS,
         description=f"With metric accuracy the most tokens of a generated answer; null: {NEW_TOKENS}.",
     )
+    answer: AnswerForm = Field(
+        default="auto",
+        description="With metric accuracy how the answer is found in what the model says, as in evaluate/questions.",
+    )
     confidence: float = Field(
         default=0.95, gt=0.0, lt=1.0, description="Of the intervals around the mean effects, over the questions."
     )
@@ -62,7 +67,7 @@ class Failures(Answer):
     Categories are those of evaluate/questions. A row of the counts is one part, a column one category.
     """
 
-    categories: list[str] = Field(examples=[["hallucination", "wrong operation", "off by one", "incomplete"]])
+    categories: list[str] = Field(examples=[["incomplete", "wrong_operation", "off_by_one", "hallucination"]])
     clean: list[int] = Field(description="[category]: wrong answers of the whole model.")
     clean_said: list[str] = Field(description="[question]: what the whole model said.")
     parts: list[str] = Field(description="The parts, the strongest first.", examples=[["layer 2, head 5"]])
