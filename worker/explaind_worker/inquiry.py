@@ -88,12 +88,7 @@ class Inquiry:
         """The result: values [unit, column], and log-probabilities of the tokens of all continuations."""
         question, request = self.question(), self.request
         totals = values.sum(axis=1)
-        texts = [
-            self._scored(ids, of_continuation, span)
-            for ids, of_continuation, span in zip(
-                question.answers, question.split(logprobs), question.spans, strict=True
-            )
-        ]
+        texts = self.scored_texts(logprobs)
         target = texts[question.answers.index(question.target)]
         shares = None
         if request.messages is not None:
@@ -119,6 +114,16 @@ class Inquiry:
             by_message=shares,
             by_role=None if shares is None else shares_of_roles(shares),
         )
+
+    def scored_texts(self, logprobs: Sequence[float]) -> list[ScoredText]:
+        """The answers the question is about as they travel; log-probabilities of the tokens of all continuations."""
+        question = self.question()
+        return [
+            self._scored(ids, of_continuation, span)
+            for ids, of_continuation, span in zip(
+                question.answers, question.split(logprobs), question.spans, strict=True
+            )
+        ]
 
     def _asked(self) -> Question | None:
         """The question, where it can be told without the model; its length is checked here."""

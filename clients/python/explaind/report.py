@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from explaind.ablation_page import ablation_question, ablation_sections
 from explaind.attention_page import attention_heading, attention_sections
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
@@ -16,10 +17,13 @@ from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
 from explaind.contract.lens import LensReading
+from explaind.contract.methods.activation_patching import ActivationPatching
 from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.head_ablation import HeadAblation
+from explaind.contract.methods.layer_ablation import LayerAblation
 from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
@@ -43,6 +47,7 @@ from explaind.lens_page import lens_question, lens_sections
 from explaind.logit_page import logit_question, logit_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
+from explaind.patching_page import patching_question, patching_sections
 from explaind.questions_page import questions_heading, questions_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
@@ -324,6 +329,9 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
     LogitAttribution: lambda _, result: (logit_question(result), logit_sections(result)),
     AttentionPatterns: lambda _, result: (attention_heading(result), attention_sections(result)),
+    HeadAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
+    LayerAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
+    ActivationPatching: lambda _, result: (patching_question(result), patching_sections(result)),
     Generation: lambda job, result: (
         join([f"How {job.model} went on: ", _quoted(result.text)]),
         _generation(result),

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.characters import one_line, shown
+from explaind.cli.ablation import show_ablation, show_patching
 from explaind.cli.comparison import show_comparison, show_faithfulness
 from explaind.cli.inside import show_attention, show_logit_attribution
 from explaind.cli.lens import show_lens
@@ -22,10 +23,13 @@ from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.contract.lens import LensReading
+from explaind.contract.methods.activation_patching import ActivationPatching
 from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
+from explaind.contract.methods.head_ablation import HeadAblation
+from explaind.contract.methods.layer_ablation import LayerAblation
 from explaind.contract.methods.logit_attribution import LogitAttribution
 from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
@@ -59,6 +63,10 @@ def show_job(console: Console, job: Job[Any]) -> None:
         show_logit_attribution(console, result)
     elif isinstance(result, AttentionPatterns):
         show_attention(console, result)
+    elif isinstance(result, HeadAblation | LayerAblation):
+        show_ablation(console, result)
+    elif isinstance(result, ActivationPatching):
+        show_patching(console, result)
     elif isinstance(result, Generation | Scoring):
         _show_scored(console, result)
     elif isinstance(result, Tokenization):
