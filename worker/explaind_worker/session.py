@@ -213,23 +213,12 @@ class Session:
                 )
         return self._lease.model
 
-    def room(
-        self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
-    ) -> BatchLimits:
+    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
         With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
         leave the memory where not even one row would fit beside them. To be asked before the first forward. With
         `weights` the attention writes its weights out.
-    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, beside: int = 0) -> BatchLimits:
-        """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
-
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; `beside` are bytes that the
-        method holds between its forwards. Other models that no job uses leave the memory where not even one row would
-        fit beside them. To be asked before the first forward.
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
-        writes its weights out; `kept` are bytes that are needed beside all batches. Other models that no job uses leave
-        the memory where not even one row would fit beside them. To be asked before the first forward.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
@@ -237,12 +226,11 @@ class Session:
         footprint = Footprint.of(self.either_model())
         if weights:
             footprint = replace(footprint, fused=False)
-        cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
+        kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
-        if cache:
+        if kept:
             needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
-        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + beside)
-        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
+        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept)
 
     def graph_room(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
         """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.

@@ -30,7 +30,7 @@ def run(params: TrainTunedLensParams, session: Session) -> TunedLensTraining:
     rate = params.learning_rate or RATES[params.optimizer]
     recipe = Recipe(params.steps, params.optimizer, rate, params.weight_decay)
     beside = training_bytes(session.model(), params.optimizer)
-    limits = session.room(texts.longest, beside=beside)
+    limits = session.room(texts.longest, kept=beside)
     training = LensTraining(session.model(), limits, session.meter, recipe)
     return _Course(params, session, texts, recipe, training).run()
 

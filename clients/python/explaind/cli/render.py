@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -49,34 +49,9 @@ _FOR, _AGAINST = "rgb(230,108,20)", "rgb(44,123,214)"
 def show_job(console: Console, job: Job[Any]) -> None:
     """Write a job: its result when it has one, else its state, and what it cost."""
     result = typed_result(job)
-    if isinstance(result, Attribution):
-        _show_attribution(console, result)
-    elif isinstance(result, MethodComparison):
-        show_comparison(console, result)
-    elif isinstance(result, TunedLens):
-        show_tuned_lens(console, result)
-    elif isinstance(result, TunedLensTraining):
-        show_lens_training(console, result)
-    elif isinstance(result, LensReading):
-        show_lens(console, result)
-    elif isinstance(result, LogitAttribution):
-        show_logit_attribution(console, result)
-    elif isinstance(result, AttentionPatterns):
-        show_attention(console, result)
-    elif isinstance(result, HeadAblation | LayerAblation):
-        show_ablation(console, result)
-    elif isinstance(result, ActivationPatching):
-        show_patching(console, result)
-    elif isinstance(result, Generation | Scoring):
-        _show_scored(console, result)
-    elif isinstance(result, Tokenization):
-        _show_tokenization(console, result)
-    elif isinstance(result, Classification):
-        _show_classification(console, result)
-    elif isinstance(result, QuestionsEvaluation):
-        show_questions(console, result)
-    elif isinstance(result, Estimate):
-        _show_estimate(console, result)
+    show = next((show for kind, show in _SHOWN.items() if isinstance(result, kind)), None)
+    if show is not None:
+        show(console, result)
     elif result is not None:
         value = result.model_dump(mode="json") if isinstance(result, Answer) else result
         console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
@@ -256,3 +231,23 @@ def _timing_line(job: Job[Any], timing: Timing) -> str:
 
 def _quoted(text: str) -> str:
     return f"“{one_line(text)}”"
+
+
+_SHOWN: dict[type, Callable[[Console, Any], None]] = {
+    Attribution: _show_attribution,
+    MethodComparison: show_comparison,
+    TunedLens: show_tuned_lens,  # before the lens that it is one of
+    LensReading: show_lens,
+    TunedLensTraining: show_lens_training,
+    LogitAttribution: show_logit_attribution,
+    AttentionPatterns: show_attention,
+    HeadAblation: show_ablation,
+    LayerAblation: show_ablation,
+    ActivationPatching: show_patching,
+    QuestionsEvaluation: show_questions,
+    Generation: _show_scored,
+    Scoring: _show_scored,
+    Tokenization: _show_tokenization,
+    Classification: _show_classification,
+    Estimate: _show_estimate,
+}
