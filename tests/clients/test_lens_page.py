@@ -28,7 +28,7 @@ def test_the_grid_goes_from_the_embedding_below_to_the_last_layer_on_top(lens):
     grid = grid_table(lens, lens.stream("block"))
     rows = [row.split("</th>")[0].split(">")[-1] for row in grid.split("<tr>")[1:]]
     assert rows == ["1", "0", "emb.", "token"]
-    assert grid.index("&lt;b&gt;Mary") < grid.index("th␛[31mree"), "layer 1 stands above layer 0"
+    assert grid.index(">&lt;b&gt;Mary") < grid.index(">th␛[31mree"), "layer 1 stands above layer 0"
     assert "\x1b" not in grid
     assert "90.0 %" in html.unescape(grid)
 

@@ -43,8 +43,10 @@ def stream_rows(
             kept[place] += rows
 
     with model.lock, torch.inference_mode(), ExitStack() as hooks:
-        for part in dict.fromkeys(part for _, part in places):
-            layers = [layer for layer, watched in places if watched == part]
+        layers_of: dict[Part, list[int]] = {}
+        for layer, part in places:
+            layers_of.setdefault(part, []).append(layer)
+        for part, layers in layers_of.items():
             hooks.enter_context(watching(model.anatomy, see, (part,), layers))
         hooks.enter_context(only_positions(model.anatomy.unembedding, torch.zeros_like(ids[:, :1])))
         model.network(input_ids=ids, use_cache=False)
