@@ -16,6 +16,7 @@ from explaind.contract.errors import (
     ModelLoadFailed,
     PromptTooLong,
     RequestTooLarge,
+    StoreUnavailable,
     TargetTooLong,
     WrongModelKind,
 )
@@ -23,6 +24,7 @@ from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest, PromptRequest
 from explaind_jobs.catalogue import ModelEntry
+from explaind_jobs.files.store import Files
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -46,13 +48,22 @@ class Session:
     something before it is complete says as `part` how to make a result of what there is, for a job that is cancelled.
 
     A session that is `rehearsing` gives a model without weights, on which a method's forwards are counted and not
-    made; `least_bytes` is then what its largest row needs.
+    made; `least_bytes` is then what its largest row needs. `files` are the datasets and artifacts of whoever asked.
     """
 
-    def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint, *, rehearsing: bool = False) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        pool: ModelPool,
+        checkpoint: Checkpoint,
+        *,
+        rehearsing: bool = False,
+        files: Files | None = None,
+    ) -> None:
         self.entry = entry
         self.pool = pool
         self.rehearsing = rehearsing
+        self.kept_files = files
         self.least_bytes = 0
         self.meter = Meter()
         self.encoded: EncodedPrompt | None = None
@@ -100,6 +111,20 @@ class Session:
     def loaded(self) -> bool:
         """Whether the job has used the model's weights."""
         return self._lease is not None or self._sketched
+
+    @property
+    def files(self) -> Files:
+        """The datasets that the job may read and the artifacts it may read and leave; a rehearsal keeps none.
+
+        Raises:
+            StoreUnavailable: this session was made without a store.
+        """
+        if self.kept_files is None:
+            raise StoreUnavailable(
+                "Datasets and artifacts are not at hand here: this session was made without a store of files.",
+                hint="Send the request to a service, whose workers have one.",
+            )
+        return self.kept_files.rehearsing() if self.rehearsing else self.kept_files
 
     @property
     def encoder(self) -> Encoder:
