@@ -117,7 +117,7 @@ def _given(request: QuestionsRequest, session: Session) -> Iterator[_Given]:
 
 
 def _rows(asked: DatasetQuestions, session: Session) -> Iterator[_Given]:
-    rows = session.files.rows(asked.dataset)[: asked.limit]
+    rows = session.files.rows(asked.dataset, pointer="/questions/dataset")[: asked.limit]
     if not rows:
         raise InvalidRequest.at("/questions/dataset", f"The dataset {asked.dataset} has no rows.")
     wanted = {"question": asked.question, "answer": asked.answer, "foil": asked.foil, "kind": asked.kind}
