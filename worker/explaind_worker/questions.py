@@ -76,9 +76,10 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
     if len(text) > MAX_PROMPT_CHARS:
         message = f"With the template the question is longer than {MAX_PROMPT_CHARS:,} characters."
         raise given.named(InvalidRequest(message), given.question_at)
-    asked = {"messages": [Message(role="user", content=text)]} if request.chat else {"prompt": text}
+    messages = [Message(role="user", content=text)] if request.chat else None
+    asked = PromptRequest(model=request.model, prompt=None if request.chat else text, messages=messages)
     try:
-        prompt = session.encode_part(PromptRequest(model=request.model, **asked), given.question_at)
+        prompt = session.encode_part(asked, given.question_at)
     except NoChatTemplate as error:
         raise NoChatTemplate.at(
             "/chat", error.detail, hint="Ask without 'chat', with a template of your own."
@@ -113,7 +114,7 @@ def _given(request: QuestionsRequest, session: Session) -> Iterator[_Given]:
         yield from _rows(questions, session)
     else:
         for question in QUESTION_SETS[questions]:
-            yield _Given(_final(question, "/questions"), *["/questions"] * 3)
+            yield _Given(_final(question, "/questions"), "/questions", "/questions", "/questions")
 
 
 def _rows(asked: DatasetQuestions, session: Session) -> Iterator[_Given]:

@@ -175,8 +175,8 @@ class _Rows:
     def step(self) -> list[int]:
         """The likeliest next token of every row; the rows then read it."""
         with self._model.lock, torch.inference_mode(), ExitStack() as stack:
+            seen: list[torch.Tensor] = []
             if self._watched:
-                seen: list[torch.Tensor] = []
                 stack.enter_context(watching(self._model.anatomy, _last_of(seen), ["leaving"]))
             output = self._model.network(
                 input_ids=self._next,

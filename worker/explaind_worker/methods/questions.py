@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explaind.contract.errors import InvalidRequest, NonFiniteScore
-from explaind.contract.judgement import CATEGORIES, CATEGORY_OF
+from explaind.contract.judgement import CATEGORIES, CATEGORY_OF, FailureRule
 from explaind.contract.methods.questions import (
     MOST_COMPARED,
     Accuracy,
@@ -165,7 +165,7 @@ def _accuracy(kind: str | None, questions: Sequence[JudgedQuestion], confidence:
 
 def _failures(questions: Iterable[JudgedQuestion]) -> list[FailureCount]:
     found = [question.rule for question in questions if question.rule is not None]
-    counts = {rule: found.count(rule) for rule in CATEGORY_OF if rule in found}
+    counts: dict[FailureRule, int] = {rule: found.count(rule) for rule in CATEGORY_OF if rule in found}
     return [
         FailureCount(
             category=category,
