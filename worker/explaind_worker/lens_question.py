@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from explaind.contract.errors import InvalidRequest, InvalidTarget, RequestTooLarge
-from explaind.contract.lens import STREAMS, GeneratedTarget, LensRequest, Stream, TextTarget, TokenIdsTarget
+from explaind.contract.lens import STREAMS, LensRequest, Stream
+from explaind.contract.subject import GeneratedTarget, TextTarget, TokenIdsTarget
 from explaind_worker.engine.generation import greedy
 from explaind_worker.engine.stream_rows import Reading
 from explaind_worker.models.encoding import EncodedPrompt

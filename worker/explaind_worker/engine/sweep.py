@@ -87,7 +87,7 @@ class Sweep:
         self._meter.forward(passed, reads=swept.reads.numel())
         if isinstance(self._model, Sketch):
             self._meter.expect(
-                self._footprint.forward_bytes(*swept.reads.shape[:1], tokens, reads=swept.reads.shape[1])
+                self._footprint.forward_bytes(len(swept.reads), tokens, reads=swept.reads.shape[1])
             )
             return np.stack([_made_up(run) for run in runs])
         with self._model.lock, torch.inference_mode(), swept.rows.attached(narrow=self._growing):

@@ -136,7 +136,7 @@ class _Generation:
         passed = round(swept.rows.row_blocks * tokens / len(self.model.anatomy.blocks))
         self.meter.forward(passed, reads=swept.reads.numel())
         if isinstance(self.model, Sketch):
-            self.meter.expect(self._bytes(*swept.reads.shape[:1], tokens, swept.reads.shape[1]))
+            self.meter.expect(self._bytes(len(swept.reads), tokens, swept.reads.shape[1]))
             for saying in sayings:  # nobody can tell where they leave their drafts: half way, say
                 saying.said = [*saying.draft[: len(saying.draft) // 2], self.model.filler]
             return cache
@@ -163,13 +163,12 @@ class _Generation:
 
     def _go_on(self, sayings: Sequence[_Saying], swept: Swept, prefilled: DynamicCache) -> None:
         """Token by token, each run with its own edits, until all have ended."""
-        going, cache = list(sayings), None
+        going, sketched = list(sayings), isinstance(self.model, Sketch)
+        cache, known = (prefilled, torch.empty(0)) if sketched else _left_padded(prefilled, swept, going)
         while going:
             if isinstance(self.model, Sketch):
                 likeliest = [self.model.filler] * len(going)
             else:
-                if cache is None:
-                    cache, known = _left_padded(prefilled, swept, going)
                 likeliest, known = self._step(going, cache, known)
             self.meter.forward(len(going), reads=len(going))
             for saying, token in zip(going, likeliest, strict=True):
@@ -178,7 +177,7 @@ class _Generation:
             left = [index for index, saying in enumerate(going) if not self._ended(saying)]
             if len(left) <= len(going) // 2:
                 going = [going[index] for index in left]
-                if cache is not None and left:
+                if left and not sketched:
                     kept = torch.tensor(left, device=known.device)
                     cache.batch_select_indices(kept)
                     known = known[kept]
@@ -236,7 +235,7 @@ def _left_padded(
     places = places.clamp(min=0)
     cache = DynamicCache()
     for layer, kept in enumerate(prefilled.layers):
-        keys, values = cast("torch.Tensor", kept.keys), cast("torch.Tensor", kept.values)  # the prefill has filled it
+        keys, values = (cast("torch.Tensor", getattr(kept, name)) for name in ("keys", "values"))
         asked, at = swept.rows.attended(layer, rows).to(keys.device)[:, None], places.to(keys.device)
         cache.update(keys[asked, :, at].transpose(1, 2), values[asked, :, at].transpose(1, 2), layer)
     return cache, known.to(swept.ids.device)

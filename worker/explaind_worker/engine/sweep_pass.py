@@ -88,13 +88,13 @@ class SweepPass:
     def _hooks(self, layer: int, block: Block) -> list[Handle]:
         before, asking, present = self._present[layer]
 
-        def enter(_module: nn.Module, args: Arguments, kwargs: Named) -> object:
+        def enter(_module: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named]:
             entering = self._joined(layer, "residual", _first_in(args, kwargs), before, present)
             if (layer, "block") in self._edits:
                 self._entering = entering
             return _with_first(args, kwargs, entering)
 
-        def ask(_module: nn.Module, args: Arguments, kwargs: Named) -> object:
+        def ask(_module: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named]:
             mask = kwargs.get("attention_mask")
             if isinstance(mask, torch.Tensor) and len(mask) < asking:  # causal alone, and so the same for every row
                 kwargs = {**kwargs, "attention_mask": mask[:1]}
