@@ -159,7 +159,7 @@ def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> 
                 f"{choice!r} is {len(ids)} tokens to this model: {pieces}.",
                 hint="Give one of them, or as `target` a continuation whose tokens are followed one after the other.",
             )
-        followed.append(Followed(ids[0], "given"))
+        followed += [Followed(token, "given") for token in ids]
     return followed
 
 
@@ -185,7 +185,7 @@ def _indices(wanted: Sequence[int] | None, count: int, pointer: str, what: str) 
 
 def _readings(streams: Sequence[Stream], layers: Sequence[int], count: int) -> tuple[Reading, ...]:
     """In the order of the streams; what the model itself goes on with is always there, and last."""
-    chosen = [
+    chosen: list[Reading] = [
         (stream, layer)
         for stream in STREAMS
         if stream in streams

@@ -183,7 +183,9 @@ def _stream(name: str, layers: Sequence[int], decoded: Decoded, final: Integers)
 
 def _first(true: np.ndarray, layers: Sequence[int]) -> list[int | None]:
     """Per position the first layer where [layer, position] is true."""
-    return [layers[at] if found else None for at, found in zip(true.argmax(0), true.any(0), strict=True)]
+    return [
+        layers[at] if found else None for at, found in zip(true.argmax(0).tolist(), true.max(0).tolist(), strict=True)
+    ]
 
 
 def _tracked(number: int, question: LensQuestion, tokens: dict[int, str], streams: Sequence[Decoded]) -> TrackedToken:

@@ -111,8 +111,7 @@ def _decoded(
     final = asked.final
     read = list(chosen) if final is None or final in chosen else [*chosen, final]
     anatomy, device = model.anatomy, model.device
-    entering = torch.stack([_entering(model, rows[r], r, asked.through) for r in read])  # [reading, place, hidden]
-    hidden = anatomy.final_norm(entering).flatten(0, 1)
+    hidden = anatomy.final_norm(_entering(model, rows, read, asked.through)).flatten(0, 1)
     unembed = _Tiles(model, hidden)
     shape = (len(read), rows.shape[1])
     ids = ids.to(device)
@@ -124,9 +123,11 @@ def _decoded(
     return _answer(running, len(chosen))
 
 
-def _entering(model: LoadedModel, rows: torch.Tensor, reading: int, through: Through | None) -> torch.Tensor:
-    rows = rows.to(model.device)
-    return rows if through is None else through(reading, rows).to(rows.dtype)
+def _entering(model: LoadedModel, rows: torch.Tensor, read: Sequence[int], through: Through | None) -> torch.Tensor:
+    """The readings [reading, place, hidden] that are asked for, on the model's device; all of them are no copy."""
+    if through is None:
+        return (rows if list(read) == list(range(len(rows))) else rows[list(read)]).to(model.device)
+    return torch.stack([through(reading, found := rows[reading].to(model.device)).to(found.dtype) for reading in read])
 
 
 class _Tiles:

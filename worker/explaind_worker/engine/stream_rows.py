@@ -34,19 +34,21 @@ def stream_rows(
     for place, (stream, layer) in enumerate(readings):
         for part in _PARTS[stream]:
             places.setdefault((layer, part), []).append(place)
-    kept: list[torch.Tensor | None] = [None] * len(readings)
+    # A stream that is a sum is added up as its parts come.
+    kept = torch.zeros((len(readings), len(chosen), model.anatomy.hidden), dtype=model.network.dtype, device=device)
 
     def see(layer: int, part: Part, passing: torch.Tensor) -> None:
         rows = passing[0].index_select(0, chosen)
         for place in places[layer, part]:
-            before = kept[place]
-            kept[place] = rows if before is None else before + rows
+            kept[place] += rows
 
     with model.lock, torch.inference_mode(), ExitStack() as hooks:
-        for part in dict.fromkeys(part for _, part in places):
-            layers = [layer for layer, watched in places if watched == part]
+        layers_of: dict[Part, list[int]] = {}
+        for layer, part in places:
+            layers_of.setdefault(part, []).append(layer)
+        for part, layers in layers_of.items():
             hooks.enter_context(watching(model.anatomy, see, (part,), layers))
         hooks.enter_context(only_positions(model.anatomy.unembedding, torch.zeros_like(ids[:, :1])))
         model.network(input_ids=ids, use_cache=False)
         meter.forward(ids.shape[1], reads=len(readings) * len(chosen))
-        return torch.stack([rows for rows in kept if rows is not None])
+    return kept

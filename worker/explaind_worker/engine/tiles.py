@@ -2,7 +2,7 @@
 
 import torch
 
-GROUP = 32  # tokens whose largest logit is looked at before they are
+GROUP = 16  # tokens whose largest logit is looked at before they are
 LOWEST = -1e30  # below every logit, and still finite
 
 
@@ -23,13 +23,18 @@ class Tracked:
         self.larger = [torch.zeros_like(logits, dtype=torch.float64) for logits in self.logits]
         self._everywhere = [len(places) == len(ids) for places in self.followed]
 
-    def count(self, logits: torch.Tensor, first: int) -> None:
-        """Counts the tokens of a tile [token, reading, place] that are likelier than those tracked."""
+    def count(self, logits: torch.Tensor, first: int, scratch: torch.Tensor) -> None:
+        """Counts the tokens of a tile [token, reading, place] that are likelier than those tracked.
+
+        `scratch` is of the tile's shape: a sum of booleans would be several times slower than one of floats.
+        """
         for t, followed in enumerate(self.followed):
             if not len(followed):
                 continue
-            shown = logits if self._everywhere[t] else logits[:, :, followed]
-            self.larger[t] += (shown > self.logits[t]).sum(0, dtype=torch.float32)
+            if self._everywhere[t]:
+                self.larger[t] += torch.gt(logits, self.logits[t], out=scratch).sum(0)
+            else:
+                self.larger[t] += (logits[:, :, followed] > self.logits[t]).float().sum(0)
             # The token itself is none of them, however its logit was rounded here.
             ids = self.ids[followed, t] - first
             inside = ((ids >= 0) & (ids < len(logits))).nonzero()[:, 0]
@@ -60,10 +65,13 @@ class Running:
 
     def take(self, logits: torch.Tensor, first: int) -> None:
         """One more tile, [token, row] from token `first` on; its numbers are used up."""
+        if self._scratch.shape[1] < len(logits):
+            self._scratch = logits.new_empty((2, *logits.shape))
         largest = _largest_by_group(logits)
         most = largest.amax(0)
         self._keep_best(logits, largest, most, first)
-        self._tracked.count(logits.unflatten(1, self._shape), first)
+        scratch = self._scratch[0, : len(logits)]
+        self._tracked.count(logits.unflatten(1, self._shape), first, scratch.unflatten(1, self._shape))
         self._add(logits, most)
 
     def entropy(self) -> torch.Tensor:
@@ -120,8 +128,6 @@ class Running:
         new = torch.maximum(self._most, most)
         moved = (self._most - new).double()
         carried = moved.exp()
-        if self._scratch.shape[1] < len(logits):
-            self._scratch = logits.new_empty((2, *logits.shape))
         exponentials, products = self._scratch[:, : len(logits)]
         below = logits.sub_(new)
         torch.exp(below, out=exponentials)
