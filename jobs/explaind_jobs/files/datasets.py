@@ -19,6 +19,8 @@ PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 32
 PREVIEW_CHARS = 200
 LEVEL = 3
+# Of what is written for a file, before it is packed: escapes make text longer, Parquet's dictionaries without end.
+MOST_WRITTEN, MOST_GROWTH = 1 << 28, 8
 
 READERS: dict[TableForm, Callable[[bytes], Iterator[Row]]] = {
     "jsonl": json_rows,
@@ -48,12 +50,16 @@ def encode(data: bytes, form: TableForm) -> EncodedDataset:
     packer, out = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj(), io.BytesIO()
     columns: list[str] = []
     preview: list[Row] = []
-    count = 0
+    count, written, most = 0, 0, max(MOST_WRITTEN, MOST_GROWTH * len(data))
     for row, more in checked(READERS[form](data)):
         columns = more or columns
         if len(preview) < PREVIEW_ROWS:
             preview.append(row)
-        out.write(packer.compress(_line(row, columns)))
+        line = _line(row, columns)
+        written += len(line)
+        if written > most:
+            refuse(f"Its rows are more than {most} bytes of text by row {count + 1}.")
+        out.write(packer.compress(line))
         count += 1
     out.write(packer.flush())
     stored = out.getvalue()

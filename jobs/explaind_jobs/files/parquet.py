@@ -8,9 +8,10 @@ from typing import Any
 from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.files.tables import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
 
-# Few rows at a time: a dictionary makes one long text into a thousand.
+# Few rows at a time: a dictionary makes one long text into a thousand, which `datasets` bounds as it writes them.
 BATCH_ROWS = 64
-MOST_TEXT = 1 << 28
+MOST_UNPACKED = 1 << 28
+PLAIN = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean")
 
 
 def require_parquet() -> None:
@@ -36,13 +37,9 @@ def parquet_rows(data: bytes) -> Iterator[Row]:
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
         _check_shape(file, pyarrow.types)
-        seen = 0
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            seen += batch.nbytes
-            if seen > MOST_TEXT:
-                refuse(f"It unpacks to more than {MOST_TEXT} bytes.")
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # what a broken file makes of pyarrow
         refuse(f"This is no Parquet file that pyarrow can read ({type(error).__name__}).")
 
 
@@ -50,10 +47,14 @@ def _check_shape(file: Any, types: Any) -> None:
     rows, fields = file.metadata.num_rows, list(file.schema_arrow)
     if rows > MAX_ROWS or len(fields) > MAX_COLUMNS or rows * len(fields) > MAX_CELLS:
         refuse(f"It has {rows} rows and {len(fields)} columns; a dataset may have {MAX_ROWS} and {MAX_COLUMNS}.")
+    groups = range(file.metadata.num_row_groups)
+    if sum(file.metadata.row_group(group).total_byte_size for group in groups) > MOST_UNPACKED:
+        refuse(f"It unpacks to more than {MOST_UNPACKED} bytes.")
     names = [field.name for field in fields]
     if len(set(names)) != len(names):
         refuse("Two of its columns have the same name.")
-    plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    # An older pyarrow does not know every one of them.
+    plain = [getattr(types, name) for name in PLAIN if hasattr(types, name)]
     for field in fields:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type
         if not (types.is_null(kind) or any(is_plain(kind) for is_plain in plain)):

@@ -241,14 +241,14 @@ def _form_of(request: Request) -> TableForm:
         UnsupportedMedia: it says nothing that is read here.
     """
     declared, _, rest = request.headers.get("content-type", "").lower().partition(";")
-    parameters = dict(part.strip().partition("=")[::2] for part in rest.split(";"))
+    charset = next((part.partition("=")[2] for part in rest.split(";") if part.strip().startswith("charset=")), "utf-8")
     form = FORMS.get(declared.strip())
     if form is None:
         raise UnsupportedMedia(
             f"The body is declared as {declared.strip()[:100]!r}." if declared else "The body has no Content-Type.",
             hint=f"Send one of {', '.join(FORMS)}.",
         )
-    if parameters.get("charset", "utf-8").strip('"') not in {"utf-8", "utf8", "us-ascii"}:
+    if charset.strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMedia("The text is in another encoding than UTF-8.", hint="Send UTF-8.")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMedia("The body is packed (Content-Encoding).", hint="Send it as it is.")

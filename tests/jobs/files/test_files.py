@@ -1,6 +1,7 @@
 """Files on a real server: kept once, found by their owner, and gone without a trace."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -34,7 +35,8 @@ def loose(store: JobStore) -> int:
 def age(store: JobStore) -> None:
     """Make everything that is loose so old that it is swept."""
     key = f"{store.settings.key_prefix}files:loose"
-    for blob, at in store.client.zrange(key, 0, -1, withscores=True):  # pyright: ignore[reportGeneralTypeIssues]
+    found: Any = store.client.zrange(key, 0, -1, withscores=True)
+    for blob, at in found:
         store.client.zadd(key, {blob: at - calls.LOOSE_MS - 1})
 
 

@@ -147,8 +147,8 @@ class NoParquet(Exception):
 class Batch:
     """Some rows of a stand-in for a Parquet file."""
 
-    def __init__(self, rows: list[dict[str, Any]], nbytes: int) -> None:
-        self.rows, self.nbytes = rows, nbytes
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self.rows = rows
 
     def to_pylist(self) -> list[dict[str, Any]]:
         return self.rows
@@ -161,24 +161,24 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], kind: 
         def __init__(self, source: Any) -> None:
             if source.read(4) != b"PAR1":
                 raise NoParquet
-            self.metadata = types.SimpleNamespace(num_rows=len(rows))
+            group = types.SimpleNamespace(total_byte_size=nbytes)
+            self.metadata = types.SimpleNamespace(num_rows=len(rows), num_row_groups=1, row_group=lambda number: group)
             field_type = types.SimpleNamespace(kind=kind)
             self.schema_arrow = [types.SimpleNamespace(name=name, type=field_type) for name in rows[0]]
 
         def iter_batches(self, batch_size: int) -> Any:
             assert batch_size <= 64
-            yield Batch(rows, nbytes)
+            yield Batch(rows)
 
     names = ("string", "large_string", "integer", "floating", "boolean", "null", "dictionary")
     pyarrow: Any = types.ModuleType("pyarrow")
-    pyarrow.parquet = types.ModuleType("pyarrow.parquet")
-    pyarrow.parquet.ParquetFile = File
+    pyarrow.parquet = parquet = types.SimpleNamespace(ParquetFile=File)
     pyarrow.ArrowException = NoParquet
     pyarrow.types = types.SimpleNamespace(
         **{f"is_{name}": lambda field_type, name=name: field_type.kind == name for name in names}
     )
     monkeypatch.setitem(sys.modules, "pyarrow", pyarrow)
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", pyarrow.parquet)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", parquet)
     monkeypatch.setattr("explaind_jobs.files.parquet.find_spec", lambda name: pyarrow)
 
 
@@ -189,6 +189,10 @@ def test_parquet_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         encode(b"a,b\n", "parquet")
     stand_in(monkeypatch, [{"a": "x"}], "string", nbytes=1 << 29)
     with pytest.raises(InvalidDataset, match="unpacks to more"):
+        encode(b"PAR1", "parquet")
+    stand_in(monkeypatch, [{"a": "x" * 1000}] * 100, "string")
+    monkeypatch.setattr(datasets, "MOST_WRITTEN", 50_000)
+    with pytest.raises(InvalidDataset, match="more than 50000 bytes of text by row 50"):
         encode(b"PAR1", "parquet")
     stand_in(monkeypatch, [{"a": float("nan")}], "floating")
     with pytest.raises(InvalidDataset, match="not finite"):

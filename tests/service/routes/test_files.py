@@ -175,3 +175,9 @@ async def test_ids_that_are_none(client, expect_problem) -> None:
     expect_problem(await client.get(f"/artifacts/{card['id']}"), 404, "artifact_not_found")
     expect_problem(await client.delete(f"/artifacts/{card['id']}"), 404, "artifact_not_found")
     expect_problem(await client.get(f"/artifacts/{card['id']}/content"), 404, "artifact_not_found")
+
+
+async def test_what_is_kept_is_counted_once(client) -> None:
+    await upload(client)
+    assert (await client.post("/datasets", content=ROWS, headers=JSONL)).status_code == 200
+    assert 'explaind_files_kept_total{kind="dataset"} 1.0' in (await client.get("/metrics")).text
