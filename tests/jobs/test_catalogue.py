@@ -91,12 +91,12 @@ def test_mistakes_name_file_model_and_field(tmp_path: Path, text: str, said: str
 
 def test_lenses_are_named_and_must_be_there(tmp_path: Path) -> None:
     written = '[models.x]\npath = "."\n[models.x.lenses]\npile = "pile"\nours = "ours.safetensors"'
-    with pytest.raises(CatalogueError, match="lenses.pile: .* is neither"):
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .* is neither"):
         load(tmp_path, written)
     (tmp_path / "pile").mkdir()
     (tmp_path / "ours.safetensors").write_bytes(b"")
     (tmp_path / "pile" / "config.json").write_text("{}")
-    with pytest.raises(CatalogueError, match="lenses.pile: .* has no params.pt"):
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .* has no params.pt"):
         load(tmp_path, written)
     (tmp_path / "pile" / "params.pt").write_bytes(b"")
     entry = load(tmp_path, written).find("x")
