@@ -16,14 +16,17 @@ def test_every_method_is_found_under_its_verb_and_name():
         "explain/integrated-gradients",
         "explain/kernel-shap",
         "explain/lime",
+        "explain/logit-lens",
         "explain/occlusion",
         "explain/saliency",
         "explain/shap",
         "explain/shapley-sampling",
+        "explain/tuned-lens",
         "infer/classify",
         "infer/generate",
         "infer/score",
         "infer/tokenize",
+        "train/tuned-lens",
     }
     assert all(path == method.path for path, method in all_methods().items())
 

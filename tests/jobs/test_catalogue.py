@@ -89,6 +89,26 @@ def test_mistakes_name_file_model_and_field(tmp_path: Path, text: str, said: str
     assert said in str(caught.value)
 
 
+def test_lenses_are_named_and_must_be_there(tmp_path: Path) -> None:
+    written = '[models.x]\npath = "."\n[models.x.lenses]\npile = "pile"\nours = "ours.safetensors"'
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .* is neither"):
+        load(tmp_path, written)
+    (tmp_path / "pile").mkdir()
+    (tmp_path / "ours.safetensors").write_bytes(b"")
+    (tmp_path / "pile" / "config.json").write_text("{}")
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .* has no params.pt"):
+        load(tmp_path, written)
+    (tmp_path / "pile" / "params.pt").write_bytes(b"")
+    entry = load(tmp_path, written).find("x")
+    assert entry.lenses == {
+        "pile": (tmp_path / "pile").resolve(),
+        "ours": (tmp_path / "ours.safetensors").resolve(),
+    }
+    assert entry.card().lenses == ["pile", "ours"]
+    assert str(tmp_path) not in entry.card().model_dump_json()
+    assert Catalogue.load(None).find("demo").card().lenses == ["tuned"]
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match="cannot be read"):
         Catalogue.load(tmp_path / "models.toml")

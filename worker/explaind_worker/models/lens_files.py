@@ -23,6 +23,7 @@ from explaind_worker.models.translators import Translators
 logger = logging.getLogger(__name__)
 
 FORMAT = "explaind/tuned-lens/1"
+HEADER = "explaind"
 PUBLISHED_TYPE = "linear_tuned_lens"
 NOT_A_LENS = "Give the id of an artifact of train/tuned-lens, or a name among the model's `lenses` in GET /models."
 
@@ -60,11 +61,12 @@ class LensFile:
 
 def packed(translators: Translators, owner: LensOwner, facts: dict[str, str]) -> bytes:
     """The file of a lens; `facts` are what is known of its training."""
-    told = {key: str(value) for key, value in asdict(owner).items() if value is not None}
+    told = {key: value for key, value in asdict(owner).items() if value is not None}
     tensors = {"weights": translators.weights.detach().cpu(), "biases": translators.biases.detach().cpu()}
+    # Under one name: of several the library writes now this, now that first, and equal lenses would differ.
     return save(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
-        metadata={"format": FORMAT, **told, "training": json.dumps(facts, sort_keys=True)},
+        metadata={HEADER: json.dumps({"format": FORMAT, "training": facts, **told}, sort_keys=True)},
     )
 
 
@@ -79,7 +81,7 @@ def unpacked(data: bytes) -> LensFile:
         if told.get("format") != FORMAT:
             raise InvalidRequest.at("/lens", "This file is no tuned lens of a known format.", hint=NOT_A_LENS)
         owner = LensOwner(
-            model=told["model"],
+            model=str(told["model"]),
             fingerprint=told.get("fingerprint"),
             depths=int(told["depths"]),
             hidden=int(told["hidden"]),
@@ -88,7 +90,7 @@ def unpacked(data: bytes) -> LensFile:
         )
         tensors = load(data)
         lens = Translators(tensors["weights"].float(), tensors["biases"].float())
-        facts = json.loads(told.get("training", "{}"))
+        facts = {str(key): str(value) for key, value in told.get("training", {}).items()}
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise _unreadable(error) from error
     _require_shape(lens, owner)
@@ -176,12 +178,12 @@ def check_unembedding(lens: LensFile, ours: LensOwner, weight: torch.Tensor | No
     return True
 
 
-def _header(data: bytes) -> dict[str, str]:
+def _header(data: bytes) -> dict[str, Any]:
     length = int.from_bytes(data[:8], "little")
     if length > len(data) - 8:
         raise ValueError("the header is cut off")
-    told = json.loads(data[8 : 8 + length]).get("__metadata__", {})
-    return dict(told)
+    metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return dict(json.loads(metadata.get(HEADER, "{}")))
 
 
 def _require_shape(lens: Translators, owner: LensOwner) -> None:
