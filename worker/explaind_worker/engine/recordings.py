@@ -33,7 +33,7 @@ def recording(
 ) -> Recording:
     """What the clean run of these tokens computes, in the model's own type and where it is; of a block what it adds."""
     wanted = list(dict.fromkeys(places))
-    parts = dict.fromkeys(part for place in wanted for part in PARTS[place])
+    parts: dict[Part, None] = {part: None for place in wanted for part in PARTS[place]}
     found = recorded(model, token_ids, tuple(parts), layers=sorted(layers), meter=meter)
     made: Recording = {}
     for layer in layers:

@@ -1,6 +1,6 @@
 """explain/layer-ablation: takes attention, MLP or the whole of each layer away, one at a time."""
 
-from explaind.contract.methods.layer_ablation import LayerAblation, LayerAblationParams, LayerRanking
+from explaind.contract.methods.layer_ablation import LayerAblation, LayerAblationParams, LayerPart, LayerRanking
 from explaind_worker.ablating import Ablating, Part
 from explaind_worker.ablation_effects import Effects
 from explaind_worker.chosen_parts import anatomy_without_weights, chosen
@@ -15,7 +15,7 @@ def run(params: LayerAblationParams, session: Session) -> LayerAblation:
     """
     anatomy = anatomy_without_weights(session)
     layers = chosen(params.layers, len(anatomy.blocks), "/layers", "layers")
-    places = [(layer, part) for layer in layers for part in params.parts]
+    places: list[tuple[int, LayerPart]] = [(layer, part) for layer in layers for part in params.parts]
     cuts = [(Part(layer, part),) for layer, part in places]
     effects = Effects(Ablating(params, session, params.parts, layers))
     effects.ablate(cuts)
