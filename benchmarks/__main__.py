@@ -1,4 +1,4 @@
-"""`python -m benchmarks service|attribution|estimates [--case NAME] [--json FILE] [--full]`."""
+"""`python -m benchmarks service|attribution|insides|estimates [--case NAME] [--json FILE] [--full]`."""
 
 import argparse
 import importlib
@@ -15,7 +15,7 @@ from benchmarks.settings import Settings
 def main() -> None:
     """Run the cases of an area, print each row, and write them all when asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("area", choices=["service", "attribution", "estimates"])
+    parser.add_argument("area", choices=["service", "attribution", "insides", "estimates"])
     parser.add_argument("--case", action="append", help="only this case; may be given again")
     parser.add_argument("--json", type=Path, help="write the rows to this file; rows of other cases in it stay")
     parser.add_argument("--full", action="store_true", help="have the peers do all their work; takes an hour")

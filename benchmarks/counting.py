@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.stream import first_of
 
 # Square, and the tall one that the feed-forward of a small model multiplies.
 PEAK_SHAPES = ((2048, 2048, 2048), (2048, 768, 3072))
@@ -45,7 +46,7 @@ class Counter:
         self._vocabulary, self._hidden = anatomy.vocabulary, anatomy.hidden
         self._block_tokens = self._reads = 0
         self._handles = [
-            *(block.register_forward_pre_hook(self._entering, with_kwargs=True) for block in blocks),
+            *(block.register_forward_hook(self._left) for block in blocks),  # rows may join inside a block
             anatomy.unembedding.register_forward_hook(self._unembedded),
         ]
 
@@ -67,9 +68,8 @@ class Counter:
         self._block_tokens = self._reads = 0
         return found
 
-    def _entering(self, _block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        hidden = args[0] if args else kwargs["hidden_states"]
-        self._block_tokens += hidden.shape[:-1].numel()
+    def _left(self, _block: nn.Module, _args: tuple[Any, ...], output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
+        self._block_tokens += first_of(output).shape[:-1].numel()
 
     def _unembedded(self, _module: nn.Module, _args: tuple[Any, ...], logits: torch.Tensor) -> None:
         self._reads += logits.shape[:-1].numel()

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults_table, speed_table
+from benchmarks import faults_table, insides_table, speed_table
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "measurements.md"
@@ -19,8 +19,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 HEAD = """# Measurements
 
 Written by `python -m benchmarks.page --write` from `benchmarks/results/`. Measure again with
-`python -m benchmarks service --json benchmarks/results/service.json` and
-`python -m benchmarks attribution --json benchmarks/results/attribution.json`. Absolute times are those of the machine
+`python -m benchmarks AREA --json benchmarks/results/AREA.json`, AREA one of service, attribution, insides and
+estimates. Absolute times are those of the machine
 named above each table; ratios and errors travel better.
 """
 
@@ -29,7 +29,9 @@ def rendered_page() -> str:
     """The page; the same for writing and for checking."""
     service, attribution = _read("service"), _read("attribution")
     speed = speed_table.speed_section(attribution, _machine(attribution))
-    return "\n".join([HEAD, *_service(service), *speed, *_accuracy(attribution)]) + "\n"
+    insides = _read("insides")
+    inside = insides_table.insides_section(insides, _machine(insides))
+    return "\n".join([HEAD, *_service(service), *speed, *_accuracy(attribution), "", *inside, *_estimates()]) + "\n"
 
 
 def _read(area: str) -> dict[str, Any]:
@@ -100,6 +102,28 @@ def _accuracy(results: dict[str, Any]) -> list[str]:
         ),
         "",
         "`kernel` and `permutation` are explaind's.",
+    ]
+
+
+def _estimates() -> list[str]:
+    results = _read("estimates")
+    return [
+        "## Estimates beside what then happened",
+        "",
+        _machine(results),
+        "",
+        "Each job of `demo` estimated right before it runs, on a worker that has run some; estimate over actual, the "
+        "median of nine. “within 1.5” counts the jobs whose seconds were told within a factor of 1.5.",
+        "",
+        "| job | it took | forwards | tokens | seconds | within 1.5 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *(
+            f"| {row['case'].removeprefix('estimate_').replace('_', ' ')} | {_s(row['ours_s'])} | {f['forwards']} "
+            f"| {f['tokens']} | {f['seconds']} | {f['seconds_within_1.5']} |"
+            for row in results["rows"]
+            for f in [row["figures"]]
+        ),
+        "",
     ]
 
 

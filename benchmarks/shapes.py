@@ -3,6 +3,7 @@
 The cost of a forward does not depend on what the weights are; a wide initialisation makes the values visible.
 """
 
+import shutil
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from explaind_worker.models.demo import MODEL_DIR
 
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<mask>")
 MASK_ID = SPECIAL.index("<mask>")
@@ -28,6 +31,9 @@ class Shape:
 
     def save(self, folder: Path) -> Path:
         """Writes a model with weights of a fixed seed, and its tokenizer, to that folder. Returns the folder."""
+        if self.family == DEMO_FAMILY:
+            shutil.copytree(MODEL_DIR, folder, dirs_exist_ok=True)
+            return folder
         torch.manual_seed(0)
         config = AutoConfig.for_model(
             self.family,
@@ -63,6 +69,9 @@ LLAMA = Shape(
         "tie_word_embeddings": True,
     },
 )
+DEMO_FAMILY = "demo"
+DEMO = Shape("demo", DEMO_FAMILY, 0, {})
+"""No made-up weights: the built-in model, trained."""
 TINY_FIELDS: dict[str, dict[str, Any]] = {
     "gpt2": {"n_layer": 2, "n_embd": 32, "n_head": 4, "n_positions": 256},
     "llama": {
@@ -113,12 +122,12 @@ class Prompt:
     @cached_property
     def text(self) -> str:
         """The prompt."""
-        return _written(self.token_ids)
+        return written(self.token_ids)
 
     @cached_property
     def target(self) -> str:
         """The target, with the space before it."""
-        return " " + _written(self.target_ids)
+        return " " + written(self.target_ids)
 
     def groups(self, count: int) -> np.ndarray:
         """For each unit's token [unit] the group it is in, of so many groups of neighbours."""
@@ -137,5 +146,6 @@ class Prompt:
         }
 
 
-def _written(token_ids: tuple[int, ...]) -> str:
+def written(token_ids: tuple[int, ...]) -> str:
+    """The words of those tokens."""
     return " ".join(f"w{i:05}" for i in token_ids)

@@ -144,18 +144,18 @@ def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
         peer_s=round(peer.median / share, 4) if peer.seconds else None,
         tokens_evaluated=ours.count.tokens,
         peer_tokens_evaluated=round(peer.count.tokens / share) if peer.seconds else None,
-        peak_fraction=_short(done / ours.median / matrix_peak()),
+        peak_fraction=short(done / ours.median / matrix_peak()),
         peer_share=round(share, 4) if share < 1 else None,
         figures=figures,
     )
 
 
 def _with_difference(row: Row, ours: Array, peer: Array) -> Row:
-    figures = {**row.figures, "largest_value": _short(np.abs(peer).max())}
-    return replace(row, max_abs_diff=_short(largest_difference(ours, peer)), figures=figures)
+    figures = {**row.figures, "largest_value": short(np.abs(peer).max())}
+    return replace(row, max_abs_diff=short(largest_difference(ours, peer)), figures=figures)
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     return float(f"{value:.3g}")
 
 

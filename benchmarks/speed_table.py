@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from benchmarks.figures import in_mb, in_seconds
+
 # How many times faster than its peer a case must be, on the GPT-2 shape; on the Llama shape three quarters of that.
 REQUIRED = {
     "feature_ablation": 4.0,
@@ -108,12 +110,12 @@ def _line(row: dict[str, Any]) -> str:
     wanted, largest = required(row["case"], row["model"]), row.get("figures", {}).get("largest_value")
     part = " †" if "peer_share" in row else ""
     difference = f"{row['max_abs_diff']:.0e} of {largest:.2g}" if "max_abs_diff" in row else ""
-    peers = f"{_s(row['peer_s'])}{part}" if "peer_s" in row else "failed"
+    peers = f"{in_seconds(row['peer_s'])}{part}" if "peer_s" in row else "failed"
     cells = [
         _title(row),
         f"`{row['model']}`",
         row["peer"],
-        _s(row["ours_s"]),
+        in_seconds(row["ours_s"]),
         peers,
         f"**{row['ratio']:.1f} ×**" if "ratio" in row else "",
         "" if wanted is None else f"{wanted:.3g} ×",
@@ -128,7 +130,8 @@ def _line(row: dict[str, Any]) -> str:
 def _memory(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
         f"| {f['coalitions']:,} of a prompt of {f['prompt_tokens']} tokens, {f['algorithm']} | `{row['model']}` "
-        f"| {_mb(f['model_bytes'])} | {_mb(f['peak_bytes'])} | {_mb(f['allowed_bytes'])} | {_s(f['seconds'])} |"
+        f"| {in_mb(f['model_bytes'])} | {in_mb(f['peak_bytes'])} | {in_mb(f['allowed_bytes'])} "
+        f"| {in_seconds(f['seconds'])} |"
         for row in rows
         for f in [row["figures"]]
     ]
@@ -142,11 +145,3 @@ def _memory(rows: list[dict[str, Any]]) -> list[str]:
         *lines,
         "",
     ]
-
-
-def _mb(value: int) -> str:
-    return f"{value / (1 << 20):,.0f} MB"
-
-
-def _s(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"

@@ -13,6 +13,7 @@ from benchmarks.shapes import Prompt, Shape
 from explaind.contract.catalogue import ModelLimits
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.pool import ModelPool
 from explaind_worker.runner import implementation_of
 from explaind_worker.session import Session
@@ -44,8 +45,19 @@ class Workbench:
 
     def ours(self, method: str, prompt: Prompt, **fields: Any) -> Array:
         """The method's values [unit] as a worker finds them for that prompt and target."""
+        asked = {"prompt": prompt.text, "target": {"token_ids": list(prompt.target_ids)}}
+        return np.array(self.asked(method, **{**asked, **fields}).model_dump()["values"])
+
+    def asked(self, method: str, **fields: Any) -> Any:
+        """The method's result, as a worker finds it."""
         found = find_method(method)
-        asked = {"model": self.entry.name, "prompt": prompt.text, "target": {"token_ids": list(prompt.target_ids)}}
-        params = found.params_model.model_validate({**asked, **fields})
+        params = found.params_model.model_validate({"model": self.entry.name, **fields})
         with Session(self.entry, self._pool, lambda *_: None) as session:
-            return np.array(implementation_of(found)(params, session).model_dump()["values"])
+            return implementation_of(found)(params, session)
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model as a worker holds it."""
+        model = self._pool.model(self.entry)[0]
+        assert isinstance(model, LoadedModel)  # noqa: S101 - the shapes are of language models
+        return model

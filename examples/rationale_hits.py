@@ -17,12 +17,12 @@ import json
 import random
 import re
 import statistics
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from own_service import stack_of
 
 from explaind import Client
 
@@ -130,20 +130,6 @@ def explained(
                 yield tweet, hit
 
 
-@contextmanager
-def service_of(path: Path) -> Iterator[str]:
-    """The address of a stack of one's own that has the model of that directory, called `classifier`."""
-    from explaind_jobs.embedded import EmbeddedStack  # noqa: PLC0415 - only where no service runs
-    from explaind_jobs.settings import JobsSettings  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory(prefix="explaind-example-") as folder:
-        catalogue = Path(folder) / "models.toml"
-        catalogue.write_text(f"[models.classifier]\npath = {json.dumps(str(path.resolve()))}\n", encoding="utf-8")
-        settings = JobsSettings(redis_url=None, data_dir=Path(folder), models_file=catalogue)
-        with EmbeddedStack(settings) as stack:
-            yield stack.url
-
-
 def main() -> None:
     """Classify, explain, count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,7 +148,7 @@ def main() -> None:
         parser.error("the template must hold {text}")
     tweets = read_tweets(options.file, options.tweets, options.seed)
     if options.path is not None:
-        with service_of(options.path) as url, Client(url) as client:
+        with stack_of({"classifier": options.path}) as url, Client(url) as client:
             found = list(explained(client, tweets, "classifier", options.template, options))
     else:
         with Client(options.url) as client:

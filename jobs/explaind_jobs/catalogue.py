@@ -19,6 +19,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 
+BUILTIN_LENS = "tuned"
+LENS_FILES = ("config.json", "params.pt")  # of a directory as the tuned-lens project writes it
+
 
 class CatalogueError(ValueError):
     """models.toml is not right; says which file, model and field, and what to write instead."""
@@ -42,6 +45,12 @@ class ModelEntry(BaseModel):
     description: str = Field("", max_length=2000)
     preload: bool = False
     limits: ModelLimits = ModelLimits()
+    lenses: dict[Name, Path] = Field(default_factory=dict, max_length=100)
+
+    @property
+    def lens_names(self) -> list[str]:
+        """The tuned lenses that requests may name; the built-in model comes with one."""
+        return [BUILTIN_LENS] if self.builtin else list(self.lenses)
 
     @model_validator(mode="after")
     def _from_one_place(self) -> Self:
@@ -74,6 +83,7 @@ class ModelEntry(BaseModel):
             kind=kind,
             labels=labels if kind == "classifier" else None,
             limits=self.limits,
+            lenses=self.lens_names,
             state=state,
         )
 
@@ -151,12 +161,31 @@ def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
         entry = ModelEntry.model_validate({**fields, "name": name})
     except ValidationError as error:
         raise CatalogueError(_sentence(path, name, error)) from error
+    entry = entry.model_copy(update={"lenses": _lenses(path, entry)})
     if entry.path is None:
         return entry
     directory = (path.parent / entry.path.expanduser()).resolve()
     if not directory.is_dir():
         raise CatalogueError(f"{path}: model {name!r}: path: there is no directory {directory}.")
     return entry.model_copy(update={"path": directory})
+
+
+def _lenses(path: Path, entry: ModelEntry) -> dict[str, Path]:
+    """Where the model's lenses are; each must be there, as a file of ours or a directory of the tuned-lens project."""
+    found = {}
+    for name, given in entry.lenses.items():
+        place = (path.parent / given.expanduser()).resolve()
+        if place.is_dir():
+            missing = next((file for file in LENS_FILES if not (place / file).is_file()), None)
+            if missing is not None:
+                raise CatalogueError(f"{path}: model {entry.name!r}: lenses.{name}: {place} has no {missing}.")
+        elif place.suffix != ".safetensors" or not place.is_file():
+            raise CatalogueError(
+                f"{path}: model {entry.name!r}: lenses.{name}: {place} is neither a .safetensors file nor a directory "
+                f"with {' and '.join(LENS_FILES)}."
+            )
+        found[name] = place
+    return found
 
 
 def _refuse_unknown_limits(path: Path, name: str, limits: Any) -> None:

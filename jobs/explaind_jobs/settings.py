@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 LogFormat = Literal["auto", "text", "json"]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
+MIB = 1 << 20
 SMALLEST_MEMORY, LARGEST_MEMORY = 1 << 20, 1 << 63
 SCHEMES = ("redis://", "rediss://", "unix://")
 RESULTS_SCHEMES = ("file:///", "s3://")
@@ -81,6 +82,15 @@ class JobsSettings(BaseSettings):
     )
     inline_result_bytes: int = Field(
         default=262_144, ge=0, le=16_777_216, description="Results up to this, compressed, stay in Redis."
+    )
+    dataset_bytes: ByteSize = Field(
+        default=ByteSize(64 * MIB), ge=1024, le=1 << 30, description='Larger datasets are refused: "64MiB".'
+    )
+    artifact_bytes: ByteSize = Field(
+        default=ByteSize(2048 * MIB), ge=1024, description='A job that leaves a larger artifact fails: "2GiB".'
+    )
+    max_files: int = Field(
+        default=100, ge=1, description="Most datasets, and most artifacts, that one API key may keep."
     )
 
     log_format: LogFormat = Field(default="auto", description="auto: text on a terminal, JSON anywhere else.")

@@ -18,6 +18,7 @@ from explaind.contract.job import Job, JobPage, Progress
 from explaind_jobs import calls
 from explaind_jobs.call import Call, script_text
 from explaind_jobs.calls import Finished
+from explaind_jobs.files.store import FileStore
 from explaind_jobs.listing import Filters, Paging
 from explaind_jobs.record import ANYONE, Census, Claim, Created, NewJob, Outcome, Standing, WorkerState
 from explaind_jobs.results import calls as result_calls
@@ -57,6 +58,7 @@ class JobStore:
         self.client = client
         self.settings = settings
         self.bodies = ResultBodies(settings)
+        self.files = FileStore(self.run, settings)
         self._scripts: dict[str, Script] = {}
 
     def create(self, job: NewJob) -> Created:
@@ -119,9 +121,13 @@ class JobStore:
         """Remove a batch of large results that no job refers to any more; returns how many there were."""
         return sweep(self.run, self.bodies.blobs)
 
+    def sweep_files(self) -> int:
+        """Remove what uploads and jobs that were cut short have left of files; returns how much there was."""
+        return self.files.sweep()
+
     def tidy(self) -> int:
-        """Once a day, remove what interrupted writes of large results left; returns how much there was."""
-        return tidy(self.run, self.bodies.blobs)
+        """Once a day, remove what interrupted writes of large results and files left; returns how much there was."""
+        return tidy(self.run, self.bodies.blobs, self.files.blobs)
 
     def list(
         self,

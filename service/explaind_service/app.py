@@ -16,16 +16,19 @@ from explaind_jobs.pepper import load_pepper
 from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.access.doorkeeper import Access, Doorkeeper
+from explaind_service.bodies import BodyLimits
 from explaind_service.dependencies import Resources
 from explaind_service.envelope import RequestEnvelope
 from explaind_service.events.hub import Hub
 from explaind_service.events.stream import Streams
+from explaind_service.filing import Filing
 from explaind_service.intake import Intake
 from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.operations import ANY_ERROR, access_errors
 from explaind_service.problems import add_problem_handlers
 from explaind_service.results import Results
-from explaind_service.routes import catalogue, events, health, jobs, metrics
+from explaind_service.routes import catalogue, events, files, health, jobs, metrics
+from explaind_service.routes.files import uploads_router
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
 from explaind_service.signposts import Signposts
@@ -57,6 +60,8 @@ ABOUT_VERBS = {
 }
 ABOUT_REST = {
     "jobs": "Jobs and their results.",
+    "datasets": "Tables that requests name.",
+    "artifacts": "What jobs leave: trained lenses.",
     "catalogue": "What there is: methods and models.",
     "health": "Alive, ready, measured.",
 }
@@ -69,7 +74,7 @@ class Api(FastAPI):
         """The framework's layers, the door before them, and the envelope around all."""
         settings: ServiceSettings = self.state.settings
         watch = RequestWatch(self.state.metrics, access_log=settings.access_log)
-        return RequestEnvelope(Doorkeeper(super().build_middleware_stack()), settings.max_body_bytes, watch)
+        return RequestEnvelope(Doorkeeper(super().build_middleware_stack()), BodyLimits.of_settings(settings), watch)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -79,7 +84,15 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         CatalogueError: the models file is not right.
     """
     models = Catalogue.load(settings.models_file)
-    closed = [method_router(), jobs.router, events.router, catalogue.router, metrics.router]
+    closed = [
+        method_router(),
+        jobs.router,
+        events.router,
+        uploads_router(settings),
+        files.router,
+        catalogue.router,
+        metrics.router,
+    ]
     routers = [*closed, health.router]
     app = Api(
         title="explaind",
@@ -98,7 +111,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.metrics = ServiceMetrics()
     for router in routers:
         app.include_router(router, responses=access_errors() if router in closed else None)
-    add_problem_handlers(app, Signposts(_routes(routers)), settings.max_body_bytes)
+    add_problem_handlers(app, Signposts(_routes(routers)), BodyLimits.of_settings(settings))
     return app
 
 
@@ -112,13 +125,15 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
         permits = PermitPublisher(settings)
         permits.start()
         guard = WebhookGuard(settings.webhook_allowed_networks)
+        filing = Filing(store)
         app.state.resources = Resources(
             settings=settings,
             catalogue=models,
             store=store,
-            intake=Intake(catalogue=models, store=store, permits=permits, guard=guard),
+            intake=Intake(catalogue=models, store=store, permits=permits, guard=guard, filing=filing),
             waiting=Waiting(store, hub),
             results=Results(store),
+            filing=filing,
             access=Access(settings, store, pepper),
             hub=hub,
             streams=Streams(settings.max_streams),

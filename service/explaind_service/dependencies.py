@@ -16,6 +16,7 @@ from explaind_jobs.view import not_found
 from explaind_service.access.doorkeeper import Access
 from explaind_service.events.hub import Hub
 from explaind_service.events.stream import Streams
+from explaind_service.filing import Filing
 from explaind_service.intake import Intake
 from explaind_service.results import Results
 from explaind_service.settings import ServiceSettings
@@ -34,6 +35,7 @@ class Resources:
     intake: Intake
     waiting: Waiting
     results: Results
+    filing: Filing
     access: Access
     hub: Hub
     streams: Streams

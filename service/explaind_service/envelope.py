@@ -14,7 +14,8 @@ from explaind.contract.errors import RequestError
 from explaind_jobs.log_context import log_context
 from explaind_jobs.logs import described
 from explaind_jobs.telemetry import trace_id_of
-from explaind_service.problems import body_too_large, problem_response, unexpected
+from explaind_service.bodies import BodyLimits
+from explaind_service.problems import problem_response, unexpected
 from explaind_service.tracing import current_trace
 from explaind_service.watching import RequestWatch, Seen
 
@@ -26,10 +27,10 @@ ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 class RequestEnvelope:
     """Wraps the whole application, the framework's own error answers included."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, watch: RequestWatch) -> None:
+    def __init__(self, app: ASGIApp, limits: BodyLimits, watch: RequestWatch) -> None:
         self.app = app
         self.watch = watch
-        self.max_body_bytes = max_body_bytes
+        self.limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,9 +50,9 @@ class RequestEnvelope:
                 _seal(MutableHeaders(scope=message), request_id)
             await send(message)
 
-        if _announced_bytes(headers) > self.max_body_bytes:
+        if _announced_bytes(headers) > self.limits.of(scope["path"]):
             # The framework's limit answers in plain text where the length is announced; this one explains.
-            refusal = problem_response(body_too_large(self.max_body_bytes), Request(scope))
+            refusal = problem_response(self.limits.refusal(scope["path"]), Request(scope))
             refusal.headers["Connection"] = "close"
             await refusal(scope, receive, send_sealed)
             return

@@ -12,6 +12,7 @@ from explaind_jobs.queue import PermitPublisher
 from explaind_jobs.record import ANONYMOUS, Allowance, NewJob, Rate
 from explaind_jobs.store import AsyncJobStore
 from explaind_service.admission import check_limits
+from explaind_service.filing import Filing
 from explaind_service.webhooks.guard import WebhookGuard
 
 
@@ -48,6 +49,7 @@ class Intake:
     store: AsyncJobStore
     permits: PermitPublisher
     guard: WebhookGuard
+    filing: Filing
 
     async def accept(self, method: Method[..., Any], params: ModelRequest, asker: Asker) -> Accepted:
         """Stores the job and rings for a worker, unless the answer is known.
@@ -55,6 +57,7 @@ class Intake:
         Raises:
             InvalidRequest: its webhook may not be reached.
             UnknownModel: the catalogue holds no such model.
+            UnknownDataset, UnknownArtifact: whoever asks has no such file.
             TargetTooLong, TooManyUnits: the model's limits say no already.
             IdempotencyKeyReused: the key belongs to another request.
             RateLimited, QueueFull, StoreUnavailable: not now.
@@ -63,7 +66,9 @@ class Intake:
         check_limits(params, entry)
         if params.webhook is not None:
             self.guard.check_url(params.webhook.url)
-        from_cache = asker.from_cache and method.estimates is None  # what the worker learns changes the estimate
+        await self.filing.check(params, asker.key)
+        # What the worker learns changes an estimate; what training left may have been deleted since.
+        from_cache = asker.from_cache and method.verb not in {"estimate", "train"}
         new = NewJob(
             method=method.path,
             model=entry.name,

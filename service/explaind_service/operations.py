@@ -15,6 +15,8 @@ from explaind.contract.errors import (
     TargetTooLong,
     TooManyUnits,
     Unauthenticated,
+    UnknownArtifact,
+    UnknownDataset,
     UnknownModel,
     UnsupportedMedia,
 )
@@ -55,7 +57,8 @@ def problem_responses(*errors: type[ExplaindError], store: bool = True) -> Respo
 
 def submission_errors() -> Responses:
     """The responses of every operation that takes a job."""
-    unprocessable = (InvalidRequest, UnknownModel, TargetTooLong, TooManyUnits, IdempotencyKeyReused)
+    files = (UnknownDataset, UnknownArtifact)
+    unprocessable = (InvalidRequest, UnknownModel, *files, TargetTooLong, TooManyUnits, IdempotencyKeyReused)
     return problem_responses(MalformedBody, BodyTooLarge, UnsupportedMedia, *unprocessable, RateLimited, QueueFull)
 
 

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from explaind.contract.errors import (
-    BodyTooLarge,
     CapacityError,
     ExplaindError,
     FieldError,
@@ -26,6 +25,7 @@ from explaind.contract.errors import (
 )
 from explaind_service.access.caller import caller_of
 from explaind_service.access.rates import rate_headers
+from explaind_service.bodies import BodyLimits
 from explaind_service.invalid import error_of_validation
 from explaind_service.signposts import Signposts
 
@@ -74,14 +74,6 @@ def _brief(error: FieldError) -> FieldError:
     return FieldError(pointer=excerpt(error.pointer, MAX_POINTER), detail=excerpt(error.detail, MAX_FIELD_DETAIL))
 
 
-def body_too_large(max_body_bytes: int) -> BodyTooLarge:
-    """The refusal of a body over the limit."""
-    return BodyTooLarge(
-        f"The body is larger than the {max_body_bytes} bytes that this service takes.",
-        hint="Send less text, or ask whoever runs the service to raise EXPLAIND_MAX_BODY_BYTES.",
-    )
-
-
 def unexpected() -> InternalError:
     """What a caller learns of an error nobody foresaw: nothing of its inside."""
     return InternalError(
@@ -90,7 +82,7 @@ def unexpected() -> InternalError:
     )
 
 
-def add_problem_handlers(app: FastAPI, signposts: Signposts, max_body_bytes: int) -> None:
+def add_problem_handlers(app: FastAPI, signposts: Signposts, limits: BodyLimits) -> None:
     """Makes every error of the application a problem."""
 
     async def told(request: Request, error: Exception) -> Response:
@@ -103,7 +95,7 @@ def add_problem_handlers(app: FastAPI, signposts: Signposts, max_body_bytes: int
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for these only
-        response = problem_response(_error_of_http(error, request, signposts, max_body_bytes), request)
+        response = problem_response(_error_of_http(error, request, signposts, limits), request)
         if error.status_code == 405:
             response.headers["Allow"] = ", ".join(signposts.allowed(_path(request)))
         return response
@@ -117,7 +109,7 @@ def add_problem_handlers(app: FastAPI, signposts: Signposts, max_body_bytes: int
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _error_of_http(error: HTTPException, request: Request, signposts: Signposts, max_body_bytes: int) -> ExplaindError:
+def _error_of_http(error: HTTPException, request: Request, signposts: Signposts, limits: BodyLimits) -> ExplaindError:
     path = _path(request)
     match error.status_code:
         case 400:
@@ -128,7 +120,7 @@ def _error_of_http(error: HTTPException, request: Request, signposts: Signposts,
             allowed = " or ".join(signposts.allowed(path))
             found = MethodNotAllowed(f"{request.method} is not allowed on {path}.", hint=f"Use {allowed}.")
         case 413:
-            found = body_too_large(max_body_bytes)
+            found = limits.refusal(path)
         case status:
             found = RequestError(str(error.detail)) if status < 500 else unexpected()
     return found

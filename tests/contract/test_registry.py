@@ -7,6 +7,7 @@ from explaind.contract.registry import all_estimates, all_methods, find_method, 
 
 def test_every_method_is_found_under_its_verb_and_name():
     assert set(all_methods()) == {
+        "evaluate/questions",
         "explain/compare-methods",
         "explain/deeplift",
         "explain/feature-ablation",

@@ -1,7 +1,8 @@
 """A worker process around a runner that computes nothing: `fake_worker.py SLOTS`, settings by environment.
 
 What a job does is its request: `{"steps": n, "step_s": s}` makes n checkpoints; `{"hang_s": s}` makes none;
-`{"breaks_device": n}` finds the device broken on its first n attempts.
+`{"breaks_device": n}` finds the device broken on its first n attempts; `{"dataset": id}` leaves the number of its rows
+as an artifact.
 """
 
 import json
@@ -30,7 +31,13 @@ class FakeRunner(JobRunner):
         for step in range(steps):
             control.checkpoint("waiting", step, steps, "steps")
             wait(request.get("step_s", 0))
-        return Outcome(JobState.SUCCEEDED, result=json.dumps({"attempt": claim.attempt}).encode())
+        result = {"attempt": claim.attempt}
+        if "dataset" in request:
+            assert control.files is not None
+            rows = control.files.rows(request["dataset"], pointer="/questions/dataset")
+            left = control.files.put_artifact("count", "count.txt", str(len(rows)).encode(), model=claim.model)
+            result["artifact"] = left.id
+        return Outcome(JobState.SUCCEEDED, result=json.dumps(result).encode())
 
     def resident(self) -> list[str]:
         return ["fake"]

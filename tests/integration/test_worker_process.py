@@ -1,5 +1,6 @@
 """A real Celery worker process, and what may happen to it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -96,6 +97,26 @@ def test_every_job_ends_once(bench: Bench) -> None:
     assert [job.attempt for job in jobs] == [1] * 20
     assert bench.store.result(ids[0]) == b'{"attempt": 1}'
     assert bench.store.queued() == 0
+
+
+def test_a_job_reads_a_dataset_and_leaves_an_artifact_to_whoever_asked(bench: Bench) -> None:
+    bench.start_worker()
+    mine, other = bench.store.files.of("k1"), bench.store.files.of("k2")
+    dataset, _ = mine.put_dataset(b"a\n1\n2\n3\n", "csv", "numbers")
+    request = json.dumps({"dataset": dataset.id}).encode()
+    done, refused = (
+        bench.store.create(NewJob("explain/shap", "demo", "default", request, key=key)).id for key in ("k1", "k2")
+    )
+    bench.permits.ring("default")
+    bench.await_state(done, JobState.SUCCEEDED)
+    bench.await_state(refused, JobState.FAILED)
+    error = bench.store.get(refused).error
+    assert error is not None
+    assert (error.code, error.errors[0].pointer) == ("unknown_dataset", "/questions/dataset")
+    card = mine.artifacts().data[0]
+    assert (card.job, card.model, mine.artifact(card.id)) == (done, "demo", b"3")
+    assert json.loads(bench.store.result(done) or b"")["artifact"] == card.id
+    assert other.artifacts().data == []
 
 
 def test_a_lost_permit_is_rung_again(bench: Bench) -> None:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from explaind_service.app import create_app
+from explaind_service.bodies import BodyLimits
 from explaind_service.envelope import RequestEnvelope
 from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.watching import RequestWatch
@@ -62,6 +63,6 @@ async def test_an_error_outside_the_framework(expect_problem) -> None:
     async def broken(scope, receive, send) -> None:
         raise RuntimeError("deep inside")
 
-    transport = httpx.ASGITransport(RequestEnvelope(broken, 1024, RequestWatch(ServiceMetrics())))
+    transport = httpx.ASGITransport(RequestEnvelope(broken, BodyLimits(1024, 4096), RequestWatch(ServiceMetrics())))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         expect_problem(await client.get("/"), 500, "internal_error")

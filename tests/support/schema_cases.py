@@ -28,6 +28,14 @@ SENT = {"method", "url", "params", "json", "data", "headers", "content"}
 # Without a worker this is what it should be.
 EXPECTED_FAULTS = {"GET /readyz": {503}}
 
+# Files that are datasets and files that are none; the document says no more of them than that they are bytes.
+schemathesis.openapi.media_type(
+    "application/jsonl",
+    st.sampled_from([b'{"a": 1}\n', b'{"a": "x", "b": null}', b"a\n1\n", b"a,b\n1\n", b"\xff", b""])
+    | st.binary(max_size=20),
+    aliases=["application/x-ndjson", "application/x-jsonlines", "text/csv", "application/vnd.apache.parquet"],
+)
+
 Send = Callable[[dict[str, Any]], Any]
 
 

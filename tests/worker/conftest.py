@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from classifiers import ENCODERS, save_classifier, word_pieces
+from kept_files import KeptFiles
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -138,13 +139,13 @@ def classifier(pool: ModelPool, tiny_classifier: ModelMaker) -> Callable[..., Lo
 
 @pytest.fixture(scope="session")
 def run(pool: ModelPool, tiny_model: ModelMaker) -> Callable[..., Any]:
-    """`run("explain/shap", prompt=…)`: the result of a method on a tiny model (or on `entry`)."""
+    """`run("explain/shap", prompt=…)`: the result of a method on a tiny model (or on `entry`), with `files`."""
 
-    def run_method(path: str, *, entry: ModelEntry | None = None, **params: Any) -> Any:
+    def run_method(path: str, *, entry: ModelEntry | None = None, files: Any = None, **params: Any) -> Any:
         method = find_method(path)
         entry = entry or tiny_model("llama")
         request = method.params_model.model_validate({"model": entry.name, **params})
-        with Session(entry, pool, lambda *_: None) as session:
+        with Session(entry, pool, lambda *_: None, files=files or KeptFiles()) as session:
             return implementation_of(method)(request, session)
 
     return run_method

@@ -1,13 +1,15 @@
 """What an estimate says, against what then happens."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from kept_files import KeptFiles
 
 from explaind.contract.errors import BudgetTooSmall, InvalidTarget, PromptTooLong, RequestTooLarge, TargetTooLong
 from explaind.contract.estimate import Estimate
 from explaind.contract.registry import all_estimates, all_methods, find_method
 from explaind_jobs.catalogue import ModelEntry
+from explaind_jobs.files.store import Files
 from explaind_worker.engine.meter import Meter
 from explaind_worker.models.budget import MemoryBudget
 from explaind_worker.models.loading import size_of
@@ -24,7 +26,7 @@ STORY = {"prompt": "When Mary and John went to the store, John gave a drink to",
 def carried_out(pool: ModelPool, entry: ModelEntry, path: str, params: dict[str, Any]) -> tuple[Any, Meter]:
     method = find_method(path)
     request = method.params_model.model_validate({**params, "model": entry.name})
-    with Session(entry, pool, lambda *_: None) as session:
+    with Session(entry, pool, lambda *_: None, files=cast("Files", KeptFiles())) as session:
         result = implementation_of(method)(request, session)
         session.remember_pace()
         return result, session.meter
@@ -87,6 +89,8 @@ def test_classifiers_are_counted_too(pool, tiny_classifier, family, path):
         ("infer/score", {"prompt": "3 + 4 =", "target": " 7"}),
         ("infer/score", {**STORY, "prompt_logprobs": True, "top_logprobs": 3}),
         ("infer/tokenize", {"prompt": "3 + 4 ="}),
+        ("explain/logit-lens", STORY),
+        ("explain/logit-lens", {**STORY, "target": None, "last": 3, "streams": ["block"]}),
     ],
 )
 def test_inference_is_told_exactly(demo, path, params):

@@ -156,7 +156,7 @@ def test_the_first_line_is_taken_whole():
         ("other_answer", question("Is it?", "yes"), " no", "end"),
         ("one_unit", question("47 + 38 =", "85"), " 75", "end"),
         ("one_place", question("12 * 4 =", "48"), " 480", "end"),
-        ("repeats_the_question", question("12 + 26 - 4 =", "34"), " 26", "end"),
+        ("repeats_the_question", question("12 + 26 - 4 =", "34"), " 12", "end"),
         ("unrelated", question("47 + 38 =", "85"), " 63", "end"),
     ],
 )
@@ -197,9 +197,11 @@ def test_the_first_rule_that_holds_counts():
 def test_other_calculations_keep_the_numbers_order():
     given = [Fraction(n) for n in (6, 2, 3)]
     assert other_calculation(Fraction(24), given, Fraction(11)) == "(6 + 2) * 3"
-    assert other_calculation(Fraction(9), given, Fraction(24)) == "6 * 2 - 3"
+    assert other_calculation(Fraction(9), given, Fraction(24)) == "6 / 2 * 3"
     assert other_calculation(Fraction(12), given, Fraction(24)) == "(6 - 2) * 3"
-    assert other_calculation(Fraction(24), given, Fraction(24)) is None
+    assert other_calculation(Fraction(24), given, Fraction(24)) is None, "it is right"
+    assert other_calculation(Fraction(7), given, Fraction(100)) is None, "no sequence is the right one"
+    assert other_calculation(Fraction(36), given, Fraction(100)) == "6 * 2 * 3"
     assert other_calculation(Fraction(5), [Fraction(5)], Fraction(4)) is None
     assert other_calculation(Fraction(4), [Fraction(2), Fraction(6)], Fraction(8)) == "6 - 2"
     assert other_calculation(Fraction(-4), [Fraction(6), Fraction(0)], Fraction(6)) is None

@@ -23,7 +23,7 @@ def ask(pool, tiny_model):
     def asked(rows=None, *, entry=None, **fields):
         entry = entry or tiny_model("llama")
         with Session(entry, pool, lambda *_: None) as session:
-            session.files = SimpleNamespace(rows=lambda named: rows if named == DATASET else None)
+            session.kept_files = SimpleNamespace(rows=lambda named, pointer: rows if named == DATASET else None)
             found = asked_of(QuestionsRequest.model_validate({"model": entry.name, **fields}), session)
             assert not session.loaded
             return found, session

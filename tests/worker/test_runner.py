@@ -24,6 +24,8 @@ from explaind_worker.runner import Runner, implementation_of
 
 
 class Control:
+    files = None
+
     def __init__(self):
         self.seen = []
 

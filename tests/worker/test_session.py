@@ -4,10 +4,12 @@ import shutil
 
 import pytest
 
-from explaind.contract.errors import ModelLoadFailed, RequestTooLarge
+from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, StoreUnavailable
 from explaind.contract.registry import find_method
 from explaind.contract.subject import PromptRequest
 from explaind_jobs.catalogue import ModelEntry
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store import JobStore
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.models.budget import MemoryBudget
 from explaind_worker.models.loading import fingerprint, size_of
@@ -145,3 +147,24 @@ def test_a_prompt_is_not_read_with_another_models_tokenizer(tiny_model, tmp_path
     with session_of(entry, pool) as session:
         session.encode(PromptRequest(model="copy", prompt="The food"))
         assert session.model().revision == fingerprint(entry)
+
+
+def test_a_session_without_a_store_says_so(tiny_model) -> None:
+    with (
+        session_of(tiny_model("llama"), ModelPool()) as session,
+        pytest.raises(StoreUnavailable, match="without a store"),
+    ):
+        _ = session.files
+
+
+def test_a_rehearsal_reads_files_and_keeps_none(tiny_model, valkey, redis_url, tmp_path) -> None:
+    files = JobStore(valkey, JobsSettings(redis_url=redis_url, data_dir=tmp_path)).files.of("k1", job="job_a")
+    dataset, _ = files.put_dataset(b"a\n1\n", "csv", "ones")
+    entry, pool = tiny_model("llama"), ModelPool()
+    with Session(entry, pool, lambda *_: None, rehearsing=True, files=files) as rehearsal:
+        assert rehearsal.files.rows(dataset.id) == [{"a": "1"}]
+        foreseen = rehearsal.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name)
+    assert files.artifacts().data == []
+    with Session(entry, pool, lambda *_: None, files=files) as session:
+        assert session.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name).id == foreseen.id
+    assert files.artifact(foreseen.id) == b"abc"

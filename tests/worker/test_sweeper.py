@@ -17,6 +17,7 @@ class Store:
     def __init__(self, *batches: int | Exception) -> None:
         self.batches = list(batches)
         self.sweeps = 0
+        self.files_swept = False
         self.tidied = threading.Event()
 
     def sweep(self) -> int:
@@ -25,6 +26,10 @@ class Store:
         if isinstance(batch, Exception):
             raise batch
         return batch
+
+    def sweep_files(self) -> int:
+        self.files_swept = True
+        return 0
 
     def tidy(self) -> int:
         self.tidied.set()
@@ -39,6 +44,7 @@ def test_a_round_takes_all_that_is_dead() -> None:
     store = Store(BATCH, BATCH, 3)
     sweeper(store).round()
     assert store.sweeps == 3
+    assert store.files_swept
     assert store.tidied.is_set()
 
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from explaind.contract.errors import DeadlineExceeded, StoreUnavailable
 from explaind.contract.job import Progress
+from explaind_jobs.files.store import Files
 from explaind_jobs.record import Claim, Standing
 
 REPORT_EVERY_S = 0.1
@@ -44,7 +45,7 @@ class JobControl:
     """The control of one attempt of one job.
 
     The method calls `checkpoint` between batches, layers or tokens. The keeper, in its thread, says `cancel`,
-    `lose` or `release`; the method learns of it at its next checkpoint.
+    `lose` or `release`; the method learns of it at its next checkpoint. `files` are those of whoever asked for the job.
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class JobControl:
         store: ProgressKeeper,
         *,
         deadline_s: float,
+        files: Files | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.claim = claim
+        self.files = files
         self.started = clock()
         self.deadline_s = min(deadline_s, claim.timeout_s or deadline_s)
         self._store = store

@@ -26,7 +26,7 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
         InvalidRequest: the request would be refused for the same reason.
     """
     pool, entry = session.pool, session.entry
-    with Session(entry, pool, session.checkpoint, rehearsing=True) as rehearsal:
+    with Session(entry, pool, session.checkpoint, rehearsing=True, files=session.kept_files) as rehearsal:
         result = run(params, rehearsal)
         session.encoded = rehearsal.encoded
         meter, least = rehearsal.meter, rehearsal.least_bytes

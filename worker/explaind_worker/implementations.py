@@ -14,7 +14,7 @@ METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:
-    """The `run` of the worker's module of that name; an attribution's knows how to check its faithfulness.
+    """The `run` of the worker's module that is called as the contract's; an attribution's can check its faithfulness.
 
     Of an estimate it is the run of the method that is estimated, rehearsed.
 
@@ -23,7 +23,7 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
     """
     if method.estimates is not None:
         return partial(estimate_of, method.estimates, implementation_of(method.estimates))
-    name = f"{METHODS}.{method.name.replace('-', '_')}"
+    name = f"{METHODS}.{method.module}"
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:

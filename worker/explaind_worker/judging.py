@@ -1,6 +1,6 @@
 """Judges what was said after a question: right, or wrong in one of the ways of `explaind.contract.judgement`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -12,7 +12,7 @@ from explaind_worker.answers_said import Found, answer_in, is_right, plain, sett
 from explaind_worker.numbers_said import Number, number_of, numbers_of
 
 MOST_NUMBERS = 4  # of a question, of which every sequence of operations is tried
-OPERATIONS = {
+OPERATIONS: Mapping[str, Callable[[Fraction, Fraction], Fraction | None]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -91,29 +91,36 @@ def _wrong_words(found: Found, question: AskedQuestion, form: AnswerForm) -> tup
 
 
 def other_calculation(said: Fraction, given: list[Fraction], right: Fraction, tolerance: float = 0.0) -> str | None:
-    """Operations on the numbers, in their order and from left to right, that come to what was said.
+    """Operations on the numbers, in their order and from left to right, that come to what was said; None for none.
 
-    Of two numbers also the other way round; of more than four their sum and their product alone. None where no
-    operations do, or those that give the right answer.
+    Of two numbers any operation, also the other way round. Of three or four one operation is another than in a sequence
+    that gives the right answer: more changes would explain almost any number. Of more their sum and their product.
     """
-    if len(given) < 2 or abs(said - right) <= Fraction(tolerance):
+    if abs(said - right) <= Fraction(tolerance):
         return None
-    orders = [given, given[::-1]] if len(given) == 2 else [given]
-    for numbers in orders:
-        for signs in _sequences(len(numbers) - 1):
-            value: Fraction | None = numbers[0]
-            for sign, number in zip(signs, numbers[1:], strict=True):
-                value = None if value is None else OPERATIONS[sign](value, number)
-            if value == said:
-                return _written(numbers, signs)
+    count = len(given) - 1
+    orders = [given, given[::-1]] if count == 1 else [given]
+    sequences = list(product(OPERATIONS, repeat=count)) if 0 < count < MOST_NUMBERS else []
+    if count > 1:
+        meant = [signs for signs in sequences if _result(given, signs) == right]
+        sequences = [signs for signs in sequences if any(_changes(signs, of) == 1 for of in meant)]
+        sequences += [("+",) * count, ("*",) * count] if not meant else []
+    for numbers, signs in product(orders, sequences):
+        if _result(numbers, signs) == said:
+            return _written(numbers, signs)
     return None
 
 
-def _sequences(length: int) -> Iterator[tuple[str, ...]]:
-    if length < MOST_NUMBERS:
-        yield from product(OPERATIONS, repeat=length)
-    else:
-        yield from (("+",) * length, ("*",) * length)
+def _changes(signs: tuple[str, ...], others: tuple[str, ...]) -> int:
+    return sum(sign != other for sign, other in zip(signs, others, strict=True))
+
+
+def _result(numbers: list[Fraction], signs: tuple[str, ...]) -> Fraction | None:
+    """What the operations come to, from left to right; None where they divide by zero."""
+    value: Fraction | None = numbers[0]
+    for sign, number in zip(signs, numbers[1:], strict=True):
+        value = None if value is None else OPERATIONS[sign](value, number)
+    return value
 
 
 def _written(numbers: list[Fraction], signs: tuple[str, ...]) -> str:

@@ -50,11 +50,17 @@ def asked_of(request: QuestionsRequest, session: Session) -> list[Asked]:
         InvalidRequest: a question or an answer cannot be asked of this model, or a dataset has no such column.
         NoChatTemplate: they are to be asked in a chat, and the model has none.
     """
-    template = request.template
-    if template is None:
-        plain = request.chat or not isinstance(request.questions, str)
-        template = PLACE if plain else TEMPLATES[request.questions]
+    template = template_of(request)
     return [_asked(given, request, template, session) for given in _given(request, session)]
+
+
+def template_of(request: QuestionsRequest) -> str:
+    """The request's template, or what stands for none: a built-in set's own, the question alone in a chat."""
+    if request.template is not None:
+        return request.template
+    if request.chat or not isinstance(request.questions, str):
+        return PLACE
+    return TEMPLATES[request.questions]
 
 
 def spaced(prompt: str, answer: str, *, chat: bool) -> str:
@@ -111,7 +117,7 @@ def _given(request: QuestionsRequest, session: Session) -> Iterator[_Given]:
 
 
 def _rows(asked: DatasetQuestions, session: Session) -> Iterator[_Given]:
-    rows = session.files.rows(asked.dataset)[: asked.limit]
+    rows = session.files.rows(asked.dataset, pointer="/questions/dataset")[: asked.limit]
     if not rows:
         raise InvalidRequest.at("/questions/dataset", f"The dataset {asked.dataset} has no rows.")
     wanted = {"question": asked.question, "answer": asked.answer, "foil": asked.foil, "kind": asked.kind}

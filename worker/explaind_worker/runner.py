@@ -43,7 +43,8 @@ class Runner:
         method = find_method(claim.method)
         params = _parse(method, claim.request)
         try:
-            with Session(self._catalogue.find(params.model), self._pool, control.checkpoint) as session:
+            entry = self._catalogue.find(params.model)
+            with Session(entry, self._pool, control.checkpoint, files=control.files) as session:
                 state = JobState.SUCCEEDED
                 try:
                     result = implementation_of(method)(params, session)

@@ -17,6 +17,7 @@ from explaind.contract.errors import (
     ModelLoadFailed,
     PromptTooLong,
     RequestTooLarge,
+    StoreUnavailable,
     TargetTooLong,
     WrongModelKind,
 )
@@ -24,10 +25,12 @@ from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest, PromptRequest
 from explaind_jobs.catalogue import ModelEntry
+from explaind_jobs.files.store import Files
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.value import Checkpoint
+from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
@@ -47,13 +50,22 @@ class Session:
     something before it is complete says as `part` how to make a result of what there is, for a job that is cancelled.
 
     A session that is `rehearsing` gives a model without weights, on which a method's forwards are counted and not
-    made; `least_bytes` is then what its largest row needs.
+    made; `least_bytes` is then what its largest row needs. `files` are the datasets and artifacts of whoever asked.
     """
 
-    def __init__(self, entry: ModelEntry, pool: ModelPool, checkpoint: Checkpoint, *, rehearsing: bool = False) -> None:
+    def __init__(
+        self,
+        entry: ModelEntry,
+        pool: ModelPool,
+        checkpoint: Checkpoint,
+        *,
+        rehearsing: bool = False,
+        files: Files | None = None,
+    ) -> None:
         self.entry = entry
         self.pool = pool
         self.rehearsing = rehearsing
+        self.kept_files = files
         self.least_bytes = 0
         self.meter = Meter()
         self.encoded: EncodedPrompt | None = None
@@ -103,6 +115,20 @@ class Session:
         return self._lease is not None or self._sketched
 
     @property
+    def files(self) -> Files:
+        """The datasets that the job may read and the artifacts it may read and leave; a rehearsal keeps none.
+
+        Raises:
+            StoreUnavailable: this session was made without a store.
+        """
+        if self.kept_files is None:
+            raise StoreUnavailable(
+                "Datasets and artifacts are not at hand here: this session was made without a store of files.",
+                hint="Send the request to a service, whose workers have one.",
+            )
+        return self.kept_files.rehearsing() if self.rehearsing else self.kept_files
+
+    @property
     def encoder(self) -> Encoder:
         """The model's tokenizer."""
         if self._encoder is None:
@@ -120,6 +146,18 @@ class Session:
         model = self.either_model()
         assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
         return model
+
+    def anatomy(self) -> Anatomy:
+        """The causal language model's parts, told without its weights: what they are shaped like.
+
+        Raises:
+            WrongModelKind: it is a classifier.
+            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+        """
+        self._require("causal")
+        sketch = self.pool.sketch(self.entry)
+        assert isinstance(sketch, LoadedModel)  # noqa: S101 - as its tokenizer says
+        return sketch.anatomy
 
     def classifier(self) -> LoadedClassifier:
         """The sequence classifier, loaded if it was not.
@@ -175,14 +213,12 @@ class Session:
                 )
         return self._lease.model
 
-    def room(
-        self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
-    ) -> BatchLimits:
+    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
-        writes its weights out; `kept` are bytes that are needed beside all batches. Other models that no job uses leave
-        the memory where not even one row would fit beside them. To be asked before the first forward.
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
+        leave the memory where not even one row would fit beside them. To be asked before the first forward. With
+        `weights` the attention writes its weights out.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
@@ -190,11 +226,11 @@ class Session:
         footprint = Footprint.of(self.either_model())
         if weights:
             footprint = replace(footprint, fused=False)
-        cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
+        kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
-        if cache:
+        if kept:
             needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
-        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
+        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept)
 
     def graph_room(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
         """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.

@@ -36,6 +36,7 @@ class Sweeper:
         """Remove all that is dead by now. Raises StoreUnavailable."""
         while self._store.sweep() == BATCH and not self._stopped.is_set():
             continue
+        self._store.sweep_files()
         left = self._store.tidy()
         if left:
             log.info("removed %d unfinished files from the store of results", left)

@@ -163,7 +163,8 @@ class Worker:
             claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
             if claim is None:
                 return None
-            control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
+            files = self._store.files.of(claim.key, job=claim.id)
+            control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s, files=files)
             self._held.add(control)
             return control
 

@@ -8,6 +8,7 @@ import httpx
 from explaind import flows
 from explaind.acalls import AsyncDriver, AsyncJobHandle, AsyncJobs
 from explaind.address import http_options
+from explaind.afiles import AsyncArtifacts, AsyncDatasets
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
 from explaind.contract.subject import ModelRequest
@@ -39,6 +40,8 @@ class AsyncClient(AsyncNamespaces):
         http = httpx.AsyncClient(transport=transport, **http_options(base_url, api_key, timeout))
         self.driver = AsyncDriver(http, Policy(max_retries=max_retries))
         self.jobs = AsyncJobs(self.driver)
+        self.datasets = AsyncDatasets(self.driver)
+        self.artifacts = AsyncArtifacts(self.driver)
         super().__init__(self.driver)
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from explaind.calls import Driver, JobHandle, Jobs
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
 from explaind.contract.subject import ModelRequest
+from explaind.files import Artifacts, Datasets
 from explaind.flows import CallOptions
 from explaind.namespaces import Namespaces
 from explaind.wire import Policy
@@ -39,6 +40,8 @@ class Client(Namespaces):
         http = httpx.Client(transport=transport, **http_options(base_url, api_key, timeout))
         self.driver = Driver(http, Policy(max_retries=max_retries))
         self.jobs = Jobs(self.driver)
+        self.datasets = Datasets(self.driver)
+        self.artifacts = Artifacts(self.driver)
         super().__init__(self.driver)
 
     def __repr__(self) -> str:

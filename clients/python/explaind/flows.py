@@ -183,8 +183,13 @@ def delete(policy: Policy, job_id: str) -> Flow[None]:
         JobActive: it has not ended; cancel it first.
         JobNotFound: there is no such job, or no longer.
     """
-    response, retries = yield from exchange(policy, Request("DELETE", path_of(job_id)))
-    # A lost answer to the first try: the job is gone because we have deleted it.
+    yield from removed(policy, path_of(job_id))
+
+
+def removed(policy: Policy, path: str) -> Flow[None]:
+    """Delete what is at that path. Raises what the service names, such as NotFound."""
+    response, retries = yield from exchange(policy, Request("DELETE", path))
+    # A lost answer to the first try: it is gone because we have deleted it.
     if not (retries and response.status_code == 404):
         successful(response)
 

@@ -26,13 +26,13 @@ def rendered_namespaces() -> str:
         verb: list(group)
         for verb, group in groupby(all_methods().values(), key=lambda method: method.verb)  # sorted by path
     }
-    modules = sorted(method.params_model.__module__ for method in all_methods().values())
+    modules = sorted((method.params_model.__module__, method.module.upper()) for method in all_methods().values())
     lines = [
         _HEAD,
         "",
         "from explaind.acalls import AsyncDriver, AsyncMethodCall",
         "from explaind.calls import Driver, MethodCall",
-        *(f"from {module} import METHOD as {_constant(module)}" for module in modules),
+        *(f"from {module} import METHOD as {constant}" for module, constant in modules),
     ]
     for flavour in _FLAVOURS:
         for verb, methods in by_verb.items():
@@ -48,7 +48,7 @@ def _verb_class(verb: str, methods: list[Method[..., Any]], flavour: tuple[str, 
     yield ""
     yield f"    def __init__(self, driver: {driver}) -> None:"
     for method in methods:
-        constant = _constant(method.params_model.__module__)
+        constant = method.module.upper()
         yield f"        self.{method.name.replace('-', '_')} = {call}(driver, {constant})"
 
 
@@ -60,10 +60,6 @@ def _root_class(verbs: list[str], flavour: tuple[str, str, str]) -> Iterator[str
     yield f"    def __init__(self, driver: {driver}) -> None:"
     for verb in verbs:
         yield f"        self.{verb} = {prefix}{verb.capitalize()}(driver)"
-
-
-def _constant(module: str) -> str:
-    return module.rpartition(".")[2].upper()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,19 +10,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from explaind.ablation_page import ablation_question, ablation_sections
+from explaind.attention_page import attention_heading, attention_sections
 from explaind.characters import one_line, shown
 from explaind.comparison import comparison_question, comparison_sections
 from explaind.contract.blocks import Attribution
 from explaind.contract.grouping import kinds_of
 from explaind.contract.job import Job, JobState
+from explaind.contract.lens import LensReading
 from explaind.contract.methods.activation_patching import ActivationPatching
+from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.head_ablation import HeadAblation
 from explaind.contract.methods.layer_ablation import LayerAblation
+from explaind.contract.methods.logit_attribution import LogitAttribution
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.contract.registry import known_method
 from explaind.faithfulness import faithfulness_section
 from explaind.figures import (
@@ -36,11 +43,15 @@ from explaind.figures import (
     values_table,
 )
 from explaind.heatmap import answer_chip, heatmap_html, legend_html, question, text_chip
+from explaind.lens_page import lens_question, lens_sections
+from explaind.logit_page import logit_question, logit_sections
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.patching_page import patching_question, patching_sections
+from explaind.questions_page import questions_heading, questions_sections
 from explaind.results import typed_result
 from explaind.sections import facts, problem_section, provenance_facts, section, tiles, timing_facts
+from explaind.tuned_lens_page import training_question, training_sections, tuned_lens_sections
 
 MOST_BARS = 20
 
@@ -313,6 +324,11 @@ def _moment(when: datetime) -> str:
 _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
     Attribution: lambda _, result: (question(result), _attribution(result)),
     MethodComparison: lambda _, result: (comparison_question(result), comparison_sections(result)),
+    TunedLens: lambda _, result: (lens_question(result), tuned_lens_sections(result)),
+    TunedLensTraining: lambda _, result: (training_question(result), training_sections(result)),
+    LensReading: lambda _, result: (lens_question(result), lens_sections(result)),
+    LogitAttribution: lambda _, result: (logit_question(result), logit_sections(result)),
+    AttentionPatterns: lambda _, result: (attention_heading(result), attention_sections(result)),
     HeadAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
     LayerAblation: lambda _, result: (ablation_question(result), ablation_sections(result)),
     ActivationPatching: lambda _, result: (patching_question(result), patching_sections(result)),
@@ -326,4 +342,5 @@ _PAGES: dict[type, Callable[[Job[Any], Any], tuple[Markup, list[Markup]]]] = {
         join([f"What {job.model} takes it for: ", _quoted(result.best.label)]),
         _classification(result),
     ),
+    QuestionsEvaluation: lambda job, result: (questions_heading(result, job.model), questions_sections(result)),
 }

@@ -1,9 +1,11 @@
-"""The store of large results: blobs named by their content, in a directory or in a bucket."""
+"""The store of large results and of files: blobs by their names, each kind in a place of its own, in a directory or in
+a bucket."""
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,7 +16,21 @@ from explaind_jobs.results.codec import missing
 from explaind_jobs.settings import JobsSettings
 
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-FOLDER = "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where blobs of one kind are: `folder` below the data directory, `below` a store of one's own; and what is said
+    of one that is not there any more.
+    """
+
+    folder: str
+    below: str
+    ending: str
+    lost: Callable[[], ExplaindError]
+
+
+RESULTS = Place(folder="results", below="", ending=".json.zst", lost=missing)
 
 
 class BlobStore(Protocol):
@@ -25,7 +41,9 @@ class BlobStore(Protocol):
         ...
 
     def read(self, digest: str) -> bytes:
-        """The bytes of a blob. Raises ResultLost when there is none, StoreUnavailable when nobody can tell."""
+        """The bytes of a blob. Raises what its place says when there is none (a result: ResultLost), StoreUnavailable
+        when nobody can tell.
+        """
         ...
 
     def remove(self, digest: str) -> None:
@@ -37,8 +55,8 @@ class BlobStore(Protocol):
         ...
 
 
-def open_blobs(settings: JobsSettings) -> BlobStore:
-    """The blob store of these settings; nothing is touched until it is used.
+def open_blobs(settings: JobsSettings, place: Place = RESULTS) -> BlobStore:
+    """The store of these settings for blobs of one kind; nothing is touched until it is used.
 
     Raises:
         StoreUnavailable: the store's library refuses its options.
@@ -47,22 +65,24 @@ def open_blobs(settings: JobsSettings) -> BlobStore:
     if settings.results_url is None or settings.results_url.startswith("file://"):
         from explaind_jobs.results.directory import DirectoryBlobs  # noqa: PLC0415
 
-        return DirectoryBlobs(_folder(settings))
+        return DirectoryBlobs(_folder(settings, place), place)
     from explaind_jobs.results.bucket import BucketBlobs  # noqa: PLC0415
 
     with unavailable("opened"):
-        return BucketBlobs(settings.results_url, settings.results_options)
+        below = f"/{place.below}" if place.below else ""
+        url = f"{settings.results_url.rstrip('/')}{below}"
+        return BucketBlobs(url, settings.results_options, place)
 
 
-def name_of(digest: str) -> str:
+def name_of(digest: str, place: Place = RESULTS) -> str:
     """The path of a blob below its store's root.
 
     Raises:
-        ResultLost: this is no digest; no path is ever made of anything else.
+        ResultLost: this is no digest; no path is ever made of anything else. Of another place what that says.
     """
     if not DIGEST.fullmatch(digest):
-        raise missing()
-    return f"{digest[:2]}/{digest[2:4]}/{digest}.json.zst"
+        raise place.lost()
+    return f"{digest[:2]}/{digest[2:4]}/{digest}{place.ending}"
 
 
 @contextmanager
@@ -81,7 +101,7 @@ def unavailable(what: str) -> Iterator[None]:
         ) from error
 
 
-def _folder(settings: JobsSettings) -> Path:
+def _folder(settings: JobsSettings, place: Place) -> Path:
     if settings.results_url is None:
-        return settings.data_dir / FOLDER
-    return Path(url2pathname(urlsplit(settings.results_url).path))
+        return settings.data_dir / place.folder
+    return Path(url2pathname(urlsplit(settings.results_url).path)) / place.below

@@ -5,14 +5,14 @@ from typing import Any
 
 import fsspec
 
-from explaind_jobs.results.blobs import name_of, unavailable
-from explaind_jobs.results.codec import missing
+from explaind_jobs.results.blobs import RESULTS, Place, name_of, unavailable
 
 
 class BucketBlobs:
     """A blob store at a URL that fsspec understands; `options` go to its file system as they are."""
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], place: Place = RESULTS) -> None:
+        self._place = place
         # An instance of its own and no listings: what other processes write and remove must be seen at once.
         own = {"skip_instance_cache": True, "use_listings_cache": False}
         self._files, root = fsspec.url_to_fs(url, **{**own, **options})
@@ -24,12 +24,12 @@ class BucketBlobs:
             self._files.pipe_file(self._path(digest), data)
 
     def read(self, digest: str) -> bytes:
-        """The bytes of a blob. Raises ResultLost and StoreUnavailable."""
+        """The bytes of a blob. Raises what the place says (ResultLost), and StoreUnavailable."""
         with unavailable("read"):
             try:
                 return self._files.cat_file(self._path(digest))
             except FileNotFoundError as error:
-                raise missing() from error
+                raise self._place.lost() from error
 
     def remove(self, digest: str) -> None:
         """Forget a blob. Raises StoreUnavailable."""
@@ -45,4 +45,4 @@ class BucketBlobs:
         return 0
 
     def _path(self, digest: str) -> str:
-        return f"{self._root}/{name_of(digest)}"
+        return f"{self._root}/{name_of(digest, self._place)}"

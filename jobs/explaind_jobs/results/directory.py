@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from explaind_jobs.results.blobs import name_of, unavailable
-from explaind_jobs.results.codec import missing
+from explaind_jobs.results.blobs import RESULTS, Place, name_of, unavailable
 
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, nor links that anybody may make
 NO_BLOB = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
@@ -18,12 +17,13 @@ UNFINISHED = ".tmp"
 class DirectoryBlobs:
     """A blob store in a directory that service and workers share. Files are their owner's alone."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, place: Place = RESULTS) -> None:
         self._root = root
+        self._place = place
 
     def write(self, digest: str, data: bytes) -> None:
         """Keep a blob: after a crash at any moment there is all of it or nothing. Raises StoreUnavailable."""
-        path = self._root / name_of(digest)
+        path = self._root / name_of(digest, self._place)
         with unavailable("written"):
             self._make_folders(path.parent)
             self._refuse_links(path.parent)
@@ -37,8 +37,8 @@ class DirectoryBlobs:
             _sync_folder(path.parent)
 
     def read(self, digest: str) -> bytes:
-        """The bytes of a blob. Raises ResultLost and StoreUnavailable."""
-        path = self._root / name_of(digest)
+        """The bytes of a blob. Raises what the place says (ResultLost), and StoreUnavailable."""
+        path = self._root / name_of(digest, self._place)
         with unavailable("read"):
             try:
                 self._refuse_links(path.parent)
@@ -46,12 +46,12 @@ class DirectoryBlobs:
                     return file.read()
             except OSError as error:
                 if error.errno in NO_BLOB:
-                    raise missing() from error
+                    raise self._place.lost() from error
                 raise
 
     def remove(self, digest: str) -> None:
         """Forget a blob. Raises StoreUnavailable."""
-        path = self._root / name_of(digest)
+        path = self._root / name_of(digest, self._place)
         with unavailable("cleared"):
             try:
                 self._refuse_links(path.parent)

@@ -39,10 +39,10 @@ def sweep(run: Callable[[Call[Any]], Any], blobs: BlobStore, *, clock: Callable[
     return len(condemned)
 
 
-def tidy(run: Callable[[Call[Any]], Any], blobs: BlobStore) -> int:
+def tidy(run: Callable[[Call[Any]], Any], *stores: BlobStore) -> int:
     """Once a day, by whichever worker comes first, remove what interrupted writes left; returns how much.
 
     Raises:
         StoreUnavailable: Redis or the blob store does not answer.
     """
-    return blobs.tidy(UNFINISHED_S) if run(calls.may_tidy(TIDY_EVERY_S)) else 0
+    return sum(blobs.tidy(UNFINISHED_S) for blobs in stores) if run(calls.may_tidy(TIDY_EVERY_S)) else 0

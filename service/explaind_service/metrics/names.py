@@ -66,6 +66,14 @@ STORE_COUNTERS = (
         "finished",
     ),
     MetricName(
+        "explaind_files_kept_total",
+        "counter",
+        "Datasets that were uploaded and artifacts that jobs left.",
+        ("kind",),
+        "store counter",
+        "files_kept",
+    ),
+    MetricName(
         "explaind_jobs_lost_total",
         "counter",
         "Times that a worker was lost while it ran a job.",

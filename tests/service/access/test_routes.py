@@ -10,11 +10,13 @@ from fastapi.routing import iter_route_contexts
 
 from explaind.contract.registry import all_methods, known_method
 from explaind_jobs.keys.record import Scope
+from explaind_jobs.store import JobStore
 from explaind_service.access.doorkeeper import OPEN_PATHS
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 
 UNKNOWN = "job_" + "0" * 26
+UPLOAD = ("POST", "/datasets")
 SAFE = {"GET", "HEAD"}
 OPERATIONS = [
     (method, context.path)
@@ -25,6 +27,7 @@ CLOSED = [operation for operation in OPERATIONS if operation[1] not in OPEN_PATH
 # Made by the framework for logins that there are none of: closed, and nothing behind it.
 FRAMEWORKS = {"/docs/oauth2-redirect"}
 OURS = [operation for operation in CLOSED if operation[1] not in FRAMEWORKS]
+OF_A_FILE = [(method, path) for method, path in OURS if "{dataset_id}" in path or "{artifact_id}" in path]
 OF_A_JOB = [(method, path) for method, path in OURS if "{job_id}" in path]
 
 
@@ -35,6 +38,7 @@ class Sent:
     method: str
     path: str
     json: dict[str, Any] | None = None
+    csv: bytes | None = None
 
 
 def request_of(method: str, path: str, job_id: str = UNKNOWN) -> Sent:
@@ -42,8 +46,9 @@ def request_of(method: str, path: str, job_id: str = UNKNOWN) -> Sent:
     known = known_method(path.strip("/"))
     body = known.example if known is not None and method == "POST" else None
     filled = path.replace("{job_id}", job_id).replace("{verb}/{name}", "explain/shap").replace("{name}", "demo")
+    filled = filled.replace("{dataset_id}", "ds_" + "0" * 26).replace("{artifact_id}", "art_" + "0" * 26)
     assert "{" not in filled, f"say what {path} shall be tested with"
-    return Sent(method, filled, body)
+    return Sent(method, filled, body, b"a\n1\n" if (method, path) == UPLOAD else None)
 
 
 def scope_of(method: str, path: str) -> Scope:
@@ -55,7 +60,9 @@ def scope_of(method: str, path: str) -> Scope:
 
 async def send(client: httpx.AsyncClient, sent: Sent, authorization: str | None = None) -> httpx.Response:
     headers = {} if authorization is None else {"Authorization": authorization}
-    return await client.request(sent.method, sent.path, json=sent.json, headers=headers)
+    if sent.csv is not None:
+        headers["Content-Type"] = "text/csv"
+    return await client.request(sent.method, sent.path, json=sent.json, content=sent.csv, headers=headers)
 
 
 def is_problem(response: httpx.Response, method: str, status: int, code: str) -> dict[str, Any]:
@@ -134,7 +141,7 @@ async def test_a_key_without_the_scope(client, issue, forgetful, method: str, pa
 async def test_a_key_with_the_scope(client, issue, forgetful, method: str, path: str) -> None:
     for scope in (scope_of(method, path), Scope.ADMIN):
         response = await send(client, request_of(method, path), f"bearer  {issue(scope).key}")
-        expected = {404} if "{job_id}" in path else {200, 202}
+        expected = {404} if "_id}" in path else {200, 201, 202}
         assert response.status_code in expected, response.text
 
 
@@ -152,6 +159,32 @@ async def test_another_keys_job_is_not_there(client, issue, worker, shap, forget
             assert problem[told].replace(submitted.json()["id"], "") == blank[told].replace(UNKNOWN, "")
     for allowed in (owner, admin) if method != "DELETE" else (admin,):
         assert (await send(client, sent, f"Bearer {allowed.key}")).status_code in {200, 204}
+
+
+@pytest.mark.parametrize(("method", "path"), OF_A_FILE)
+async def test_another_keys_file_is_not_there(
+    client, issue, valkey, settings, forgetful, method: str, path: str
+) -> None:
+    owner, other, admin = issue(), issue(), issue("admin")
+    uploaded = await send(client, Sent("POST", "/datasets", csv=b"a\n1\n"), f"Bearer {owner.key}")
+    files = JobStore(valkey, settings).files.of(owner.record.id)
+    left = await asyncio.to_thread(files.put_artifact, "tuned-lens", "lens", b"x", model="demo")
+    sent = Sent(method, path.replace("{dataset_id}", uploaded.json()["id"]).replace("{artifact_id}", left.id))
+    code = "dataset_not_found" if "dataset" in path else "artifact_not_found"
+    is_problem(await send(client, sent, f"Bearer {other.key}"), method, 404, code)
+    listed = await send(client, Sent("GET", f"/{sent.path.split('/')[1]}"), f"Bearer {other.key}")
+    assert listed.json() == {"data": [], "has_more": False}
+    for allowed in (owner, admin) if method != "DELETE" else (admin,):
+        assert (await send(client, sent, f"Bearer {allowed.key}")).status_code in {200, 204}
+
+
+async def test_the_same_file_of_two_keys_is_two_datasets(client, issue, forgetful) -> None:
+    ids = set()
+    for key in (issue().key, issue().key):
+        uploaded = await send(client, Sent("POST", "/datasets", csv=b"a\n1\n"), f"Bearer {key}")
+        assert uploaded.status_code == 201
+        ids.add(uploaded.json()["id"])
+    assert len(ids) == 2
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)

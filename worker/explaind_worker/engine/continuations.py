@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from explaind_worker.engine.backoff import Backoff
@@ -14,12 +15,12 @@ from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
 from explaind_worker.engine.rehearsal import made_up
-from explaind_worker.engine.rows import FloatArray
 from explaind_worker.engine.value import Checkpoint
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.sketch import Sketch
 from explaind_worker.models.stream import Part, watching
 
+Residuals = NDArray[np.float32]
 # Whether a prompt, told by its index, is to be continued no further after these tokens.
 Stops = Callable[[int, Sequence[int]], bool]
 
@@ -33,7 +34,7 @@ class Continued:
 
     token_ids: tuple[int, ...]
     finish: Literal["end", "stop", "length"]
-    residuals: FloatArray | None = None
+    residuals: Residuals | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Continuations:
             Continued(
                 (self._model.filler,) * self._new,
                 "length",
-                made_up(prompt.index.to_bytes(8, "little"), shape) if self._residuals else None,
+                made_up(prompt.index.to_bytes(8, "little"), shape).astype(np.float32) if self._residuals else None,
             )
             for prompt in batch
         ]
@@ -158,7 +159,7 @@ class _Rows:
         self._model = model
         self._meter = meter
         self._watched = residuals
-        self.residuals: list[FloatArray] = []
+        self.residuals: list[Residuals] = []
         self._cache = DynamicCache(config=model.network.config)
         longest = max(map(len, prompts))
         ids = np.zeros((len(prompts), longest), dtype=np.int64)
@@ -186,7 +187,7 @@ class _Rows:
                 logits_to_keep=1,
             )
             if self._watched:
-                self.residuals = list(torch.stack(seen, dim=1).double().cpu().numpy())
+                self.residuals = list(torch.stack(seen, dim=1).float().cpu().numpy())
                 self._watched = False  # only the prompts are looked at
         self._meter.forward(self._next.numel(), reads=len(self._next))
         chosen = output.logits[:, -1].float().argmax(-1)

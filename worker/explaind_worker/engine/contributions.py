@@ -8,7 +8,8 @@ difference how they are stored.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,17 @@ class Split:
         """The contributions' magnitudes added up, [column]: rounding is measured against these."""
         return self._added(np.abs)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Split"], order: Sequence[int]) -> "Split":
+        """All columns of the parts, the i-th of them at place order[i]."""
+        places = np.argsort(order)
+
+        def together(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return None if values[0] is None else np.concatenate(values)[places]
+
+        return cls(**{field.name: together(field.name) for field in fields(cls)})
+
     def _added(self, of: np.ufunc) -> FloatArray:
         position = np.zeros_like(self.bias) if self.position is None else self.position
         layers = of(self.heads).sum((1, 2)) + of(self.attention_bias).sum(1) + of(self.mlp).sum(1)
@@ -83,21 +95,20 @@ def split_logits(
         SelfCheckFailed: a norm of this model is no linear map with a scale.
     """
     plan = _plan(reads, _places_at_once(model.anatomy, limits))
-    columns: dict[int, Split] = {}
+    parts: list[Split] = []
     for done, (sequence, group) in enumerate(plan):
         checkpoint("splitting", done, len(plan), "forwards")
         places = sorted({len(reads[index].before) - 1 for index in group})
         if isinstance(model, Sketch):
             rehearse_batch(1, len(sequence), reads=len(places), meter=meter, footprint=Footprint.of(model))
-            part = _made_up(model.anatomy, len(group))
+            parts.append(_made_up(model.anatomy, len(group)))
         else:
             seen = ReadParts.of(model, sequence, places)
             meter.forward(len(sequence), reads=len(places))
             at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])
             tokens = torch.tensor([reads[index].token for index in group])
-            part = _Splitting(model, seen, at, tokens, limits, Backoff(meter)).split()
-        columns |= {index: _column(part, place) for place, index in enumerate(group)}
-    return _joined([columns[index] for index in range(len(reads))])
+            parts.append(_Splitting(model, seen, at, tokens, limits, Backoff(meter)).split())
+    return Split.joined(parts, [index for _, group in plan for index in group])
 
 
 def _plan(reads: Sequence[Read], at_once: int) -> list[tuple[tuple[int, ...], list[int]]]:
@@ -117,7 +128,7 @@ def _plan(reads: Sequence[Read], at_once: int) -> list[tuple[tuple[int, ...], li
 
 
 def _places_at_once(anatomy: Anatomy, limits: BatchLimits) -> int:
-    kept = len(anatomy.blocks) * (anatomy.heads * anatomy.head_dim + 2 * anatomy.hidden)
+    kept = len(anatomy.blocks) * (anatomy.heads * anatomy.head_dim + anatomy.hidden)
     return max(1, min(KEPT_BYTES // (4 * kept), limits.logits // anatomy.vocabulary))
 
 
@@ -136,6 +147,7 @@ class _Splitting:
     backoff: Backoff
 
     def split(self) -> Split:
+        """The columns' logits as sums."""
         anatomy, seen = self.model.anatomy, self.seen
         rows, constant = self._unembedding()
         leaving = seen.parts[len(anatomy.blocks) - 1, "leaving"][self.at]
@@ -144,9 +156,8 @@ class _Splitting:
         directions = final.through(behind)
         heads, biases = zip(*(self._heads(layer, directions) for layer in range(len(anatomy.blocks))), strict=True)
         position = None if seen.position is None else self._along(seen.position, directions)
-        own = seen.unembedded.cpu().double()[self.at, self.tokens] * anatomy.logit_scale
-        logits = seen.logits.float()
-        scores = logits.cpu().double()[self.at, self.tokens]
+        capped = self._of_tokens(seen.logits)
+        mass = torch.stack([row.float().logsumexp(-1) for row in seen.logits]).cpu().double()
         return Split(
             embedding=(
                 self._along(seen.parts[0, "entering"], directions) - (0.0 if position is None else position)
@@ -158,10 +169,14 @@ class _Splitting:
                 [self._along(seen.parts[i, "mlp"], directions) for i in range(len(anatomy.blocks))], 1
             ).numpy(),
             bias=((behind * final.beta).sum(-1) + anatomy.logit_scale * constant).numpy(),
-            logits=own.numpy(),
-            capped=scores.numpy(),
-            logprobs=(scores - logits.logsumexp(-1).cpu().double()[self.at]).numpy(),
+            logits=(anatomy.logit_scale * self._of_tokens(seen.unembedded)).numpy(),
+            capped=capped.numpy(),
+            logprobs=(capped - mass[self.at]).numpy(),
         )
+
+    def _of_tokens(self, logits: torch.Tensor) -> torch.Tensor:
+        """The columns' tokens among logits [place, vocabulary], [column]."""
+        return logits[self.at.to(logits.device), self.tokens.to(logits.device)].cpu().double()
 
     def _along(self, parts: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """How far vectors [place, hidden] lie along directions [column, hidden], [column]."""
@@ -237,16 +252,3 @@ def _made_up(anatomy: Anatomy, columns: int) -> Split:
     none, by_layer = np.zeros(columns), np.zeros((columns, layers))
     heads = np.zeros((columns, layers, anatomy.heads))
     return Split(none, None, heads, by_layer, by_layer, none, none, none, none)
-
-
-FIELDS = tuple(Split.__dataclass_fields__)
-
-
-def _column(split: Split, column: int) -> Split:
-    found = {name: getattr(split, name) for name in FIELDS}
-    return Split(**{name: None if value is None else value[column : column + 1] for name, value in found.items()})
-
-
-def _joined(columns: Sequence[Split]) -> Split:
-    found = {name: [getattr(column, name) for column in columns] for name in FIELDS}
-    return Split(**{name: None if value[0] is None else np.concatenate(value) for name, value in found.items()})

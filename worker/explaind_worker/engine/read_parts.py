@@ -10,7 +10,7 @@ from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
 from explaind_worker.models.stream import Part, first_of, watching
 
-PARTS: tuple[Part, ...] = ("heads", "attention", "mlp")
+PARTS: tuple[Part, ...] = ("heads", "mlp")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ReadParts:
     """What one forward showed at the places that are read, on the CPU: [place, …] each.
 
     Of the stream what enters the first block, what the positions gave it, and what leaves the last; of each layer what
-    its attention and its MLP added, and its heads [place, head, head_dim].
+    its MLP added, and its heads [place, head, head_dim]. `unembedded` and `logits` stay on the model's device.
     """
 
     parts: dict[tuple[int, Part], torch.Tensor]

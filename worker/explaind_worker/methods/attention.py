@@ -40,9 +40,7 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
     """Scores every head on the prompt (and the probe), and shows the patterns that were asked for."""
     encoded = session.encode(params)
     tokens = len(encoded)
-    if session.kind != "causal":
-        session.model()  # says what is wrong
-    anatomy = session.pool.sketch(session.entry).anatomy
+    anatomy = session.anatomy()
     heads = _heads(params, anatomy)
     queries = _queries(params, tokens, len(TELLING) if heads is None else len(heads))
     sequence = _repeated(params, session.encoder) if params.induction_probe else None

@@ -20,6 +20,7 @@ from explaind_worker.engine.contributions import Read, Split, split_logits
 from explaind_worker.engine.question import Question
 from explaind_worker.engine.value import FloatArray
 from explaind_worker.inquiry import Inquiry
+from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.self_check import QUANTIZED_TOLERANCE, TOLERANCE
 from explaind_worker.session import Session
@@ -37,20 +38,19 @@ def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
         units="token",
     )
     inquiry = Inquiry(asked, session)
-    if session.kind != "causal":
-        session.model()  # says what is wrong
+    anatomy = session.anatomy()
     question = inquiry.question()
     reads, signs = _reads(inquiry.encoded.token_ids, question)
     explained = np.flatnonzero(question.explained)
     if params.by_target:
-        _check_size(session.pool.sketch(session.entry), len(explained))
+        _check_size(anatomy, len(explained))
     model = session.model()
     longest = max(len(read.before) for read in reads)
     limits = session.room(longest, reads=len(reads))
     split = split_logits(model, reads, limits=limits, meter=session.meter, checkpoint=session.checkpoint)
     if not session.rehearsing:
         _check_sum(model, split)
-    softcap = model.anatomy.logit_softcap is not None
+    softcap = anatomy.logit_softcap is not None
     texts = _texts(inquiry, question, split.logprobs)
     tokens = [token for text in texts for token in text.explained_tokens]
     columns = [
@@ -84,9 +84,8 @@ def _reads(prompt: tuple[int, ...], question: Question) -> tuple[list[Read], Flo
     return reads, np.array(signs)
 
 
-def _check_size(model: LoadedModel, columns: int) -> None:
-    layers = len(model.anatomy.blocks)
-    numbers = columns * (layers * (model.anatomy.heads + 2) + 3)
+def _check_size(anatomy: Anatomy, columns: int) -> None:
+    numbers = columns * (len(anatomy.blocks) * (anatomy.heads + 2) + 3)
     if numbers > MOST_NUMBERS:
         raise RequestTooLarge.at(
             "/by_target",

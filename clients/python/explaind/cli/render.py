@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -13,19 +13,29 @@ from rich.text import Text
 from explaind.characters import one_line, shown
 from explaind.cli.ablation import show_ablation, show_patching
 from explaind.cli.comparison import show_comparison, show_faithfulness
+from explaind.cli.inside import show_attention, show_logit_attribution
+from explaind.cli.lens import show_lens
 from explaind.cli.prompt import coloured_prompt, painted, question
+from explaind.cli.questions import show_questions
+from explaind.cli.tuned_lens import show_lens_training, show_tuned_lens
 from explaind.contract.base import Answer
 from explaind.contract.blocks import Attribution, RankedToken
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
+from explaind.contract.lens import LensReading
 from explaind.contract.methods.activation_patching import ActivationPatching
+from explaind.contract.methods.attention import AttentionPatterns
 from explaind.contract.methods.classify import Classification
 from explaind.contract.methods.compare_methods import MethodComparison
 from explaind.contract.methods.generate import Generation
 from explaind.contract.methods.head_ablation import HeadAblation
 from explaind.contract.methods.layer_ablation import LayerAblation
+from explaind.contract.methods.logit_attribution import LogitAttribution
+from explaind.contract.methods.questions import QuestionsEvaluation
 from explaind.contract.methods.score import Scoring
 from explaind.contract.methods.tokenize import Tokenization
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.heatmap import summary
 from explaind.numerals import number, percent, plural, seconds, signed, size
 from explaind.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
@@ -39,22 +49,9 @@ _FOR, _AGAINST = "rgb(230,108,20)", "rgb(44,123,214)"
 def show_job(console: Console, job: Job[Any]) -> None:
     """Write a job: its result when it has one, else its state, and what it cost."""
     result = typed_result(job)
-    if isinstance(result, Attribution):
-        _show_attribution(console, result)
-    elif isinstance(result, MethodComparison):
-        show_comparison(console, result)
-    elif isinstance(result, HeadAblation | LayerAblation):
-        show_ablation(console, result)
-    elif isinstance(result, ActivationPatching):
-        show_patching(console, result)
-    elif isinstance(result, Generation | Scoring):
-        _show_scored(console, result)
-    elif isinstance(result, Tokenization):
-        _show_tokenization(console, result)
-    elif isinstance(result, Classification):
-        _show_classification(console, result)
-    elif isinstance(result, Estimate):
-        _show_estimate(console, result)
+    show = next((show for kind, show in _SHOWN.items() if isinstance(result, kind)), None)
+    if show is not None:
+        show(console, result)
     elif result is not None:
         value = result.model_dump(mode="json") if isinstance(result, Answer) else result
         console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
@@ -234,3 +231,23 @@ def _timing_line(job: Job[Any], timing: Timing) -> str:
 
 def _quoted(text: str) -> str:
     return f"“{one_line(text)}”"
+
+
+_SHOWN: dict[type, Callable[[Console, Any], None]] = {
+    Attribution: _show_attribution,
+    MethodComparison: show_comparison,
+    TunedLens: show_tuned_lens,  # before the lens that it is one of
+    LensReading: show_lens,
+    TunedLensTraining: show_lens_training,
+    LogitAttribution: show_logit_attribution,
+    AttentionPatterns: show_attention,
+    HeadAblation: show_ablation,
+    LayerAblation: show_ablation,
+    ActivationPatching: show_patching,
+    QuestionsEvaluation: show_questions,
+    Generation: _show_scored,
+    Scoring: _show_scored,
+    Tokenization: _show_tokenization,
+    Classification: _show_classification,
+    Estimate: _show_estimate,
+}

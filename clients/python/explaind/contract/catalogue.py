@@ -37,6 +37,9 @@ class ModelCard(Answer):
         default=None, description="Names of a classifier's classes, in order of their index.", examples=[None]
     )
     limits: ModelLimits
+    lenses: list[str] = Field(
+        default_factory=list, description="Tuned lenses that explain/tuned-lens may name.", examples=[["tuned"]]
+    )
     state: ModelState = Field(default="cold", description="ready when a live worker holds it.")
 
 

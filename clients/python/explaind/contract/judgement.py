@@ -40,7 +40,7 @@ MEANING: Mapping[FailureRule, str] = MappingProxyType(
         "no_answer": "What was said holds no answer of the form that is asked for.",
         "cut_off": "max_new_tokens ended the text within the number: the right one begins with what there is.",
         "intermediate_step": "The value of a step on the way, not of the last one.",
-        "other_operation": "What another operation makes of the question's numbers, taken in their order.",
+        "other_operation": "What one other operation makes of the question's numbers, taken in their order.",
         "other_answer": "Another answer that the question offers: its foil, the opposite, or other words of it.",
         "one_unit": "One too many or too few in one decimal place of the right number: 84 or 75 for 85.",
         "one_place": "The right digits one decimal place too far: 480 or 4.8 for 48.",

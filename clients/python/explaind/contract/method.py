@@ -39,6 +39,14 @@ class Method(Generic[P, ResultT]):
         return f"{self.verb}/{self.name}"
 
     @property
+    def module(self) -> str:
+        """The name of its module: that of the contract, and the worker's of the same name.
+
+        Two verbs may have a method of one name: `explain/tuned-lens` and `train/tuned-lens`.
+        """
+        return self.params_model.__module__.rpartition(".")[2]
+
+    @property
     def params_model(self) -> type[ModelRequest]:
         """The pydantic model of the request."""
         if not (isinstance(self.params, type) and issubclass(self.params, ModelRequest)):

@@ -1,0 +1,69 @@
+"""How much memory a logit lens takes beside the model.
+
+`python -m benchmarks.lens_memory SHAPE UNITS ours|peer` measures it on a model of that shape, in a process that has
+read a short prompt and done nothing else, and prints the bytes.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+
+from benchmarks import lens_peers
+from benchmarks.memory import peak_bytes
+from benchmarks.rows import Row
+from benchmarks.shapes import Prompt, Shape
+from benchmarks.workbench import Workbench
+
+TOP = 5
+SHORT = 8  # tokens of the prompt that is read before
+
+
+def memory_row(shape: Shape, units: int) -> Row:
+    """Ours and the peer's on a prompt of so many tokens, each in a process of its own."""
+    found = {f"{side}_bytes": _in_a_process(shape, units, side) for side in ("ours", "peer")}
+    return Row("logit_lens_memory", shape.name, figures={**found, "prompt_tokens": units})
+
+
+def measured(shape: Shape, folder: Path, units: int, side: str) -> int:
+    """Bytes that a lens of the whole prompt took at the most beyond what the process had before it."""
+    bench = Workbench(shape, folder)
+    short, whole = (Prompt.drawn(shape.vocabulary, count, target=1) for count in (SHORT, units))
+    lens(bench, short, side)
+    _forget_peak()
+    before = psutil.Process().memory_info().rss
+    lens(bench, whole, side)
+    return max(0, peak_bytes() - before)
+
+
+def lens(bench: Workbench, prompt: Prompt, side: str) -> object:
+    """The likeliest tokens at every layer and position, by ours or the peer."""
+    if side == "peer":
+        return lens_peers.hidden_states(bench, prompt, TOP)
+    return bench.asked("explain/logit-lens", prompt=prompt.text, streams=["embedding", "block"], top=TOP)
+
+
+def _forget_peak() -> None:
+    """From now on the kernel counts anew what the most was."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _in_a_process(shape: Shape, units: int, side: str) -> int:
+    command = [sys.executable, "-m", "benchmarks.lens_memory", json.dumps(asdict(shape)), str(units), side]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return int(json.loads(printed.splitlines()[-1]))
+
+
+def main() -> None:
+    """Measure and print."""
+    shape, units, side = sys.argv[1:]
+    with tempfile.TemporaryDirectory(prefix="explaind-bench-") as folder:
+        print(json.dumps(measured(Shape(**json.loads(shape)), Path(folder), int(units), side)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""The logit lens as it is done today: all hidden states, and a softmax over the vocabulary for each layer."""
+
+import numpy as np
+import torch
+
+from benchmarks.alternating import Array
+from benchmarks.shapes import Prompt
+from benchmarks.workbench import Workbench
+from explaind_worker.models.anatomy import anatomy_of
+
+
+def hidden_states(bench: Workbench, prompt: Prompt, top: int) -> Array:
+    """Probabilities [layer, position, rank] of the likeliest tokens, by `output_hidden_states` and the unembedding."""
+    network, anatomy = bench.network, anatomy_of(bench.network)
+    with torch.no_grad():
+        states = network(torch.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
+        likeliest = []
+        for layer, state in enumerate(states):
+            normed = state if layer == len(states) - 1 else anatomy.final_norm(state)  # the last one comes normed
+            likeliest.append(anatomy.unembedding(normed).softmax(-1).topk(top, -1).values[0])
+    return np.array(torch.stack(likeliest), dtype=np.float64)

@@ -1,0 +1,176 @@
+"""A tuned lens as pictures: what it says at each layer, and how far it and the logit lens are from the end."""
+
+import math
+from collections.abc import Sequence
+
+from explaind.characters import shown
+from explaind.contract.methods.train_tuned_lens import TunedLensTraining
+from explaind.contract.methods.tuned_lens import TunedLens
+from explaind.figures import table
+from explaind.lens_page import NAMES, lens_html, lens_sections
+from explaind.markup import Markup, join, tag
+from explaind.numerals import number, percent, plural
+from explaind.palette import NEGATIVE, POSITIVE, RGB
+from explaind.sections import facts, section, tiles
+
+_WIDTH, _HEIGHT = 520, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 34
+
+
+def tuned_lens_html(result: TunedLens) -> str:
+    """The lens for a notebook: its grid, and the comparison with the logit lens."""
+    return lens_html(result) + str(tag("div", _comparison(result), class_="explaind-lens"))
+
+
+def tuned_lens_sections(result: TunedLens) -> list[Markup]:
+    """The cards of the report."""
+    origin = {
+        "Lens": tag("code", shown(result.lens.name)),
+        "Made for": shown(result.lens.made_for),
+        "The same as this model's": ", ".join(result.lens.checked),
+        "Steps of training": None if result.lens.trained_steps is None else f"{result.lens.trained_steps:,}",
+    }
+    notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
+    return [
+        *lens_sections(result),
+        section("Beside the logit lens", _comparison(result), note="means over the positions", class_="flow"),
+        section("The lens", facts(origin), notes),
+    ]
+
+
+def training_question(result: TunedLensTraining) -> Markup:
+    """What came of it, as a sentence."""
+    return join(["A tuned lens of ", tag("code", shown(result.lens.model)), f" after {plural(result.steps, 'step')}"])
+
+
+def training_html(result: TunedLensTraining) -> str:
+    """The training for a notebook: both lenses by layer."""
+    return str(tag("div", tag("div", tag("b", training_question(result))), _qualities(result), class_="explaind-lens"))
+
+
+def training_sections(result: TunedLensTraining) -> list[Markup]:
+    """The cards of the report."""
+    held = result.held_out
+    places = max(1, len(held.layers) - 1)  # at the last one there is nothing to be gained
+    told: dict[str, tuple[str, str | None]] = {
+        "Logit lens": (number(math.fsum(held.logit_lens) / places), "mean KL over the layers, held out"),
+        "Tuned lens": (number(math.fsum(held.tuned_lens) / places), "the same of the lens that was kept"),
+        "Steps": (f"{result.steps:,}", f"{result.tokens:,} tokens; ended by {result.finish_reason}"),
+    }
+    named = {
+        "Artifact": tag("code", result.lens.id),
+        "File": shown(result.lens.name),
+        "Trained on": f"{plural(result.train_texts, 'text')}, {plural(result.train_tokens, 'token')}",
+        "Held out": f"{plural(held.texts, 'text')}, {plural(held.tokens, 'token')}",
+        "Optimizer": f"{result.optimizer}, learning rate {result.learning_rate:g}",
+    }
+    notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
+    losses = result.history.kl
+    curve = _lines({"KL of the batches": (POSITIVE, losses)}, "KL by step", "step 1", f"{len(losses):,}")
+    return [
+        section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
+        tiles(told),
+        section("Training", curve),
+        section("What was made", facts(named), notes),
+    ]
+
+
+def _comparison(result: TunedLens) -> Markup:
+    tuned = [_mean(row) for stream in result.streams for row in stream.divergence]
+    plain = [_mean(row) for stream in result.logit_lens for row in stream.divergence]
+    agreement = [
+        pair
+        for ours, theirs in zip(result.streams, result.logit_lens, strict=True)
+        for pair in zip(ours.agreement, theirs.agreement, strict=True)
+    ]
+    names = [(stream.stream, layer) for stream in result.streams for layer in stream.layers]
+    rows = [
+        tag(
+            "tr",
+            tag("td", NAMES.get(stream, stream)),
+            tag("td", str(layer), class_="num quiet"),
+            [tag("td", number(value), class_="num") for value in (plain[at], tuned[at])],
+            [tag("td", percent(share), class_="num") for share in (agreement[at][1], agreement[at][0])],
+        )
+        for at, (stream, layer) in enumerate(names)
+    ]
+    head = ["Stream", "Layer", "KL, logit lens", "KL, tuned lens", "Final token on top, logit lens", "tuned lens"]
+    return join([_by_layer(plain, tuned, names), table(head, rows)])
+
+
+def _qualities(result: TunedLensTraining) -> Markup:
+    held = result.held_out
+    names = list(zip(held.streams, held.layers, strict=True))
+    rows = [
+        tag(
+            "tr",
+            tag("td", NAMES.get(stream, stream)),
+            tag("td", str(layer), class_="num quiet"),
+            tag("td", number(held.logit_lens[at]), class_="num"),
+            tag("td", number(held.tuned_lens[at]), class_="num"),
+        )
+        for at, (stream, layer) in enumerate(names)
+    ]
+    figure = _by_layer(held.logit_lens, held.tuned_lens, names)
+    return join([figure, table(["Stream", "Layer", "KL, logit lens", "KL, tuned lens"], rows)])
+
+
+def _by_layer(plain: Sequence[float], tuned: Sequence[float], names: Sequence[tuple[str, int]]) -> Markup:
+    first = names[0][0] if names[0][0] == "embedding" else f"layer {names[0][1]}"
+    lines = {"logit lens": (NEGATIVE, plain), "tuned lens": (POSITIVE, tuned)}
+    return _lines(lines, "KL to the final distribution, nats", first, f"layer {names[-1][1]}")
+
+
+def _lines(lines: dict[str, tuple[RGB, Sequence[float]]], title: str, first: str, last: str) -> Markup:
+    """A few lines from 0 upwards, each with its colour, over the same steps or layers."""
+    high = max((y for _, values in lines.values() for y in values if math.isfinite(y)), default=0.0) or 1.0
+    floor = _HEIGHT - _BOTTOM
+
+    def place(at: int, count: int, y: float) -> str:
+        right = _LEFT + at / max(1, count - 1) * (_WIDTH - _LEFT - _RIGHT)
+        return f"{right:.1f},{floor - y / high * (floor - _TOP):.1f}"
+
+    drawn = [
+        tag(
+            "polyline",
+            tag("title", label),
+            points=" ".join(place(at, len(values), y) for at, y in enumerate(values) if math.isfinite(y)),
+            style=f"fill:none;stroke-width:2;stroke:{_css(colour)}",
+        )
+        for label, (colour, values) in lines.items()
+    ]
+    axis = {"style": "stroke:#888;stroke-width:.7"}
+    texts = [
+        (number(high), _LEFT - 8, _TOP + 5, "end"),
+        ("0", _LEFT - 8, floor, "end"),
+        (first, _LEFT, floor + 16, "start"),
+        (last, _WIDTH - _RIGHT, floor + 16, "end"),
+    ]
+    svg = tag(
+        "svg",
+        tag("title", title),
+        tag("line", x1=_LEFT, x2=_LEFT, y1=_TOP, y2=floor, **axis),
+        tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=floor, y2=floor, **axis),
+        [
+            tag("text", text, x=f"{x}", y=f"{y}", text_anchor=anchor, style="font-size:11px;fill:#888")
+            for text, x, y, anchor in texts
+        ],
+        drawn,
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        style="width:100%;max-width:620px;height:auto;display:block",
+        aria_label=title,
+    )
+    keys = [
+        tag("span", tag("b", "― ", style=f"color:{_css(colour)}"), f"{label}  ", style="white-space:pre")
+        for label, (colour, _) in lines.items()
+    ]
+    return tag("figure", svg, tag("figcaption", tag("div", title), keys), style="margin:0")
+
+
+def _css(colour: RGB) -> str:
+    return f"rgb({','.join(map(str, colour))})"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / max(1, len(values))

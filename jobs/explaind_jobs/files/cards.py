@@ -1,0 +1,62 @@
+"""Files as callers see them: their ids, their cards, and what is said of one that is not there."""
+
+import hashlib
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from explaind.contract.errors import ArtifactNotFound, BodyTooLarge, DatasetNotFound, FileLost, NotFound
+from explaind.contract.files import ArtifactCard, DatasetCard, FileKind
+from explaind_jobs.calls import ID_DIGITS
+from explaind_jobs.files.record import KeptFile
+
+_json = TypeAdapter(dict[str, Any])
+
+
+def kind_of(file_id: str) -> FileKind:
+    """Whether an id is one of a dataset or of an artifact."""
+    return "dataset" if file_id.startswith("ds_") else "artifact"
+
+
+def dataset_card(file: KeptFile) -> DatasetCard:
+    """The card of a dataset."""
+    return DatasetCard(id=file.id, created_at=file.created_at, **_json.validate_json(file.card))
+
+
+def artifact_card(file: KeptFile) -> ArtifactCard:
+    """The card of an artifact."""
+    return ArtifactCard(id=file.id, created_at=file.created_at, **_json.validate_json(file.card))
+
+
+def not_found(kind: FileKind, file_id: str) -> NotFound:
+    """There is no such file (any more)."""
+    if kind == "dataset":
+        hint = "POST /datasets makes one; GET /datasets lists those kept."
+        return DatasetNotFound(f"There is no dataset {file_id!r}.", hint=hint)
+    return ArtifactNotFound(f"There is no artifact {file_id!r}.", hint="GET /artifacts lists those kept.")
+
+
+def dataset_too_large(most: int) -> BodyTooLarge:
+    """The refusal of a dataset over the limit."""
+    return BodyTooLarge(
+        f"The dataset is larger than the {most} bytes that this service takes.",
+        hint="Send fewer rows, or ask whoever runs the service to raise EXPLAIND_DATASET_BYTES.",
+    )
+
+
+def content_id(prefix: str, *parts: bytes) -> str:
+    """An id of 130 bits made of its parts."""
+    seen = hashlib.sha256()
+    for part in parts:
+        seen.update(len(part).to_bytes(8) + part)
+    bits = int.from_bytes(seen.digest())
+    return f"{prefix}_{''.join(ID_DIGITS[bits >> place & 31] for place in range(0, 130, 5))}"
+
+
+def lost() -> FileLost:
+    """Nothing is where the file should be, or something else."""
+    return FileLost(
+        "The stored file is no longer in the store, or is damaged.",
+        hint="Delete it and make it again. If every file is missing, the service and its workers do not share one "
+        "store: give both the same EXPLAIND_RESULTS_URL.",
+    )

@@ -1,0 +1,61 @@
+"""Datasets in Parquet, where pyarrow is installed."""
+
+import io
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from explaind.contract.errors import UnsupportedMedia
+from explaind_jobs.files.tables import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
+
+# Few rows at a time: a dictionary makes one long text into a thousand, which `datasets` bounds as it writes them.
+BATCH_ROWS = 64
+MOST_UNPACKED = 1 << 28
+PLAIN = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean")
+
+
+def require_parquet() -> None:
+    """Raises UnsupportedMedia where pyarrow is not installed."""
+    if find_spec("pyarrow") is None:
+        raise UnsupportedMedia(
+            "This service reads no Parquet: pyarrow is not installed beside it.",
+            hint="Send the dataset as JSON lines or CSV, or have pyarrow installed with the service.",
+        )
+
+
+def parquet_rows(data: bytes) -> Iterator[Row]:
+    """The rows of a Parquet file whose columns are text, numbers and booleans.
+
+    Raises:
+        UnsupportedMedia: pyarrow is not installed.
+        InvalidDataset: this is no such file.
+    """
+    require_parquet()
+    import pyarrow  # noqa: PLC0415 # pyright: ignore[reportMissingImports] - optional, and slow to import
+    import pyarrow.parquet  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+    try:
+        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        _check_shape(file, pyarrow.types)
+        for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # what a broken file makes of pyarrow
+        refuse(f"This is no Parquet file that pyarrow can read ({type(error).__name__}).")
+
+
+def _check_shape(file: Any, types: Any) -> None:
+    rows, fields = file.metadata.num_rows, list(file.schema_arrow)
+    if rows > MAX_ROWS or len(fields) > MAX_COLUMNS or rows * len(fields) > MAX_CELLS:
+        refuse(f"It has {rows} rows and {len(fields)} columns; a dataset may have {MAX_ROWS} and {MAX_COLUMNS}.")
+    groups = range(file.metadata.num_row_groups)
+    if sum(file.metadata.row_group(group).total_byte_size for group in groups) > MOST_UNPACKED:
+        refuse(f"It unpacks to more than {MOST_UNPACKED} bytes.")
+    names = [field.name for field in fields]
+    if len(set(names)) != len(names):
+        refuse("Two of its columns have the same name.")
+    # An older pyarrow does not know every one of them.
+    plain = [getattr(types, name) for name in PLAIN if hasattr(types, name)]
+    for field in fields:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if not (types.is_null(kind) or any(is_plain(kind) for is_plain in plain)):
+            refuse(f"The column {field.name[:60]!a} holds {str(kind)[:60]}, which is no text, number or boolean.")

@@ -1,0 +1,257 @@
+"""The datasets that callers upload and the artifacts that jobs leave: listed, looked at, fetched, deleted."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from explaind.contract.errors import (
+    ArtifactNotFound,
+    BodyTooLarge,
+    DatasetNotFound,
+    FileLost,
+    InvalidDataset,
+    InvalidRequest,
+    TooManyFiles,
+    UnsupportedMedia,
+)
+from explaind.contract.files import (
+    MAX_NAME_CHARS,
+    ArtifactCard,
+    ArtifactPage,
+    DatasetCard,
+    DatasetPage,
+    DatasetPreview,
+)
+from explaind_jobs.files.datasets import TableForm
+from explaind_jobs.files.parquet import require_parquet
+from explaind_service.access.caller import Reader, Writer
+from explaind_service.answers import json_answer
+from explaind_service.bodies import UPLOADS, BodyLimits, body_of
+from explaind_service.dependencies import FromApp
+from explaind_service.operations import problem_responses
+from explaind_service.representations import Encoding, entity_tag, is_known
+from explaind_service.settings import ServiceSettings
+
+FORMS: dict[str, TableForm] = {
+    "application/jsonl": "jsonl",
+    "application/x-ndjson": "jsonl",
+    "application/x-jsonlines": "jsonl",
+    "text/csv": "csv",
+    "application/vnd.apache.parquet": "parquet",
+}
+BINARY = {"type": "string", "format": "binary"}
+UPLOAD_BODY = {"required": True, "content": {media: {"schema": BINARY} for media in FORMS}}
+LOCATION = {"Location": {"description": "Where the dataset is.", "schema": {"type": "string"}}}
+
+router = APIRouter()
+
+DatasetIdInPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
+ArtifactIdInPath = Annotated[str, Path(description="The artifact's id.", examples=["art_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
+
+
+class FileListing(BaseModel):
+    """Which files to list. A parameter that does not exist is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: str | None = Field(None, max_length=64, description="The last id of the page before.")
+    limit: int = Field(20, ge=1, le=100, description="Most files on the page.")
+
+
+Listed = Annotated[FileListing, Query()]
+
+
+def uploads_router(settings: ServiceSettings) -> APIRouter:
+    """The route that takes datasets, which may be as large as these settings say."""
+    uploads = APIRouter()
+    limits = BodyLimits.of_settings(settings)
+
+    @uploads.post(
+        UPLOADS,
+        tags=["datasets"],
+        operation_id="upload_dataset",
+        summary="Upload a dataset",
+        status_code=201,
+        response_model=DatasetCard,
+        max_body_size=limits.datasets,
+        openapi_extra={"requestBody": UPLOAD_BODY},
+        response_description="The dataset was made.",
+        responses={
+            **problem_responses(InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles),
+            200: {"model": DatasetCard, "description": "It was there already.", "headers": LOCATION},
+            201: {"headers": LOCATION},
+        },
+    )
+    async def upload_dataset(
+        request: Request,
+        resources: FromApp,
+        caller: Writer,
+        name: Annotated[
+            str | None, Query(min_length=1, max_length=MAX_NAME_CHARS, description="What to call it.")
+        ] = None,
+    ) -> Response:
+        """The file itself is the body: JSON lines, CSV with a header or, where pyarrow is installed, Parquet.
+
+        Rows are flat: text, numbers, booleans, null. The same file of the same key is the same dataset. It is kept
+        until it is deleted.
+        """
+        form = _form_of(request)
+        async with resources.filing.heavy:
+            data = await body_of(request, limits)
+            kept = await resources.filing.ask(
+                lambda files: files.put_dataset(data, form, name or f"dataset.{form}"), caller.key
+            )
+        card, new = kept
+        return json_answer(card, status=201 if new else 200, headers={"Location": f"{UPLOADS}/{card.id}"})
+
+    return uploads
+
+
+@router.get(
+    "/datasets",
+    tags=["datasets"],
+    operation_id="list_datasets",
+    summary="List datasets",
+    response_model=DatasetPage,
+    responses=problem_responses(InvalidRequest),
+)
+async def list_datasets(resources: FromApp, caller: Reader, listing: Listed) -> Response:
+    """Newest first. Go on with `after` = the last id while `has_more` is true."""
+    return json_answer(
+        await resources.filing.ask(
+            lambda files: files.datasets(listing.after, listing.limit), caller.key, sees=caller.sees
+        )
+    )
+
+
+@router.get(
+    "/datasets/{dataset_id}",
+    tags=["datasets"],
+    operation_id="get_dataset",
+    summary="Get a dataset",
+    response_model=DatasetPreview,
+    responses=problem_responses(DatasetNotFound),
+)
+async def get_dataset(resources: FromApp, caller: Reader, dataset_id: DatasetIdInPath) -> Response:
+    """What there is to know of it, and its first rows."""
+    seen = await resources.filing.ask(lambda files: files.dataset(dataset_id[:64]), caller.key, sees=caller.sees)
+    return json_answer(seen)
+
+
+@router.delete(
+    "/datasets/{dataset_id}",
+    tags=["datasets"],
+    operation_id="delete_dataset",
+    summary="Delete a dataset",
+    status_code=204,
+    responses=problem_responses(DatasetNotFound),
+)
+async def delete_dataset(resources: FromApp, caller: Writer, dataset_id: DatasetIdInPath) -> Response:
+    """Jobs that have read it keep their results; jobs that have not will fail."""
+    await resources.filing.ask(lambda files: files.delete_dataset(dataset_id[:64]), caller.key, sees=caller.sees)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/artifacts",
+    tags=["artifacts"],
+    operation_id="list_artifacts",
+    summary="List artifacts",
+    response_model=ArtifactPage,
+    responses=problem_responses(InvalidRequest),
+)
+async def list_artifacts(resources: FromApp, caller: Reader, listing: Listed) -> Response:
+    """What jobs have left, newest first. Go on with `after` = the last id while `has_more` is true."""
+    return json_answer(
+        await resources.filing.ask(
+            lambda files: files.artifacts(listing.after, listing.limit), caller.key, sees=caller.sees
+        )
+    )
+
+
+@router.get(
+    "/artifacts/{artifact_id}",
+    tags=["artifacts"],
+    operation_id="get_artifact",
+    summary="Get an artifact",
+    response_model=ArtifactCard,
+    responses=problem_responses(ArtifactNotFound),
+)
+async def get_artifact(resources: FromApp, caller: Reader, artifact_id: ArtifactIdInPath) -> Response:
+    """What it is, the model that it belongs to, and the job that made it."""
+    card, _ = await resources.filing.ask(lambda files: files.content(artifact_id[:64]), caller.key, sees=caller.sees)
+    return json_answer(card)
+
+
+@router.head("/artifacts/{artifact_id}/content", include_in_schema=False)
+@router.get(
+    "/artifacts/{artifact_id}/content",
+    tags=["artifacts"],
+    operation_id="get_artifact_content",
+    summary="Get an artifact's bytes",
+    response_class=Response,
+    responses={
+        **problem_responses(ArtifactNotFound, FileLost),
+        200: {"description": "The file.", "content": {"application/octet-stream": {"schema": BINARY}}},
+        304: {"description": "The caller has it: its `If-None-Match` holds the file's `ETag`."},
+    },
+)
+async def get_artifact_content(
+    request: Request, resources: FromApp, caller: Reader, artifact_id: ArtifactIdInPath
+) -> Response:
+    """The file as the job left it. `ETag` is the SHA-256 of its bytes."""
+    filing = resources.filing
+    card, digest = await filing.ask(lambda files: files.content(artifact_id[:64]), caller.key, sees=caller.sees)
+    headers = {
+        "ETag": entity_tag(digest, Encoding.IDENTITY),
+        "Content-Disposition": f"attachment; filename*=utf-8''{quote(card.name, safe='')}",
+    }
+    if is_known(request.headers.get("if-none-match"), headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    if request.method == "HEAD":
+        headers["Content-Length"] = str(card.bytes)
+        return Response(headers=headers, media_type="application/octet-stream")
+    async with filing.heavy:
+        data = await filing.ask(lambda files: files.content_bytes(artifact_id[:64]), caller.key, sees=caller.sees)
+        return Response(data, headers=headers, media_type="application/octet-stream")
+
+
+@router.delete(
+    "/artifacts/{artifact_id}",
+    tags=["artifacts"],
+    operation_id="delete_artifact",
+    summary="Delete an artifact",
+    status_code=204,
+    responses=problem_responses(ArtifactNotFound),
+)
+async def delete_artifact(resources: FromApp, caller: Writer, artifact_id: ArtifactIdInPath) -> Response:
+    """The job that made it stays as it is."""
+    await resources.filing.ask(lambda files: files.delete_artifact(artifact_id[:64]), caller.key, sees=caller.sees)
+    return Response(status_code=204)
+
+
+def _form_of(request: Request) -> TableForm:
+    """How the body is written, as its Content-Type says.
+
+    Raises:
+        UnsupportedMedia: it says nothing that is read here.
+    """
+    declared, _, rest = request.headers.get("content-type", "").lower().partition(";")
+    charset = next((part.partition("=")[2] for part in rest.split(";") if part.strip().startswith("charset=")), "utf-8")
+    form = FORMS.get(declared.strip())
+    if form is None:
+        raise UnsupportedMedia(
+            f"The body is declared as {declared.strip()[:100]!r}." if declared else "The body has no Content-Type.",
+            hint=f"Send one of {', '.join(FORMS)}.",
+        )
+    if charset.strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMedia("The text is in another encoding than UTF-8.", hint="Send UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMedia("The body is packed (Content-Encoding).", hint="Send it as it is.")
+    if form == "parquet":
+        require_parquet()
+    return form

@@ -1,0 +1,183 @@
+"""Datasets and artifacts over HTTP: taken, told of, listed, fetched, deleted, each by whom it belongs to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from explaind_jobs.store import JobStore
+from explaind_service.app import create_app
+
+JSONL = {"Content-Type": "application/jsonl"}
+CSV = {"Content-Type": "text/csv; charset=utf-8"}
+ROWS = b'{"question": "3 + 4 = ?", "answer": "7"}\n{"question": "2 * 5 = ?", "answer": "10"}\n'
+
+
+@pytest.fixture
+def store(valkey, settings) -> JobStore:
+    return JobStore(valkey, settings)
+
+
+async def upload(client: httpx.AsyncClient, data: bytes = ROWS, headers: dict[str, str] = JSONL, **query: str) -> Any:
+    response = await client.post("/datasets", content=data, headers=headers, params=query)
+    assert response.status_code == 201, response.text
+    return response.json()
+
+
+async def test_a_dataset_from_its_upload_to_its_end(client, expect_problem) -> None:
+    response = await client.post("/datasets", content=ROWS, headers=JSONL, params={"name": "sums"})
+    card = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/datasets/{card['id']}"
+    assert (card["name"], card["rows"], card["columns"], card["bytes"]) == (
+        "sums",
+        2,
+        ["question", "answer"],
+        len(ROWS),
+    )
+    again = await client.post("/datasets", content=ROWS, headers=JSONL, params={"name": "other"})
+    assert (again.status_code, again.json()) == (200, card), "the same file is the same dataset"
+    seen = (await client.get(response.headers["location"])).json()
+    assert seen == {
+        **card,
+        "preview": [{"question": "3 + 4 = ?", "answer": "7"}, {"question": "2 * 5 = ?", "answer": "10"}],
+    }
+    assert (await client.delete(response.headers["location"])).status_code == 204
+    expect_problem(await client.get(response.headers["location"]), 404, "dataset_not_found")
+    expect_problem(await client.delete(response.headers["location"]), 404, "dataset_not_found")
+    assert (await client.get("/datasets")).json() == {"data": [], "has_more": False}
+    assert (await upload(client))["id"] == card["id"], "and may come again"
+
+
+async def test_pages_go_on_after_what_was_deleted_meanwhile(client, expect_problem) -> None:
+    ids = [(await upload(client, b"a\n%d\n" % number, CSV))["id"] for number in range(5)]
+    first = (await client.get("/datasets", params={"limit": 2})).json()
+    assert [card["id"] for card in first["data"]] == [ids[4], ids[3]]
+    assert first["has_more"]
+    await client.delete(f"/datasets/{ids[3]}")
+    rest = (await client.get("/datasets", params={"limit": 3, "after": ids[3]})).json()
+    assert [card["id"] for card in rest["data"]] == [ids[2], ids[1], ids[0]]
+    assert not rest["has_more"]
+    expect_problem(
+        await client.get("/datasets", params={"after": "ds_nowhere"}), 422, "invalid_request", "/query/after"
+    )
+    expect_problem(await client.get("/datasets", params={"before": ids[0]}), 422, "invalid_request", "/query/before")
+
+
+async def test_the_same_text_in_another_form_is_another_dataset(client) -> None:
+    one = await upload(client, b'{"a":1}\n', JSONL)
+    assert (await upload(client, b'{"a":1}\n2\n', CSV))["columns"] == ['{"a":1}']
+    assert (await client.get("/datasets")).json()["data"][1]["id"] == one["id"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({}, "no Content-Type"),
+        ({"Content-Type": "application/json"}, "application/json"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "multipart/form-data"),
+        ({"Content-Type": "text/csv; charset=latin-1"}, "another encoding"),
+        ({**JSONL, "Content-Encoding": "gzip"}, "packed"),
+        ({"Content-Type": "application/vnd.apache.parquet"}, "pyarrow"),
+    ],
+)
+async def test_what_is_not_read_here(client, expect_problem, monkeypatch, headers, said) -> None:
+    monkeypatch.setattr("explaind_jobs.files.parquet.find_spec", lambda name: None)
+    problem = expect_problem(await client.post("/datasets", content=ROWS, headers=headers), 415, "unsupported_media")
+    assert said in problem["detail"]
+    assert problem["hint"]
+
+
+async def test_a_broken_line_is_named(client, expect_problem) -> None:
+    problem = expect_problem(
+        await client.post("/datasets", content=ROWS + b'{"question": {}}\n', headers=JSONL), 422, "invalid_dataset"
+    )
+    assert problem["detail"].startswith("Line 3: 'question' holds an object")
+    assert (await client.get("/datasets")).json()["data"] == []
+
+
+async def test_a_dataset_may_be_larger_than_a_request_and_no_larger_than_it_may(
+    settings, client_of, expect_problem
+) -> None:
+    app = create_app(settings.model_copy(update={"max_body_bytes": 1024, "dataset_bytes": 4096}))
+    rows = b"a\n" + b"x\n" * 1500
+
+    async def in_parts(data: bytes) -> AsyncIterator[bytes]:
+        for start in range(0, len(data), 512):
+            yield data[start : start + 512]
+
+    async with client_of(app) as client:
+        assert (await upload(client, rows, CSV))["rows"] == 1500
+        again = await client.post("/datasets", content=in_parts(rows), headers=CSV)
+        assert again.status_code == 200, again.text
+        for body in (rows * 2, in_parts(rows * 2)):
+            problem = expect_problem(await client.post("/datasets", content=body, headers=CSV), 413, "body_too_large")
+            assert "4096" in problem["detail"]
+            assert "EXPLAIND_DATASET_BYTES" in problem["hint"]
+        small = await client.post("/infer/score", content=b" " * 2000, headers={"Content-Type": "application/json"})
+        assert "EXPLAIND_MAX_BODY_BYTES" in expect_problem(small, 413, "body_too_large")["hint"]
+
+
+async def test_no_more_than_a_key_may_keep(settings, client_of, expect_problem) -> None:
+    app = create_app(settings.model_copy(update={"max_files": 2}))
+    async with client_of(app) as client:
+        card = await upload(client, b"a\n1\n", CSV)
+        await upload(client, b"a\n2\n", CSV)
+        refused = await client.post("/datasets", content=b"a\n3\n", headers=CSV)
+        problem = expect_problem(refused, 409, "too_many_files")
+        assert "DELETE /datasets" in problem["hint"]
+        assert (await client.post("/datasets", content=b"a\n1\n", headers=CSV)).status_code == 200
+        await client.delete(f"/datasets/{card['id']}")
+        await upload(client, b"a\n3\n", CSV)
+    assert len(list((settings.data_dir / "files").rglob("*.bin"))) == 2
+
+
+async def test_an_artifact_is_listed_fetched_and_deleted(client, store, expect_problem) -> None:
+    files = store.files.of("", job="job_" + "0" * 26)
+    card = await asyncio.to_thread(
+        files.put_artifact, "tuned-lens", 'le"ns é.safetensors', b"\0\1\2" * 99, model="demo"
+    )
+    path = f"/artifacts/{card.id}"
+    seen = (await client.get(path)).json()
+    assert (seen["kind"], seen["model"], seen["bytes"], seen["job"]) == ("tuned-lens", "demo", 297, "job_" + "0" * 26)
+    assert (await client.get("/artifacts")).json() == {"data": [seen], "has_more": False}
+    response = await client.get(f"{path}/content")
+    assert response.content == b"\0\1\2" * 99
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert response.headers["content-disposition"] == "attachment; filename*=utf-8''le%22ns%20%C3%A9.safetensors"
+    tag = {"If-None-Match": response.headers["etag"]}
+    assert (await client.get(f"{path}/content", headers=tag)).status_code == 304
+    head = await client.head(f"{path}/content")
+    assert (head.content, head.headers["content-length"]) == (b"", "297")
+    assert (await client.delete(path)).status_code == 204
+    for gone in (path, f"{path}/content"):
+        expect_problem(await client.get(gone), 404, "artifact_not_found")
+    assert not list((store.settings.data_dir / "files").rglob("*.bin"))
+
+
+async def test_a_file_whose_bytes_are_gone_or_others_is_lost(client, store, expect_problem) -> None:
+    card = await asyncio.to_thread(store.files.of("").put_artifact, "tuned-lens", "a", b"abc", model="demo")
+    blob = next((store.settings.data_dir / "files").rglob("*.bin"))
+    blob.write_bytes(b"abd")
+    expect_problem(await client.get(f"/artifacts/{card.id}/content"), 500, "file_lost")
+    blob.unlink()
+    expect_problem(await client.get(f"/artifacts/{card.id}/content"), 500, "file_lost")
+
+
+async def test_ids_that_are_none(client, expect_problem) -> None:
+    for name in ("ds_", "art_" + "0" * 26, "x" * 3000, "%00", "ds_%0a", "..%2f..%2fetc"):
+        expect_problem(
+            await client.get(f"/datasets/{name}"), 404, "dataset_not_found" if "2f" not in name else "not_found"
+        )
+    card = await upload(client)
+    expect_problem(await client.get(f"/artifacts/{card['id']}"), 404, "artifact_not_found")
+    expect_problem(await client.delete(f"/artifacts/{card['id']}"), 404, "artifact_not_found")
+    expect_problem(await client.get(f"/artifacts/{card['id']}/content"), 404, "artifact_not_found")
+
+
+async def test_what_is_kept_is_counted_once(client) -> None:
+    await upload(client)
+    assert (await client.post("/datasets", content=ROWS, headers=JSONL)).status_code == 200
+    assert 'explaind_files_kept_total{kind="dataset"} 1.0' in (await client.get("/metrics")).text
