@@ -213,12 +213,14 @@ class Session:
                 )
         return self._lease.model
 
-    def room(self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False) -> BatchLimits:
+    def room(
+        self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
+    ) -> BatchLimits:
         """How large a batch may be of rows of so many tokens, of which logits are read at `reads` places.
 
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile. Other models that no job uses
-        leave the memory where not even one row would fit beside them. To be asked before the first forward. With
-        `weights` the attention writes its weights out.
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
+        writes its weights out; `kept` are bytes that are needed beside all batches. Other models that no job uses leave
+        the memory where not even one row would fit beside them. To be asked before the first forward.
 
         Raises:
             RequestTooLarge: one row would not fit if this model were alone.
@@ -226,11 +228,11 @@ class Session:
         footprint = Footprint.of(self.either_model())
         if weights:
             footprint = replace(footprint, fused=False)
-        kept = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
+        cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
         needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
-        if kept:
+        if cache:
             needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
-        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept)
+        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
 
     def graph_room(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
         """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.
