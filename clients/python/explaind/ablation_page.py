@@ -143,7 +143,7 @@ def _bars(result: Ablated, parts: Sequence[RankedPart]) -> Markup:
     ]
     shown = f"the strongest {len(bars)} of {len(parts)}; " if len(bars) < len(parts) else ""
     whiskers = (
-        f"whiskers: {percent(result.confidence)} interval over the questions" if parts[0].high is not None else ""
+        f"whiskers: {100 * result.confidence:g} % intervals over the questions" if parts[0].high is not None else ""
     )
     return section("Ranking", bars_svg(bars, title="Mean effects, ranked"), note=f"{shown}{whiskers}".rstrip("; "))
 

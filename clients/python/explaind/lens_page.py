@@ -146,7 +146,7 @@ def _main(result: LensReading) -> DecodedStream:
 def _tiles(result: LensReading) -> dict[str, tuple[str, str | None]]:
     stream = _main(result)
     settled = stream.settled_layer[-1]
-    numbers = {
+    numbers: dict[str, tuple[str, str | None]] = {
         "At the last position": (
             "in none" if settled is None else f"layer {settled}",
             f"the final token is on top from here on, of {result.layer_count} layers",

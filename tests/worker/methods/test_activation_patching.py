@@ -1,9 +1,12 @@
 """Activation patching against plain hooks one patch at a time, and what must hold of any patch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from explaind.contract.errors import InvalidRequest, TargetTooLong, WrongModelKind
+from explaind.contract.methods.activation_patching import ActivationPatchingParams
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
 from explaind_worker.engine.interventions import Edit, Variant
@@ -182,11 +185,12 @@ def test_a_cancelled_job_keeps_the_grids_that_are_done(pool, tiny_model):
             raise StopError
 
     entry = tiny_model("gpt2")
-    request = find_method("explain/activation-patching").params_model.model_validate(
+    request = ActivationPatchingParams.model_validate(
         {"model": entry.name, "prompt": CLEAN, "corrupted": CORRUPTED, "grids": ["heads", "mlp"], "layers": [0]}
     )
     with Session(entry, pool, stop) as session:
         with pytest.raises(StopError):
             patch(request, session)
-        part = session.part()
+        assert session.part is not None
+        part: Any = session.part()
     assert [grid.place for grid in part.grids] == ["heads"]

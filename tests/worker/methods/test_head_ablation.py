@@ -1,5 +1,7 @@
 """Head and layer ablation against plain hooks one at a time, and what must hold of any ablation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -274,6 +276,7 @@ def test_a_cancelled_job_keeps_what_is_known(tiny_model, pool):
     with Session(entry, pool, stop) as session:
         with pytest.raises(StopError):
             ablate(request, session)
-        part = session.part()
+        assert session.part is not None
+        part: Any = session.part()
     assert len(part.ranking.effects) == 4
     assert len(part.greedy.heads) == 1

@@ -15,8 +15,7 @@ def run(params: LayerAblationParams, session: Session) -> LayerAblation:
     """
     anatomy = anatomy_without_weights(session)
     layers = chosen(params.layers, len(anatomy.blocks), "/layers", "layers")
-    parts: list[LayerPart] = params.parts
-    places = [(layer, part) for layer in layers for part in parts]
+    places: list[tuple[int, LayerPart]] = [(layer, part) for layer in layers for part in params.parts]
     cuts = [(Part(layer, part),) for layer, part in places]
     effects = Effects(Ablating(params, session, params.parts, layers))
     effects.ablate(cuts)
@@ -25,7 +24,7 @@ def run(params: LayerAblationParams, session: Session) -> LayerAblation:
     return LayerAblation(
         **effects.common([f"layer {layer}, {part}" for layer, part in places], cuts),
         layers=layers,
-        parts=parts,
+        parts=params.parts,
         grid=by_question.mean(axis=-1).tolist(),
         effects=by_question.tolist(),
         ranking=LayerRanking(
