@@ -86,9 +86,7 @@ class Sweep:
         passed = round(swept.rows.row_blocks * tokens / len(self._model.anatomy.blocks))
         self._meter.forward(passed, reads=swept.reads.numel())
         if isinstance(self._model, Sketch):
-            self._meter.expect(
-                self._footprint.forward_bytes(len(swept.reads), tokens, reads=swept.reads.shape[1])
-            )
+            self._meter.expect(self._footprint.forward_bytes(len(swept.reads), tokens, reads=swept.reads.shape[1]))
             return np.stack([_made_up(run) for run in runs])
         with self._model.lock, torch.inference_mode(), swept.rows.attached(narrow=self._growing):
             self._model.network.base_model(input_ids=swept.ids, use_cache=False)
