@@ -3,7 +3,7 @@
 python examples/probing_lenses.py                                  the built-in model, in a stack of its own
 python examples/probing_lenses.py --path FOLDER --text corpus.txt  a model of a directory (Llama, GPT-2, …)
 python examples/probing_lenses.py --url URL --model NAME           a model of a running service
-    [--prompt TEXT] [--target TEXT] [--text FILE] [--steps 250] [--lens ID] [--out probing-lenses]
+    [--prompt TEXT] [--target TEXT] [--text FILE] [--steps 60] [--lens ID] [--out probing-lenses]
 
 A tuned lens is trained on the lines of the file (of the built-in model on prompts of its own kind), or taken from
 `--lens`. Then the prompt is read with both: what attention, the stream between, the MLP and the whole block would say
@@ -21,7 +21,7 @@ from explaind import Client
 
 PROMPT, TARGET = "When Mary and John went to the store, John gave a drink to", " Mary"
 SUBLAYERS = ("attention", "middle", "mlp", "block")
-TEXTS_OF_DEMO = 400
+TEXTS_OF_DEMO, BATCH_TOKENS = 700, 1024
 
 
 def texts_of_demo() -> list[str]:
@@ -34,13 +34,17 @@ def texts_of_demo() -> list[str]:
 
 def trained(client: Client, model: str, texts: list[str], steps: int) -> Any:
     """A tuned lens of the model: the job, ended; its result names the lens."""
-    return ended(client.train.tuned_lens.submit(model=model, text=texts, steps=steps))
+    return ended(client.train.tuned_lens.submit(model=model, text=texts, steps=steps, batch_tokens=BATCH_TOKENS))
 
 
 def told_training(found: Any) -> list[str]:
-    """How far each layer is from the model's own answer, with and without the lens."""
-    rows = enumerate(zip(found.logit_lens_kl, found.tuned_lens_kl, strict=True))
-    return [f"  layer {layer}: logit lens {plain:.3f}, tuned lens {tuned:.3f} nats" for layer, (plain, tuned) in rows]
+    """How far each layer is from the model's own answer, without and with the lens."""
+    kept = found.held_out
+    rows = zip(kept.streams, kept.layers, kept.logit_lens, kept.tuned_lens, strict=True)
+    return [
+        f"  {stream} {layer}: logit lens {plain:.3f}, tuned lens {tuned:.3f} nats"
+        for stream, layer, plain, tuned in rows
+    ]
 
 
 def told_lens(found: Any) -> list[str]:
@@ -71,7 +75,7 @@ def main() -> None:
     parser.add_argument("--prompt", default=PROMPT)
     parser.add_argument("--target", default=None, help="the continuation that is followed; by default what is said")
     parser.add_argument("--text", type=Path, help="a text a line to train the lens on")
-    parser.add_argument("--steps", type=int, default=250, help="of the training")
+    parser.add_argument("--steps", type=int, default=60, help="of the training")
     parser.add_argument("--lens", help="a lens that is there already")
     parser.add_argument("--out", type=Path, default=Path("probing-lenses"), help="the folder for what is found")
     options = parser.parse_args()
