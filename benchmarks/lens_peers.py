@@ -1,6 +1,5 @@
 """The logit lens as it is done today: all hidden states, and a softmax over the vocabulary for each layer."""
 
-import numpy as np
 import torch
 
 from benchmarks.alternating import Array
@@ -18,4 +17,4 @@ def hidden_states(bench: Workbench, prompt: Prompt, top: int) -> Array:
         for layer, state in enumerate(states):
             normed = state if layer == len(states) - 1 else anatomy.final_norm(state)  # the last one comes normed
             likeliest.append(anatomy.unembedding(normed).softmax(-1).topk(top, -1).values[0])
-    return np.array(torch.stack(likeliest), dtype=np.float64)
+    return torch.stack(likeliest).double().numpy()

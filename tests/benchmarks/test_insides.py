@@ -39,7 +39,7 @@ def test_a_case_tells_the_same_of_ours_and_the_peer(insides, case, shape):
         assert row.max_abs_diff is None
     else:
         assert row.max_abs_diff < 1e-4
-        assert row.figures["largest_value"] > 0.01
+        assert row.figures["largest_value"] > 1e-3
     if case.in_layers and case.name != "heads_generate":  # of a model of two layers
         assert row.peer_tokens_evaluated > row.tokens_evaluated
 
