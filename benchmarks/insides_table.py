@@ -84,18 +84,19 @@ def _line(row: dict[str, Any]) -> str:
 
 def _memory(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
-        f"| `{row['model']}` | {f['prompt_tokens']} | {in_mb(f['ours_bytes'])} | {in_mb(f['peer_bytes'])} "
-        f"| {in_mb(f['peer_bytes'] // LEAST_MEMORY)} |"
+        f"| `{row['model']}` | {f['prompt_tokens']} | {in_mb(f['ours_bytes'])} | {in_mb(f['at_once_bytes'])} "
+        f"| {in_mb(f['at_once_bytes'] // LEAST_MEMORY)} | {in_mb(f['by_layer_bytes'])} |"
         for row in rows
         for f in [row["figures"]]
     ]
     if not lines:
         return []
     return [
-        "The most memory a logit lens of all layers took in a process that had read a short prompt before:",
+        "The most memory a logit lens of all layers took in a process that had read a short prompt before, beside "
+        "`output_hidden_states` with a softmax of all layers together, and of one after the other:",
         "",
-        "| model | tokens | ours | `output_hidden_states`, unembedded | allowed |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        "| model | tokens | ours | all together | a tenth of it | one after the other |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
         *lines,
         "",
     ]

@@ -1,6 +1,6 @@
 """How much memory a logit lens takes beside the model.
 
-`python -m benchmarks.lens_memory SHAPE UNITS ours|peer` measures it on a model of that shape, in a process that has
+`python -m benchmarks.lens_memory SHAPE UNITS ours|at_once|by_layer` measures it on a model of that shape, in a process that has
 read a short prompt and done nothing else, and prints the bytes.
 """
 
@@ -21,11 +21,12 @@ from benchmarks.workbench import Workbench
 
 TOP = 5
 SHORT = 8  # tokens of the prompt that is read before
+SIDES = ("ours", "at_once", "by_layer")  # the peer with all layers unembedded together, and one after the other
 
 
 def memory_row(shape: Shape, units: int) -> Row:
     """Ours and the peer's on a prompt of so many tokens, each in a process of its own."""
-    found = {f"{side}_bytes": _in_a_process(shape, units, side) for side in ("ours", "peer")}
+    found = {f"{side}_bytes": _in_a_process(shape, units, side) for side in SIDES}
     return Row("logit_lens_memory", shape.name, figures={**found, "prompt_tokens": units})
 
 
@@ -41,9 +42,10 @@ def measured(shape: Shape, folder: Path, units: int, side: str) -> int:
 
 
 def lens(bench: Workbench, prompt: Prompt, side: str) -> object:
-    """The likeliest tokens at every layer and position, by ours or the peer."""
-    if side == "peer":
-        return lens_peers.hidden_states(bench, prompt, TOP)
+    """The likeliest tokens at every layer and position, by ours or a peer."""
+    if side != "ours":
+        peer = lens_peers.all_at_once if side == "at_once" else lens_peers.hidden_states
+        return peer(bench, prompt, TOP)
     return bench.asked("explain/logit-lens", prompt=prompt.text, streams=["embedding", "block"], top=TOP)
 
 

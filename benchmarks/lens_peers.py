@@ -1,4 +1,4 @@
-"""The logit lens as it is done today: all hidden states, and a softmax over the vocabulary for each layer."""
+"""The logit lens as it is done today: all hidden states, and a softmax over the vocabulary for all or each of them."""
 
 import torch
 
@@ -18,3 +18,12 @@ def hidden_states(bench: Workbench, prompt: Prompt, top: int) -> Array:
             normed = state if layer == len(states) - 1 else anatomy.final_norm(state)  # the last one comes normed
             likeliest.append(anatomy.unembedding(normed).softmax(-1).topk(top, -1).values[0])
     return torch.stack(likeliest).double().numpy()
+
+
+def all_at_once(bench: Workbench, prompt: Prompt, top: int) -> Array:
+    """The same with all layers unembedded together, as a notebook does it."""
+    network, anatomy = bench.network, anatomy_of(bench.network)
+    with torch.no_grad():
+        *states, last = network(torch.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
+        normed = torch.cat([anatomy.final_norm(torch.cat(states)), last])
+        return anatomy.unembedding(normed).softmax(-1).topk(top, -1).values.double().numpy()

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks.insides import Insides, Scale, cases, insides_cases
 from benchmarks.insides_table import REQUIRED, TITLES
-from benchmarks.lens_memory import measured
+from benchmarks.lens_memory import SIDES, TOP, measured
+from benchmarks.lens_peers import all_at_once, hidden_states
 from benchmarks.settings import Settings
-from benchmarks.shapes import DEMO, GPT2, LLAMA
+from benchmarks.shapes import DEMO, GPT2, LLAMA, Prompt
 
 SMALL = Scale(questions=3, shortest=6, layers=1, new_tokens=3, lens_tokens=9)
 CASES = [(case, shape) for case in insides_cases(SMALL) for shape in case.shapes]
@@ -50,9 +52,15 @@ def test_a_peer_that_is_wrong_shows(insides):
     assert insides.row(wrong, GPT2.tiny()).max_abs_diff == pytest.approx(0.5, abs=1e-3)
 
 
-@pytest.mark.parametrize("side", ["ours", "peer"])
+@pytest.mark.parametrize("side", SIDES)
 def test_the_memory_of_a_lens_is_measured(tmp_path, side):
     assert measured(LLAMA.tiny(), tmp_path, 40, side) >= 0
+
+
+def test_both_peers_of_the_lens_tell_the_same(insides):
+    bench, prompt = insides.bench(GPT2.tiny()), Prompt.drawn(400, 9, target=1)
+    by_layer, at_once = (peer(bench, prompt, TOP) for peer in (hidden_states, all_at_once))
+    np.testing.assert_allclose(by_layer, at_once, rtol=1e-5)
 
 
 def test_every_case_has_a_title_and_what_is_required_is_measured():
