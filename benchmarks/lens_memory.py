@@ -1,7 +1,7 @@
 """How much memory a logit lens takes beside the model.
 
-`python -m benchmarks.lens_memory SHAPE UNITS ours|at_once|by_layer` measures it on a model of that shape, in a process that has
-read a short prompt and done nothing else, and prints the bytes.
+`python -m benchmarks.lens_memory SHAPE UNITS ours|at_once|by_layer` measures it on a model of that shape, in a process
+that has read a short prompt and done nothing else, and prints the bytes.
 """
 
 import json
