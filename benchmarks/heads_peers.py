@@ -7,6 +7,7 @@ the others'. Each peer answers [head, question] for the heads of so many layers.
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -98,9 +99,17 @@ def padded(said: list[int], new_tokens: int) -> list[int]:
     return [*said, *[-1] * (new_tokens - len(said))]
 
 
-def transformer_lens(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
-    """Log-probabilities by TransformerLens' `run_with_hooks`, for each head and question, without its processing."""
-    lens = _hooked(bench)
+def hooked_transformer(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
+    """Log-probabilities by a HookedTransformer's `run_with_hooks`, for each head and question."""
+    return _run_with_hooks(_hooked(bench), bench, asked, layers)
+
+
+def transformer_bridge(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
+    """The same by a TransformerBridge, which has taken its place in TransformerLens 4."""
+    return _run_with_hooks(_bridge(bench), bench, asked, layers)
+
+
+def _run_with_hooks(lens: Any, bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
     rows = []
     for layer, head in _heads(bench.network, layers):
 
@@ -150,3 +159,10 @@ def _hooked(bench: Workbench) -> Any:
         raise RuntimeError(f"TransformerLens did not take the weights: {unexpected[0]} is unknown to it.")
     hooked.unembed.b_U.data.zero_()
     return hooked.eval()
+
+
+@cache
+def _bridge(bench: Workbench) -> Any:
+    """The peers' network as a TransformerBridge; a copy, since it changes what it is given."""
+    bridge: Any = importlib.import_module("transformer_lens.model_bridge").TransformerBridge
+    return bridge.boot_transformers("gpt2", hf_model=deepcopy(bench.network), tokenizer=bench.tokenizer, device="cpu")

@@ -91,11 +91,19 @@ def insides_cases(scale: Scale) -> list[Case]:
             in_layers=False,
         ),
         Case(
-            "heads_logprob_transformer_lens",
-            "TransformerLens, run_with_hooks",
+            "heads_logprob_hooked_transformer",
+            "TransformerLens 3, HookedTransformer",
             logprobs,
-            asking(heads_peers.transformer_lens),
-            needs="transformer_lens",
+            asking(heads_peers.hooked_transformer),
+            needs="transformer_lens.config.hooked_transformer_config",
+            shapes=(GPT2,),
+        ),
+        Case(
+            "heads_logprob_transformer_bridge",
+            "TransformerLens, TransformerBridge",
+            logprobs,
+            asking(heads_peers.transformer_bridge),
+            needs="transformer_lens.model_bridge",
             shapes=(GPT2,),
         ),
     ]
@@ -141,7 +149,7 @@ class Insides:
 
     def row(self, case: Case, shape: Shape) -> Row:
         """The case on that shape; a row without times says why it could not be measured."""
-        if case.needs is not None and find_spec(case.needs) is None:
+        if case.needs is not None and not _installed(case.needs):
             reason = f"{case.needs} is not installed; it takes an environment of its own"
             return Row(case.name, shape.name, peer=case.peer_name, figures={"skipped": reason})
         bench, settings = self.bench(shape), self._settings
@@ -162,6 +170,13 @@ class Insides:
         folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may look at the files again
         return Workbench(shape, folder)
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
 
 
 def _warm_up(bench: Workbench) -> None:
@@ -194,7 +209,7 @@ def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
         peer_s=round(peer.median / share, 4) if peer.seconds else None,
         max_abs_diff=difference,
         tokens_evaluated=ours.count.tokens,
-        peer_tokens_evaluated=round(peer.count.tokens / share) if peer.seconds else None,
+        peer_tokens_evaluated=round(peer.count.tokens / share) if peer.seconds and peer.count.tokens else None,
         peak_fraction=short(ours.count.flops / ours.median / matrix_peak()),
         peer_share=short(share) if share < 1 else None,
         figures=figures,

@@ -8,7 +8,7 @@ from benchmarks.figures import in_mb, in_seconds
 REQUIRED: dict[str, tuple[float, float | None]] = {
     "heads_logprob": (10.0, 6.0),
     "heads_logprob_batched": (3.5, 2.7),
-    "heads_logprob_transformer_lens": (18.0, None),
+    "heads_logprob_hooked_transformer": (18.0, None),
     "heads_generate": (10.0, None),
     "logit_lens": (1.0, None),
 }
@@ -17,7 +17,8 @@ LEAST_MEMORY = 10  # of the peer's memory a lens may take one part in so many
 TITLES = {
     "heads_logprob": "all heads, log-probability",
     "heads_logprob_batched": "all heads, log-probability",
-    "heads_logprob_transformer_lens": "all heads, log-probability",
+    "heads_logprob_hooked_transformer": "all heads, log-probability",
+    "heads_logprob_transformer_bridge": "all heads, log-probability",
     "heads_generate": "all heads, 8 tokens generated",
     "logit_lens": "logit lens, 128 tokens, all layers",
     "logit_lens_memory": "logit lens, memory",
@@ -29,7 +30,8 @@ INTRO = (
     "says: there the clean continuation, fed as a draft, is worth most. fp32; ours and the peer by turns in one "
     "process. A † marks a peer that did a part of its work (the heads of one layer), its time scaled; `--full` has it "
     "do all. “same” is the share of continuations that are equal token for token. TransformerLens is no part of the "
-    "development environment; its processing of weights is off."
+    "development environment; its processing of weights is off. Both of its models run `run_with_hooks`: version 4 "
+    "has a TransformerBridge over the model of transformers in place of a HookedTransformer."
 )
 
 
