@@ -6,7 +6,7 @@ from explaind_worker.engine import lens_training
 from explaind_worker.engine.lens_training import LensTraining, Recipe, residual_stream
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.text_rows import batched, drawn, held_out, pieces
+from explaind_worker.engine.text_rows import drawn, held_out, longest_first, pieces
 
 FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 ROWS = [(1, 9, 8, 7, 30), (1, 5, 6), (1, 40, 41, 42, 43, 44, 45), (1,)]
@@ -159,7 +159,7 @@ def test_rows_are_cut_divided_and_drawn():
     draws = drawn([(n,) for n in range(6)], 3, seed=0)
     first = next(draws) + next(draws)
     assert sorted(first) == [(n,) for n in range(6)]
-    assert list(batched([(1,), (1, 2, 3), (1, 2)], lambda rows, tokens: rows * tokens <= 4)) == [
+    assert list(longest_first([(1,), (1, 2, 3), (1, 2)], lambda rows, tokens: rows * tokens <= 4)) == [
         [(1, 2, 3)],
         [(1, 2), (1,)],
     ]

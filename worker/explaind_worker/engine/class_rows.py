@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.batching import batched
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -39,16 +40,12 @@ class ClassRows:
 
     def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
         """Rows in order of length, as many to a batch as the limits allow and the model bears; at least one."""
-        batch: list[AskedRow] = []
-        for row in sorted(rows, key=lambda row: (len(row.tokens), row.tokens.tobytes())):
+
+        def joins(batch: list[AskedRow], row: AskedRow) -> bool:
             longest = len(row.tokens)
-            apart = batch and not self._model.pads and len(batch[0].tokens) != longest
-            if batch and (apart or not self._fits(len(batch) + 1, longest)):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+            return (self._model.pads or len(batch[0].tokens) == longest) and self._fits(len(batch) + 1, longest)
+
+        return batched(sorted(rows, key=lambda row: (len(row.tokens), row.tokens.tobytes())), joins)
 
     def _fits(self, rows: int, tokens: int) -> bool:
         limits = self._limits

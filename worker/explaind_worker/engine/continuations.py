@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 
 from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.batching import batched
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -84,14 +85,8 @@ class Continuations:
 
     def _batches(self, prompts: Sequence[_Prompt]) -> Iterator[list[_Prompt]]:
         """Prompts in order of length, as many to a batch as the limits allow; at least one."""
-        batch: list[_Prompt] = []
-        for prompt in sorted(prompts, key=lambda prompt: len(prompt.token_ids)):
-            if batch and not self._fits(len(batch) + 1, len(prompt.token_ids)):
-                yield batch
-                batch = []
-            batch.append(prompt)
-        if batch:
-            yield batch
+        by_length = sorted(prompts, key=lambda prompt: len(prompt.token_ids))
+        return batched(by_length, lambda batch, prompt: self._fits(len(batch) + 1, len(prompt.token_ids)))
 
     def _fits(self, rows: int, longest: int) -> bool:
         limits = self._limits

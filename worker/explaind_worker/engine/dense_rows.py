@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from explaind_worker.engine.backoff import Backoff
+from explaind_worker.engine.batching import batched
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -36,14 +37,11 @@ class DenseRows:
 
     def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
         """Rows with as many reads, in order of length, as many to a batch as the limits allow; at least one."""
-        batch: list[AskedRow] = []
-        for row in sorted(rows, key=lambda row: (row.key[0], len(row.tokens), row.tokens.tobytes())):
-            if batch and (row.group is not batch[0].group or not self._fits(len(batch) + 1, row)):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+
+        def joins(batch: list[AskedRow], row: AskedRow) -> bool:
+            return row.group is batch[0].group and self._fits(len(batch) + 1, row)
+
+        return batched(sorted(rows, key=lambda row: (row.key[0], len(row.tokens), row.tokens.tobytes())), joins)
 
     def _fits(self, rows: int, longest: AskedRow) -> bool:
         limits, tokens, reads = self._limits, len(longest.tokens), longest.reads

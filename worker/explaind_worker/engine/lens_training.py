@@ -18,7 +18,7 @@ from explaind_worker.engine.decoding import decode
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import FLOAT_BYTES, Footprint
 from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.text_rows import Row, batched
+from explaind_worker.engine.text_rows import Row, longest_first
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.sketch import Sketch
 from explaind_worker.models.stream import Part, watching
@@ -118,7 +118,7 @@ class LensTraining:
 
     def _streams(self, rows: Sequence[Row], *, reads: int) -> Iterator[torch.Tensor]:
         """The stream of the rows' places, [depth, place, hidden], batch by batch; of a sketch none, but all counted."""
-        for batch in batched(rows, self._fits):
+        for batch in longest_first(rows, self._fits):
             if isinstance(self._model, Sketch):
                 self._count(batch, reads)
                 self._meter.expect(self._bytes(len(batch), len(batch[0])))

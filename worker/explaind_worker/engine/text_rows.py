@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from explaind_worker.engine.batching import batched
+
 Row = tuple[int, ...]
 
 
@@ -40,13 +42,7 @@ def drawn(rows: Sequence[Row], tokens: int, seed: int) -> Iterator[list[Row]]:
                 draw = []
 
 
-def batched(rows: Sequence[Row], fits: Callable[[int, int], bool]) -> Iterator[list[Row]]:
+def longest_first(rows: Sequence[Row], fits: Callable[[int, int], bool]) -> Iterator[list[Row]]:
     """All rows, the longest first, as many to a batch as fit: `fits(rows, tokens of the longest)`; at least one."""
-    batch: list[Row] = []
-    for row in sorted(rows, key=lambda row: (-len(row), row)):
-        if batch and not fits(len(batch) + 1, len(batch[0])):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
+    by_length = sorted(rows, key=lambda row: (-len(row), row))
+    return batched(by_length, lambda batch, _row: fits(len(batch) + 1, len(batch[0])))
