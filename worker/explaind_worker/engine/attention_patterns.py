@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.rows import FloatArray
 from explaind_worker.models.loading import LoadedModel
+from explaind_worker.models.stream import hooked
 
 # layer, and the weights [head, query, key] of all positions
 SeePattern = Callable[[int, torch.Tensor], None]
@@ -42,15 +43,10 @@ def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern
     Raises:
         SelfCheckFailed: the model's attention has no weights to show.
     """
-    handles = []
-    for layer, block in enumerate(model.anatomy.blocks):
-        handles.append(block.attention.register_forward_hook(_showing(see, layer)))
-    try:
-        with model.lock, torch.inference_mode(), attending_eagerly(model.network):
-            model.network.base_model(input_ids=torch.tensor([list(token_ids)], device=model.device), use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
+    ids = torch.tensor([list(token_ids)], device=model.device)
+    hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
+    with model.lock, torch.inference_mode(), attending_eagerly(model.network), hooked(hooks):
+        model.network.base_model(input_ids=ids, use_cache=False)
 
 
 def _showing(see: SeePattern, layer: int) -> Callable[[nn.Module, object, tuple[torch.Tensor, ...]], None]:

@@ -8,7 +8,7 @@ from torch import nn
 
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.reading import only_positions
-from explaind_worker.models.stream import Part, first_of, watching
+from explaind_worker.models.stream import Part, first_of, hooked, watching
 
 PARTS: tuple[Part, ...] = ("heads", "mlp")
 
@@ -43,23 +43,19 @@ class ReadParts:
         def keep_raw(_module: nn.Module, _args: object, output: torch.Tensor) -> None:
             raw.append(first_of(output)[0])
 
-        handles = [table.register_forward_hook(keep_position) for table in _position_tables(model)]
-        handles.append(anatomy.unembedding.register_forward_hook(keep_raw))
         last = len(anatomy.blocks) - 1
-        try:
-            with (
-                model.lock,
-                torch.inference_mode(),
-                watching(anatomy, keep, PARTS),
-                watching(anatomy, keep, ["entering"], [0]),
-                watching(anatomy, keep, ["leaving"], [last]),
-                only_positions(anatomy.unembedding, at),
-            ):
-                ids = torch.tensor([list(sequence)], device=model.device)
-                logits = network(input_ids=ids, use_cache=False).logits[0]
-        finally:
-            for handle in handles:
-                handle.remove()
+        ids = torch.tensor([list(sequence)], device=model.device)
+        with (
+            model.lock,
+            torch.inference_mode(),
+            hooked([(table, keep_position) for table in _position_tables(model)]),
+            hooked([(anatomy.unembedding, keep_raw)]),
+            watching(anatomy, keep, PARTS),
+            watching(anatomy, keep, ["entering"], [0]),
+            watching(anatomy, keep, ["leaving"], [last]),
+            only_positions(anatomy.unembedding, at),
+        ):
+            logits = network(input_ids=ids, use_cache=False).logits[0]
         return cls(parts, sum(added[1:], added[0]) if added else None, raw[0], logits)
 
 

@@ -1,6 +1,6 @@
 """Sees what passes along a model's residual stream while a forward runs."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -58,6 +58,17 @@ def _attached(block: Block, part: Part, show: Callable[[torch.Tensor], None]) ->
         return module.register_forward_pre_hook(before, with_kwargs=True)
     module = {"attention": block.attention_write, "mlp": block.mlp_write, "leaving": block.module}[part]
     return module.register_forward_hook(after)
+
+
+@contextmanager
+def hooked(hooks: Sequence[tuple[nn.Module, Callable[..., None]]]) -> Iterator[None]:
+    """Within this context each hook is told of every forward of its module. The model's lock must be held."""
+    handles = [module.register_forward_hook(hook) for module, hook in hooks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def first_of(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
