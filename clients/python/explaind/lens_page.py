@@ -26,7 +26,7 @@ _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160
 _WIDTH, _HEIGHT = 370, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 34
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
-_CELL = "padding:3px 6px;white-space:pre;font:12px ui-monospace,Menlo,Consolas,monospace;text-align:center"
+_CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
 _TOKEN = 12  # characters of a token that a cell shows
 
 
@@ -104,7 +104,9 @@ def grid_table(result: LensReading, stream: DecodedStream) -> Markup:
         rows.append(_grid_row(result, embedding, 0, "emb.", columns))
     texts = [tag("th", one_line(result.positions.text[column], _TOKEN), style=_CELL) for column in columns]
     foot = tag("tr", tag("th", "token", style=_CELL), texts)
-    return tag("div", tag("table", tag("tbody", rows, foot), class_="matrix"), class_="scroll", style="overflow-x:auto")
+    table = tag("table", tag("tbody", rows, foot), class_="matrix", style="direction:ltr")
+    # Where it is too wide its end shows, and the beginning is scrolled to: what comes next is asked most.
+    return tag("div", table, class_="scroll", style="overflow-x:auto;direction:rtl")
 
 
 def _grid_row(result: LensReading, stream: DecodedStream, place: int, name: str, columns: Sequence[int]) -> Markup:
