@@ -1,5 +1,6 @@
 """A scripted service and a clock that needs no time."""
 
+import io
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -8,10 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.console import Console
 
 from explaind import AsyncClient, Client
+from explaind.cli.render import show_job
 from explaind.contract.blocks import Attribution, ScoredText, ScoredToken, StandIn
+from explaind.contract.job import Job
 from explaind.contract.units import Unit
+from explaind.report import job_html
 
 JOB_ID = "job_01hzy3v7k2m4n6p8q0r2s4t6v8"
 
@@ -148,3 +153,26 @@ def attribution() -> Callable[..., Attribution]:
 @pytest.fixture
 def attribution_json(attribution: Callable[..., Attribution]) -> dict[str, Any]:
     return json.loads(attribution().model_dump_json())
+
+
+@pytest.fixture
+def page(job_json):
+    """`page(result, method)`: the report of a job that came to that result."""
+
+    def make(result: Any, method: str) -> str:
+        return job_html(Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
+
+    return make
+
+
+@pytest.fixture
+def terminal(job_json):
+    """`terminal(result, method)`: what the command line shows of it, without colour."""
+
+    def write(result: Any, method: str) -> str:
+        to = Console(file=io.StringIO(), width=110, color_system=None, _environ={})
+        show_job(to, Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
+        assert isinstance(to.file, io.StringIO)
+        return to.file.getvalue()
+
+    return write

@@ -1,16 +1,10 @@
 """Ablations and activation patching as pictures: in the report, the notebook and the terminal."""
 
-import io
 import re
 from typing import Any
 
-import pytest
-from rich.console import Console
-
-from explaind.cli.render import show_job
 from explaind.contract.ablation import Failures
 from explaind.contract.blocks import ScoredText, ScoredToken
-from explaind.contract.job import Job
 from explaind.contract.methods.activation_patching import ActivationPatching, PatchGrid
 from explaind.contract.methods.head_ablation import (
     AblatedSets,
@@ -20,7 +14,6 @@ from explaind.contract.methods.head_ablation import (
     HeadRanking,
 )
 from explaind.contract.methods.layer_ablation import LayerAblation, LayerRanking
-from explaind.report import job_html
 
 HOSTILE = "</style><script>alert(1)</script>\x1b[31m"
 COMMON: dict[str, Any] = {
@@ -97,25 +90,6 @@ def patching(name: str = " John", **fields: Any) -> ActivationPatching:
         "evaluations": 8,
     }  # fmt: skip
     return ActivationPatching(**{**made, **fields})
-
-
-@pytest.fixture
-def page(job_json):
-    def make(result: Any, method: str) -> str:
-        return job_html(Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
-
-    return make
-
-
-@pytest.fixture
-def terminal(job_json):
-    def write(result: Any, method: str) -> str:
-        to = Console(file=io.StringIO(), width=110, color_system=None, _environ={})
-        show_job(to, Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
-        assert isinstance(to.file, io.StringIO)
-        return to.file.getvalue()
-
-    return write
 
 
 def test_the_page_of_head_ablation_shows_all_that_was_found(page):

@@ -1,16 +1,12 @@
 """Logit attributions and attention patterns as pictures: in the report, the notebook and the terminal."""
 
-import io
 import re
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from explaind.attention_page import MOST_DRAWN, MOST_TOKENS, pattern_grid
-from explaind.cli.render import show_job
 from explaind.contract.blocks import ScoredText, ScoredToken
-from explaind.contract.job import Job
 from explaind.contract.methods.attention import (
     AttentionPatterns,
     HeadLabel,
@@ -24,7 +20,6 @@ from explaind.contract.methods.logit_attribution import (
     TokenContributions,
     strongest,
 )
-from explaind.report import job_html
 
 HOSTILE = "</style><script>alert(1)</script>\x1b[31m"
 
@@ -91,25 +86,6 @@ def attention():
         )
 
     return make
-
-
-@pytest.fixture
-def page(job_json):
-    def make(result: Any, method: str) -> str:
-        return job_html(Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
-
-    return make
-
-
-@pytest.fixture
-def terminal(job_json):
-    def write(result: Any, method: str) -> str:
-        to = Console(file=io.StringIO(), width=110, color_system=None, _environ={})
-        show_job(to, Job[Any].model_validate(job_json(result=result.model_dump(mode="json"), method=method)))
-        assert isinstance(to.file, io.StringIO)
-        return to.file.getvalue()
-
-    return write
 
 
 def test_sums_and_ranking_follow_from_the_parts():

@@ -1,12 +1,12 @@
 """A lens as pictures: layer × position grids of what each place would say, and tokens followed through the layers."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from explaind.characters import one_line
 from explaind.contract.lens import DecodedStream, LensReading, TrackedToken
 from explaind.figures import table
+from explaind.line_chart import Line, line_chart
 from explaind.markup import Markup, Node, join, tag
 from explaind.numerals import number, percent
 from explaind.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, diverging_css
@@ -23,8 +23,6 @@ NAMES = {
 }
 
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
-_WIDTH, _HEIGHT = 370, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 34
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
 _CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
 _TOKEN = 12  # characters of a token that a cell shows
@@ -163,12 +161,6 @@ def _tiles(result: LensReading) -> dict[str, tuple[str, str | None]]:
     return numbers
 
 
-@dataclass(frozen=True)
-class _Line:
-    label: str
-    y: list[float]
-
-
 def _figures(result: LensReading) -> list[Markup]:
     """Curves over the layers of the main stream; none where it has a single layer."""
     stream = _main(result)
@@ -176,72 +168,26 @@ def _figures(result: LensReading) -> list[Markup]:
     if len(stream.layers) < 2:
         return []
     tracked = result.tracked[:MOST_LINES]
-    followed = [(token, token.streams[which]) for token in tracked]
+    followed = list(enumerate((token, token.streams[which]) for token in tracked))
+    ends = (f"layer {stream.layers[0]}", f"layer {stream.layers[-1]}")
     figures = []
     if followed:
-        logprobs = [_Line(_name(token), [row[-1] for row in found.logprobs]) for token, found in followed]
-        ranks = [_Line(_name(token), [-math.log10(1 + row[-1]) for row in found.ranks]) for token, found in followed]
-        figures = [
-            _figure("log-probability", logprobs, stream.layers, number),
-            _figure("rank", ranks, stream.layers, lambda y: f"{10**-y - 1:,.0f}"),
+        lines = [Line(_name(token), [row[-1] for row in found.logprobs], _hue(at)) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="log-probability", ends=ends))
+        lines = [
+            Line(_name(token), [-math.log10(1 + row[-1]) for row in found.ranks], _hue(at))
+            for at, (token, found) in followed
         ]
+        figures.append(line_chart(lines, title="rank", ends=ends, written=lambda y: f"{10**-y - 1:,.0f}"))
     sums = [
-        _Line("entropy", [row[-1] for row in stream.entropy]),
-        _Line("KL to the final distribution", [row[-1] for row in stream.divergence]),
+        Line("entropy", [row[-1] for row in stream.entropy], _hue(0)),
+        Line("KL to the final distribution", [row[-1] for row in stream.divergence], _hue(1)),
     ]
-    return [*figures, _figure("entropy and divergence at the last position, nats", sums, stream.layers, number)]
+    return [*figures, line_chart(sums, title="entropy and divergence at the last position, nats", ends=ends)]
 
 
 def _name(token: TrackedToken) -> str:
     return f"{one_line(token.text, 20)} ({token.role})"
-
-
-def _figure(title: str, lines: Sequence[_Line], layers: Sequence[int], write: Callable[[float], str]) -> Markup:
-    finite = [y for line in lines for y in line.y if math.isfinite(y)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    span, most = (high - low) or 1.0, max(1, len(layers) - 1)
-
-    def place(x: int, y: float) -> str:
-        right = _LEFT + x / most * (_WIDTH - _LEFT - _RIGHT)
-        return f"{right:.1f},{_TOP + (high - y) / span * (_HEIGHT - _TOP - _BOTTOM):.1f}"
-
-    drawn = [
-        tag(
-            "polyline",
-            tag("title", line.label),
-            points=" ".join(place(x, y) for x, y in enumerate(line.y) if math.isfinite(y)),
-            style=f"fill:none;stroke-width:2;stroke:{_hue(at)}",
-        )
-        for at, line in enumerate(lines)
-    ]
-    floor = _HEIGHT - _BOTTOM
-    axis = {"style": "stroke:#888;stroke-width:.7"}
-    texts = [
-        (write(high), _LEFT - 8, _TOP + 5, "end"),
-        (write(low), _LEFT - 8, floor, "end"),
-        (f"layer {layers[0]}", _LEFT, floor + 16, "start"),
-        (f"layer {layers[-1]}", _WIDTH - _RIGHT, floor + 16, "end"),
-    ]
-    svg = tag(
-        "svg",
-        tag("title", title),
-        tag("line", x1=_LEFT, x2=_LEFT, y1=_TOP, y2=floor, **axis),
-        tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=floor, y2=floor, **axis),
-        [
-            tag("text", text, x=f"{x}", y=f"{y}", text_anchor=anchor, style="font-size:11px;fill:#888")
-            for text, x, y, anchor in texts
-        ],
-        drawn,
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        role="img",
-        style="width:100%;min-width:260px;height:auto;display:block",
-        aria_label=title,
-    )
-    keys = [
-        tag("span", tag("b", "― ", style=f"color:{_hue(at)}"), f"{line.label}  ", style="white-space:pre")
-        for at, line in enumerate(lines)
-    ]
-    return tag("figure", svg, tag("figcaption", tag("div", title), keys), style="margin:0;flex:1 1 280px")
 
 
 def _hue(place: int) -> str:

@@ -8,13 +8,13 @@ from explaind.contract.methods.train_tuned_lens import TunedLensTraining
 from explaind.contract.methods.tuned_lens import TunedLens
 from explaind.figures import table
 from explaind.lens_page import NAMES, lens_html, lens_sections
+from explaind.line_chart import Line, line_chart
 from explaind.markup import Markup, join, tag
 from explaind.numerals import number, percent, plural
 from explaind.palette import NEGATIVE, POSITIVE, RGB
 from explaind.sections import facts, section, tiles
 
-_WIDTH, _HEIGHT = 520, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 34
+SIZE = (520, 220)
 
 
 def tuned_lens_html(result: TunedLens) -> str:
@@ -66,7 +66,8 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
     }
     notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
     losses = result.history.kl
-    curve = _lines({"KL of the batches": (POSITIVE, losses)}, "KL by step", "step 1", f"{len(losses):,}")
+    line = Line("KL of the batches", losses, _css(POSITIVE))
+    curve = line_chart([line], title="KL by step", ends=("step 1", f"{len(losses):,}"), low=0.0, size=SIZE)
     return [
         section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
         tiles(told),
@@ -117,55 +118,9 @@ def _qualities(result: TunedLensTraining) -> Markup:
 
 def _by_layer(plain: Sequence[float], tuned: Sequence[float], names: Sequence[tuple[str, int]]) -> Markup:
     first = names[0][0] if names[0][0] == "embedding" else f"layer {names[0][1]}"
-    lines = {"logit lens": (NEGATIVE, plain), "tuned lens": (POSITIVE, tuned)}
-    return _lines(lines, "KL to the final distribution, nats", first, f"layer {names[-1][1]}")
-
-
-def _lines(lines: dict[str, tuple[RGB, Sequence[float]]], title: str, first: str, last: str) -> Markup:
-    """A few lines from 0 upwards, each with its colour, over the same steps or layers."""
-    high = max((y for _, values in lines.values() for y in values if math.isfinite(y)), default=0.0) or 1.0
-    floor = _HEIGHT - _BOTTOM
-
-    def place(at: int, count: int, y: float) -> str:
-        right = _LEFT + at / max(1, count - 1) * (_WIDTH - _LEFT - _RIGHT)
-        return f"{right:.1f},{floor - y / high * (floor - _TOP):.1f}"
-
-    drawn = [
-        tag(
-            "polyline",
-            tag("title", label),
-            points=" ".join(place(at, len(values), y) for at, y in enumerate(values) if math.isfinite(y)),
-            style=f"fill:none;stroke-width:2;stroke:{_css(colour)}",
-        )
-        for label, (colour, values) in lines.items()
-    ]
-    axis = {"style": "stroke:#888;stroke-width:.7"}
-    texts = [
-        (number(high), _LEFT - 8, _TOP + 5, "end"),
-        ("0", _LEFT - 8, floor, "end"),
-        (first, _LEFT, floor + 16, "start"),
-        (last, _WIDTH - _RIGHT, floor + 16, "end"),
-    ]
-    svg = tag(
-        "svg",
-        tag("title", title),
-        tag("line", x1=_LEFT, x2=_LEFT, y1=_TOP, y2=floor, **axis),
-        tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=floor, y2=floor, **axis),
-        [
-            tag("text", text, x=f"{x}", y=f"{y}", text_anchor=anchor, style="font-size:11px;fill:#888")
-            for text, x, y, anchor in texts
-        ],
-        drawn,
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        role="img",
-        style="width:100%;max-width:620px;height:auto;display:block",
-        aria_label=title,
-    )
-    keys = [
-        tag("span", tag("b", "― ", style=f"color:{_css(colour)}"), f"{label}  ", style="white-space:pre")
-        for label, (colour, _) in lines.items()
-    ]
-    return tag("figure", svg, tag("figcaption", tag("div", title), keys), style="margin:0")
+    lines = [Line("logit lens", plain, _css(NEGATIVE)), Line("tuned lens", tuned, _css(POSITIVE))]
+    ends = (first, f"layer {names[-1][1]}")
+    return line_chart(lines, title="KL to the final distribution, nats", ends=ends, low=0.0, size=SIZE)
 
 
 def _css(colour: RGB) -> str:
