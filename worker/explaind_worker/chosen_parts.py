@@ -3,23 +3,10 @@
 from collections.abc import Sequence
 
 from explaind.contract.errors import InvalidRequest
-from explaind_worker.models.anatomy import Anatomy
-from explaind_worker.models.sketch import Sketch
-from explaind_worker.session import Session
-
-
-def anatomy_without_weights(session: Session) -> Anatomy:
-    """The parts of the session's model, as its config describes them.
-
-    Raises:
-        WrongModelKind: it is a classifier.
-    """
-    sketch = session.pool.sketch(session.entry)
-    return sketch.anatomy if isinstance(sketch, Sketch) else session.model().anatomy  # which says why not
 
 
 def chosen(wanted: Sequence[int] | None, count: int, pointer: str, what: str) -> list[int]:
-    """The indices that were asked for, or all of them; `what` there are `count` of.
+    """The indices that were asked for, or all of them; each is a `what`, of which there are `count`.
 
     Raises:
         InvalidRequest: one of them is not there.
@@ -30,10 +17,10 @@ def chosen(wanted: Sequence[int] | None, count: int, pointer: str, what: str) ->
 
 
 def refuse_absent(index: int, count: int, pointer: str, what: str) -> None:
-    """Refuses an index past the `count` of `what` there is.
+    """Refuses the index of a `what` past the `count` there are.
 
     Raises:
         InvalidRequest: it is.
     """
     if index >= count:
-        raise InvalidRequest.at(pointer, f"There is no number {index}: there are {count} {what}, counted from 0.")
+        raise InvalidRequest.at(pointer, f"There is no {what} {index}: there are {count}, counted from 0.")

@@ -247,7 +247,7 @@ def test_what_cannot_be_asked_is_refused_before_the_weights(tiny_model, tiny_cla
         return caught.value
 
     error = refused(InvalidRequest, "/heads/1/0", heads=[[0, 0], [3, 0]])
-    assert "there are 3 layers" in error.detail
+    assert "There is no layer 3: there are 3" in error.detail
     refused(InvalidRequest, "/sets/0/0/1", sets=[[[0, 4]]])
     refused(InvalidRequest, "/layers/0", path="explain/layer-ablation", layers=[7])
     one = {"questions": RAGGED[:1]}

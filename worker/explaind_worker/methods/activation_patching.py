@@ -14,7 +14,7 @@ from explaind.contract.methods.activation_patching import (
     PatchPlace,
 )
 from explaind.contract.subject import PromptRequest, Subject
-from explaind_worker.chosen_parts import anatomy_without_weights, chosen
+from explaind_worker.chosen_parts import chosen
 from explaind_worker.engine.differentiable import EmbeddedQuestion
 from explaind_worker.engine.interventions import Edit, Variant
 from explaind_worker.engine.memory import Footprint
@@ -65,9 +65,9 @@ class _Patching:
         self._refuse_unlike()
         self._denoise = params.direction == "denoise"
         self._evaluations = 0
-        self._anatomy = anatomy_without_weights(session)
-        self._layers = chosen(params.layers, len(self._anatomy.blocks), "/layers", "layers")
-        self._positions = chosen(params.positions, len(self._clean), "/positions", "tokens in the prompt")
+        self._anatomy = session.anatomy()
+        self._layers = chosen(params.layers, len(self._anatomy.blocks), "/layers", "layer")
+        self._positions = chosen(params.positions, len(self._clean), "/positions", "token of the prompt")
 
     def grid(self, place: PatchPlace) -> PatchGrid:
         """Patches one kind of place everywhere."""

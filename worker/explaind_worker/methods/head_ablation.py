@@ -14,7 +14,7 @@ from explaind.contract.methods.head_ablation import (
 )
 from explaind_worker.ablating import Ablating, Cut, Part
 from explaind_worker.ablation_effects import Effects, nullable
-from explaind_worker.chosen_parts import anatomy_without_weights, refuse_absent
+from explaind_worker.chosen_parts import refuse_absent
 from explaind_worker.engine.attribution_patching import first_order_effects
 from explaind_worker.estimators.agreement import spearman
 from explaind_worker.models.anatomy import Anatomy
@@ -31,7 +31,7 @@ def run(params: HeadAblationParams, session: Session) -> HeadAblation:
         InvalidRequest: a question, a head or the metric cannot be used with this model (the field is named).
         GradientsUnavailable: a first pass was asked for, and gradients do not pass the model's weights.
     """
-    anatomy = anatomy_without_weights(session)
+    anatomy = session.anatomy()
     singles = _every_head(anatomy) if params.heads is None else _checked(params.heads, anatomy, "/heads")
     sets = [_checked(heads, anatomy, f"/sets/{i}") for i, heads in enumerate(params.sets or [])]
     notes = gradient_notes(session.entry) if params.first_pass is not None else []
@@ -199,6 +199,6 @@ def _every_head(anatomy: Anatomy) -> list[Head]:
 def _checked(heads: list[Head], anatomy: Anatomy, pointer: str) -> list[Head]:
     """The heads, all of which the model has."""
     for index, (layer, head) in enumerate(heads):
-        refuse_absent(layer, len(anatomy.blocks), f"{pointer}/{index}/0", "layers")
-        refuse_absent(head, anatomy.heads, f"{pointer}/{index}/1", "heads in a layer")
+        refuse_absent(layer, len(anatomy.blocks), f"{pointer}/{index}/0", "layer")
+        refuse_absent(head, anatomy.heads, f"{pointer}/{index}/1", "head of a layer")
     return list(heads)

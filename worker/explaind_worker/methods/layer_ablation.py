@@ -3,7 +3,7 @@
 from explaind.contract.methods.layer_ablation import LayerAblation, LayerAblationParams, LayerPart, LayerRanking
 from explaind_worker.ablating import Ablating, Part
 from explaind_worker.ablation_effects import Effects
-from explaind_worker.chosen_parts import anatomy_without_weights, chosen
+from explaind_worker.chosen_parts import chosen
 from explaind_worker.session import Session
 
 
@@ -13,8 +13,8 @@ def run(params: LayerAblationParams, session: Session) -> LayerAblation:
     Raises:
         InvalidRequest: a question, a layer or the metric cannot be used with this model (the field is named).
     """
-    anatomy = anatomy_without_weights(session)
-    layers = chosen(params.layers, len(anatomy.blocks), "/layers", "layers")
+    anatomy = session.anatomy()
+    layers = chosen(params.layers, len(anatomy.blocks), "/layers", "layer")
     places: list[tuple[int, LayerPart]] = [(layer, part) for layer in layers for part in params.parts]
     cuts = [(Part(layer, part),) for layer, part in places]
     effects = Effects(Ablating(params, session, params.parts, layers))
