@@ -50,7 +50,8 @@ def test_every_method_of_the_contract_is_implemented():
 
 def test_a_method_this_worker_lacks_is_named():
     known = find_method("infer/score")
-    unknown = Method("explain", "no-such", "t", "s", known.params, known.result, {})
+    params = type("NoSuchParams", (known.params_model,), {"__module__": "explaind.contract.methods.no_such"})
+    unknown = Method("explain", "no-such", "t", "s", params, known.result, {})
     with pytest.raises(InternalError, match="no explain/no-such"):
         implementation_of(unknown)
 

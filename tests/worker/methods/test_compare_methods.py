@@ -159,6 +159,8 @@ def test_the_subject_is_refused_before_the_weights_are_loaded(tiny_model):
 
 def test_a_cancelled_comparison_keeps_the_methods_that_were_done(tiny_model):
     class Control:
+        files = None
+
         def checkpoint(self, phase, *_):
             if phase.startswith("feature-ablation"):
                 raise Cancelled("job_a")
