@@ -1,11 +1,9 @@
 """What a method is given: the model it asks about, a meter, and the checkpoint it must pass between batches."""
 
-import platform
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -26,6 +24,7 @@ from explaind.contract.method import Method
 from explaind.contract.subject import ModelRequest, PromptRequest
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.files.store import Files
+from explaind_worker.account import provenance_of, timing_of
 from explaind_worker.engine.limits import BatchLimits
 from explaind_worker.engine.memory import Footprint
 from explaind_worker.engine.meter import Meter
@@ -34,13 +33,11 @@ from explaind_worker.models.anatomy import Anatomy
 from explaind_worker.models.budget import in_words
 from explaind_worker.models.encoding import EncodedPrompt, Encoder
 from explaind_worker.models.lease import Lease
-from explaind_worker.models.loading import AnyModel, LoadedClassifier, LoadedModel, device_of, fingerprint
+from explaind_worker.models.loading import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.pace import Measurement
 from explaind_worker.models.pool import ModelPool
 
 T = TypeVar("T")
-
-RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")
 
 
 class Session:
@@ -323,36 +320,13 @@ class Session:
     def provenance(self, method: Method[..., Any], params: ModelRequest) -> Provenance:
         """What is needed to replay the job."""
         model = self._lease.model if self._lease else None
-        read = model or self._encoder  # files may have changed since
-        return Provenance(
-            model=self.entry.name,
-            source=self.entry.card("cold").source,
-            revision=read.revision if read else fingerprint(self.entry),
-            architecture=type(model.network).__name__ if model else None,
-            dtype=model.dtype if model else None,
-            quantization=self.entry.quantization,
-            device=str(model.device) if model else device_of(self.entry),
-            seed=getattr(params, "seed", None),
-            token_ids=list(self.encoded.token_ids) if self.encoded else [],
-            method_version=method.version,
-            versions={"python": platform.python_version(), **_versions(RECORDED)},
-        )
+        ids = list(self.encoded.token_ids) if self.encoded else []
+        return provenance_of(self.entry, model, model or self._encoder, ids, method=method, params=params)
 
     def timing(self, queued_s: float) -> Timing:
         """What the job cost so far."""
-        model = self._lease.model if self._lease else None
-        on_gpu = model is not None and model.device.type == "cuda"
-        return Timing(
-            queued_s=queued_s,
-            seconds=time.monotonic() - self._started,
-            model_load_s=self._lease.load_s if self._lease else 0.0,
-            forwards=self.meter.forwards,
-            tokens_evaluated=self.meter.tokens_evaluated,
-            tokens_saved=self.meter.tokens_saved,
-            dense_because=self.meter.dense_because,
-            backoffs=self.meter.backoffs,
-            peak_bytes=torch.cuda.max_memory_allocated(model.device) if model and on_gpu else None,
-        )
+        model, load_s = (self._lease.model, self._lease.load_s) if self._lease else (None, 0.0)
+        return timing_of(self.meter, model, queued_s=queued_s, seconds=time.monotonic() - self._started, load_s=load_s)
 
     def remember_pace(self) -> None:
         """The job is done: how long it took is what the next estimate goes by."""
@@ -363,13 +337,3 @@ class Session:
 
     def _while_loading(self) -> None:
         self.checkpoint("loading model", 0, None, "models")
-
-
-def _versions(packages: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
