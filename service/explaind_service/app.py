@@ -157,8 +157,9 @@ def _routes(routers: list[APIRouter]) -> list[APIRoute]:
 
 
 def _tags() -> list[dict[str, str]]:
-    verbs = dict.fromkeys(method.verb for method in (*all_methods().values(), *all_estimates().values()))
-    about = {**{verb: ABOUT_VERBS.get(verb, "") for verb in verbs}, **ABOUT_REST}
+    verbs = {method.verb for method in (*all_methods().values(), *all_estimates().values())}
+    new = dict.fromkeys(sorted(verbs - ABOUT_VERBS.keys()), "")
+    about = {**{verb: said for verb, said in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
     return [{"name": name, "description": description} for name, description in about.items()]
 
 

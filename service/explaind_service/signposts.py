@@ -16,6 +16,7 @@ class Signposts:
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._routes = list(routes)
         self._fixed = sorted({route.path for route in self._routes if "{" not in route.path})
+        self._begins = {f"/{path.split('/')[1]}" for path in self._fixed} - {"/"}
         methods = {path.partition("/")[0] for path in all_methods()}
         self._rooms = {route.path.split("/")[1] for route in self._routes} - methods
 
@@ -29,4 +30,6 @@ class Signposts:
         segments = word.split("/")
         if len(segments) == 2 and segments[0] not in self._rooms and word not in all_methods():
             return UnknownMethod(f"There is no method {word!r}.", hint=near_miss(word, all_methods()))
-        return NotFound(f"There is nothing at {path!r}.", hint=near_miss(f"/{word}", self._fixed))
+        return NotFound(
+            f"There is nothing at {path!r}.", hint=near_miss(f"/{word}", self._fixed, otherwise=self._begins)
+        )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from schema_cases import Fuzzer, documented
+from schema_cases import Fuzzer, apart, documented
 from starlette.testclient import TestClient
 
 from explaind.contract.blocks import Attribution
@@ -12,7 +12,7 @@ from explaind.contract.errors import InvalidUnits
 from explaind.contract.registry import all_methods
 from explaind_service.app import create_app
 
-OPERATIONS = documented(keys=False)
+OPERATIONS = apart(documented(keys=False))
 OF_A_JOB = [operation for operation in OPERATIONS if "{job_id}" in operation.path]
 SUBMISSIONS = [operation for operation in OPERATIONS if operation.path.strip("/") in all_methods()]
 

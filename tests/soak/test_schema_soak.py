@@ -27,7 +27,7 @@ from explaind_jobs.store import JobStore
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "40"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
 OPERATIONS = documented(keys=False)

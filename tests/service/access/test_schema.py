@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from schema_cases import Fuzzer, documented
+from schema_cases import Fuzzer, apart, documented
 from starlette.testclient import TestClient
 
 from explaind_service.app import create_app
 
 # The keys are the tests' own: the document without them keeps the generator from making some up.
-OPERATIONS = documented(keys=False)
+OPERATIONS = apart(documented(keys=False))
 NEEDED = {
     operation.label: next(iter(security[0].values()))
     for operation in documented(keys=True)

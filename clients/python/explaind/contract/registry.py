@@ -57,13 +57,13 @@ def find_method(path: str) -> Method[..., Any]:
     return found
 
 
-def near_miss(word: str, known: Iterable[str]) -> str:
-    """What to say to someone who asked for `word`: the nearest of `known`, or all of them."""
+def near_miss(word: str, known: Iterable[str], *, otherwise: Iterable[str] | None = None) -> str:
+    """What to say to someone who asked for `word`: the nearest of `known`, or all of them, or those of `otherwise`."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
     if near:
         return f"Did you mean {' or '.join(repr(n) for n in near)}?"
-    return f"There are: {', '.join(names)}."
+    return f"There are: {', '.join(names if otherwise is None else sorted(otherwise))}."
 
 
 def _estimate(method: Method[..., Any]) -> Method[..., Any]:
