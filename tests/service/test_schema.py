@@ -35,7 +35,7 @@ def fuzzer(http: TestClient) -> Fuzzer:
 
 @each(OPERATIONS)
 def test_made_up_requests(fuzzer: Fuzzer, operation: Any) -> None:
-    fuzzer.run(operation, examples=24)
+    fuzzer.run(operation, examples=12)
 
 
 @each(OPERATIONS)
