@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from schema_cases import Fuzzer, documented, write_summary
+from schema_cases import Fuzzer, apart, documented, write_summary
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from explaind.contract.registry import all_methods, known_method
@@ -27,7 +27,7 @@ from explaind_jobs.store import JobStore
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "16"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
 OPERATIONS = documented(keys=False)
@@ -99,7 +99,7 @@ def test_results_are_what_the_document_says(fuzzer: Fuzzer, operation: Any) -> N
     assert answer.json()["result"] is not None
 
 
-@each(OPERATIONS)
+@each(apart(OPERATIONS))
 def test_every_bound(fuzzer: Fuzzer, operation: Any) -> None:
     fuzzer.cover(operation)
 
@@ -117,19 +117,39 @@ def test_made_up_requests_about_a_job(stack: EmbeddedStack, fuzzer: Fuzzer, oper
     fuzzer.run(operation, examples=EXAMPLES, number=2027, path_parameters={"job_id": job})
 
 
+def _job(http: httpx.Client) -> str:
+    example = all_methods()["infer/tokenize"].example
+    return http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()["id"]
+
+
+def _dataset(http: httpx.Client) -> str:
+    return http.post("/datasets", content=TABLE, headers={"Content-Type": "application/jsonl"}).json()["id"]
+
+
+def _artifact(http: httpx.Client) -> str:
+    example = {**all_methods()["train/tuned-lens"].example, "steps": 1}
+    job = http.post("/train/tuned-lens", json=example, headers={"Prefer": "wait=60"}).json()
+    return job["result"]["lens"]["id"]
+
+
+TABLE = b'{"question": "3 + 4 =", "answer": "7"}\n'
+THINGS = {"job_id": _job, "dataset_id": _dataset, "artifact_id": _artifact}
+
+
 @each(CLOSED)
 def test_no_key_is_ignored(guarded: tuple[EmbeddedStack, str], operation: Any) -> None:
     stack, key = guarded
     with httpx.Client(base_url=stack.url, trust_env=False, headers={"Authorization": f"Bearer {key}"}) as http:
-        example = all_methods()["infer/tokenize"].example
-        job = http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()["id"]
-    parameters = {"job_id": job, "verb": "explain", "name": "demo" if "models" in operation.path else "shap"}
+        parameters = {name: make(http) for name, make in THINGS.items() if f"{{{name}}}" in operation.path}
+    if "{name}" in operation.path:
+        parameters |= {"verb": "explain", "name": "demo" if "models" in operation.path else "shap"}
     method = known_method(operation.path.strip("/"))
-    case = operation.Case(
-        path_parameters={name: value for name, value in parameters.items() if f"{{{name}}}" in operation.path},
-        **({"body": method.example, "media_type": "application/json"} if method else {}),
-    )
+    body = {"body": method.example, "media_type": "application/json"} if method else {}
+    if operation.label == "POST /datasets":
+        body = {"body": TABLE, "media_type": "application/jsonl"}
+    wanted = {name: value for name, value in parameters.items() if f"{{{name}}}" in operation.path}
+    case = operation.Case(path_parameters=wanted, **body)
     answer = case.call_and_validate(
         base_url=stack.url, headers={"Authorization": f"Bearer {key}"}, checks=[ignored_auth]
     )
-    assert answer.status_code in {200, 202, 204}
+    assert answer.status_code in {200, 201, 202, 204}
