@@ -27,7 +27,7 @@ from explaind_jobs.store import JobStore
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "16"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "10"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
 OPERATIONS = documented(keys=False)
@@ -104,7 +104,7 @@ def test_every_bound(fuzzer: Fuzzer, operation: Any) -> None:
     fuzzer.cover(operation)
 
 
-@each(OPERATIONS)
+@each(apart(OPERATIONS))
 def test_made_up_requests(fuzzer: Fuzzer, operation: Any) -> None:
     fuzzer.run(operation, examples=EXAMPLES, number=2026)
 
