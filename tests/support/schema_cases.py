@@ -36,8 +36,6 @@ schemathesis.openapi.media_type(
     aliases=["application/x-ndjson", "application/x-jsonlines", "text/csv", "application/vnd.apache.parquet"],
 )
 
-ESTIMATES = {"/estimate/explain/shap", "/estimate/evaluate/questions"}
-
 Send = Callable[[dict[str, Any]], Any]
 
 
@@ -54,11 +52,6 @@ def documented(*, keys: bool) -> list[Any]:
         for operation in (operation for path in found["paths"].values() for operation in path.values()):
             operation.pop("security", None)
     return [each.ok() for each in schemathesis.openapi.from_dict(found).get_all_operations()]
-
-
-def apart(operations: list[Any]) -> list[Any]:
-    """Without the estimates but two: all share one route's code, and each the body of its method, which is here."""
-    return [each for each in operations if not each.path.startswith("/estimate/") or each.path in ESTIMATES]
 
 
 def statuses(operation: Any) -> set[int]:
