@@ -4,16 +4,15 @@ Fused attention has no weights to show, so the model's own plain ("eager") atten
 windows and heads that share keys come out as they are. A forward holds the weights of one layer at a time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.rows import FloatArray
+from explaind_worker.models.attending import attending_by
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.stream import hooked
 
@@ -21,20 +20,6 @@ from explaind_worker.models.stream import hooked
 SeePattern = Callable[[int, torch.Tensor], None]
 
 OVER_ALL = ("previous_token", "first_token", "current_token", "sink", "entropy")
-
-
-@contextmanager
-def attending_eagerly(network: PreTrainedModel) -> Iterator[None]:
-    """Within this context the model computes its attention weights one by one. The model's lock must be held."""
-    configs = {id(config): config for config in (network.config, network.config.get_text_config())}.values()
-    before = [config._attn_implementation for config in configs]
-    try:
-        for config in configs:
-            config._attn_implementation = "eager"
-        yield
-    finally:
-        for config, implementation in zip(configs, before, strict=True):
-            config._attn_implementation = implementation
 
 
 def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern) -> None:
@@ -45,7 +30,7 @@ def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern
     """
     ids = torch.tensor([list(token_ids)], device=model.device)
     hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
-    with model.lock, torch.inference_mode(), attending_eagerly(model.network), hooked(hooks):
+    with model.lock, torch.inference_mode(), attending_by(model.network, "eager"), hooked(hooks):
         model.network.base_model(input_ids=ids, use_cache=False)
 
 

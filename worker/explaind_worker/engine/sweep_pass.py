@@ -5,12 +5,13 @@ only the places that are read pass the output projection and the MLP.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
 
 from explaind_worker.engine.interventions import Edit, Place, Variant
+from explaind_worker.engine.only_rows import only_rows
 from explaind_worker.models.anatomy import Anatomy, Block
 from explaind_worker.models.stream import first_of
 
@@ -71,19 +72,17 @@ class SweepPass:
 
         With `narrow` the last block's projections are computed only where they are read.
         """
-        blocks, handles = self._anatomy.blocks, list[Handle]()
+        blocks = self._anatomy.blocks
         narrowed = self._reads if narrow else None
-        try:
-            if narrowed is not None:
-                handles += _only(blocks[-1].mlp, narrowed)  # before what is written is edited, position by position
+        with ExitStack() as stack:
+            if narrowed is not None:  # before what is written is edited, position by position
+                stack.enter_context(only_rows(blocks[-1].mlp, narrowed))
             for layer, block in enumerate(blocks):
-                handles += self._hooks(layer, block)
-            if narrowed is not None:
-                handles += _only(blocks[-1].output_projection, narrowed)  # after rows have joined
+                for handle in self._hooks(layer, block):
+                    stack.callback(handle.remove)
+            if narrowed is not None:  # after rows have joined
+                stack.enter_context(only_rows(blocks[-1].output_projection, narrowed))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _hooks(self, layer: int, block: Block) -> list[Handle]:
         before, asking, present = self._present[layer]
@@ -170,21 +169,6 @@ def _present(layer: int, entries: Sequence[tuple[int, bool]]) -> tuple[int, int,
     before = sum(entry < (layer, False) for entry in entries)
     asking = before + sum(entry == (layer, False) for entry in entries)
     return before, asking, asking + sum(entry == (layer, True) for entry in entries)
-
-
-def _only(module: nn.Module, places: torch.Tensor) -> list[Handle]:
-    """`module` sees `places` [row, place] of [row, position, width] only, and says zero elsewhere."""
-    lengths: list[int] = []
-
-    def narrow(_module: nn.Module, args: Arguments) -> Arguments:
-        lengths.append(args[0].shape[1])
-        return (args[0].gather(1, places.unsqueeze(-1).expand(-1, -1, args[0].shape[-1])), *args[1:])
-
-    def widen(_module: nn.Module, _args: object, output: torch.Tensor) -> torch.Tensor:
-        wide = output.new_zeros(output.shape[0], lengths.pop(), output.shape[-1])
-        return wide.scatter_(1, places.unsqueeze(-1).expand(-1, -1, output.shape[-1]), output)
-
-    return [module.register_forward_pre_hook(narrow), module.register_forward_hook(widen)]
 
 
 def _first_in(args: Arguments, kwargs: Named) -> torch.Tensor:

@@ -19,6 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from explaind_worker.engine.tree import Chunk, IntArray
+from explaind_worker.models.attending import attending_by
 
 NAME = "explaind_tree"
 TRUNK, TRUNK_ROWS = 48, 4  # a beginning so long that so many rows share is attended to once for all of them
@@ -266,16 +267,11 @@ _current: ContextVar[TreePass] = ContextVar("tree_pass")
 @contextmanager
 def reading_a_tree(network: PreTrainedModel, tree_pass: TreePass) -> Iterator[None]:
     """Within this context a forward of the packed nodes attends over the tree. The model's lock must be held."""
-    configs = {id(config): config for config in (network.config, network.config.get_text_config())}.values()
-    before = [config._attn_implementation for config in configs]
     token = _current.set(tree_pass)
     try:
-        for config in configs:
-            config._attn_implementation = NAME
-        yield
+        with attending_by(network, NAME):
+            yield
     finally:
-        for config, implementation in zip(configs, before, strict=True):
-            config._attn_implementation = implementation
         _current.reset(token)
 
 
