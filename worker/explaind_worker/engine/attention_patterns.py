@@ -12,7 +12,7 @@ from torch import nn
 
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.rows import FloatArray
-from explaind_worker.models.attending import attending_by
+from explaind_worker.models.attention_implementation import using_attention
 from explaind_worker.models.loading import LoadedModel
 from explaind_worker.models.stream import hooked
 
@@ -30,7 +30,7 @@ def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern
     """
     ids = torch.tensor([list(token_ids)], device=model.device)
     hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
-    with model.lock, torch.inference_mode(), attending_by(model.network, "eager"), hooked(hooks):
+    with model.lock, torch.inference_mode(), using_attention(model.network, "eager"), hooked(hooks):
         model.network.base_model(input_ids=ids, use_cache=False)
 
 

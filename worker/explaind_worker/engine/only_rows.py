@@ -1,4 +1,4 @@
-"""Computes a module at some places of its rows and leaves zeros elsewhere."""
+"""Context manager that computes a module at chosen positions of its rows and leaves zeros elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,25 +8,28 @@ from torch import nn
 
 
 @contextmanager
-def only_rows(module: nn.Module, places: torch.Tensor) -> Iterator[None]:
-    """Within this context `module` sees some places of [row, position, width] only. It must treat places one by one.
+def only_rows(module: nn.Module, positions: torch.Tensor) -> Iterator[None]:
+    """Within this context `module` sees chosen positions of [row, position, width] only, and gives zeros elsewhere.
 
-    `places` are [place], the same of every row, or [row, place]. The model's lock must be held.
+    It must treat positions one by one. `positions` are [position], the same of every row, or [row, position]. The
+    model's lock must be held.
     """
     lengths: list[int] = []
 
     def index(hidden: torch.Tensor) -> torch.Tensor:
-        return places.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        return positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
 
     def narrow(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         lengths.append(args[0].shape[1])
-        # Of one row a whole place is copied at a time, which is faster than number by number.
-        seen = args[0].index_select(1, places) if places.dim() == 1 else args[0].gather(1, index(args[0]))
+        # Of one row a whole position is copied at a time, which is faster than number by number.
+        seen = args[0].index_select(1, positions) if positions.dim() == 1 else args[0].gather(1, index(args[0]))
         return (seen, *args[1:])
 
     def widen(_module: nn.Module, _args: object, output: torch.Tensor) -> torch.Tensor:
         wide = output.new_zeros(output.shape[0], lengths.pop(), output.shape[-1])
-        return wide.index_copy_(1, places, output) if places.dim() == 1 else wide.scatter_(1, index(output), output)
+        return (
+            wide.index_copy_(1, positions, output) if positions.dim() == 1 else wide.scatter_(1, index(output), output)
+        )
 
     handles = [module.register_forward_pre_hook(narrow), module.register_forward_hook(widen)]
     try:
