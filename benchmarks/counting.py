@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from explaind_worker.models.anatomy import anatomy_of
-from explaind_worker.models.stream import first_of
+from explaind_worker.models.structure.anatomy import anatomy_of
+from explaind_worker.models.structure.hook_points import first_of
 
 # Square, and the tall one that the feed-forward of a small model multiplies.
 PEAK_SHAPES = ((2048, 2048, 2048), (2048, 768, 3072))

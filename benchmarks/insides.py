@@ -22,11 +22,11 @@ from benchmarks.settings import Settings
 from benchmarks.shapes import DEMO, GPT2, LLAMA, Prompt, Shape
 from benchmarks.speed import largest_difference, short
 from benchmarks.workbench import Workbench
-from explaind_worker.engine.interventions import Edit, Variant
-from explaind_worker.engine.limits import BatchLimits
-from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.sweep_generation import continuations_under
-from explaind_worker.engine.sweep_support import why_whole
+from explaind_worker.engine.activations.interventions import Edit, Variant
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.sweep.generation import continuations_under
+from explaind_worker.engine.sweep.support_check import why_whole
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
         [heads] * len(asked.prompts),
         new_tokens,
         end_ids=model.end_ids,
-        meter=Meter(),
+        meter=CostMeter(),
         checkpoint=lambda *_: None,
         limits=BatchLimits.for_device(model.device),
     )

@@ -16,11 +16,11 @@ import psutil
 
 from benchmarks.rows import Row
 from benchmarks.shapes import Prompt, Shape
-from explaind.contract.methods.shap import ShapParams
+from explaind.contract.methods.explain.shap import ShapParams
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.methods import shap
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from explaind_worker.methods.explain import shap
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.session.session import Session
 
 ALLOWED_MODELS, ALLOWED_BEYOND = 1.5, 512 << 20
 

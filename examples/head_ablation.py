@@ -18,7 +18,7 @@ from typing import Any
 from own_service import add_arguments, ended, keep, service_of
 
 from explaind import Client
-from explaind.grids import Grid, grid_svg
+from explaind.views.drawing.grids import Grid, grid_svg
 
 SETS = ("arithmetic", "multistep", "logic", "gsm8k")
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from explaind_jobs.server import find_server, start_server
+from explaind_jobs.local_stack.redis_server import find_server, start_server
 
 # As in the worker: torch's threads must not spin while another process wants the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

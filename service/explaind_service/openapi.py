@@ -3,8 +3,8 @@
 import json
 
 from explaind_service.app import create_app
-from explaind_service.drift import page_command
 from explaind_service.settings import ServiceSettings
+from tools.drift import page_command
 
 
 def render_openapi() -> str:

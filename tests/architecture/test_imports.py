@@ -50,16 +50,16 @@ def import_without(blocked: tuple[str, ...], *modules: str) -> None:
     "module",
     [
         "explaind",
-        "explaind.client",
-        "explaind.aclient",
-        "explaind.report",
+        "explaind._sync.client",
+        "explaind._async.client",
+        "explaind.views.report",
         "explaind.contract.registry",
-        "explaind_jobs.store",
-        "explaind_jobs.queue",
+        "explaind_jobs.store.job_store",
+        "explaind_jobs.store.permits",
         "explaind_jobs.catalogue",
-        "explaind_jobs.embedded",
+        "explaind_jobs.local_stack.stack",
         "explaind_service.app",
-        "explaind_service.commands",
+        "explaind_service.cli",
         "explaind_service.openapi",
     ],
 )
@@ -68,7 +68,9 @@ def test_runs_without_torch(module: str) -> None:
 
 
 def test_the_sdk_needs_only_httpx_and_pydantic() -> None:
-    import_without(BEYOND_THE_SDK, "explaind", "explaind.client", "explaind.aclient", "explaind.report")
+    import_without(
+        BEYOND_THE_SDK, "explaind", "explaind._sync.client", "explaind._async.client", "explaind.views.report"
+    )
 
 
 def test_import_contracts_hold() -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from explaind_jobs.settings import JobsSettings
 from explaind_service.settings import ServiceSettings
-from explaind_worker.keeper import HARD_DRAIN_S, MAX_BEAT_S
+from explaind_worker.runtime.supervisor import HARD_DRAIN_S, MAX_BEAT_S
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"

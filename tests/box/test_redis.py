@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from explaind_jobs.connection import redis_from
-from explaind_jobs.server import find_server
+from explaind_jobs.local_stack.redis_server import find_server
+from explaind_jobs.redis_scripts.connection import redis_from
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "redis.sh"

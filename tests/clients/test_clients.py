@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from explaind import AsyncClient, Client
-from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
-from explaind.calls import JobHandle, Jobs, MethodCall
+from explaind._async.jobs import AsyncJobHandle, AsyncJobs, AsyncMethodCall
+from explaind._sync.jobs import JobHandle, Jobs, MethodCall
 from explaind.contract.errors import InvalidRequest, NotPermitted, QueueFull, Unauthenticated
 from explaind.contract.estimate import Estimate
 

@@ -44,8 +44,8 @@ def test_near_misses_are_suggested():
 
 
 def test_two_modules_with_one_name_are_an_error(monkeypatch):
-    from explaind.contract.methods import score
-    from explaind.contract.methods.shap import METHOD
+    from explaind.contract.methods.explain.shap import METHOD
+    from explaind.contract.methods.infer import score
 
     monkeypatch.setattr(score, "METHOD", METHOD)
     all_methods.cache_clear()

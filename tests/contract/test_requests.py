@@ -1,13 +1,13 @@
 import pytest
 from pydantic import ValidationError
 
-from explaind.contract.attribution import PerturbationRequest
+from explaind.contract.blocks.attribution import PerturbationRequest
+from explaind.contract.blocks.subject import ClassTarget, LabelsTarget, Subject, TextTarget
+from explaind.contract.blocks.units import Segments, StandInText
 from explaind.contract.errors import field_errors
-from explaind.contract.methods.score import ScoreParams
-from explaind.contract.methods.shap import ShapParams
+from explaind.contract.methods.explain.shap import ShapParams
+from explaind.contract.methods.infer.score import ScoreParams
 from explaind.contract.registry import all_methods
-from explaind.contract.subject import ClassTarget, LabelsTarget, Subject, TextTarget
-from explaind.contract.units import Segments, StandInText
 
 
 def refused(model, /, **fields):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from explaind_jobs.catalogue import Catalogue
-from explaind_jobs.embedded import EmbeddedStack
-from explaind_jobs.keys.commands import keys
+from explaind_jobs.keys.cli import keys
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 
 ROOT = Path(__file__).parents[2]

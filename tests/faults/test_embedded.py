@@ -9,7 +9,7 @@ import pytest
 from ledger import Ledger
 from stage import FAULTY_WORKER, RATE, SHORT_WAITS, Stage
 
-from explaind_jobs.embedded import EmbeddedStack, StackCommands
+from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]

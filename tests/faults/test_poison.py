@@ -9,7 +9,7 @@ from consistency import job_records
 from ledger import Ledger
 from stage import Server, Stage
 
-from explaind_worker.keeper import EXIT_HUNG
+from explaind_worker.runtime.supervisor import EXIT_HUNG
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -13,7 +13,7 @@ from ledger import Ledger
 from stage import JOBS, Server, Stage
 
 from explaind.contract.registry import all_methods
-from explaind_jobs.listening import free_port
+from explaind_jobs.local_stack.exposure import free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

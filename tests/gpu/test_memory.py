@@ -11,20 +11,20 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from explaind.contract.subject import PromptRequest
+from explaind.contract.blocks.subject import PromptRequest
 from explaind_jobs.catalogue import DEMO, ModelEntry
-from explaind_worker.engine.limits import BatchLimits
-from explaind_worker.engine.memory import CUDA_WORKSPACE, Footprint
-from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.players import Players, stand_in_for
-from explaind_worker.engine.units import units_of
-from explaind_worker.engine.value import ValueFunction
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.batching.memory_estimate import CUDA_WORKSPACE, Footprint
+from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.units import units_of
+from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models import demo
-from explaind_worker.models.anatomy import anatomy_of
-from explaind_worker.models.budget import CUDA_SHARE, MemoryBudget
-from explaind_worker.models.loading import LoadedModel, size_of
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.models.reading import only_positions
+from explaind_worker.models.loading.loading import LoadedModel, size_of
+from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.models.structure.anatomy import anatomy_of
+from explaind_worker.models.structure.logits_at import only_positions
 
 pytestmark = pytest.mark.gpu
 
@@ -44,7 +44,7 @@ FAMILIES = {
 }
 POISON = """
 import sys, torch
-from explaind_worker.models.device_health import EXIT_POISONED, poisoned
+from explaind_worker.models.device_errors import EXIT_POISONED, poisoned
 try:
     torch.zeros(4, device="cuda").gather(0, torch.tensor([9], device="cuda"))
     torch.cuda.synchronize()
@@ -153,16 +153,16 @@ def test_out_of_memory_halves_the_batch():
     model, _ = ModelPool().model(DEMO.model_copy(update={"device": DEVICE}))
     encoded = model.encoder.prompt(PromptRequest(model="demo", prompt="word " * 200))
     unit_map = units_of(encoded, "word")
-    players = Players(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.random.default_rng(0).random((512, players.count)) < 0.5
-    expected = ValueFunction(model, players, [(3,)], meter=Meter(), checkpoint=lambda *_: None)(coalitions)
+    expected = ValueFunction(model, players, [(3,)], meter=CostMeter(), checkpoint=lambda *_: None)(coalitions)
     torch.cuda.empty_cache()
     footprint = Footprint.of(model)
     large = footprint.forward_bytes(256, players.longest, cached=True)
     total = torch.cuda.get_device_properties(DEVICE).total_memory
     allowed = torch.cuda.memory_reserved() + large // 8
     torch.cuda.set_per_process_memory_fraction(allowed / total)
-    meter, limits = Meter(), BatchLimits(tokens=1 << 30, logits=1 << 40)
+    meter, limits = CostMeter(), BatchLimits(tokens=1 << 30, logits=1 << 40)
     scores = ValueFunction(
         model, players, [(3,)], meter=meter, checkpoint=lambda *_: None, limits=limits
     )(coalitions)  # fmt: skip

@@ -14,8 +14,8 @@ from fastapi import FastAPI
 from served import Served, served
 
 from explaind.contract.job import JobState, Timing
-from explaind_jobs.record import Outcome
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.records import Outcome
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from answers import REQUEST_ID, check_answer
 
-from explaind_jobs.logs import log_handler
+from explaind_jobs.observability.logs import log_handler
 
 BODY = json.dumps({"model": "demo", "prompt": "3 + 4 =", "target": " 7"}).encode()
 JSON = (b"content-type", b"application/json")

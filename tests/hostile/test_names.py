@@ -9,11 +9,11 @@ from click.testing import CliRunner
 from consistency import inconsistencies
 from pydantic import TypeAdapter, ValidationError
 
+from explaind.contract.blocks.subject import ModelName
 from explaind.contract.errors import ResultLost
-from explaind.contract.subject import ModelName
 from explaind_jobs.catalogue import Catalogue, CatalogueError
-from explaind_jobs.keys.commands import keys
-from explaind_jobs.results.directory import DirectoryBlobs
+from explaind_jobs.keys.cli import keys
+from explaind_jobs.results.directory_blobs import DirectoryBlobs
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 

@@ -11,7 +11,7 @@ from answers import check_answer, check_problem
 from explaind.contract.errors import InvalidUnits
 from explaind.contract.job import JobState
 from explaind.contract.registry import all_methods
-from explaind_jobs.record import Outcome
+from explaind_jobs.store.records import Outcome
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 

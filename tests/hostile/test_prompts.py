@@ -10,9 +10,9 @@ import pytest
 from explaind.contract.errors import RequestError
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.runner import implementation_of
-from explaind_worker.session import Session
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.session import Session
 
 FAMILY = "👩‍👩‍👧‍👦"
 TEXTS = {

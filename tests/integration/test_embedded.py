@@ -15,9 +15,9 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from explaind_jobs.embedded import EmbeddedStack, StackCommands
-from explaind_jobs.keys.commands import keys
-from explaind_jobs.server import StackError, find_server
+from explaind_jobs.keys.cli import keys
+from explaind_jobs.local_stack.redis_server import StackError, find_server
+from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = pytest.mark.integration
@@ -191,7 +191,7 @@ def test_the_order_in_which_a_server_is_looked_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_fakeredis_stands_in_with_a_warning(settings: JobsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explaind_jobs.embedded.find_server", lambda: None)
+    monkeypatch.setattr("explaind_jobs.local_stack.stack.find_server", lambda: None)
     with EmbeddedStack(settings, commands=STAND_INS) as stack:
         assert "KEEPS NOTHING" in stack.warnings[0]
         assert sorted(stack.pids) == ["API", "worker"]

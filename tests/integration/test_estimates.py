@@ -9,7 +9,7 @@ from explaind import Client
 from explaind.contract.errors import BudgetTooSmall
 from explaind.contract.estimate import Estimate
 from explaind.contract.registry import all_methods
-from explaind_jobs.embedded import EmbeddedStack
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = pytest.mark.integration

@@ -20,10 +20,10 @@ from explaind import AsyncClient, Client
 from explaind.contract.errors import WaitTimeout
 from explaind.contract.job import JobState, Progress
 from explaind.contract.registry import all_methods
-from explaind_jobs.queue import permits_key
-from explaind_jobs.record import Outcome
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import permits_key
+from explaind_jobs.store.records import Outcome
 
 pytestmark = pytest.mark.integration
 

@@ -12,11 +12,11 @@ import httpx
 import pytest
 
 from explaind import AsyncClient, Client
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidUnits, PromptTooLong, UnknownModel
 from explaind.contract.job import JobState
 from explaind.contract.registry import all_methods
-from explaind_jobs.embedded import EmbeddedStack
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = pytest.mark.integration

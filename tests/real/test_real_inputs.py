@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from explaind.contract.methods.feature_ablation import FeatureAblationParams
-from explaind.contract.methods.generate import GenerateParams
-from explaind.contract.methods.shap import ShapParams
-from explaind.contract.methods.tokenize import TokenizeParams
+from explaind.contract.methods.explain.feature_ablation import FeatureAblationParams
+from explaind.contract.methods.explain.shap import ShapParams
+from explaind.contract.methods.infer.generate import GenerateParams
+from explaind.contract.methods.infer.tokenize import TokenizeParams
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.methods import feature_ablation, generate, shap, tokenize
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from explaind_worker.methods.explain import feature_ablation, shap
+from explaind_worker.methods.infer import generate, tokenize
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.session.session import Session
 
 pytestmark = pytest.mark.real
 

@@ -8,9 +8,9 @@ import torch
 
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.runner import implementation_of
-from explaind_worker.session import Session
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.session import Session
 from tests.support.kept_files import KeptFiles
 
 pytestmark = pytest.mark.real

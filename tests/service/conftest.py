@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from explaind.contract.errors import JobError
 from explaind.contract.job import JobState, Timing
 from explaind.contract.registry import all_methods
-from explaind_jobs.queue import permits_key
-from explaind_jobs.record import Claim, Outcome
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import permits_key
+from explaind_jobs.store.records import Claim, Outcome
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 

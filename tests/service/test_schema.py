@@ -7,7 +7,7 @@ import pytest
 from schema_cases import Fuzzer, documented
 from starlette.testclient import TestClient
 
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidUnits
 from explaind.contract.registry import all_methods
 from explaind_service.app import create_app

@@ -18,12 +18,12 @@ from schema_cases import Fuzzer, documented, write_summary
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from explaind.contract.registry import all_methods, known_method
-from explaind_jobs.embedded import EmbeddedStack
-from explaind_jobs.keys.issue import issue_key
-from explaind_jobs.keys.record import Scope
-from explaind_jobs.pepper import load_pepper
+from explaind_jobs.keys.create import issue_key
+from explaind_jobs.keys.pepper import load_pepper
+from explaind_jobs.keys.records import Scope
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

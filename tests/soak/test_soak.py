@@ -18,7 +18,7 @@ import redis
 from consistency import inconsistencies, job_records, places_in_use
 from vitals import Watch
 
-from explaind_jobs.embedded import EmbeddedStack
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]

@@ -8,7 +8,7 @@ from explaind.contract.files import ArtifactCard
 
 
 class KeptFiles:
-    """Has what methods ask of `explaind_jobs.files.store.Files`; `kept` are the artifacts' bytes by id."""
+    """Has what methods ask of `explaind_jobs.files.file_store.Files`; `kept` are the artifacts' bytes by id."""
 
     def __init__(self, rows: list[dict[str, Any]] | None = None) -> None:
         self.kept: dict[str, bytes] = {}

@@ -14,7 +14,7 @@ from consistency import inconsistencies, job_records, places_in_use
 from stage import Stage
 
 from explaind.contract.job import JobState
-from explaind_jobs.queue import permits_key
+from explaind_jobs.store.permits import permits_key
 
 ROWS_VARIABLE = "EXPLAIND_FAULTS_JSON"
 TOO_LATE = re.compile(r"attempt \d+ came too late")

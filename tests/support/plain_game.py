@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from reference import token_logprobs
 
-from explaind.contract.subject import PromptRequest
-from explaind_worker.engine.players import Players, stand_in_for
-from explaind_worker.engine.units import units_of
+from explaind.contract.blocks.subject import PromptRequest
+from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.units import units_of
 
 
 class PlainGame:
@@ -18,7 +18,7 @@ class PlainGame:
         encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
         ids = model.encoder.continuation(encoded, target)
         unit_map = units_of(encoded, units)
-        players = Players(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+        players = Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
         self.units = players.count
 
         @cache

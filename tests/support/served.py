@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from explaind_jobs.lifeline import spawn
+from explaind_jobs.local_stack.child_process import spawn
 
 START_S = 30.0
 # No answer takes longer, or the service hangs.

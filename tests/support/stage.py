@@ -17,12 +17,12 @@ from redis.retry import Retry
 
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import JobState
-from explaind_jobs.lifeline import spawn
-from explaind_jobs.queue import PermitPublisher
-from explaind_jobs.record import NewJob
-from explaind_jobs.server import find_server, start_server
+from explaind_jobs.local_stack.child_process import spawn
+from explaind_jobs.local_stack.redis_server import find_server, start_server
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import PermitPublisher
+from explaind_jobs.store.records import NewJob
 
 FAULTY_WORKER = Path(__file__).parents[1] / "faults" / "faulty_worker.py"
 # How many jobs a cell sends, and how many a second; fewer while a cell is being written.

@@ -14,10 +14,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading import LoadedClassifier, LoadedModel
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.runner import implementation_of
-from explaind_worker.session import Session
+from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.session import Session
 
 TEXT = (
     "The food was great but the room was small and the staff were rude. When Mary and John went to the store, "

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from explaind.aclient import AsyncClient
-    from explaind.client import Client
+    from explaind._async.client import AsyncClient
+    from explaind._sync.client import Client
     from explaind.contract.errors import (
         CapacityError,
         ClientError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WebhookNotVerified,
     )
-    from explaind.events import JobEvent
+    from explaind.protocol.events import JobEvent
 
     __version__: str
 
@@ -68,14 +68,18 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient", "JobEvent": "explaind.events"}
+_HOMES = {
+    "Client": "explaind._sync.client",
+    "AsyncClient": "explaind._async.client",
+    "JobEvent": "explaind.protocol.events",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
-        value = import_module("explaind.address").package_version()
+        value = import_module("explaind.protocol.config").package_version()
     else:
         value = getattr(import_module(_HOMES.get(name, "explaind.contract.errors")), name)
     globals()[name] = value

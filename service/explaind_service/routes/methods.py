@@ -9,19 +9,19 @@ from fastapi.openapi.models import Example
 from starlette.requests import Request
 from starlette.responses import Response
 
+from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_estimates, all_methods
-from explaind.contract.subject import ModelRequest
-from explaind_jobs.log_context import add_to_context
-from explaind_service.access.rates import rate_headers
-from explaind_service.answers import job_answer
-from explaind_service.asking import AskerOfRequest
+from explaind_jobs.observability.log_context import add_to_context
 from explaind_service.dependencies import FromApp, Resources, require_json
-from explaind_service.intake import Accepted
-from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission_errors
-from explaind_service.prefer import Preference, parse_prefer
+from explaind_service.errors.openapi_responses import RATE, RETRY_AFTER, Responses, submission_errors
+from explaind_service.errors.rate_limit_headers import rate_headers
+from explaind_service.results.json_response import job_answer
+from explaind_service.submission.prefer import Preference, parse_prefer
+from explaind_service.submission.request_headers import AskerOfRequest
+from explaind_service.submission.submit import Submission
 
 ASK_AGAIN_S = "1"
 ESTIMATE_WAIT_S = 10  # an estimate is short: its caller waits for it unless they say otherwise
@@ -93,7 +93,7 @@ def _wait_s(method: Method[..., Any], preference: Preference, most_s: int) -> in
 
 
 async def _ended(
-    resources: Resources, request: Request, accepted: Accepted, wait_s: int
+    resources: Resources, request: Request, accepted: Submission, wait_s: int
 ) -> tuple[Job[Any], bytes | None]:
     job = accepted.job
     try:
@@ -115,7 +115,7 @@ def _answer(
     return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
 
 
-def _how(accepted: Accepted) -> str:
+def _how(accepted: Submission) -> str:
     if accepted.replayed:
         return ", sent before"
     return ", answered before" if accepted.job.cached else ""

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import click
 import pytest
 
-from explaind.cli import parts
+from explaind.cli import plugins
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def entries(monkeypatch):
     """Puts these entry points in the place of the installed ones."""
 
     def put(*values: str) -> None:
-        made = [EntryPoint(*value.split("="), parts.GROUP) for value in values]
-        monkeypatch.setattr(parts, "entry_points", lambda group: made)
+        made = [EntryPoint(*value.split("="), plugins.GROUP) for value in values]
+        monkeypatch.setattr(plugins, "entry_points", lambda group: made)
 
     return put
 

@@ -16,10 +16,10 @@ from explaind.contract.errors import (
     UnknownArtifact,
     UnknownDataset,
 )
-from explaind_jobs.files import calls
-from explaind_jobs.record import ANYONE
+from explaind_jobs.files import scripts
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.records import ANYONE
 
 ROWS = b'{"a": 1}\n{"a": 2, "b": "x"}\n'
 
@@ -37,7 +37,7 @@ def age(store: JobStore) -> None:
     key = f"{store.settings.key_prefix}files:loose"
     found: Any = store.client.zrange(key, 0, -1, withscores=True)
     for blob, at in found:
-        store.client.zadd(key, {blob: at - calls.LOOSE_MS - 1})
+        store.client.zadd(key, {blob: at - scripts.LOOSE_MS - 1})
 
 
 def test_a_dataset_is_kept_once_and_read_by_its_owner(store: JobStore) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from explaind.contract.catalogue import MethodList, ModelList
 from explaind.contract.registry import all_methods
-from explaind_jobs.record import WorkerState
+from explaind_jobs.store.records import WorkerState
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
 from explaind_service.app import create_app
 
 JSONL = {"Content-Type": "application/jsonl"}

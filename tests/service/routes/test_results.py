@@ -13,12 +13,12 @@ import pytest
 import zstandard
 
 from explaind.contract.job import Job
-from explaind.contract.results import ResultPage
-from explaind_jobs.results import directory
-from explaind_jobs.results.blobs import name_of
+from explaind.contract.result_page import ResultPage
+from explaind_jobs.results import directory_blobs
+from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
 from explaind_service.app import create_app
-from explaind_service.results import MOST_IN_JOB
+from explaind_service.results.responses import MOST_IN_JOB
 from explaind_service.settings import ServiceSettings
 
 NUMBERS = random.Random(7)
@@ -278,7 +278,7 @@ async def test_a_store_that_cannot_be_read_may_come_back(plain, job, monkeypatch
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory.os, "open", fail)
+        patch.setattr(directory_blobs.os, "open", fail)
         response = await plain.get(f"{job}/result")
     expect_problem(response, 503, "store_unavailable")
     assert response.headers["retry-after"] == "2"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 
 # what passes, [position, hidden] or of heads [position, head, head_dim] -> what shall pass instead
 Change = Callable[[torch.Tensor], torch.Tensor]

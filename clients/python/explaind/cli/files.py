@@ -9,10 +9,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from explaind.characters import one_line
 from explaind.cli.session import Session, json_option, messages, output, pass_session, url_option, write_plain
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, FileCard
-from explaind.numerals import size
+from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.numerals import size
 
 CardT = TypeVar("CardT", bound=FileCard)
 

@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Discriminator
 from pydantic_core import PydanticCustomError
 
 
-class Strict(BaseModel):
+class RequestModel(BaseModel):
     """Something a caller sends: an unknown field is an error, since it is most often a misspelt one."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Something the service sends: an older client ignores the fields it does not know yet."""
 
     model_config = ConfigDict(extra="ignore")

@@ -26,17 +26,17 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 
 
-class FieldError(Answer):
+class FieldError(ResponseModel):
     """One field that is wrong."""
 
     pointer: str = Field(description="JSON pointer to the field in the request body.", examples=["/prompt"])
     detail: str = Field(description="What is wrong with it.", examples=["String should have at least 1 character"])
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """An RFC 9457 problem: what happened, why (`detail`) and what to do (`hint`)."""
 
     type: str = Field(

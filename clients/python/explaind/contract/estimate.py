@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 
 
-class Estimate(Answer):
+class Estimate(ResponseModel):
     """What a request would cost if it ran now, on the worker that answers.
 
     Forwards and tokens are counted by going through the method without the model; they are exact unless what the model

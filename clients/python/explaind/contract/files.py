@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from explaind.contract.base import Answer, Strict
+from explaind.contract.base import RequestModel, ResponseModel
 
 Cell = str | int | float | bool | None
 CardT = TypeVar("CardT", bound="FileCard")
@@ -34,13 +34,13 @@ ArtifactId = Annotated[str, StringConstraints(pattern=ARTIFACT_ID_PATTERN), Afte
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
-class DatasetColumns(Strict):
+class DatasetColumns(RequestModel):
     """A dataset that a request names; a method's own class adds the columns that it reads, each a ColumnName."""
 
     dataset: DatasetId = Field(description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])
 
 
-class FileCard(Answer):
+class FileCard(ResponseModel):
     """What datasets and artifacts have in common."""
 
     id: str
@@ -81,7 +81,7 @@ class ArtifactCard(FileCard):
     )
 
 
-class FilePage(Answer, Generic[CardT]):
+class FilePage(ResponseModel, Generic[CardT]):
     """A page of datasets or artifacts, newest first."""
 
     data: list[CardT]

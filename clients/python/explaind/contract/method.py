@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard
-from explaind.contract.subject import ModelRequest
 
 P = ParamSpec("P")
-ResultT = TypeVar("ResultT", bound=Answer)
+ResultT = TypeVar("ResultT", bound=ResponseModel)
 
 
 @dataclass(frozen=True)

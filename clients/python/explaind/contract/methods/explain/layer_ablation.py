@@ -1,0 +1,88 @@
+"""explain/layer-ablation: what the model's answers lose without the attention, the MLP or the whole of a layer."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.blocks.ablation import Ablated, AblationRequest
+from explaind.contract.blocks.units import Offset
+from explaind.contract.method import Method
+
+LayerPart = Literal["attention", "mlp", "block"]
+
+
+class LayerAblationParams(AblationRequest):
+    """Which layers the answers depend on, and whether on their attention or their MLP."""
+
+    layers: list[Offset] | None = Field(
+        default=None, min_length=1, max_length=1024, description="Layers, counted from 0; null: all."
+    )
+    parts: list[LayerPart] = Field(
+        default=["attention", "mlp", "block"],
+        min_length=1,
+        max_length=3,
+        description="What of a layer is ablated, each alone: what its attention adds to the residual stream, what its "
+        "MLP adds, or both together.",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> "LayerAblationParams":
+        for name in ("layers", "parts"):
+            named = getattr(self, name) or []
+            if len(set(named)) < len(named):
+                raise wrong(f"/{name}", "Each may be named once.")
+        return self
+
+
+class LayerRanking(ResponseModel):
+    """The parts that were ablated, the largest mean effect first; the lists side by side."""
+
+    layers: list[int]
+    parts: list[LayerPart]
+    effects: list[float] = Field(description="Mean over the questions.")
+    low: list[float | None]
+    high: list[float | None]
+
+
+class LayerAblation(Ablated):
+    """What the answers lose without parts of single layers."""
+
+    kind: Literal["layer_ablation"] = "layer_ablation"
+    layers: list[int] = Field(description="The layer of each row.", examples=[[0, 1, 2, 3]])
+    parts: list[LayerPart] = Field(description="The part of each column.")
+    grid: list[list[float]] = Field(description="[row][column]: mean effect.")
+    effects: list[list[list[float]]] = Field(description="[row][column][question]")
+    ranking: LayerRanking
+
+    def _repr_html_(self) -> str:
+        from explaind.views.ablation import ablation_html  # noqa: PLC0415 - renderers load only where they are used
+
+        return ablation_html(self)
+
+
+METHOD = Method(
+    verb="explain",
+    name="layer-ablation",
+    title="Layer ablation",
+    summary="Takes the attention, the MLP or the whole of each layer away and ranks them by what the answers lose.",
+    params=LayerAblationParams,
+    result=LayerAblation,
+    citation="Michel et al. 2019; Chan et al. 2022, Causal Scrubbing (resampling); Wang et al. 2023 (mean ablation)",
+    cost="layers × parts × questions ablated runs, each from the ablated layer on",
+    example={
+        "model": "demo",
+        "questions": {
+            "questions": [
+                {
+                    "question": "When Mary and John went to the store, John gave a drink to",
+                    "answer": " Mary",
+                    "foil": " John",
+                },
+                {"question": "3 + 4 =", "answer": " 7", "foil": " 8"},
+            ]
+        },
+        "metric": "logit_difference",
+        "ablation": "mean",
+    },
+)

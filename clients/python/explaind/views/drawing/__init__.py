@@ -1,0 +1,1 @@
+"""What views are drawn with: escaped HTML, colours, heat maps, grids, charts and tables."""

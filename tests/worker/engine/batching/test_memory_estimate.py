@@ -1,0 +1,123 @@
+"""Estimates against what the allocator sees: never less, and at most about twice as much."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from allocations import peak_bytes
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.engine.batching.memory_estimate import Footprint
+from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
+from explaind_worker.models.structure.anatomy import anatomy_of
+from explaind_worker.models.structure.logits_at import only_positions
+
+SHAPE = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 3, "num_attention_heads": 4}
+SHAPE |= {"max_position_embeddings": 1024}
+GQA = SHAPE | {"num_key_value_heads": 2}
+WIDE = GQA | {"head_dim": 64}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 128, "n_layer": 3, "n_head": 4, "n_positions": 1024},
+    "llama": GQA,
+    "gemma": WIDE,
+    "gemma2": WIDE | {"sliding_window": 64},
+    "gemma3_text": WIDE | {"sliding_window": 64},
+    "mistral": GQA | {"sliding_window": 64},
+    "qwen3": WIDE,
+    "gpt_neox": SHAPE,
+    "phi": SHAPE,
+    "phi3": GQA,
+}
+SLIDING = {"gemma2", "gemma3_text", "mistral"}
+Made = Callable[..., LoadedModel]
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """`made("llama", torch.bfloat16, vocabulary=…)`: a model in memory without files or tokenizer."""
+    known: dict[tuple[object, ...], LoadedModel] = {}
+
+    def make(family: str, dtype: torch.dtype = torch.float32, vocabulary: int = 500) -> LoadedModel:
+        key = (family, dtype, vocabulary)
+        if key not in known:
+            torch.manual_seed(0)
+            ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+            config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **FAMILIES[family])
+            network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+            entry = ModelEntry(name=family, builtin=True)
+            known[key] = LoadedModel(
+                entry, None, network, anatomy_of(network), frozenset(), threading.Lock(), None, 0  # type: ignore[arg-type]
+            )  # fmt: skip
+        return known[key]
+
+    return make
+
+
+def ratio(model: LoadedModel, rows: int, tokens: int, reads: int = 1, *, past: int | None = None) -> float:
+    """Estimate over measurement of one forward as the value function makes it; `past` tokens are shared by all rows."""
+    ids = torch.arange(rows * tokens).remainder(model.anatomy.vocabulary).reshape(rows, tokens)
+    read_at = (tokens - (past or 0) - reads + torch.arange(reads)).expand(rows, reads)
+
+    def forward() -> torch.Tensor:
+        with torch.inference_mode(), only_positions(model.anatomy.unembedding, read_at):
+            cache, rest = None, ids
+            if past is not None:
+                cache = DynamicCache(config=model.network.config)
+                model.network.base_model(input_ids=ids[:1, :past], past_key_values=cache, use_cache=True)
+                cache.batch_select_indices(torch.zeros(rows, dtype=torch.long))
+                rest = ids[:, past:]
+            logits = model.network(input_ids=rest, past_key_values=cache, use_cache=past is not None).logits.float()
+            return logits - logits.logsumexp(-1, keepdim=True)
+
+    forward()
+    estimate = Footprint.of(model).forward_bytes(rows, tokens, reads=reads, cached=past is not None)
+    return estimate / peak_bytes(forward)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_estimates_are_upper_bounds_within_twice(made, family, dtype):
+    model = made(family, dtype)
+    for rows, tokens in [(1, 24), (1, 200), (1, 900), (12, 48)]:
+        assert 1.0 <= ratio(model, rows, tokens) <= 2.0, f"{rows} rows of {tokens}"
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - SLIDING))
+def test_shared_beginnings_stay_within_the_estimate(made, family):
+    for rows, tokens, past in [(1, 200, 100), (12, 64, 40), (12, 64, 8)]:
+        assert 1.0 <= ratio(made(family), rows, tokens, past=past) <= 2.5, f"{rows} rows of {tokens}, {past} shared"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+def test_a_large_vocabulary_is_counted_at_the_read_places(made, family, dtype):
+    model = made(family, dtype, vocabulary=30_000)
+    for rows, tokens, reads in [(16, 8, 1), (8, 16, 6)]:
+        assert 1.0 <= ratio(model, rows, tokens, reads) <= 2.0
+
+
+def test_written_out_attention_grows_with_the_square(made):
+    eager, fused = Footprint.of(made("gemma2")), Footprint.of(made("gemma"))
+    assert eager.forward_bytes(1, 4000) > 12 * eager.forward_bytes(1, 1000)
+    assert fused.forward_bytes(1, 4000) <= 4 * fused.forward_bytes(1, 1000)
+
+
+def test_the_cache_is_counted_exactly(made):
+    for family in ("gpt2", "llama", "gemma"):
+        model, cache = made(family), DynamicCache(config=made(family).network.config)
+        with torch.inference_mode():
+            model.network(torch.zeros(3, 17, dtype=torch.long), past_key_values=cache, use_cache=True)
+        held = sum(t.numel() * t.itemsize for layer in cache.layers for t in (layer.keys, layer.values))
+        assert Footprint.of(model).cache_bytes(3, 17) == held
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma"])
+def test_quantized_models_stay_within_their_estimate(tiny_model, family, quantization):
+    entry = tiny_model(family, quantization=quantization)
+    model = load_model(entry, load_encoder(entry), threading.Lock())
+    for rows, tokens in [(1, 20), (8, 60)]:
+        assert ratio(model, rows, tokens) >= 1.0

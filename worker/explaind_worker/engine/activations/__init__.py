@@ -1,0 +1,1 @@
+"""Reading and changing activations: capture, interventions, attention patterns, direct logit attribution."""

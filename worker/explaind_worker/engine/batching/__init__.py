@@ -1,0 +1,1 @@
+"""Batches that fit the memory: limits, estimates, back-off, cost, dry runs."""

@@ -1,0 +1,1 @@
+"""The parts of a loaded model: anatomy, hook points, classifier head, self-check."""

@@ -1,0 +1,1 @@
+"""Intervals, rank agreement and deletion curves: arithmetic without a model."""
