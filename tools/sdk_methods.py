@@ -14,10 +14,10 @@ from typing import Any
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 
-NAMESPACES = Path(__file__).with_name("namespaces.py")
+NAMESPACES = Path(__file__).parents[1] / "clients/python/explaind/_sync/methods.py"
 
 _HEAD = '"""The methods as attributes of a client. Written by `python -m tools.sdk_methods --write`."""'
-_FLAVOURS = (("", "Driver", "MethodCall"), ("Async", "AsyncDriver", "AsyncMethodCall"))
+_FLAVOURS = (("", "FlowDriver", "MethodCall"), ("Async", "AsyncDriver", "AsyncMethodCall"))
 
 
 def rendered_namespaces() -> str:
@@ -26,12 +26,12 @@ def rendered_namespaces() -> str:
         verb: list(group)
         for verb, group in groupby(all_methods().values(), key=lambda method: method.verb)  # sorted by path
     }
-    modules = sorted((method.params_model.__module__, method.module.upper()) for method in all_methods().values())
+    modules = sorted((method.params_model.__module__, _constant(method)) for method in all_methods().values())
     lines = [
         _HEAD,
         "",
         "from explaind._async.jobs import AsyncDriver, AsyncMethodCall",
-        "from explaind._sync.jobs import Driver, MethodCall",
+        "from explaind._sync.jobs import FlowDriver, MethodCall",
         *(f"from {module} import METHOD as {constant}" for module, constant in modules),
     ]
     for flavour in _FLAVOURS:
@@ -41,6 +41,11 @@ def rendered_namespaces() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _constant(method: Method[..., Any]) -> str:
+    """`EXPLAIN_SHAP`: two verbs may have a method of one name."""
+    return method.module.replace(".", "_").upper()
+
+
 def _verb_class(verb: str, methods: list[Method[..., Any]], flavour: tuple[str, str, str]) -> Iterator[str]:
     prefix, driver, call = flavour
     yield f"class {prefix}{verb.capitalize()}:"
@@ -48,7 +53,7 @@ def _verb_class(verb: str, methods: list[Method[..., Any]], flavour: tuple[str, 
     yield ""
     yield f"    def __init__(self, driver: {driver}) -> None:"
     for method in methods:
-        constant = method.module.upper()
+        constant = _constant(method)
         yield f"        self.{method.name.replace('-', '_')} = {call}(driver, {constant})"
 
 

@@ -1,7 +1,7 @@
 """The job store: the record in Redis is the truth, and every transition is one Lua call.
 
-`JobStore` is the worker's, `AsyncJobStore` the API's; both are thin shells over `explaind_jobs.store.transitions`. Every
-method raises StoreUnavailable when Redis does not answer.
+`JobStore` serves the worker, `AsyncJobStore` the API; both are thin shells over `explaind_jobs.store.transitions`.
+Every method raises StoreUnavailable when Redis does not answer.
 """
 
 import asyncio

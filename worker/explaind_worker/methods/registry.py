@@ -14,9 +14,9 @@ METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:
-    """The `run` of the worker's module that is called as the contract's; an attribution's can check its faithfulness.
+    """The `run` of `methods.VERB.NAME`; that of an attribution can also check its faithfulness.
 
-    Of an estimate it is the run of the method that is estimated, rehearsed.
+    Of an estimate it is a dry run of the method that is estimated.
 
     Raises:
         InternalError: this worker is older than the contract and has no such method.

@@ -40,11 +40,8 @@ class Method(Generic[P, ResultT]):
 
     @property
     def module(self) -> str:
-        """The name of its module: that of the contract, and the worker's of the same name.
-
-        Two verbs may have a method of one name: `explain/tuned-lens` and `train/tuned-lens`.
-        """
-        return self.params_model.__module__.rpartition(".")[2]
+        """Its module below `methods`, in the contract and in the worker: `explain.integrated_gradients`."""
+        return f"{self.verb}.{self.name}".replace("-", "_")
 
     @property
     def params_model(self) -> type[ModelRequest]:

@@ -1,4 +1,4 @@
-"""Finds the methods: every module of `explaind.contract.methods` that holds a `METHOD`."""
+"""Finds the methods: the module `explaind.contract.methods.VERB.NAME` holds the `METHOD` of `/VERB/NAME`."""
 
 import difflib
 import importlib
@@ -19,16 +19,18 @@ def all_methods() -> Mapping[str, Method[..., Any]]:
     """Every method by its path, in order of path.
 
     Raises:
-        TypeError: two modules name the same method, or a module holds none.
+        TypeError: a module holds no method, or one of another path than its own.
     """
     found: dict[str, Method[..., Any]] = {}
-    for module_info in pkgutil.iter_modules(methods.__path__):
-        module = importlib.import_module(f"{methods.__name__}.{module_info.name}")
+    for module_info in pkgutil.walk_packages(methods.__path__, f"{methods.__name__}."):
+        module = importlib.import_module(module_info.name)
+        if module_info.ispkg:
+            continue
         method = getattr(module, "METHOD", None)
         if not isinstance(method, Method):
             raise TypeError(f"{module.__name__} holds no METHOD.")
-        if method.path in found:
-            raise TypeError(f"Two modules name the method {method.path}.")
+        if f"{methods.__name__}.{method.module}" != module.__name__:
+            raise TypeError(f"{module.__name__} holds the method {method.path}, which belongs in {method.module}.")
         found[method.path] = method
     return MappingProxyType(dict(sorted(found.items())))
 

@@ -1,4 +1,4 @@
-"""What a client can ask about datasets and artifacts, each as one flow of `explaind.protocol.exchange`; their files on disk."""
+"""Operations on datasets and artifacts, each a flow of `explaind.protocol.exchange`; their files on disk."""
 
 import os
 import secrets
