@@ -19,7 +19,7 @@ from explaind.protocol.file_operations import (
     upload_dataset,
     write_atomically,
 )
-from explaind.protocol.operations import Paging
+from explaind.protocol.paging import Paging
 
 
 class AsyncDatasets:

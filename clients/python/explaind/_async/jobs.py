@@ -19,7 +19,6 @@ from explaind.protocol.follow import follow
 from explaind.protocol.operations import (
     CANCEL_TIMEOUT_S,
     CallOptions,
-    Paging,
     cancel_job,
     delete_job,
     estimate_path,
@@ -31,6 +30,7 @@ from explaind.protocol.operations import (
     result_of,
     submit_job,
 )
+from explaind.protocol.paging import Paging
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")

@@ -20,7 +20,6 @@ from explaind.protocol.follow import follow
 from explaind.protocol.operations import (
     CANCEL_TIMEOUT_S,
     CallOptions,
-    Paging,
     cancel_job,
     delete_job,
     estimate_path,
@@ -32,6 +31,7 @@ from explaind.protocol.operations import (
     result_of,
     submit_job,
 )
+from explaind.protocol.paging import Paging
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")

@@ -5,7 +5,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -40,8 +40,6 @@ from explaind.protocol.exchange import (
     unexpected,
 )
 from explaind.protocol.results import typed_result
-
-ItemT = TypeVar("ItemT", bound="Listed")
 
 # Seconds that an interrupted call spends on cancelling its job.
 CANCEL_TIMEOUT_S = 2.0
@@ -78,34 +76,6 @@ class CallOptions:
     def for_estimate(self) -> "CallOptions":
         """The options of the call's estimate: the Idempotency-Key belongs to the call itself."""
         return replace(self, idempotency_key=None)
-
-
-class Listed(Protocol):
-    """An item of a paged list."""
-
-    id: str
-
-
-class Page(Protocol[ItemT]):
-    """One page of a list, newest first."""
-
-    data: list[ItemT]
-    has_more: bool
-
-
-class Paging:
-    """Position in a paged list: while `more`, request the page after the id `after` and take its items."""
-
-    def __init__(self) -> None:
-        self.after: str | None = None
-        self.more = True
-
-    def take(self, page: Page[ItemT]) -> list[ItemT]:
-        """The items of the page; the position moves behind them."""
-        self.more = page.has_more and bool(page.data)
-        if self.more:
-            self.after = page.data[-1].id
-        return page.data
 
 
 def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequest]) -> bytes:
