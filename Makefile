@@ -27,13 +27,7 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m tools.sdk_methods --check
-	$(BIN)/python -m tools.methods_page --check docs/methods.md
-	$(BIN)/python -m benchmarks.page --check
-	$(BIN)/python -m benchmarks.soak --check
-	$(BIN)/python -m explaind_service.openapi --check docs/openapi.json
-	$(BIN)/python -m tools.metrics_page --check docs/observability.md
-	$(BIN)/python -m tools.settings_page --check docs/settings.md
+	$(BIN)/python -m tools.generate --check
 
 test: dev ## All tests that need nothing but this checkout
 	$(BIN)/pytest
@@ -47,14 +41,8 @@ test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut
 test-soak: dev ## Ten thousand small jobs by fifty clients, memory watched (some minutes)
 	$(BIN)/pytest -m soak
 
-generate: dev ## Write again what is generated from the contract
-	$(BIN)/python -m tools.sdk_methods --write
-	$(BIN)/python -m tools.methods_page --write docs/methods.md
-	$(BIN)/python -m benchmarks.page --write
-	$(BIN)/python -m benchmarks.soak --write
-	$(BIN)/python -m explaind_service.openapi --write docs/openapi.json
-	$(BIN)/python -m tools.metrics_page --write docs/observability.md
-	$(BIN)/python -m tools.settings_page --write docs/settings.md
+generate: dev ## Write the generated files: sync client, SDK methods, OpenAPI, pages of the docs
+	$(BIN)/python -m tools.generate --write
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

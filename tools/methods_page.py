@@ -1,14 +1,7 @@
-"""Writes the page that lists every method, from the contract.
+"""Generator of docs/methods.md: every method with its fields, result and example, from the contract."""
 
-python -m tools.methods_page --write docs/methods.md    write the page
-python -m tools.methods_page --check docs/methods.md    exit with 1 when the page is not what the contract says
-"""
-
-import argparse
 import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from explaind.contract.method import Method
@@ -21,8 +14,8 @@ Written from the contract by `make generate`. Every method is `POST /{verb}/{met
 """
 
 
-def rendered_reference() -> str:
-    """The page; the same for writing and for checking."""
+def rendered_page() -> str:
+    """The page, in Markdown."""
     return "\n".join([HEAD, *(line for method in all_methods().values() for line in _section(method))])
 
 
@@ -73,24 +66,3 @@ def _cell(text: str) -> str:
 
 def _first_paragraph(text: str) -> str:
     return " ".join(text.strip().split("\n\n")[0].split())
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write or check the page. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m tools.methods_page", description="Write or check the page.")
-    choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--write", type=Path, help="write the page here")
-    choice.add_argument("--check", type=Path, help="exit with 1 when the page there is out of date")
-    options = parser.parse_args(arguments)
-    page = rendered_reference()
-    if options.write:
-        options.write.write_text(page, encoding="utf-8")
-        return 0
-    if options.check.exists() and options.check.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write(f"{options.check} is out of date: run `make generate`.\n")
-    return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,19 +1,17 @@
-"""The table of metrics in the docs: `python -m tools.metrics_page --write FILE`, or `--check FILE`."""
+"""Generator of the table of metrics in docs/observability.md, from the table of metric names."""
 
-from pathlib import Path
+from explaind_service.metrics.names import ALL
+from tools import ROOT
 
-import click
-
-from explaind_service.metrics import names
-
-BEGIN, END = "<!-- metrics: written by tools.metrics_page -->", "<!-- end of metrics -->"
+PAGE = ROOT / "docs" / "observability.md"
+BEGIN, END = "<!-- metrics: written by make generate -->", "<!-- end of metrics -->"
 
 
 def render_table() -> str:
     """Every metric, in the order of the table of names."""
     rows = [
         f"| `{metric.name}` | {metric.kind} | {', '.join(f'`{label}`' for label in metric.labels)} | {metric.help} |"
-        for metric in names.ALL
+        for metric in ALL
     ]
     return "\n".join(["| metric | kind | labels | |", "| --- | --- | --- | --- |", *rows])
 
@@ -31,18 +29,6 @@ def with_table(page: str) -> str:
     return f"{before}{BEGIN}\n\n{render_table()}\n\n{END}{after}"
 
 
-@click.command()
-@click.option("--write", "written", type=click.Path(path_type=Path, dir_okay=False), help="Put the table in here.")
-@click.option("--check", "checked", type=click.Path(path_type=Path, dir_okay=False), help="Fail when this is stale.")
-def main(written: Path | None, checked: Path | None) -> None:
-    """Write the table of metrics into a page, or hold a page against it."""
-    if written is not None:
-        written.write_text(with_table(written.read_text(encoding="utf-8")), encoding="utf-8")
-    if checked is not None and checked.read_text(encoding="utf-8") != with_table(checked.read_text(encoding="utf-8")):
-        raise click.ClickException(f"{checked} is stale: run python -m tools.metrics_page --write {checked}")
-    if written is None and checked is None:
-        click.echo(render_table())
-
-
-if __name__ == "__main__":
-    main()
+def rendered_page() -> str:
+    """docs/observability.md as it is, with the table as it should be."""
+    return with_table(PAGE.read_text(encoding="utf-8"))

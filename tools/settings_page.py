@@ -1,18 +1,15 @@
-"""docs/settings.md, made from the settings themselves: `python -m tools.settings_page --write FILE`, or
-`--check FILE`.
-"""
+"""Generator of docs/settings.md, from the settings models."""
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from explaind_jobs.settings import JobsSettings
 from explaind_service.settings import ServiceSettings
-from tools.drift import page_command
 
 HEAD = """# Settings
 
-Every setting is an environment variable. Written by `python -m tools.settings_page`; what the commands take
-as options too is in `explaind up --help`, `explaind api --help` and `explaind worker --help`.
+Every setting is an environment variable. Written by `make generate`; what the commands take as options too is in
+`explaind up --help`, `explaind api --help` and `explaind worker --help`.
 """
 # Read by the worker's command, not by a settings model.
 WORKER = (
@@ -21,8 +18,8 @@ WORKER = (
 )
 
 
-def rendered() -> str:
-    """The page; the same for writing and for checking."""
+def rendered_page() -> str:
+    """The page, in Markdown."""
     shared = JobsSettings.model_fields
     own = {name: field for name, field in ServiceSettings.model_fields.items() if name not in shared}
     parts = [
@@ -47,9 +44,3 @@ def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
 
 def _written(default: object) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
-
-
-main = page_command(rendered, "Render the settings to a file, to standard output, or against a file.")
-
-if __name__ == "__main__":
-    main()

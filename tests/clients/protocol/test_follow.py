@@ -11,6 +11,8 @@ import httpx
 import pytest
 
 from explaind import AsyncClient, Client
+from explaind._async.jobs import AsyncJobHandle
+from explaind._sync.jobs import JobHandle
 from explaind.contract.errors import JobNotFound, StoreUnavailable, TooManyStreams, WaitTimeout
 from explaind.contract.job import Job
 from explaind.protocol.follow import SILENCE_S
@@ -115,8 +117,6 @@ def follower(clock, monkeypatch) -> Iterator[Callable[..., Client]]:
 
 
 def handle_of(client: Client, job: dict[str, Any]) -> Any:
-    from explaind._sync.jobs import JobHandle
-
     return JobHandle(client.driver, Job[Any].model_validate(job))
 
 
@@ -161,8 +161,6 @@ def test_the_service_says_how_long_to_wait(follower, service, waiting, clock):
 
 
 async def test_async_is_the_same(service, waiting, clock):
-    from explaind._async.jobs import AsyncJobHandle
-
     service.breaks_after, service.error = 5, httpx.ReadError("cut")
     async with AsyncClient("http://explaind.test", transport=httpx.MockTransport(service)) as client:
         client.driver.policy = type(client.driver.policy)(clock=clock, jitter=lambda: 1.0)
@@ -173,8 +171,6 @@ async def test_async_is_the_same(service, waiting, clock):
 
 
 async def test_an_async_loop_that_is_left_closes_the_connection(service, waiting):
-    from explaind._async.jobs import AsyncJobHandle
-
     async with AsyncClient("http://explaind.test", transport=httpx.MockTransport(service)) as client:
         handle = AsyncJobHandle(client.driver, Job[Any].model_validate(waiting))
         async with aclosing(handle.events()) as events:

@@ -1,1 +1,1 @@
-"""The asynchronous client: thin input and output around the protocol, written by hand."""
+"""The async client: thin shells that do I/O for the flows of `protocol`. `_sync` is generated from it."""

@@ -5,25 +5,33 @@ from typing import Any, Self
 
 import httpx
 
+from explaind._async.driver import AsyncFlowDriver
 from explaind._async.files import AsyncArtifacts, AsyncDatasets
-from explaind._async.jobs import AsyncDriver, AsyncJobHandle, AsyncJobs
-from explaind._sync.methods import AsyncNamespaces
+from explaind._async.jobs import AsyncJobHandle, AsyncJobs
+from explaind._async.methods import AsyncMethods
 from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
-from explaind.protocol import operations
 from explaind.protocol.config import http_options
 from explaind.protocol.exchange import Policy
-from explaind.protocol.operations import CallOptions
+from explaind.protocol.operations import (
+    CallOptions,
+    checked_body,
+    estimate_path,
+    get_readiness,
+    list_methods,
+    list_models,
+    submit_job,
+)
 
 
-class AsyncClient(AsyncNamespaces):
+class AsyncClient(AsyncMethods):
     """An async client of one service; the methods are under `explain`, `infer` and so on.
 
     Args:
         base_url: address of the service, else `EXPLAIND_URL`, else http://127.0.0.1:8000.
-        api_key: the key to show, else `EXPLAIND_API_KEY`, else none.
-        timeout: seconds that one exchange over HTTP may take (waiting for a job is many of them).
+        api_key: the key to send, else `EXPLAIND_API_KEY`, else none.
+        timeout: seconds that one HTTP exchange may take (waiting for a job is many of them).
         max_retries: how often an exchange is tried again when that may help.
         transport: an httpx transport, for tests and for services inside the same process.
     """
@@ -38,7 +46,7 @@ class AsyncClient(AsyncNamespaces):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         http = httpx.AsyncClient(transport=transport, **http_options(base_url, api_key, timeout))
-        self.driver = AsyncDriver(http, Policy(max_retries=max_retries))
+        self.driver = AsyncFlowDriver(http, Policy(max_retries=max_retries))
         self.jobs = AsyncJobs(self.driver)
         self.datasets = AsyncDatasets(self.driver)
         self.artifacts = AsyncArtifacts(self.driver)
@@ -62,13 +70,7 @@ class AsyncClient(AsyncNamespaces):
         """Close the connections."""
         await self.driver.http.aclose()
 
-    async def run(
-        self,
-        path: str,
-        params: Mapping[str, Any] | ModelRequest,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
-    ) -> Any:
+    async def run(self, path: str, params: Mapping[str, Any] | ModelRequest, *, timeout: float | None = None) -> Any:
         """Submit `params` to the method of that path ("explain/shap"), wait, return the result."""
         handle = await self.submit(path, params)
         return await handle.result(timeout)
@@ -81,31 +83,27 @@ class AsyncClient(AsyncNamespaces):
         idempotency_key: str | None = None,
         fresh: bool = False,
     ) -> AsyncJobHandle[Any]:
-        """Submit `params` to the method of that path and return its handle; `fresh` refuses a known answer."""
-        path, body = operations.checked_body(path, params)
+        """Submit `params` to the method of that path and return its handle; `fresh` refuses a cached result."""
+        path, body = checked_body(path, params)
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
-        flow = operations.submit(self.driver.policy, path, body, options)
+        flow = submit_job(self.driver.policy, path, body, options)
         return AsyncJobHandle(self.driver, await self.driver.run(flow))
 
     async def estimate(
-        self,
-        path: str,
-        params: Mapping[str, Any] | ModelRequest,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
+        self, path: str, params: Mapping[str, Any] | ModelRequest, *, timeout: float | None = None
     ) -> Estimate:
-        """What `params` to the method of that path would cost, as `client.explain.shap.estimate(…)` says of one."""
-        handle: AsyncJobHandle[Estimate] = await self.submit(operations.estimate_path(path), params)
+        """The cost of `params` at the method of that path, like `client.explain.shap.estimate(…)`."""
+        handle: AsyncJobHandle[Estimate] = await self.submit(estimate_path(path), params)
         return await handle.result(timeout)
 
     async def models(self) -> list[ModelCard]:
         """The models of the service."""
-        return await self.driver.run(operations.models(self.driver.policy))
+        return await self.driver.run(list_models(self.driver.policy))
 
     async def methods(self) -> list[MethodCard]:
         """The methods of the service."""
-        return await self.driver.run(operations.methods(self.driver.policy))
+        return await self.driver.run(list_methods(self.driver.policy))
 
     async def ready(self) -> Readiness:
-        """Whether the service takes jobs and does them; asked once, without retries."""
-        return await self.driver.run(operations.ready(self.driver.policy))
+        """Whether the service takes jobs and works on them; requested once, without retries."""
+        return await self.driver.run(get_readiness(self.driver.policy))

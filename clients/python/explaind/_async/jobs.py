@@ -1,14 +1,11 @@
-"""Calls of the async client: the driver of the flows, a method's call, a job's handle, a service's jobs."""
+"""Method calls, job handles and the jobs of a service, for the async client."""
 
-import asyncio
-import contextlib
-import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
-import httpx
-
+from explaind._async.concurrency import Interrupt, time_limit
+from explaind._async.driver import AsyncFlowDriver
 from explaind.contract.base import ResponseModel
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import ExplaindError
@@ -16,123 +13,34 @@ from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.result_page import ResultPage
-from explaind.protocol import operations
-from explaind.protocol.config import http_request
 from explaind.protocol.events import JobEvent
-from explaind.protocol.exchange import (
-    Effect,
-    Flow,
-    FlowRun,
-    Hear,
-    Leave,
-    Listen,
-    OnProgress,
-    Policy,
-    Report,
-    Send,
-    Sleep,
-)
+from explaind.protocol.exchange import FlowRun, OnProgress
 from explaind.protocol.follow import follow
-from explaind.protocol.operations import CallOptions
+from explaind.protocol.operations import (
+    CANCEL_TIMEOUT_S,
+    CallOptions,
+    cancel_job,
+    delete_job,
+    estimate_path,
+    get_job,
+    get_result,
+    get_result_page,
+    list_jobs,
+    request_body,
+    result_of,
+    submit_job,
+)
+from explaind.protocol.paging import Paging
 
 P = ParamSpec("P")
-T = TypeVar("T")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 
-FAREWELL_S = 2.0
-
-
-class AsyncDriver:
-    """Runs flows: sends over httpx, sleeps, reports. A progress callback may be a coroutine function."""
-
-    def __init__(
-        self,
-        http: httpx.AsyncClient,
-        policy: Policy,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self.http = http
-        self.policy = policy
-        self.sleep = sleep
-
-    async def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
-        """What the flow returns; raises what it raises."""
-        course = FlowRun(flow)
-        async with contextlib.aclosing(self.events(course)) as events:
-            async for event in events:
-                told = on_progress(event.job) if on_progress is not None else None
-                if inspect.isawaitable(told):
-                    await told
-        return course.value
-
-    async def events(self, course: FlowRun[Any]) -> AsyncGenerator[JobEvent, None]:
-        """Drives a flow to its end; what it reports comes out. Closed before that, it leaves no connection behind."""
-        ear = AsyncEar(self.http)
-        try:
-            effect = course.begin()
-            while effect is not None:
-                if isinstance(effect, Report):
-                    yield effect.event
-                    effect = course.answer(None)
-                    continue
-                try:
-                    became = await self._do(effect, ear)
-                except httpx.RequestError as error:
-                    effect = course.fail(error)
-                else:
-                    effect = course.answer(became)
-        finally:
-            await ear.leave()
-
-    async def _do(self, effect: Effect, ear: "AsyncEar") -> httpx.Response | bytes | None:
-        match effect:
-            case Send(request):
-                return await self.http.send(http_request(self.http, request))
-            case Sleep(seconds):
-                await self.sleep(seconds)
-            case Listen():
-                return await ear.listen(effect)
-            case Hear():
-                return await ear.hear()
-            case Leave():
-                await ear.leave()
-        return None
-
-
-class AsyncEar:
-    """The one response that a flow listens to."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-        self._response: httpx.Response | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
-
-    async def listen(self, effect: Listen) -> httpx.Response:
-        """Begins to listen; the response, of which a refusal is read whole."""
-        await self.leave()
-        request = http_request(self._http, effect.request, silence_s=effect.silence_s)
-        self._response = response = await self._http.send(request, stream=True)
-        if not response.is_success:
-            await response.aread()
-        self._chunks = response.aiter_bytes()
-        return response
-
-    async def hear(self) -> bytes:
-        """The next bytes; none at the end."""
-        return await anext(self._chunks, b"") if self._chunks is not None else b""
-
-    async def leave(self) -> None:
-        """Listens no longer."""
-        response, self._response, self._chunks = self._response, None, None
-        if response is not None:
-            await response.aclose()
-
 
 class AsyncJobHandle(Generic[ResultT]):
-    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is how it was last seen."""
+    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is its state when last seen."""
 
-    def __init__(self, driver: AsyncDriver, job: Job[ResultT]) -> None:
+    def __init__(self, driver: AsyncFlowDriver, job: Job[ResultT]) -> None:
         self._driver = driver
         self.job = job
 
@@ -146,30 +54,26 @@ class AsyncJobHandle(Generic[ResultT]):
 
     @property
     def state(self) -> JobState:
-        """The state it was last seen in."""
+        """The job's state when last seen."""
         return self.job.state
 
     @property
     def progress(self) -> Progress | None:
-        """How far it was when last seen."""
+        """The job's progress when last seen."""
         return self.job.progress
 
     async def refresh(self) -> Job[ResultT]:
-        """Ask the service how the job is now."""
-        self.job = await self._driver.run(operations.job(self._driver.policy, self.id))
+        """Get the job's present state from the service."""
+        self.job = await self._driver.run(get_job(self._driver.policy, self.id))
         return self.job
 
-    async def wait(
-        self,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
-        on_progress: OnProgress | None = None,
-    ) -> Job[ResultT]:
+    async def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Job[ResultT]:
         """Wait until the job has ended, however it ends.
 
         Args:
-            timeout: seconds to wait at most; None means as long as it takes.
-            on_progress: called with the job whenever its state, progress or place in the queue has changed;
-                what it returns is awaited when that is possible.
+            timeout: seconds to wait at most; None means without limit.
+            on_progress: called with the job whenever its state, progress or place in the queue has changed; awaited
+                if it is a coroutine function.
 
         Raises:
             WaitTimeout: the job had not ended by then; it goes on.
@@ -182,46 +86,43 @@ class AsyncJobHandle(Generic[ResultT]):
         self.job = await self._driver.run(follow(self._driver.policy, self.job, timeout), seen)
         return self.job
 
-    async def events(
-        self,
-        timeout: float | None = None,  # noqa: ASYNC109 - as in Client
-    ) -> AsyncGenerator[JobEvent, None]:
-        """Everything that happens to the job, as it happens, up to its end.
+    async def events(self, timeout: float | None = None) -> AsyncGenerator[JobEvent, None]:
+        """Every event of the job, as it happens, up to its end.
 
         Closing the iterator ends the connection: `async with aclosing(handle.events()) as events` where a loop may be
         left early.
 
         Args:
-            timeout: seconds to follow it at most; None means as long as it takes.
+            timeout: seconds to follow it at most; None means without limit.
 
         Raises:
             WaitTimeout: the job had not ended by then; it goes on.
         """
-        flow = follow(self._driver.policy, self.job, timeout)
-        async with contextlib.aclosing(self._driver.events(FlowRun(flow))) as events:
+        run = FlowRun(follow(self._driver.policy, self.job, timeout))
+        async with aclosing(self._driver.events(run)) as events:
             async for event in events:
                 self.job = event.job
                 yield event
 
-    async def result(self, timeout: float | None = None) -> ResultT:  # noqa: ASYNC109 - as in Client
+    async def result(self, timeout: float | None = None) -> ResultT:
         """Wait for the job's result.
 
         Raises:
             JobError: the job failed (of the class that the worker raised) or was cancelled.
             WaitTimeout: the job had not ended by then; it goes on.
         """
-        return operations.result_of(await self.wait(timeout))
+        return result_of(await self.wait(timeout))
 
     async def cancel(self) -> Job[ResultT]:
-        """Ask for the job to be cancelled; a job that has ended stays as it is."""
-        self.job = await self._driver.run(operations.cancel(self._driver.policy, self.id))
+        """Request the job's cancellation; a job that has ended stays as it is."""
+        self.job = await self._driver.run(cancel_job(self._driver.policy, self.id))
         return self.job
 
 
 class AsyncMethodCall(Generic[P, AnswerT]):
-    """A method of the service as something to await: `await client.explain.shap(model=…, prompt=…)`."""
+    """A method of the service as a callable: `await client.explain.shap(model=…, prompt=…)`."""
 
-    def __init__(self, driver: AsyncDriver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
+    def __init__(self, driver: AsyncFlowDriver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
         self._driver = driver
         self._options = options or CallOptions()
         self.method = method
@@ -231,7 +132,7 @@ class AsyncMethodCall(Generic[P, AnswerT]):
         return f"<{self.method.path}: {self.method.title}>"
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
-        """Submit, wait, return the result. When the task is cancelled the service is asked to cancel the job.
+        """Submit, wait, return the result. Cancelling the task also requests the job's cancellation.
 
         Raises:
             RequestError: the request cannot be accepted; its fields are checked before anything is sent.
@@ -241,30 +142,30 @@ class AsyncMethodCall(Generic[P, AnswerT]):
         handle = await self.submit(*args, **kwargs)
         try:
             job = await handle.wait(self._options.timeout, self._options.on_progress)
-        except asyncio.CancelledError:
-            with contextlib.suppress(ExplaindError, TimeoutError):
-                async with asyncio.timeout(FAREWELL_S):
-                    await self._driver.run(operations.cancel(self._driver.policy, handle.id, once=True))
+        except Interrupt:
+            with suppress(ExplaindError, TimeoutError):
+                async with time_limit(CANCEL_TIMEOUT_S):
+                    await self._driver.run(cancel_job(self._driver.policy, handle.id, once=True))
             raise
-        return operations.result_of(job)
+        return result_of(job)
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[AnswerT]:
         """Submit the job and return its handle at once."""
-        body = operations.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
-        flow = operations.submit(self._driver.policy, self.method.path, body, self._options)
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        flow = submit_job(self._driver.policy, self.method.path, body, self._options)
         return AsyncJobHandle(self._driver, await self._driver.run(flow))
 
     async def estimate(self, *args: P.args, **kwargs: P.kwargs) -> Estimate:
-        """What the call would cost: forwards, tokens, bytes and seconds. Nothing is computed.
+        """The cost of the call: forwards, tokens, bytes and seconds. Nothing is computed.
 
         Raises:
             RequestError: the call itself would be refused for the same reason.
             JobError: the call itself would fail for the same reason.
         """
-        body = operations.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
-        options = replace(self._options, idempotency_key=None)  # the key is for the call itself
-        flow = operations.submit(self._driver.policy, operations.estimate_path(self.method.path), body, options)
-        handle: AsyncJobHandle[Estimate] = AsyncJobHandle(self._driver, await self._driver.run(flow))
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        path, options = estimate_path(self.method.path), self._options.for_estimate()
+        job = await self._driver.run(submit_job(self._driver.policy, path, body, options))
+        handle: AsyncJobHandle[Estimate] = AsyncJobHandle(self._driver, job)
         return await handle.result(self._options.timeout)
 
     def with_options(
@@ -279,29 +180,25 @@ class AsyncMethodCall(Generic[P, AnswerT]):
 
         Args:
             timeout: seconds that a call waits for its job.
-            on_progress: called with the job whenever it has changed; awaited when that is possible.
+            on_progress: called with the job whenever it has changed; awaited if it is a coroutine function.
             idempotency_key: calls with the same key and request are one job.
-            fresh: compute the answer although it may be known.
+            fresh: compute the result although a cached one may exist.
         """
-        given = {
-            "timeout": timeout,
-            "on_progress": on_progress,
-            "idempotency_key": idempotency_key,
-            "fresh": fresh,
-        }
-        changed = {name: value for name, value in given.items() if value is not None}
-        return AsyncMethodCall(self._driver, self.method, replace(self._options, **changed))
+        options = self._options.updated(
+            timeout=timeout, on_progress=on_progress, idempotency_key=idempotency_key, fresh=fresh
+        )
+        return AsyncMethodCall(self._driver, self.method, options)
 
 
 class AsyncJobs:
     """The jobs of the service."""
 
-    def __init__(self, driver: AsyncDriver) -> None:
+    def __init__(self, driver: AsyncFlowDriver) -> None:
         self._driver = driver
 
     async def get(self, job_id: str) -> Job[Any]:
         """The job as it is now, with its result when it has succeeded. Raises JobNotFound."""
-        return await self._driver.run(operations.job(self._driver.policy, job_id))
+        return await self._driver.run(get_job(self._driver.policy, job_id))
 
     async def handle(self, job_id: str) -> AsyncJobHandle[Any]:
         """The handle of a job that was submitted earlier, or elsewhere. Raises JobNotFound."""
@@ -317,15 +214,11 @@ class AsyncJobs:
     ) -> AsyncIterator[Job[Any]]:
         """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
         filters = {"state": str(state) if state else None, "method": method, "model": model}
-        after: str | None = None
-        while True:
-            flow = operations.page(self._driver.policy, filters, after=after, limit=page_size)
-            page = await self._driver.run(flow)
-            for job in page.data:
+        paging = Paging()
+        while paging.more:
+            flow = list_jobs(self._driver.policy, filters, after=paging.after, limit=page_size)
+            for job in paging.take(await self._driver.run(flow)):
                 yield job
-            if not page.has_more or not page.data:
-                return
-            after = page.data[-1].id
 
     async def result(self, job_id: str) -> Any:
         """The result of a job that has ended.
@@ -334,7 +227,7 @@ class AsyncJobs:
             JobError: it failed or was cancelled.
             JobNotFinished: it has not ended.
         """
-        return await self._driver.run(operations.result(self._driver.policy, job_id))
+        return await self._driver.run(get_result(self._driver.policy, job_id))
 
     async def result_page(
         self, job_id: str, path: str, *, offset: int = 0, limit: int = 100, units: UnitKind | None = None
@@ -353,14 +246,12 @@ class AsyncJobs:
             JobError: the job failed, was cancelled, or its result was lost.
             JobNotFinished: it has not ended.
         """
-        return await self._driver.run(
-            operations.result_page(self._driver.policy, job_id, path, offset, limit, units=units)
-        )
+        return await self._driver.run(get_result_page(self._driver.policy, job_id, path, offset, limit, units=units))
 
     async def cancel(self, job_id: str) -> Job[Any]:
-        """Ask for a job to be cancelled; a job that has ended stays as it is."""
-        return await self._driver.run(operations.cancel(self._driver.policy, job_id))
+        """Request a job's cancellation; a job that has ended stays as it is."""
+        return await self._driver.run(cancel_job(self._driver.policy, job_id))
 
     async def delete(self, job_id: str) -> None:
         """Delete the record and the result of a job that has ended. Raises JobActive, JobNotFound."""
-        await self._driver.run(operations.delete(self._driver.policy, job_id))
+        await self._driver.run(delete_job(self._driver.policy, job_id))

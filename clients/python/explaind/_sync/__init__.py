@@ -1,1 +1,1 @@
-"""The synchronous client, generated from the asynchronous one."""
+"""The sync client, generated from `_async` by `make generate`; only `concurrency` is written by hand."""

@@ -1,3 +1,4 @@
+# Generated from clients/python/explaind/_async/client.py by `make generate`.
 """The sync client: `with Client() as client: client.explain.shap(model=…, prompt=…)`."""
 
 from collections.abc import Mapping
@@ -5,25 +6,33 @@ from typing import Any, Self
 
 import httpx
 
+from explaind._sync.driver import FlowDriver
 from explaind._sync.files import Artifacts, Datasets
-from explaind._sync.jobs import FlowDriver, JobHandle, Jobs
-from explaind._sync.methods import Namespaces
+from explaind._sync.jobs import JobHandle, Jobs
+from explaind._sync.methods import Methods
 from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
-from explaind.protocol import operations
 from explaind.protocol.config import http_options
 from explaind.protocol.exchange import Policy
-from explaind.protocol.operations import CallOptions
+from explaind.protocol.operations import (
+    CallOptions,
+    checked_body,
+    estimate_path,
+    get_readiness,
+    list_methods,
+    list_models,
+    submit_job,
+)
 
 
-class Client(Namespaces):
+class Client(Methods):
     """A client of one service; the methods are under `explain`, `infer` and so on.
 
     Args:
         base_url: address of the service, else `EXPLAIND_URL`, else http://127.0.0.1:8000.
-        api_key: the key to show, else `EXPLAIND_API_KEY`, else none.
-        timeout: seconds that one exchange over HTTP may take (waiting for a job is many of them).
+        api_key: the key to send, else `EXPLAIND_API_KEY`, else none.
+        timeout: seconds that one HTTP exchange may take (waiting for a job is many of them).
         max_retries: how often an exchange is tried again when that may help.
         transport: an httpx transport, for tests and for services inside the same process.
     """
@@ -64,7 +73,8 @@ class Client(Namespaces):
 
     def run(self, path: str, params: Mapping[str, Any] | ModelRequest, *, timeout: float | None = None) -> Any:
         """Submit `params` to the method of that path ("explain/shap"), wait, return the result."""
-        return self.submit(path, params).result(timeout)
+        handle = self.submit(path, params)
+        return handle.result(timeout)
 
     def submit(
         self,
@@ -74,27 +84,27 @@ class Client(Namespaces):
         idempotency_key: str | None = None,
         fresh: bool = False,
     ) -> JobHandle[Any]:
-        """Submit `params` to the method of that path and return its handle; `fresh` refuses a known answer."""
-        path, body = operations.checked_body(path, params)
+        """Submit `params` to the method of that path and return its handle; `fresh` refuses a cached result."""
+        path, body = checked_body(path, params)
         options = CallOptions(idempotency_key=idempotency_key, fresh=fresh)
-        flow = operations.submit(self.driver.policy, path, body, options)
+        flow = submit_job(self.driver.policy, path, body, options)
         return JobHandle(self.driver, self.driver.run(flow))
 
     def estimate(
         self, path: str, params: Mapping[str, Any] | ModelRequest, *, timeout: float | None = None
     ) -> Estimate:
-        """What `params` to the method of that path would cost, as `client.explain.shap.estimate(…)` says of one."""
-        handle: JobHandle[Estimate] = self.submit(operations.estimate_path(path), params)
+        """The cost of `params` at the method of that path, like `client.explain.shap.estimate(…)`."""
+        handle: JobHandle[Estimate] = self.submit(estimate_path(path), params)
         return handle.result(timeout)
 
     def models(self) -> list[ModelCard]:
         """The models of the service."""
-        return self.driver.run(operations.models(self.driver.policy))
+        return self.driver.run(list_models(self.driver.policy))
 
     def methods(self) -> list[MethodCard]:
         """The methods of the service."""
-        return self.driver.run(operations.methods(self.driver.policy))
+        return self.driver.run(list_methods(self.driver.policy))
 
     def ready(self) -> Readiness:
-        """Whether the service takes jobs and does them; asked once, without retries."""
-        return self.driver.run(operations.ready(self.driver.policy))
+        """Whether the service takes jobs and works on them; requested once, without retries."""
+        return self.driver.run(get_readiness(self.driver.policy))

@@ -1,13 +1,12 @@
-"""Calls of the sync client: the driver of the flows, a method's call, a job's handle, a service's jobs."""
+# Generated from clients/python/explaind/_async/jobs.py by `make generate`.
+"""Method calls, job handles and the jobs of a service, for the sync client."""
 
-import contextlib
-import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
-import httpx
-
+from explaind._sync.concurrency import Interrupt, time_limit
+from explaind._sync.driver import FlowDriver
 from explaind.contract.base import ResponseModel
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import ExplaindError
@@ -15,113 +14,32 @@ from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.result_page import ResultPage
-from explaind.protocol import operations
-from explaind.protocol.config import http_request
 from explaind.protocol.events import JobEvent
-from explaind.protocol.exchange import (
-    Effect,
-    Flow,
-    FlowRun,
-    Hear,
-    Leave,
-    Listen,
-    OnProgress,
-    Policy,
-    Report,
-    Send,
-    Sleep,
-)
+from explaind.protocol.exchange import FlowRun, OnProgress
 from explaind.protocol.follow import follow
-from explaind.protocol.operations import CallOptions
+from explaind.protocol.operations import (
+    CANCEL_TIMEOUT_S,
+    CallOptions,
+    cancel_job,
+    delete_job,
+    estimate_path,
+    get_job,
+    get_result,
+    get_result_page,
+    list_jobs,
+    request_body,
+    result_of,
+    submit_job,
+)
+from explaind.protocol.paging import Paging
 
 P = ParamSpec("P")
-T = TypeVar("T")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 
 
-class FlowDriver:
-    """Runs flows: sends over httpx, sleeps, reports."""
-
-    def __init__(self, http: httpx.Client, policy: Policy, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.http = http
-        self.policy = policy
-        self.sleep = sleep
-
-    def run(self, flow: Flow[T], on_progress: OnProgress | None = None) -> T:
-        """What the flow returns; raises what it raises."""
-        course = FlowRun(flow)
-        with contextlib.closing(self.events(course)) as events:
-            for event in events:
-                if on_progress is not None:
-                    on_progress(event.job)
-        return course.value
-
-    def events(self, course: FlowRun[Any]) -> Generator[JobEvent, None, None]:
-        """Drives a flow to its end; what it reports comes out. Closed before that, it leaves no connection behind."""
-        ear = EventConnection(self.http)
-        try:
-            effect = course.begin()
-            while effect is not None:
-                if isinstance(effect, Report):
-                    yield effect.event
-                    effect = course.answer(None)
-                    continue
-                try:
-                    became = self._do(effect, ear)
-                except httpx.RequestError as error:
-                    effect = course.fail(error)
-                else:
-                    effect = course.answer(became)
-        finally:
-            ear.leave()
-
-    def _do(self, effect: Effect, ear: "EventConnection") -> httpx.Response | bytes | None:
-        match effect:
-            case Send(request):
-                return self.http.send(http_request(self.http, request))
-            case Sleep(seconds):
-                self.sleep(seconds)
-            case Listen():
-                return ear.listen(effect)
-            case Hear():
-                return ear.hear()
-            case Leave():
-                ear.leave()
-        return None
-
-
-class EventConnection:
-    """The one response that a flow listens to."""
-
-    def __init__(self, http: httpx.Client) -> None:
-        self._http = http
-        self._response: httpx.Response | None = None
-        self._chunks: Iterator[bytes] = iter(())
-
-    def listen(self, effect: Listen) -> httpx.Response:
-        """Begins to listen; the response, of which a refusal is read whole."""
-        self.leave()
-        request = http_request(self._http, effect.request, silence_s=effect.silence_s)
-        self._response = response = self._http.send(request, stream=True)
-        if not response.is_success:
-            response.read()
-        self._chunks = response.iter_bytes()
-        return response
-
-    def hear(self) -> bytes:
-        """The next bytes; none at the end."""
-        return next(self._chunks, b"")
-
-    def leave(self) -> None:
-        """Listens no longer."""
-        if self._response is not None:
-            self._response.close()
-        self._response, self._chunks = None, iter(())
-
-
 class JobHandle(Generic[ResultT]):
-    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is how it was last seen."""
+    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is its state when last seen."""
 
     def __init__(self, driver: FlowDriver, job: Job[ResultT]) -> None:
         self._driver = driver
@@ -137,51 +55,50 @@ class JobHandle(Generic[ResultT]):
 
     @property
     def state(self) -> JobState:
-        """The state it was last seen in."""
+        """The job's state when last seen."""
         return self.job.state
 
     @property
     def progress(self) -> Progress | None:
-        """How far it was when last seen."""
+        """The job's progress when last seen."""
         return self.job.progress
 
     def refresh(self) -> Job[ResultT]:
-        """Ask the service how the job is now."""
-        self.job = self._driver.run(operations.job(self._driver.policy, self.id))
+        """Get the job's present state from the service."""
+        self.job = self._driver.run(get_job(self._driver.policy, self.id))
         return self.job
 
     def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Job[ResultT]:
         """Wait until the job has ended, however it ends.
 
         Args:
-            timeout: seconds to wait at most; None means as long as it takes.
+            timeout: seconds to wait at most; None means without limit.
             on_progress: called with the job whenever its state, progress or place in the queue has changed.
 
         Raises:
             WaitTimeout: the job had not ended by then; it goes on.
         """
 
-        def seen(job: Job[Any]) -> None:
+        def seen(job: Job[Any]) -> object:
             self.job = job
-            if on_progress is not None:
-                on_progress(job)
+            return on_progress(job) if on_progress is not None else None
 
         self.job = self._driver.run(follow(self._driver.policy, self.job, timeout), seen)
         return self.job
 
     def events(self, timeout: float | None = None) -> Generator[JobEvent, None, None]:
-        """Everything that happens to the job, as it happens, up to its end.
+        """Every event of the job, as it happens, up to its end.
 
         Closing the iterator, or leaving a loop over it, ends the connection.
 
         Args:
-            timeout: seconds to follow it at most; None means as long as it takes.
+            timeout: seconds to follow it at most; None means without limit.
 
         Raises:
             WaitTimeout: the job had not ended by then; it goes on.
         """
-        flow = follow(self._driver.policy, self.job, timeout)
-        with contextlib.closing(self._driver.events(FlowRun(flow))) as events:
+        run = FlowRun(follow(self._driver.policy, self.job, timeout))
+        with closing(self._driver.events(run)) as events:
             for event in events:
                 self.job = event.job
                 yield event
@@ -193,16 +110,16 @@ class JobHandle(Generic[ResultT]):
             JobError: the job failed (of the class that the worker raised) or was cancelled.
             WaitTimeout: the job had not ended by then; it goes on.
         """
-        return operations.result_of(self.wait(timeout))
+        return result_of(self.wait(timeout))
 
     def cancel(self) -> Job[ResultT]:
-        """Ask for the job to be cancelled; a job that has ended stays as it is."""
-        self.job = self._driver.run(operations.cancel(self._driver.policy, self.id))
+        """Request the job's cancellation; a job that has ended stays as it is."""
+        self.job = self._driver.run(cancel_job(self._driver.policy, self.id))
         return self.job
 
 
 class MethodCall(Generic[P, AnswerT]):
-    """A method of the service as something to call: `client.explain.shap(model=…, prompt=…)`."""
+    """A method of the service as a callable: `client.explain.shap(model=…, prompt=…)`."""
 
     def __init__(self, driver: FlowDriver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
         self._driver = driver
@@ -214,7 +131,7 @@ class MethodCall(Generic[P, AnswerT]):
         return f"<{self.method.path}: {self.method.title}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
-        """Submit, wait, return the result. An interrupt (Ctrl-C) asks the service to cancel the job.
+        """Submit, wait, return the result. An interrupt (Ctrl-C) also requests the job's cancellation.
 
         Raises:
             RequestError: the request cannot be accepted; its fields are checked before anything is sent.
@@ -224,29 +141,30 @@ class MethodCall(Generic[P, AnswerT]):
         handle = self.submit(*args, **kwargs)
         try:
             job = handle.wait(self._options.timeout, self._options.on_progress)
-        except KeyboardInterrupt:
-            with contextlib.suppress(ExplaindError):
-                self._driver.run(operations.cancel(self._driver.policy, handle.id, once=True))
+        except Interrupt:
+            with suppress(ExplaindError, TimeoutError):
+                with time_limit(CANCEL_TIMEOUT_S):
+                    self._driver.run(cancel_job(self._driver.policy, handle.id, once=True))
             raise
-        return operations.result_of(job)
+        return result_of(job)
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[AnswerT]:
         """Submit the job and return its handle at once."""
-        body = operations.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
-        flow = operations.submit(self._driver.policy, self.method.path, body, self._options)
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        flow = submit_job(self._driver.policy, self.method.path, body, self._options)
         return JobHandle(self._driver, self._driver.run(flow))
 
     def estimate(self, *args: P.args, **kwargs: P.kwargs) -> Estimate:
-        """What the call would cost: forwards, tokens, bytes and seconds. Nothing is computed.
+        """The cost of the call: forwards, tokens, bytes and seconds. Nothing is computed.
 
         Raises:
             RequestError: the call itself would be refused for the same reason.
             JobError: the call itself would fail for the same reason.
         """
-        body = operations.request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
-        options = replace(self._options, idempotency_key=None)  # the key is for the call itself
-        flow = operations.submit(self._driver.policy, operations.estimate_path(self.method.path), body, options)
-        handle: JobHandle[Estimate] = JobHandle(self._driver, self._driver.run(flow))
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        path, options = estimate_path(self.method.path), self._options.for_estimate()
+        job = self._driver.run(submit_job(self._driver.policy, path, body, options))
+        handle: JobHandle[Estimate] = JobHandle(self._driver, job)
         return handle.result(self._options.timeout)
 
     def with_options(
@@ -263,16 +181,12 @@ class MethodCall(Generic[P, AnswerT]):
             timeout: seconds that a call waits for its job.
             on_progress: called with the job whenever it has changed.
             idempotency_key: calls with the same key and request are one job.
-            fresh: compute the answer although it may be known.
+            fresh: compute the result although a cached one may exist.
         """
-        given = {
-            "timeout": timeout,
-            "on_progress": on_progress,
-            "idempotency_key": idempotency_key,
-            "fresh": fresh,
-        }
-        changed = {name: value for name, value in given.items() if value is not None}
-        return MethodCall(self._driver, self.method, replace(self._options, **changed))
+        options = self._options.updated(
+            timeout=timeout, on_progress=on_progress, idempotency_key=idempotency_key, fresh=fresh
+        )
+        return MethodCall(self._driver, self.method, options)
 
 
 class Jobs:
@@ -283,7 +197,7 @@ class Jobs:
 
     def get(self, job_id: str) -> Job[Any]:
         """The job as it is now, with its result when it has succeeded. Raises JobNotFound."""
-        return self._driver.run(operations.job(self._driver.policy, job_id))
+        return self._driver.run(get_job(self._driver.policy, job_id))
 
     def handle(self, job_id: str) -> JobHandle[Any]:
         """The handle of a job that was submitted earlier, or elsewhere. Raises JobNotFound."""
@@ -299,14 +213,11 @@ class Jobs:
     ) -> Iterator[Job[Any]]:
         """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
         filters = {"state": str(state) if state else None, "method": method, "model": model}
-        after: str | None = None
-        while True:
-            flow = operations.page(self._driver.policy, filters, after=after, limit=page_size)
-            page = self._driver.run(flow)
-            yield from page.data
-            if not page.has_more or not page.data:
-                return
-            after = page.data[-1].id
+        paging = Paging()
+        while paging.more:
+            flow = list_jobs(self._driver.policy, filters, after=paging.after, limit=page_size)
+            for job in paging.take(self._driver.run(flow)):
+                yield job
 
     def result(self, job_id: str) -> Any:
         """The result of a job that has ended.
@@ -315,7 +226,7 @@ class Jobs:
             JobError: it failed or was cancelled.
             JobNotFinished: it has not ended.
         """
-        return self._driver.run(operations.result(self._driver.policy, job_id))
+        return self._driver.run(get_result(self._driver.policy, job_id))
 
     def result_page(
         self, job_id: str, path: str, *, offset: int = 0, limit: int = 100, units: UnitKind | None = None
@@ -334,12 +245,12 @@ class Jobs:
             JobError: the job failed, was cancelled, or its result was lost.
             JobNotFinished: it has not ended.
         """
-        return self._driver.run(operations.result_page(self._driver.policy, job_id, path, offset, limit, units=units))
+        return self._driver.run(get_result_page(self._driver.policy, job_id, path, offset, limit, units=units))
 
     def cancel(self, job_id: str) -> Job[Any]:
-        """Ask for a job to be cancelled; a job that has ended stays as it is."""
-        return self._driver.run(operations.cancel(self._driver.policy, job_id))
+        """Request a job's cancellation; a job that has ended stays as it is."""
+        return self._driver.run(cancel_job(self._driver.policy, job_id))
 
     def delete(self, job_id: str) -> None:
         """Delete the record and the result of a job that has ended. Raises JobActive, JobNotFound."""
-        self._driver.run(operations.delete(self._driver.policy, job_id))
+        self._driver.run(delete_job(self._driver.policy, job_id))

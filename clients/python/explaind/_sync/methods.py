@@ -1,7 +1,8 @@
-"""The methods as attributes of a client. Written by `python -m tools.sdk_methods --write`."""
+# Generated from clients/python/explaind/_async/methods.py by `make generate`.
+"""The methods as attributes of a client."""
 
-from explaind._async.jobs import AsyncDriver, AsyncMethodCall
-from explaind._sync.jobs import FlowDriver, MethodCall
+from explaind._sync.driver import FlowDriver
+from explaind._sync.jobs import MethodCall
 from explaind.contract.methods.evaluate.questions import METHOD as EVALUATE_QUESTIONS
 from explaind.contract.methods.explain.activation_patching import METHOD as EXPLAIN_ACTIVATION_PATCHING
 from explaind.contract.methods.explain.attention import METHOD as EXPLAIN_ATTENTION
@@ -78,7 +79,7 @@ class Train:
         self.tuned_lens = MethodCall(driver, TRAIN_TUNED_LENS)
 
 
-class Namespaces:
+class Methods:
     """Every method under its verb."""
 
     def __init__(self, driver: FlowDriver) -> None:
@@ -86,62 +87,3 @@ class Namespaces:
         self.explain = Explain(driver)
         self.infer = Infer(driver)
         self.train = Train(driver)
-
-
-class AsyncEvaluate:
-    """The methods of /evaluate."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self.questions = AsyncMethodCall(driver, EVALUATE_QUESTIONS)
-
-
-class AsyncExplain:
-    """The methods of /explain."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self.activation_patching = AsyncMethodCall(driver, EXPLAIN_ACTIVATION_PATCHING)
-        self.attention = AsyncMethodCall(driver, EXPLAIN_ATTENTION)
-        self.compare_methods = AsyncMethodCall(driver, EXPLAIN_COMPARE_METHODS)
-        self.deeplift = AsyncMethodCall(driver, EXPLAIN_DEEPLIFT)
-        self.feature_ablation = AsyncMethodCall(driver, EXPLAIN_FEATURE_ABLATION)
-        self.gradient_shap = AsyncMethodCall(driver, EXPLAIN_GRADIENT_SHAP)
-        self.head_ablation = AsyncMethodCall(driver, EXPLAIN_HEAD_ABLATION)
-        self.input_x_gradient = AsyncMethodCall(driver, EXPLAIN_INPUT_X_GRADIENT)
-        self.integrated_gradients = AsyncMethodCall(driver, EXPLAIN_INTEGRATED_GRADIENTS)
-        self.kernel_shap = AsyncMethodCall(driver, EXPLAIN_KERNEL_SHAP)
-        self.layer_ablation = AsyncMethodCall(driver, EXPLAIN_LAYER_ABLATION)
-        self.lime = AsyncMethodCall(driver, EXPLAIN_LIME)
-        self.logit_attribution = AsyncMethodCall(driver, EXPLAIN_LOGIT_ATTRIBUTION)
-        self.logit_lens = AsyncMethodCall(driver, EXPLAIN_LOGIT_LENS)
-        self.occlusion = AsyncMethodCall(driver, EXPLAIN_OCCLUSION)
-        self.saliency = AsyncMethodCall(driver, EXPLAIN_SALIENCY)
-        self.shap = AsyncMethodCall(driver, EXPLAIN_SHAP)
-        self.shapley_sampling = AsyncMethodCall(driver, EXPLAIN_SHAPLEY_SAMPLING)
-        self.tuned_lens = AsyncMethodCall(driver, EXPLAIN_TUNED_LENS)
-
-
-class AsyncInfer:
-    """The methods of /infer."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self.classify = AsyncMethodCall(driver, INFER_CLASSIFY)
-        self.generate = AsyncMethodCall(driver, INFER_GENERATE)
-        self.score = AsyncMethodCall(driver, INFER_SCORE)
-        self.tokenize = AsyncMethodCall(driver, INFER_TOKENIZE)
-
-
-class AsyncTrain:
-    """The methods of /train."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self.tuned_lens = AsyncMethodCall(driver, TRAIN_TUNED_LENS)
-
-
-class AsyncNamespaces:
-    """Every method under its verb."""
-
-    def __init__(self, driver: AsyncDriver) -> None:
-        self.evaluate = AsyncEvaluate(driver)
-        self.explain = AsyncExplain(driver)
-        self.infer = AsyncInfer(driver)
-        self.train = AsyncTrain(driver)

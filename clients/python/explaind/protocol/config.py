@@ -1,4 +1,4 @@
-"""Where the service is and how a client introduces itself."""
+"""Base URL, API key, User-Agent and the other httpx options of a client."""
 
 import os
 from importlib.metadata import PackageNotFoundError, version
@@ -55,15 +55,15 @@ def http_options(base_url: str | None, api_key: str | None, timeout: float | Non
 def http_request(
     http: httpx.Client | httpx.AsyncClient, request: Request, *, silence_s: float | None = None
 ) -> httpx.Request:
-    """The request as httpx sends it; `silence_s` is how long nothing may come, where that is not as always."""
-    patience = http.timeout
+    """The httpx request; `silence_s` replaces the client's read timeout."""
+    timeout = http.timeout
     if silence_s is not None:
-        patience = httpx.Timeout(connect=patience.connect, read=silence_s, write=patience.write, pool=patience.pool)
+        timeout = httpx.Timeout(connect=timeout.connect, read=silence_s, write=timeout.write, pool=timeout.pool)
     return http.build_request(
         request.method,
         request.path,
         params=dict(request.query),
         content=request.body,
         headers=dict(request.headers),
-        timeout=patience,
+        timeout=timeout,
     )

@@ -1,8 +1,8 @@
-"""One exchange with the service, without doing any I/O: requests, answers, retries and problems.
+"""HTTP exchanges without I/O: requests, retry policy, response parsing, problems.
 
-Everything is a generator (a `Flow`) that yields effects and is sent what became of them, so that the sync and
-the async client drive the very same logic. A driver answers `Send`, `Listen` and `Hear` with what came or throws
-the `httpx.RequestError` into the flow, sleeps on `Sleep` and passes each `Report` on to the caller.
+An operation is a generator (a `Flow`): it yields effects and is sent their outcome, so that the sync and the async
+client run the same logic. A driver sends the response or the bytes for `Send`, `OpenStream` and `ReadChunk`, or throws
+the `httpx.RequestError` into the flow; it sleeps on `Sleep` and passes each `Report` on to the caller.
 """
 
 import random
@@ -31,7 +31,7 @@ EXCERPT_CHARS = 200
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent: a path below the service's address, with everything that a retry must repeat."""
+    """An HTTP request: a path below the base URL, with everything that a retry must repeat."""
 
     method: str
     path: str
@@ -42,30 +42,30 @@ class Request:
 
 @dataclass(frozen=True)
 class Send:
-    """Effect: send the request, answer with the response."""
+    """Effect: send the request; outcome: the response."""
 
     request: Request
 
 
 @dataclass(frozen=True)
 class Sleep:
-    """Effect: let so many seconds pass."""
+    """Effect: wait `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """Effect: something has happened to the job; tell whoever follows it."""
+    """Effect: pass an event of the job on to the caller."""
 
     event: JobEvent
 
 
 @dataclass(frozen=True)
-class Listen:
-    """Effect: send the request, answer with the response as soon as it begins. One that is no success is read whole.
+class OpenStream:
+    """Effect: send the request; outcome: the response as soon as its body begins, read whole where it is no success.
 
-    A flow listens to one response at a time. `silence_s` is how long nothing may come.
+    A flow has one open stream at a time. `silence_s` is the read timeout between two chunks.
     """
 
     request: Request
@@ -73,21 +73,21 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class Hear:
-    """Effect: answer with the next bytes of the response that is listened to; none at its end."""
+class ReadChunk:
+    """Effect: read from the open stream; outcome: its next bytes, empty at its end."""
 
 
 @dataclass(frozen=True)
-class Leave:
-    """Effect: listen no longer. So it is, too, when the flow ends, however it ends."""
+class CloseStream:
+    """Effect: close the open stream. A driver also closes it when the flow ends, however it ends."""
 
 
-Effect = Send | Sleep | Report | Listen | Hear | Leave
+Effect = Send | Sleep | Report | OpenStream | ReadChunk | CloseStream
 Flow = Generator[Effect, Any, T]
 
 
 class FlowRun(Generic[T]):
-    """A flow that is being driven: gives effect after effect, and at last `value`."""
+    """One run of a flow: effect after effect, at last `value`, which the flow returned."""
 
     value: T
 
@@ -98,12 +98,12 @@ class FlowRun(Generic[T]):
         """The first effect; None when the flow has ended."""
         return self._step(lambda: next(self._flow))
 
-    def answer(self, became: Any) -> Effect | None:
-        """Says what became of the last effect; the next one, None when the flow has ended."""
-        return self._step(lambda: self._flow.send(became))
+    def send(self, outcome: Any) -> Effect | None:
+        """Hands the last effect's outcome in; returns the next effect, None when the flow has ended."""
+        return self._step(lambda: self._flow.send(outcome))
 
-    def fail(self, error: httpx.RequestError) -> Effect | None:
-        """Says that the last effect failed; the next one, None when the flow has ended."""
+    def throw(self, error: httpx.RequestError) -> Effect | None:
+        """Hands the last effect's failure in; returns the next effect, None when the flow has ended."""
         return self._step(lambda: self._flow.throw(error))
 
     def _step(self, step: Callable[[], Effect]) -> Effect | None:
@@ -116,7 +116,7 @@ class FlowRun(Generic[T]):
 
 @dataclass(frozen=True)
 class Policy:
-    """How patient a client is. `clock` gives seconds, `jitter` a number in [0, 1)."""
+    """Retry policy. `clock` returns seconds, `jitter` a number in [0, 1)."""
 
     max_retries: int = 4
     first_backoff_s: float = 0.25
@@ -149,7 +149,7 @@ def exchange(policy: Policy, request: Request, *, deadline: float | None = None)
         The last response, of whatever status, and the number of retries it took.
 
     Raises:
-        ConnectionFailed: no response was had.
+        ConnectionFailed: no response came.
     """
     retries = 0
     while True:
@@ -171,9 +171,9 @@ def fetch(policy: Policy, request: Request, *, deadline: float | None = None) ->
     """Send a request and return the successful response.
 
     Raises:
-        ExplaindError: the error of the tree that the service named.
-        ConnectionFailed: no response was had.
-        UnexpectedResponse: the answer is not one of explaind.
+        ExplaindError: the error of the tree that the problem names.
+        ConnectionFailed: no response came.
+        UnexpectedResponse: the response is not explaind's.
     """
     response, _ = yield from exchange(policy, request, deadline=deadline)
     return successful(response)
@@ -183,7 +183,7 @@ def successful(response: httpx.Response) -> httpx.Response:
     """The response itself when its status is a success.
 
     Raises:
-        ExplaindError: the error that its problem stands for.
+        ExplaindError: the error that its problem names.
         UnexpectedResponse: it carries no problem.
     """
     if response.is_success:
@@ -204,7 +204,7 @@ def parsed(response: httpx.Response, model: type[ModelT]) -> ModelT:
 
 
 def error_of(response: httpx.Response) -> ExplaindError:
-    """The error that an unsuccessful response stands for, with its request id and Retry-After."""
+    """The error that an unsuccessful response names, with its request id and Retry-After."""
     problem = _problem(response)
     if problem is None:
         return unexpected(response)
@@ -214,7 +214,7 @@ def error_of(response: httpx.Response) -> ExplaindError:
 
 
 def unexpected(response: httpx.Response) -> UnexpectedResponse:
-    """What to raise for an answer that is not one of explaind."""
+    """The error of a response that is not explaind's."""
     excerpt = " ".join(response.text[: 4 * EXCERPT_CHARS].split())[:EXCERPT_CHARS]
     moved = f" It points to {response.headers['location']}." if "location" in response.headers else ""
     return UnexpectedResponse(
@@ -227,7 +227,7 @@ def unexpected(response: httpx.Response) -> UnexpectedResponse:
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the response asks to wait; None when it does not say."""
+    """Seconds of the Retry-After header, given as a number or a date; None without one."""
     text = response.headers.get("retry-after", "").strip()
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""Following a job to its end: by the service's stream of events, and by asking where that cannot be had."""
+"""Waits for a job: by its server-sent events, with reconnects, else by polling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,27 +10,27 @@ from explaind.contract.job import Job
 from explaind.protocol.events import JobEvent, change, event_of
 from explaind.protocol.exchange import (
     RETRY_STATUSES,
+    CloseStream,
     Flow,
-    Hear,
-    Leave,
-    Listen,
+    OpenStream,
     Policy,
+    ReadChunk,
     Report,
     Request,
     Sleep,
     error_of,
     may_pass,
 )
-from explaind.protocol.operations import job, path_of
+from explaind.protocol.operations import get_job, path_of
 from explaind.protocol.sse import EventParser
 
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 1.0
 POLL_GROWTH = 1.15
 
-# The service says something every 15 s. Where nothing comes at all, something on the way holds it back.
+# The service writes at least a ping every 15 s; silence beyond that means a proxy buffers the stream.
 SILENCE_S = 20.0
-# The service ends a stream in time by itself; a little later it is not waited for.
+# The service ends a stream in time by itself; the client closes it a little later.
 LATE_S = 1.0
 
 
@@ -48,18 +48,18 @@ def follow(policy: Policy, seen: Job[Any], timeout: float | None) -> Flow[Job[An
         yield Report(JobEvent("end", seen))
         return seen
     yield Report(JobEvent("job", seen))
-    watch = FollowState(policy, seen, timeout)
-    # A service that has no events yet names no address of theirs; a wait of nothing asks once.
-    if seen.links.events and timeout != 0 and (yield from _listen(watch)):
-        ended = yield from job(policy, seen.id, deadline=watch.deadline)
+    following = FollowState(policy, seen, timeout)
+    # An older service links no events; a wait of 0 seconds polls once.
+    if seen.links.events and timeout != 0 and (yield from _follow_events(following)):
+        ended = yield from get_job(policy, seen.id, deadline=following.deadline)
         if ended.state.terminal:
             yield Report(JobEvent("end", ended))
             return ended
-    return (yield from _poll(watch))
+    return (yield from _poll(following))
 
 
 class FollowState:
-    """A job that is followed: how it was last seen, and how long it is waited for."""
+    """State of following a job: the job as last seen, and the deadline."""
 
     def __init__(self, policy: Policy, seen: Job[Any], timeout: float | None) -> None:
         self.policy = policy
@@ -69,11 +69,11 @@ class FollowState:
 
     @property
     def left(self) -> float | None:
-        """Seconds until the wait is over; None when it is for as long as it takes."""
+        """Seconds until the deadline; None without one."""
         return None if self.deadline is None else self.deadline - self.policy.clock()
 
     def within(self, seconds: float) -> float:
-        """So many seconds, or what is left of the wait."""
+        """`seconds`, but no more than are left."""
         return seconds if self.left is None else max(0.0, min(seconds, self.left))
 
     def see(self, now: Job[Any]) -> Iterator[Report]:
@@ -84,12 +84,12 @@ class FollowState:
             yield Report(event)
 
     def check(self) -> None:
-        """Raises WaitTimeout once the wait is over."""
+        """Raises WaitTimeout once the deadline has passed."""
         if self.left is not None and self.left <= 0:
             raise self.too_long()
 
     def too_long(self) -> WaitTimeout:
-        """The job had not ended in time."""
+        """The error of a job that had not ended at the deadline."""
         return WaitTimeout(
             f"Job {self.job.id} was still {self.job.state.value} after {self.timeout:g} seconds; it goes on.",
             hint=f"Take it up again: client.jobs.handle({self.job.id!r}) or `explaind jobs wait {self.job.id}`.",
@@ -97,31 +97,31 @@ class FollowState:
         )
 
 
-def _poll(watch: FollowState) -> Flow[Job[Any]]:
-    """Ask for the job again and again until it has ended."""
-    pause, asked = FIRST_POLL_S, False
-    while not watch.job.state.terminal:
-        if asked:
-            watch.check()
-        yield Sleep(watch.within(pause))
-        now, asked = (yield from job(watch.policy, watch.job.id, deadline=watch.deadline)), True
-        yield from watch.see(now)
+def _poll(following: FollowState) -> Flow[Job[Any]]:
+    """Poll the job until it has ended."""
+    pause, polled = FIRST_POLL_S, False
+    while not following.job.state.terminal:
+        if polled:
+            following.check()
+        yield Sleep(following.within(pause))
+        now, polled = (yield from get_job(following.policy, following.job.id, deadline=following.deadline)), True
+        yield from following.see(now)
         pause = min(pause * POLL_GROWTH, LONGEST_POLL_S)
-    return watch.job
+    return following.job
 
 
 class EventsUnavailable(Exception):
-    """The events cannot be had: no such route, or something in between that holds them back."""
+    """No event stream: no such route, or a proxy that buffers it."""
 
 
-def _listen(watch: FollowState) -> Flow[bool]:
-    """Follow the stream of events, again where it breaks off; whether the job has ended, else it is to be polled."""
+def _follow_events(following: FollowState) -> Flow[bool]:
+    """Follow the event stream, reconnecting where it breaks off; True when the job has ended, False to poll instead."""
     parser, retries = EventParser(), 0
     while True:
-        watch.check()
+        following.check()
         before = parser.last_id
         try:
-            if (yield from _hear_out(watch, parser)):
+            if (yield from _read_stream(following, parser)):
                 return True
             again = True
         except EventsUnavailable:
@@ -129,46 +129,46 @@ def _listen(watch: FollowState) -> Flow[bool]:
         except httpx.RequestError as error:
             held_back = isinstance(error, httpx.ReadTimeout) and not parser.last_id
             again = may_pass(error) and not held_back
-        yield Leave()
-        watch.check()
+        yield CloseStream()
+        following.check()
         retries = 0 if parser.last_id != before else retries
-        pause = watch.policy.pause(retries, parser.retry_s) if again else None
+        pause = following.policy.pause(retries, parser.retry_s) if again else None
         if pause is None:
             return False
-        yield Sleep(watch.within(pause))
+        yield Sleep(following.within(pause))
         retries += 1
         parser = parser.resumed()
 
 
-def _hear_out(watch: FollowState, parser: EventParser) -> Flow[bool]:
-    """One connection, for as long as it holds; whether the job has ended."""
+def _read_stream(following: FollowState, parser: EventParser) -> Flow[bool]:
+    """Read one connection to its end; whether the job has ended."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
     if parser.last_id:
         headers["Last-Event-ID"] = parser.last_id
     query, silence = {}, SILENCE_S
-    if watch.left is not None:
-        query, silence = {"seconds": f"{max(watch.left, 0.001):.3f}"}, min(SILENCE_S, watch.left + LATE_S)
-    request = Request("GET", f"{path_of(watch.job.id)}/events", query=query, headers=headers)
-    response: httpx.Response = yield Listen(request, silence)
+    if following.left is not None:
+        query, silence = {"seconds": f"{max(following.left, 0.001):.3f}"}, min(SILENCE_S, following.left + LATE_S)
+    request = Request("GET", f"{path_of(following.job.id)}/events", query=query, headers=headers)
+    response: httpx.Response = yield OpenStream(request, silence)
     if response.status_code == 204:
         return True
     if not response.is_success:
         return _refused(response)
     if not response.headers.get("content-type", "").startswith("text/event-stream"):
         raise EventsUnavailable
-    while chunk := (yield Hear()):
-        for told in parser.feed(chunk):
+    while chunk := (yield ReadChunk()):
+        for message in parser.feed(chunk):
             try:
-                event = event_of(watch.job, told)
+                event = event_of(following.job, message)
             except (ValueError, KeyError, TypeError) as error:
                 raise EventsUnavailable from error
             if event is None:
                 continue
             if event.job.state.terminal:
-                yield Leave()
+                yield CloseStream()
                 return True
-            yield from watch.see(event.job)
-        watch.check()
+            yield from following.see(event.job)
+        following.check()
     return False
 
 
@@ -177,7 +177,7 @@ def _refused(response: httpx.Response) -> bool:
 
     Raises:
         JobNotFound: there is no such job.
-        Unheard: there is no such route, or no room for another stream.
+        EventsUnavailable: there is no such route, or no room for another stream.
     """
     error: ExplaindError = error_of(response)
     if isinstance(error, JobNotFound):

@@ -1,4 +1,4 @@
-"""What a client can ask of the service, each as one flow of `explaind.protocol.exchange`."""
+"""Operations on jobs and the catalogue, without I/O: submit, get, cancel, delete, list; one flow each."""
 
 import json
 import re
@@ -41,18 +41,41 @@ from explaind.protocol.exchange import (
 )
 from explaind.protocol.results import typed_result
 
+# Seconds that an interrupted call spends on cancelling its job.
+CANCEL_TIMEOUT_S = 2.0
+
 _METHOD_PATH = re.compile(r"(?:estimate/)?[a-z]+/[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
 class CallOptions:
-    """How a call is made: seconds to wait for the job, whom to tell of its progress, its Idempotency-Key, and whether
-    the answer shall be computed although it may be known."""
+    """Options of a method call: seconds to wait for the job, progress callback, Idempotency-Key, and `fresh`, which
+    computes the result although a cached one may exist."""
 
     timeout: float | None = None
     on_progress: OnProgress | None = None
     idempotency_key: str | None = None
     fresh: bool = False
+
+    def updated(
+        self,
+        *,
+        timeout: float | None,
+        on_progress: OnProgress | None,
+        idempotency_key: str | None,
+        fresh: bool | None,
+    ) -> "CallOptions":
+        """These options with the given ones in place of theirs; None leaves an option as it is."""
+        return CallOptions(
+            timeout=self.timeout if timeout is None else timeout,
+            on_progress=self.on_progress if on_progress is None else on_progress,
+            idempotency_key=self.idempotency_key if idempotency_key is None else idempotency_key,
+            fresh=self.fresh if fresh is None else fresh,
+        )
+
+    def for_estimate(self) -> "CallOptions":
+        """The options of the call's estimate: the Idempotency-Key belongs to the call itself."""
+        return replace(self, idempotency_key=None)
 
 
 def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequest]) -> bytes:
@@ -71,7 +94,7 @@ def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequ
 def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[str, bytes]:
     """The method's path without slashes around it, and the JSON body of a request to it.
 
-    A method that this version does not know is left to the service, which may be newer.
+    A method that this version does not know is not checked here: the service may be newer.
 
     Raises:
         InvalidRequest: the params do not fit the method.
@@ -89,7 +112,7 @@ def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[s
     return path, json.dumps(dict(params), allow_nan=False).encode()
 
 
-def submit(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow[Job[Any]]:
+def submit_job(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow[Job[Any]]:
     """Submit a job; it is the same job however often the submission has to be repeated."""
     key = options.idempotency_key or uuid.uuid4().hex
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
@@ -100,11 +123,11 @@ def submit(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow
 
 
 def estimate_path(path: str) -> str:
-    """Where a method's cost is asked."""
+    """The path of a method's estimate."""
     return f"estimate/{path.strip('/')}"
 
 
-def job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[Job[Any]]:
+def get_job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[Job[Any]]:
     """The job as it is now, with its result when it has succeeded.
 
     Raises:
@@ -114,14 +137,14 @@ def job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[J
     return (yield from _job(policy, parsed(response, Job[Any]), deadline=deadline))
 
 
-def result(policy: Policy, job_id: str) -> Flow[Any]:
+def get_result(policy: Policy, job_id: str) -> Flow[Any]:
     """The result of a job that has ended.
 
     Raises:
         JobError: it failed, was cancelled or has expired.
         JobNotFinished: it has not ended yet.
     """
-    found = yield from job(policy, job_id)
+    found = yield from get_job(policy, job_id)
     if not found.state.terminal:
         raise JobNotFinished(
             f"Job {job_id} is {found.state.value}.",
@@ -131,7 +154,7 @@ def result(policy: Policy, job_id: str) -> Flow[Any]:
     return result_of(found)
 
 
-def result_page(
+def get_result_page(
     policy: Policy, job_id: str, path: str, offset: int, limit: int, *, units: UnitKind | None = None
 ) -> Flow[ResultPage]:
     """Some items of one array of a job's result; `path` is a JSON pointer to it, `units` shows it by larger units.
@@ -169,32 +192,32 @@ def error_of_job(ended: Job[Any]) -> ExplaindError:
     return JobError(f"Job {ended.id} has no result: it is {ended.state.value}.", instance=where)
 
 
-def cancel(policy: Policy, job_id: str, *, once: bool = False) -> Flow[Job[Any]]:
-    """Ask for a job to be cancelled, as often as one likes; `once` means without retries."""
+def cancel_job(policy: Policy, job_id: str, *, once: bool = False) -> Flow[Job[Any]]:
+    """Request a job's cancellation, which is idempotent; `once` means without retries."""
     patience = replace(policy, max_retries=0) if once else policy
     response = yield from fetch(patience, Request("POST", f"{path_of(job_id)}/cancel"))
     return (yield from _job(patience, parsed(response, Job[Any])))
 
 
-def delete(policy: Policy, job_id: str) -> Flow[None]:
+def delete_job(policy: Policy, job_id: str) -> Flow[None]:
     """Delete the record and the result of a job that has ended.
 
     Raises:
         JobActive: it has not ended; cancel it first.
         JobNotFound: there is no such job, or no longer.
     """
-    yield from removed(policy, path_of(job_id))
+    yield from delete_resource(policy, path_of(job_id))
 
 
-def removed(policy: Policy, path: str) -> Flow[None]:
-    """Delete what is at that path. Raises what the service names, such as NotFound."""
+def delete_resource(policy: Policy, path: str) -> Flow[None]:
+    """Delete the resource at `path`. Raises the error of the service's problem, such as NotFound."""
     response, retries = yield from exchange(policy, Request("DELETE", path))
-    # A lost answer to the first try: it is gone because we have deleted it.
+    # The response to the first try was lost: 404 now means that it was deleted.
     if not (retries and response.status_code == 404):
         successful(response)
 
 
-def page(policy: Policy, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Flow[JobPage]:
+def list_jobs(policy: Policy, filters: Mapping[str, str | None], *, after: str | None, limit: int) -> Flow[JobPage]:
     """One page of jobs, newest first, without their results."""
     given = {**filters, "after": after, "limit": str(limit)}
     query = {key: value for key, value in given.items() if value is not None}
@@ -202,20 +225,20 @@ def page(policy: Policy, filters: Mapping[str, str | None], *, after: str | None
     return parsed(response, JobPage)
 
 
-def models(policy: Policy) -> Flow[list[ModelCard]]:
+def list_models(policy: Policy) -> Flow[list[ModelCard]]:
     """The models of the service."""
     response = yield from fetch(policy, Request("GET", "/models"))
     return parsed(response, ModelList).data
 
 
-def methods(policy: Policy) -> Flow[list[MethodCard]]:
+def list_methods(policy: Policy) -> Flow[list[MethodCard]]:
     """The methods of the service."""
     response = yield from fetch(policy, Request("GET", "/methods"))
     return parsed(response, MethodList).data
 
 
-def ready(policy: Policy) -> Flow[Readiness]:
-    """Whether the service takes jobs and does them, asked once: "not ready" is an answer, not an error."""
+def get_readiness(policy: Policy) -> Flow[Readiness]:
+    """Readiness of the service, requested once without retries; "not ready" is a result, not an error."""
     response, _ = yield from exchange(replace(policy, max_retries=0), Request("GET", "/readyz"))
     try:
         return Readiness.model_validate_json(response.content)
@@ -264,5 +287,5 @@ def _invalid_request(error: ValidationError, params_model: type[ModelRequest]) -
 
 
 def path_of(job_id: str) -> str:
-    """Where a job is."""
+    """The URL path of a job."""
     return f"/jobs/{quote(job_id, safe='')}"

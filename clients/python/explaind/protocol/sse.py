@@ -1,4 +1,4 @@
-"""Server-sent events read from bytes, as the HTML standard says; no I/O."""
+"""Parser of server-sent events from bytes, by the HTML standard; no I/O."""
 
 import codecs
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """One event: its type, its data, and the last id that was seen by then ("" when there was none)."""
+    """One event: its type, its data, and the last id seen by then ("" when there was none)."""
 
     type: str
     data: str
@@ -16,7 +16,7 @@ class ServerSentEvent:
 class EventParser:
     """Takes a stream in chunks, cut anywhere, and gives the events that they complete.
 
-    `last_id` is where to go on from, `retry_s` how long the server asks to wait before that.
+    `last_id` is where a reconnect resumes, `retry_s` the server's reconnection time in seconds.
     """
 
     def __init__(self) -> None:
