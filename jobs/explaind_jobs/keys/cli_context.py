@@ -11,8 +11,7 @@ from pydantic import ValidationError
 
 from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.keys.pepper import FILE_NAME, PepperError, load_pepper
-from explaind_jobs.local_stack.embedded_redis import told_url
-from explaind_jobs.redis_scripts.connection import redis_from
+from explaind_jobs.redis_scripts.connection import published_url, redis_from
 from explaind_jobs.settings import JobsSettings, settings_mistake
 from explaind_jobs.store.job_store import JobStore
 
@@ -53,7 +52,7 @@ def place_of_keys(redis_url: str | None, data_dir: Path | None) -> Iterator[KeyS
     folder = settings.data_dir.resolve()
     own = settings.redis_url is None
     if own:
-        settings = settings.model_copy(update={"redis_url": told_url(folder), "data_dir": folder})
+        settings = settings.model_copy(update={"redis_url": published_url(folder), "data_dir": folder})
     if settings.redis_url is None:
         raise click.ClickException(_none(folder))
     try:

@@ -12,7 +12,6 @@ from explaind_jobs.local_stack.redis_server import StackError, socket_path, star
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
 
 PREDECESSOR_S = 15.0
-URL_FILE = "redis.url"
 
 STAND_IN_WARNING = (
     "No Valkey or Redis server was found: fakeredis stands in. It is slow and KEEPS NOTHING when it stops. "
@@ -43,21 +42,6 @@ def redis_child(
         log,
     )
     return child, f"unix://{quote(str(path))}?db=0"
-
-
-def tell_url(data_dir: Path, url: str, cleanup: contextlib.ExitStack) -> None:
-    """Leave the URL of a running server where the commands of this machine's users look for it."""
-    file = data_dir / URL_FILE
-    file.write_text(url, encoding="utf-8")
-    cleanup.callback(file.unlink, missing_ok=True)
-
-
-def told_url(data_dir: Path) -> str | None:
-    """The URL of the server that an embedded stack runs in that directory; None when there is none."""
-    try:
-        return (data_dir / URL_FILE).read_text(encoding="utf-8").strip() or None
-    except OSError:
-        return None
 
 
 def start_stand_in(cleanup: contextlib.ExitStack, port: int) -> str:

@@ -15,12 +15,12 @@ import httpx
 from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.local_stack.child_process import spawn
-from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in, tell_url
+from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in
 from explaind_jobs.local_stack.exposure import check_exposure, free_port, keys_are_asked_for
 from explaind_jobs.local_stack.file_lock import try_lock
 from explaind_jobs.local_stack.redis_server import ServerStartError, StackError, find_server
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
-from explaind_jobs.redis_scripts.connection import redis_from
+from explaind_jobs.redis_scripts.connection import publish_url, redis_from
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 
@@ -185,7 +185,7 @@ class EmbeddedStack:
         if binary is None:
             self.warnings.append(STAND_IN_WARNING)
             url = start_stand_in(self._cleanup, free_port("127.0.0.1", 0))
-            tell_url(self.data_dir, url, self._cleanup)
+            publish_url(self.data_dir, url, self._cleanup)
             return url
         log = self._log_path("redis")
         child, url = redis_child(binary, self.data_dir / "redis", self._cleanup, log, self._log("redis"))
@@ -194,7 +194,7 @@ class EmbeddedStack:
             child.start()
         except (ServerStartError, OSError) as error:
             raise StackError(f"{error}\n{child.last_words()}") from error
-        tell_url(self.data_dir, url, self._cleanup)
+        publish_url(self.data_dir, url, self._cleanup)
         return url
 
     def _start_process(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:

@@ -1,5 +1,8 @@
 """Connections to the Redis (or Valkey) that holds the jobs."""
 
+import contextlib
+from pathlib import Path
+
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -8,6 +11,9 @@ from redis.retry import Retry
 
 from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.settings import JobsSettings, read_password
+
+URL_FILE = "redis.url"  # of a server that belongs to an embedded stack, in its data directory
+
 
 API_TIMEOUT_S = 2.0
 API_CONNECTIONS = 64
@@ -76,3 +82,18 @@ def _url(settings: JobsSettings) -> str:
             hint="Set EXPLAIND_REDIS_URL (redis://, rediss:// or unix://), or run `explaind up`, which brings its own.",
         )
     return settings.redis_url
+
+
+def publish_url(data_dir: Path, url: str, cleanup: contextlib.ExitStack) -> None:
+    """Leave the URL of a running server where the commands of this machine's users look for it."""
+    file = data_dir / URL_FILE
+    file.write_text(url, encoding="utf-8")
+    cleanup.callback(file.unlink, missing_ok=True)
+
+
+def published_url(data_dir: Path) -> str | None:
+    """The URL of the server that an embedded stack runs in that directory; None when there is none."""
+    try:
+        return (data_dir / URL_FILE).read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None

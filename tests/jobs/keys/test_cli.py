@@ -14,7 +14,7 @@ from explaind_jobs.keys.cli import keys
 from explaind_jobs.keys.key_format import KEY, mac_of
 from explaind_jobs.keys.pepper import FILE_NAME, load_pepper
 from explaind_jobs.keys.webhook_secret import webhook_secret
-from explaind_jobs.local_stack.embedded_redis import URL_FILE
+from explaind_jobs.redis_scripts.connection import URL_FILE
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import Allowance

@@ -5,7 +5,8 @@ import pytest
 from explaind.contract.errors import DeadlineExceeded, StoreUnavailable
 from explaind.contract.job import Progress
 from explaind_jobs.store.records import Claim, LeaseStatus
-from explaind_worker.runtime.job_control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.runtime.job_control import HeldJobs, JobControl
+from explaind_worker.stops import Cancelled, LeaseLost, Released
 
 CLAIM = Claim("job_1", 2, "explain/shap", "demo", b"{}", 0.0)
 

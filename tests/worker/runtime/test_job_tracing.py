@@ -15,8 +15,8 @@ from explaind.contract.errors import PromptTooLong
 from explaind.contract.job import JobState, Timing
 from explaind_jobs.observability.log_context import current_facts
 from explaind_jobs.store.records import Claim, Outcome
-from explaind_worker.runtime.job_control import LeaseLost, Released
 from explaind_worker.runtime.job_tracing import JobSpans, job_lines
+from explaind_worker.stops import LeaseLost, Released
 
 TRACE_ID, PARENT_ID = "a" * 32, "b" * 16
 CLAIM = Claim(

@@ -8,8 +8,9 @@ import pytest
 from explaind.contract.errors import PromptTooLong, StoreUnavailable
 from explaind.contract.job import JobState, Progress, Timing
 from explaind_jobs.store.records import Claim, LeaseStatus, Outcome
-from explaind_worker.runtime.job_control import Cancelled, JobControl, LeaseLost, Released
+from explaind_worker.runtime.job_control import JobControl
 from explaind_worker.runtime.outcome import outcome_of, persist, timed
+from explaind_worker.stops import Cancelled, LeaseLost, Released
 
 CLAIM = Claim("job_1", 1, "explain/shap", "demo", b"{}", 0.25)
 

@@ -18,9 +18,9 @@ from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import Claim
 from explaind_worker.models.device_errors import DevicePoisoned
 from explaind_worker.models.pool.stats import PoolStats
-from explaind_worker.runtime.job_control import Cancelled
 from explaind_worker.runtime.lazy_runner import LazyRunner
 from explaind_worker.runtime.runner import Runner, implementation_of
+from explaind_worker.stops import Cancelled
 
 
 class Control:

@@ -14,8 +14,9 @@ from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher, permits_key
 from explaind_jobs.store.records import Claim, NewJob, WorkerState
-from explaind_worker.runtime.job_control import Cancelled, HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.runtime.job_control import HeldJobs, JobControl
 from explaind_worker.runtime.supervisor import EXIT_DRAINED, EXIT_HUNG, Supervisor
+from explaind_worker.stops import Cancelled, LeaseLost, Released
 
 
 class Clock:

@@ -7,7 +7,7 @@ import gc
 import sys
 from collections.abc import Iterator
 
-from explaind_worker.runtime.job_control import Stop
+from explaind_worker.stops import Stop
 
 EXIT_POISONED = 76
 

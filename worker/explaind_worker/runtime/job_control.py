@@ -10,27 +10,12 @@ from explaind.contract.errors import DeadlineExceeded, StoreUnavailable
 from explaind.contract.job import Progress
 from explaind_jobs.files.file_store import Files
 from explaind_jobs.store.records import Claim, LeaseStatus
+from explaind_worker.stops import Cancelled, LeaseLost, Released, Stop
 
 REPORT_EVERY_S = 0.1
 AFTER_FAILURE_S = 2.0
 
 log = logging.getLogger(__name__)
-
-
-class Stop(Exception):
-    """The running method must end now; it lets this pass."""
-
-
-class Cancelled(Stop):
-    """The caller cancelled the job."""
-
-
-class LeaseLost(Stop):
-    """Another worker owns the job, or it has ended: nothing that this one computes counts any more."""
-
-
-class Released(Stop):
-    """The worker is stopping: the job goes back to the queue."""
 
 
 class ProgressKeeper(Protocol):

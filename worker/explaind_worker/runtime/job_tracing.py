@@ -9,7 +9,7 @@ from explaind.contract.job import JobState
 from explaind_jobs.observability.log_context import log_context
 from explaind_jobs.observability.tracing import trace_id_of
 from explaind_jobs.store.records import Claim, Outcome
-from explaind_worker.runtime.job_control import LeaseLost, Released
+from explaind_worker.stops import LeaseLost, Released
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer

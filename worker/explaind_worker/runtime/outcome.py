@@ -11,7 +11,8 @@ from explaind.contract.job import JobState, Timing
 from explaind_jobs.observability.logs import described
 from explaind_jobs.store.records import Claim, Outcome
 from explaind_worker.models.device_errors import DevicePoisoned
-from explaind_worker.runtime.job_control import Cancelled, JobControl, LeaseLost, Released
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.stops import Cancelled, LeaseLost, Released
 
 PERSIST_S = 600.0
 FIRST_DELAY_S = 0.1

@@ -19,10 +19,11 @@ from explaind_worker.models.device_errors import DevicePoisoned, out_of_memory, 
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.pool.stats import PoolStats
-from explaind_worker.runtime.job_control import Cancelled, JobControl
+from explaind_worker.runtime.job_control import JobControl
 from explaind_worker.session.estimate import record_measurement
 from explaind_worker.session.provenance import provenance_of, timing_of
 from explaind_worker.session.session import Session
+from explaind_worker.stops import Cancelled
 
 logger = logging.getLogger(__name__)
 

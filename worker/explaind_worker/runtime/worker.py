@@ -22,11 +22,12 @@ from explaind_jobs.store.records import Claim, Outcome, WorkerState
 from explaind_worker.models.device_errors import DevicePoisoned
 from explaind_worker.models.pool.stats import PoolStats
 from explaind_worker.runtime.blob_sweeper import Sweeper
-from explaind_worker.runtime.job_control import HeldJobs, JobControl, LeaseLost, Released
+from explaind_worker.runtime.job_control import HeldJobs, JobControl
 from explaind_worker.runtime.job_tracing import JobSpans, job_lines
 from explaind_worker.runtime.outcome import outcome_of, persist, timed
 from explaind_worker.runtime.supervisor import Supervisor
 from explaind_worker.runtime.worker_names import take_name
+from explaind_worker.stops import LeaseLost, Released
 
 LINGER_S = 0.25
 SHIFT_S = 300.0

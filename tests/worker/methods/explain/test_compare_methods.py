@@ -16,9 +16,9 @@ from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import Claim
 from explaind_worker.methods.explain import compare_methods, feature_ablation, shap
 from explaind_worker.models.pool.pool import ModelPool
-from explaind_worker.runtime.job_control import Cancelled
 from explaind_worker.runtime.runner import Runner, implementation_of
 from explaind_worker.session.session import Session
+from explaind_worker.stops import Cancelled
 
 PROMPT = "When Mary and John went to the store"
 ASKED = {"prompt": PROMPT, "target": " Mary", "foil": " John"}

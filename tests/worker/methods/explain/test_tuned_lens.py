@@ -13,8 +13,8 @@ from explaind_worker.lenses.translators import Translators
 from explaind_worker.methods.registry import implementation_of
 from explaind_worker.models.demo.cases import TASKS, generate_cases
 from explaind_worker.models.pool.pool import ModelPool
-from explaind_worker.runtime.job_control import Cancelled
 from explaind_worker.session.session import Session
+from explaind_worker.stops import Cancelled
 
 TRAIN, LENS = "train/tuned-lens", "explain/tuned-lens"
 TEXTS = [

@@ -2,7 +2,8 @@
 
 import pytest
 
-from explaind_worker.models.pool.timing_model import MOST_SURPRISE, Measurement, Shape, TimingModel, Work
+from explaind_worker.models.loading.meta_model import Shape
+from explaind_worker.models.pool.timing_model import MOST_SURPRISE, Measurement, TimingModel, Work, operations
 
 SHAPE = Shape(blocks=1_000_000, unembedding=500_000)
 TRUE = TimingModel(job_s=0.01, forward_s=0.02, operation_s=1e-10, basis="measured")
@@ -14,8 +15,8 @@ def measured(work: Work, factor: float = 1.0) -> Measurement:
 
 
 def test_operations_are_two_for_each_weight_and_place():
-    assert SHAPE.operations(Work(1, 10, 0, 2)) == 2 * (10 * 1_000_000 + 2 * 500_000)
-    assert SHAPE.operations(Work(1, 10, 10, 0)) == 2 * SHAPE.operations(Work(1, 10, 0, 0)), (
+    assert operations(SHAPE, Work(1, 10, 0, 2)) == 2 * (10 * 1_000_000 + 2 * 500_000)
+    assert operations(SHAPE, Work(1, 10, 10, 0)) == 2 * operations(SHAPE, Work(1, 10, 0, 0)), (
         "and as much on the way back"
     )
 
@@ -24,8 +25,8 @@ def test_two_forwards_tell_what_one_costs_and_what_a_token_does():
     short, long = Work(1, 2, 0, 1), Work(1, 128, 0, 1)
     pace = TimingModel.calibrated(
         SHAPE,
-        Measurement(short, 0.02 + 1e-10 * SHAPE.operations(short)),
-        Measurement(long, 0.02 + 1e-10 * SHAPE.operations(long)),
+        Measurement(short, 0.02 + 1e-10 * operations(SHAPE, short)),
+        Measurement(long, 0.02 + 1e-10 * operations(SHAPE, long)),
     )
     assert (pace.forward_s, pace.operation_s) == (pytest.approx(0.02), pytest.approx(1e-10))
     assert pace.basis == "calibrated"

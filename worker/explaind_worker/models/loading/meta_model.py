@@ -14,8 +14,15 @@ from explaind_worker.models.loading.fused_activations import fuse_activations
 from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, device_of, location, size_of
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.loading.weight_size import planned_dtype, without_memory
-from explaind_worker.models.pool.timing_model import Shape
 from explaind_worker.models.structure.anatomy import anatomy_of
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Weights of a model's blocks and of its unembedding."""
+
+    blocks: int
+    unembedding: int
 
 
 class Weightless:

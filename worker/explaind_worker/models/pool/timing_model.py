@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from explaind_worker.models.loading.meta_model import Shape
+
 Basis = Literal["measured", "calibrated", "assumed"]
 
 EAGERNESS = 0.5  # how much of a surprise, as a factor, is believed at once
@@ -32,24 +34,17 @@ class Work:
     reads: int = 0
 
 
+def operations(shape: Shape, work: Work) -> float:
+    """Floating-point operations of that work on a model of that shape."""
+    return 2.0 * ((work.tokens + work.tokens_back) * shape.blocks + work.reads * shape.unembedding)
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Work that was done, and the seconds that it took without loading the model."""
 
     work: Work
     seconds: float
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Weights of a model's blocks and of its unembedding."""
-
-    blocks: int
-    unembedding: int
-
-    def operations(self, work: Work) -> float:
-        """Floating-point operations of that work."""
-        return 2.0 * ((work.tokens + work.tokens_back) * self.blocks + work.reads * self.unembedding)
 
 
 @dataclass(frozen=True)
@@ -70,10 +65,10 @@ class TimingModel:
     @classmethod
     def calibrated(cls, shape: Shape, short: Measurement, long: Measurement) -> "TimingModel":
         """The pace that explains two single forwards, a short one and a long one."""
-        more = shape.operations(long.work) - shape.operations(short.work)
+        more = operations(shape, long.work) - operations(shape, short.work)
         # Where the long one was no slower, nothing is known of a single operation but that it costs next to nothing.
         operation_s = max(long.seconds - short.seconds, 0.05 * long.seconds) / max(1.0, more)
-        forward_s = short.seconds - operation_s * shape.operations(short.work)
+        forward_s = short.seconds - operation_s * operations(shape, short.work)
         return cls(JOB_S, max(forward_s, 0.1 * short.seconds), operation_s, "calibrated")
 
     def seconds(self, shape: Shape, work: Work) -> float:
@@ -106,4 +101,4 @@ class TimingModel:
         return pace
 
     def _terms(self, shape: Shape, work: Work) -> tuple[float, float, float]:
-        return self.job_s, self.forward_s * work.forwards, self.operation_s * shape.operations(work)
+        return self.job_s, self.forward_s * work.forwards, self.operation_s * operations(shape, work)
