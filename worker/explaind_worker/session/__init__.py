@@ -1,1 +1,1 @@
-"""What a method is given of its job and its model, and the estimate of its cost."""
+"""What a method is given for one job: its job context, and the access to its model."""

@@ -1,1 +1,1 @@
-"""Batches that fit the memory: limits, estimates, back-off, cost, dry runs."""
+"""How much goes into one forward, what it costs, and what a dry run does instead."""
