@@ -124,7 +124,7 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
         new_tokens,
         end_ids=model.end_ids,
         meter=CostMeter(),
-        checkpoint=lambda *_: None,
+        report_progress=lambda *_: None,
         limits=BatchLimits.for_device(model.device),
     )
     answers = [[heads_peers.padded(run, new_tokens) for run in of_question[1:]] for of_question in said]

@@ -56,8 +56,8 @@ def measured(folder: Path, prompt: Prompt, coalitions: int, algorithm: str) -> d
     before, began = psutil.Process().memory_info().rss, time.monotonic()
     with Session(entry, ModelPool(), lambda *_: None) as session:
         result = shap.run(params, session)
-        size = session.model().bytes
-        tokens = session.meter.tokens_evaluated
+        size = session.model_access.model().bytes
+        tokens = session.job.meter.tokens_evaluated
     return {
         "model_bytes": size,
         "peak_bytes": peak_bytes() - before,

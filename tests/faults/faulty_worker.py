@@ -1,8 +1,8 @@
 """A worker process whose jobs do to it what they are told to: `faulty_worker.py SLOTS`, settings by environment.
 
-A request is `{"wait_s": seconds, "steps": n, "deadly": bool}`: it takes so long, in n steps with a checkpoint after
-each (0: without any, as a call into a library would), and then ends, or ends its process. Every attempt is written
-down, when it starts and when it has been computed, in the file that FAULTS_JOURNAL names.
+A request is `{"wait_s": seconds, "steps": n, "deadly": bool}`: it takes so long, in n steps with progress reported
+after each (0: without any, as a call into a library would), and then ends, or ends its process. Every attempt is
+written down, when it starts and when it has been computed, in the file that FAULTS_JOURNAL names.
 """
 
 import json
@@ -37,7 +37,7 @@ class FaultyRunner(JobRunner):
         self._note("start", claim)
         for step in range(steps):
             time.sleep(wait_s / steps)
-            control.checkpoint("waiting", step + 1, steps, "steps")
+            control.report_progress("waiting", step + 1, steps, "steps")
         if not steps:
             time.sleep(wait_s)
         if request.get("deadly"):

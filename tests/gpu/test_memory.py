@@ -155,7 +155,7 @@ def test_out_of_memory_halves_the_batch():
     unit_map = units_of(encoded, "word")
     players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.random.default_rng(0).random((512, players.count)) < 0.5
-    expected = ValueFunction(model, players, [(3,)], meter=CostMeter(), checkpoint=lambda *_: None)(coalitions)
+    expected = ValueFunction(model, players, [(3,)], meter=CostMeter(), report_progress=lambda *_: None)(coalitions)
     torch.cuda.empty_cache()
     footprint = Footprint.of(model)
     large = footprint.forward_bytes(256, players.longest, cached=True)
@@ -164,7 +164,7 @@ def test_out_of_memory_halves_the_batch():
     torch.cuda.set_per_process_memory_fraction(allowed / total)
     meter, limits = CostMeter(), BatchLimits(tokens=1 << 30, logits=1 << 40)
     scores = ValueFunction(
-        model, players, [(3,)], meter=meter, checkpoint=lambda *_: None, limits=limits
+        model, players, [(3,)], meter=meter, report_progress=lambda *_: None, limits=limits
     )(coalitions)  # fmt: skip
     assert meter.backoffs > 0
     np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-3)

@@ -29,7 +29,7 @@ class FakeRunner(JobRunner):
             raise DevicePoisoned("The device is broken for this process.")
         steps = request.get("steps", 0)
         for step in range(steps):
-            control.checkpoint("waiting", step, steps, "steps")
+            control.report_progress("waiting", step, steps, "steps")
             wait(request.get("step_s", 0))
         result = {"attempt": claim.attempt}
         if "dataset" in request:

@@ -34,7 +34,7 @@ def ask(real_inputs):
             found = implementation_of(method)(
                 method.params_model.model_validate({"model": entry.name, **fields}), session
             )
-            return found, session.model()
+            return found, session.model_access.model()
 
     return run
 

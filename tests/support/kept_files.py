@@ -15,7 +15,7 @@ class KeptFiles:
         self.table = rows or []
         self.storing = True
 
-    def rehearsing(self) -> "KeptFiles":
+    def dry_run(self) -> "KeptFiles":
         """The same files, where nothing is kept."""
         files = KeptFiles(self.table)
         files.kept, files.storing = self.kept, False

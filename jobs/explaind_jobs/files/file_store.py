@@ -124,7 +124,7 @@ class Files:
         self._job = job
         self._storing = True
 
-    def rehearsing(self) -> "Files":
+    def dry_run(self) -> "Files":
         """The same files, where reading works and nothing is kept."""
         files = Files(self._store, self._owner, self._sees, self._job)
         files._storing = False

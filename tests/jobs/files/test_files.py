@@ -97,7 +97,7 @@ def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore) -> N
 def test_a_rehearsal_reads_and_keeps_nothing(store: JobStore) -> None:
     files = store.files.of("k1", job="job_a")
     dataset, _ = files.put_dataset(ROWS, "jsonl", "one")
-    rehearsal = files.rehearsing()
+    rehearsal = files.dry_run()
     assert len(rehearsal.rows(dataset.id)) == 2
     card = rehearsal.put_artifact("tuned-lens", "lens", b"abc", model="demo")
     assert card.bytes == 3

@@ -196,7 +196,7 @@ def test_what_the_method_has_evaluated_is_free(pool, tiny_model):
         phases = []
         with Session(entry, pool, lambda phase, *_, to=phases: to.append(phase)) as session:
             result = implementation_of(method)(params, session)
-            seen.append((session.meter.forwards, session.meter.tokens_evaluated))
+            seen.append((session.job.meter.forwards, session.job.meter.tokens_evaluated))
     assert seen[0] == seen[1]
     assert result.faithfulness.evaluations <= 16
     assert "faithfulness: evaluating" in phases

@@ -23,9 +23,9 @@ def ask(pool, tiny_model):
     def asked(rows=None, *, entry=None, **fields):
         entry = entry or tiny_model("llama")
         with Session(entry, pool, lambda *_: None) as session:
-            session.kept_files = SimpleNamespace(rows=lambda named, pointer: rows if named == DATASET else None)
+            session.job.kept_files = SimpleNamespace(rows=lambda named, pointer: rows if named == DATASET else None)
             found = asked_of(QuestionsRequest.model_validate({"model": entry.name, **fields}), session)
-            assert not session.loaded
+            assert not session.model_access.loaded
             return found, session
 
     return asked
@@ -79,9 +79,9 @@ def test_the_space_before_an_answer(prompt, answer, chat, follows):
 
 def test_answers_follow_the_prompt_as_the_model_would_meet_them(ask):
     (asked,), session = ask(questions=one(foil="8"))
-    whole = session.encoder.tokenizer("3 + 4 = 7")["input_ids"]
+    whole = session.model_access.encoder.tokenizer("3 + 4 = 7")["input_ids"]
     assert [*asked.prompt.token_ids, *asked.answer_ids] == whole
-    assert session.encoder.text_of(asked.foil_ids, after=asked.prompt.token_ids) == " 8"
+    assert session.model_access.encoder.text_of(asked.foil_ids, after=asked.prompt.token_ids) == " 8"
 
 
 def test_the_template_is_filled_by_plain_replacement(ask):
@@ -92,7 +92,7 @@ def test_the_template_is_filled_by_plain_replacement(ask):
 def test_a_chat_goes_through_the_models_own_template(ask):
     (asked,), session = ask(questions=one(), template="Say: {question}", chat=True)
     assert asked.prompt.text == "<s><|user|>Say: 3 + 4 =<|assistant|>"
-    assert session.encoder.text_of(asked.answer_ids, after=asked.prompt.token_ids) == "7"
+    assert session.model_access.encoder.text_of(asked.answer_ids, after=asked.prompt.token_ids) == "7"
 
 
 @pytest.mark.parametrize("template", ["none", "{question} {question}", ""])
@@ -130,7 +130,7 @@ def test_the_field_at_fault_is_named(ask):
 
 def test_a_chat_needs_a_template_of_the_model(ask, monkeypatch):
     _, session = ask()
-    monkeypatch.setattr(session.encoder.tokenizer, "chat_template", None)
+    monkeypatch.setattr(session.model_access.encoder.tokenizer, "chat_template", None)
     with pytest.raises(NoChatTemplate) as caught:
         ask(chat=True)
     assert caught.value.errors[0].pointer == "/chat"

@@ -113,8 +113,9 @@ def test_the_learning_rate_falls_to_zero_and_rises_first_for_adam():
 
 def test_the_stream_of_a_padded_batch_is_that_of_each_row(loaded):
     model = loaded("gemma2")
-    together = residual_stream(model, ROWS)
-    alone = torch.cat([residual_stream(model, [row]) for row in ROWS], dim=1)
+    with model.lock, torch.inference_mode():
+        together = residual_stream(model, ROWS)
+        alone = torch.cat([residual_stream(model, [row]) for row in ROWS], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     assert together.shape == (4, sum(map(len, ROWS)), model.anatomy.hidden)
 

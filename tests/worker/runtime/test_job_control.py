@@ -52,15 +52,15 @@ def control(clock: Clock, book: Book) -> JobControl:
 
 def test_the_store_hears_ten_times_a_second(control: JobControl, clock: Clock, book: Book) -> None:
     for step in range(1000):
-        control.checkpoint("evaluating", step, 1000, "coalitions")
+        control.report_progress("evaluating", step, 1000, "coalitions")
         clock.now += 0.001
     assert 9 <= len(book.told) <= 11
     assert book.told[0] == ("job_1", 2, 0)
 
 
 def test_the_last_word_is_flushed(control: JobControl, book: Book) -> None:
-    control.checkpoint("evaluating", 1, 2, "coalitions")
-    control.checkpoint("evaluating", 2, 2, "coalitions")
+    control.report_progress("evaluating", 1, 2, "coalitions")
+    control.report_progress("evaluating", 2, 2, "coalitions")
     control.flush()
     control.flush()
     assert [done for *_, done in book.told] == [1, 2]
@@ -68,11 +68,11 @@ def test_the_last_word_is_flushed(control: JobControl, book: Book) -> None:
 
 @pytest.mark.parametrize(("order", "raised"), [("cancel", Cancelled), ("lose", LeaseLost), ("release", Released)])
 def test_orders_are_heard_at_the_next_checkpoint(control: JobControl, order: str, raised: type[Exception]) -> None:
-    control.checkpoint("evaluating", 0, None, "tokens")
+    control.report_progress("evaluating", 0, None, "tokens")
     getattr(control, order)()
     assert control.stopping
     with pytest.raises(raised):
-        control.checkpoint("evaluating", 1, None, "tokens")
+        control.report_progress("evaluating", 1, None, "tokens")
 
 
 def test_a_lost_lease_weighs_most(control: JobControl) -> None:
@@ -91,7 +91,7 @@ def test_the_store_answers_with_orders(
 ) -> None:
     book.standing = standing
     with pytest.raises(raised):
-        control.checkpoint("evaluating", 0, None, "tokens")
+        control.report_progress("evaluating", 0, None, "tokens")
 
 
 def test_the_deadline(control: JobControl, clock: Clock) -> None:
@@ -99,18 +99,18 @@ def test_the_deadline(control: JobControl, clock: Clock) -> None:
     control.check()
     clock.now += 0.1
     with pytest.raises(DeadlineExceeded, match="60 s"):
-        control.checkpoint("evaluating", 0, None, "tokens")
+        control.report_progress("evaluating", 0, None, "tokens")
 
 
 def test_the_work_goes_on_without_a_store(control: JobControl, clock: Clock, book: Book) -> None:
     book.down = True
-    control.checkpoint("evaluating", 0, None, "tokens")
+    control.report_progress("evaluating", 0, None, "tokens")
     book.down = False
     clock.now += 1
-    control.checkpoint("evaluating", 1, None, "tokens")
+    control.report_progress("evaluating", 1, None, "tokens")
     assert book.told == []
     clock.now += 1
-    control.checkpoint("evaluating", 2, None, "tokens")
+    control.report_progress("evaluating", 2, None, "tokens")
     assert [done for *_, done in book.told] == [2]
 
 

@@ -29,7 +29,7 @@ class Control:
     def __init__(self):
         self.seen = []
 
-    def checkpoint(self, phase, done, total, unit):
+    def report_progress(self, phase, done, total, unit):
         self.seen.append(phase)
 
 
@@ -218,14 +218,14 @@ def test_warm_loads_what_the_catalogue_wants_and_survives_a_broken_model(tiny_mo
 
 
 class CancelledAfter(Control):
-    """Cancels at its n-th checkpoint of a phase."""
+    """Cancels at its n-th report_progress of a phase."""
 
     def __init__(self, phase, count):
         super().__init__()
         self._phase, self._left = phase, count
 
-    def checkpoint(self, phase, done, total, unit):
-        super().checkpoint(phase, done, total, unit)
+    def report_progress(self, phase, done, total, unit):
+        super().report_progress(phase, done, total, unit)
         self._left -= phase == self._phase
         if self._left == 0:
             raise Cancelled("job_a")

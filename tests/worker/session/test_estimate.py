@@ -15,6 +15,7 @@ from explaind_worker.models.loading.loading import size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.estimate import record_measurement
 from explaind_worker.session.session import Session
 from tests.worker.conftest import FAMILIES
 
@@ -28,8 +29,8 @@ def carried_out(pool: ModelPool, entry: ModelEntry, path: str, params: dict[str,
     request = method.params_model.model_validate({**params, "model": entry.name})
     with Session(entry, pool, lambda *_: None, files=cast("Files", KeptFiles())) as session:
         result = implementation_of(method)(request, session)
-        session.remember_pace()
-        return result, session.meter
+        record_measurement(session)
+        return result, session.job.meter
 
 
 def estimated(pool: ModelPool, entry: ModelEntry, path: str, params: dict[str, Any]) -> Estimate:

@@ -22,7 +22,7 @@ def counted():
         method = find_method(path)
         request = method.params_model.model_validate({**params, "model": entry.name})
         with Session(entry, pools.setdefault(entry.name, ModelPool()), lambda *_: None) as session:
-            return implementation_of(method)(request, session), session.meter
+            return implementation_of(method)(request, session), session.job.meter
 
     return carried_out
 

@@ -15,6 +15,8 @@ from explaind_worker.models.loading.loading import fingerprint, size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.prompt_limits import encode_prompt
+from explaind_worker.session.provenance import provenance_of
 from explaind_worker.session.session import Session
 
 LONG = "food " * 54
@@ -31,7 +33,7 @@ def session_of(entry: ModelEntry, pool: ModelPool) -> Session:
 def forwards(session: Session) -> list[int]:
     """The model of the session, watched: tokens of every forward from now on."""
     seen: list[int] = []
-    session.model().network.base_model.register_forward_pre_hook(
+    session.model_access.model().network.base_model.register_forward_pre_hook(
         lambda _module, _args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     return seen
@@ -53,7 +55,7 @@ def test_what_can_never_fit_is_refused_before_any_forward(tiny_model, path, fiel
     method = find_method(path)
     params = method.params_model.model_validate({"model": entry.name, **prompt, **fields})
     with session_of(entry, pool_with_room(entry, 120_000)) as session:
-        session.model()
+        session.model_access.model()
         seen = forwards(session)
         with pytest.raises(RequestTooLarge, match=r"needs .* beside tiny-gemma this worker has 120\.0 kB") as caught:
             implementation_of(method)(params, session)
@@ -69,14 +71,14 @@ def test_what_can_never_fit_is_refused_before_any_forward(tiny_model, path, fiel
 def test_batches_follow_from_what_is_free(tiny_model):
     entry = tiny_model("llama")
     with session_of(entry, pool_with_room(entry, 10_000_000)) as roomy:
-        assert roomy.room(20).bytes == pytest.approx(10_000_000, rel=0.01)
+        assert roomy.model_access.batch_limits(20).bytes == pytest.approx(10_000_000, rel=0.01)
     with session_of(entry, pool_with_room(entry, 400_000)) as tight:
-        limits = tight.room(20)
+        limits = tight.model_access.batch_limits(20)
         assert limits.bytes == pytest.approx(400_000, rel=0.01)
-        assert limits.tokens == roomy.room(20).tokens, "today's caps stay"
-        footprint = Footprint.of(tight.model())
+        assert limits.tokens == roomy.model_access.batch_limits(20).tokens, "today's caps stay"
+        footprint = Footprint.of(tight.model_access.model())
         kept = footprint.cache_bytes(1, 100)
-        assert tight.room(20, new_tokens=80).bytes == limits.bytes - kept
+        assert tight.model_access.batch_limits(20, new_tokens=80).bytes == limits.bytes - kept
 
 
 def test_a_tight_budget_changes_the_batches_and_not_the_answer(tiny_model):
@@ -98,7 +100,7 @@ def test_the_model_stays_until_the_session_is_closed(tiny_model):
     entry, other = tiny_model("llama"), tiny_model("qwen2")
     pool = ModelPool(MemoryBudget(int(size_of(entry) * 1.3)))
     with session_of(entry, pool) as session:
-        session.model()
+        session.model_access.model()
 
         class Waiting(Exception):
             pass
@@ -107,8 +109,8 @@ def test_the_model_stays_until_the_session_is_closed(tiny_model):
             raise Waiting
 
         with pytest.raises(Waiting):
-            pool.lease(other, while_waiting=waiting)
-    pool.lease(other)
+            pool.pin(other, while_waiting=waiting)
+    pool.pin(other)
     assert pool.resident() == [other.name]
 
 
@@ -131,7 +133,7 @@ def test_provenance_is_of_what_was_loaded(tiny_model, tmp_path, path):
     for _ in range(2):
         with session_of(entry, pool) as session:
             implementation_of(method)(params, session)
-            assert session.provenance(method, params).revision == before
+            assert provenance_of(session, method, params).revision == before
         change(entry)
     assert fingerprint(entry) != before
 
@@ -140,13 +142,13 @@ def test_a_prompt_is_not_read_with_another_models_tokenizer(tiny_model, tmp_path
     """The files change between the encoding of the prompt and the loading of the weights."""
     entry, pool = copied(tiny_model("llama"), tmp_path), ModelPool()
     with session_of(entry, pool) as session:
-        session.encode(PromptRequest(model="copy", prompt="The food"))
+        encode_prompt(session, PromptRequest(model="copy", prompt="The food"))
         change(entry)
         with pytest.raises(ModelLoadFailed, match="changed"):
-            session.model()
+            session.model_access.model()
     with session_of(entry, pool) as session:
-        session.encode(PromptRequest(model="copy", prompt="The food"))
-        assert session.model().revision == fingerprint(entry)
+        encode_prompt(session, PromptRequest(model="copy", prompt="The food"))
+        assert session.model_access.model().revision == fingerprint(entry)
 
 
 def test_a_session_without_a_store_says_so(tiny_model) -> None:
@@ -154,17 +156,17 @@ def test_a_session_without_a_store_says_so(tiny_model) -> None:
         session_of(tiny_model("llama"), ModelPool()) as session,
         pytest.raises(StoreUnavailable, match="without a store"),
     ):
-        _ = session.files
+        _ = session.job.files
 
 
 def test_a_rehearsal_reads_files_and_keeps_none(tiny_model, valkey, redis_url, tmp_path) -> None:
     files = JobStore(valkey, JobsSettings(redis_url=redis_url, data_dir=tmp_path)).files.of("k1", job="job_a")
     dataset, _ = files.put_dataset(b"a\n1\n", "csv", "ones")
     entry, pool = tiny_model("llama"), ModelPool()
-    with Session(entry, pool, lambda *_: None, rehearsing=True, files=files) as rehearsal:
-        assert rehearsal.files.rows(dataset.id) == [{"a": "1"}]
-        foreseen = rehearsal.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name)
+    with Session(entry, pool, lambda *_: None, dry_run=True, files=files) as rehearsal:
+        assert rehearsal.job.files.rows(dataset.id) == [{"a": "1"}]
+        foreseen = rehearsal.job.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name)
     assert files.artifacts().data == []
     with Session(entry, pool, lambda *_: None, files=files) as session:
-        assert session.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name).id == foreseen.id
+        assert session.job.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name).id == foreseen.id
     assert files.artifact(foreseen.id) == b"abc"

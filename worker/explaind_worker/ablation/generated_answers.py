@@ -11,6 +11,7 @@ from explaind_worker.ablation.runs import AblationRuns, AblationSet
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.sweep.generation import continuations_under
 from explaind_worker.evaluation.grader import Grade, judged
+from explaind_worker.session.prompt_limits import check_fits
 
 WHOLE: AblationSet = ()
 
@@ -29,21 +30,22 @@ class GeneratedAnswers:
         self._said: dict[AblationSet, list[str]] = {}
         self._verdicts: dict[AblationSet, list[Grade]] = {}
         for asked in ablating.asked:
-            ablating.session.check_fits(asked.prompt, ablating.new_tokens, "/max_new_tokens")
+            check_fits(ablating.session.model_access, asked.prompt, ablating.new_tokens, "/max_new_tokens")
 
     def metrics(self, cuts: Sequence[AblationSet]) -> FloatArray:
         """1 where the answer is right, else 0, of the whole model and then under each cut: [1 + cut, question]."""
         ablating, session = self._ablating, self._ablating.session
-        model = session.model()
+        limits = ablating.room(new_tokens=ablating.new_tokens)
+        model = session.model_access.model()
         said = continuations_under(
             model,
             [asked.prompt.token_ids for asked in ablating.asked],
             [ablating.variants(number, cuts) for number in range(len(ablating.asked))],
             ablating.new_tokens,
             end_ids=model.end_ids,
-            meter=session.meter,
-            checkpoint=session.checkpoint,
-            limits=ablating.room(new_tokens=ablating.new_tokens),
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
+            limits=limits,
         )
         for row, cut in enumerate([WHOLE, *cuts]):
             self._hear(cut, [of_question[row] for of_question in said])
@@ -62,7 +64,7 @@ class GeneratedAnswers:
 
     def _hear(self, cut: AblationSet, answers: Sequence[Sequence[int]]) -> None:
         """Keeps what was said to each question, [token], and judges it."""
-        ablating, encoder = self._ablating, self._ablating.session.encoder
+        ablating, encoder = self._ablating, self._ablating.session.model_access.encoder
         self._said[cut], self._verdicts[cut] = [], []
         for asked, ids in zip(ablating.asked, answers, strict=True):
             said = encoder.text_of(ids, after=asked.prompt.token_ids)

@@ -13,7 +13,6 @@ from explaind.contract.errors import InvalidRequest, InvalidTarget, NonFiniteSco
 from explaind_worker.engine.activations.interventions import Edit, Place, Variant
 from explaind_worker.engine.activations.recordings import Recording, recording, recording_bytes
 from explaind_worker.engine.batching.limits import BatchLimits
-from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.gradients.differentiable_score import widened
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.scoring.score_query import ScoreSpec, TokenIds
@@ -81,7 +80,7 @@ class AblationRuns:
         metrics = np.stack(columns, axis=1)
         if not np.isfinite(metrics).all():
             raise NonFiniteScore(
-                f"{self.session.entry.name} answered with a score that is not a finite number.",
+                f"{self.session.model_access.entry.name} answered with a score that is not a finite number.",
                 hint='The dtype may be too narrow for what an ablated model computes: try dtype = "float32".',
             )
         return metrics
@@ -99,7 +98,7 @@ class AblationRuns:
 
     def texts(self, answers: Sequence[TokenIds | None]) -> list[str | None]:
         """The text of a continuation of each question's prompt; None for none."""
-        encoder = self.session.encoder
+        encoder = self.session.model_access.encoder
         return [
             None if ids is None else encoder.text_of(ids, after=asked.prompt.token_ids)
             for ids, asked in zip(answers, self.asked, strict=True)
@@ -109,7 +108,9 @@ class AblationRuns:
         """How large batches of the questions' rows may be, beside what is kept to take the place of ablated parts."""
         fed = 0 if new_tokens else max(len(c) - 1 for q in self.questions for c in q.continuations)
         longest = max(len(asked.prompt) for asked in self.asked)
-        return self.session.room(longest + fed, reads=reads, new_tokens=new_tokens, kept=self._kept_bytes())
+        return self.session.model_access.batch_limits(
+            longest + fed, reads=reads, new_tokens=new_tokens, kept=self._kept_bytes()
+        )
 
     def _value(self, number: int, part: Component) -> torch.Tensor | None:
         """[place, hidden], of heads [place, head, head_dim]; None for zeros."""
@@ -145,11 +146,11 @@ class AblationRuns:
         return list(self._recorded(answered=True))
 
     def _recorded(self, *, answered: bool = False) -> Iterator[Recording]:
-        session, model = self.session, self.session.model()
+        session, model = self.session, self.session.model_access.model()
         for number, asked in enumerate(self.asked):
-            session.checkpoint("recording", number, len(self.asked), "questions")
+            session.job.report_progress("recording", number, len(self.asked), "questions")
             ids = [*asked.prompt.token_ids, *(asked.answer_ids[:-1] if answered else ())]
-            yield recording(model, ids, self._places, self._layers, meter=session.meter)
+            yield recording(model, ids, self._places, self._layers, meter=session.job.meter)
 
     @cached_property
     def _donors(self) -> list[int]:
@@ -181,14 +182,19 @@ class AblationRuns:
         lengths = [len(asked.prompt) + len(asked.answer_ids) for asked in self.asked]
         # Resampling keeps what was recorded and, where lengths differ, what was aligned; a mean keeps one run at most.
         positions = 2 * sum(lengths) if self.request.ablation == "resample" else max(lengths) + 8
-        footprint = Footprint.of(self.session.model())
+        footprint = self.session.model_access.footprint
         return recording_bytes(footprint, positions, self._places, len(self._layers))
 
     @cached_property
     def _sweep(self) -> Sweep:
         session = self.session
         limits = self.room(max(len(c) for q in self.questions for c in q.continuations))
-        return Sweep(session.model(), meter=session.meter, checkpoint=session.checkpoint, limits=limits)
+        return Sweep(
+            session.model_access.model(),
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
+            limits=limits,
+        )
 
     def _question(self, index: int, asked: EvalPrompt) -> ScoreSpec:
         """What is scored of one question's answer."""

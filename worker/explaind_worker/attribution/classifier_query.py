@@ -41,7 +41,7 @@ def question_of_prediction(request: AttributionRequest, session: Session, encode
     Raises:
         InvalidTarget: that class is the foil.
     """
-    classes = session.classifier().classes
+    classes = session.model_access.classifier().classes
     foil = None if request.foil is None else _class_of(request.foil, classes, "/foil")
     scores = value_function(session, whole(encoded), [(index,) for index in range(len(classes))])(np.ones((1, 0), bool))
     return class_question(request, (int(scores.logits[0].argmax()),), foil)

@@ -12,6 +12,7 @@ from explaind_worker.attribution.unit_hierarchy import Place, places_of
 from explaind_worker.engine.batching.matmul_precision import fast_products
 from explaind_worker.engine.scoring.masker import BoolArray, Masker, stand_in_for
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores, ValueFunction
+from explaind_worker.session.prompt_limits import check_rows_fit
 from explaind_worker.session.session import Session
 from explaind_worker.session.value_function import value_function
 
@@ -34,11 +35,11 @@ class CoalitionGame:
         self._inquiry = AttributionQuery(request, session)
         self.units = self._inquiry.units
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
-        self._stand_in = stand_in_for(request.absent, session.encoder, encoded, unit_map)
+        self._stand_in = stand_in_for(request.absent, session.model_access.encoder, encoded, unit_map)
         self._players = Masker(encoded, unit_map, self._stand_in)
         self._fast = request.precision == "fast"
         self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
-        session.check_rows_fit(self._players.longest)
+        check_rows_fit(session.model_access, self._players.longest)
 
     def play(self, coalitions: BoolArray) -> FloatArray:
         """Scores [coalition, column] of coalitions [coalition, unit].
@@ -91,9 +92,11 @@ class CoalitionGame:
 
     def _verdict(self) -> ReducedPrecision:
         """How far the scores of a sample are from those in the model's own precision."""
-        products = fast_products(self._session.either_model())
+        products = fast_products(self._session.model_access.either_model())
         if products is None:
-            return ReducedPrecision(products=self._session.either_model().dtype, largest_difference=0.0, checked=0)
+            return ReducedPrecision(
+                products=self._session.model_access.either_model().dtype, largest_difference=0.0, checked=0
+            )
         fast, exact = self._columns(self._value(self._sample)), self._columns(self._value_in(None)(self._sample))
         difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
         return ReducedPrecision(products=products, largest_difference=float(difference), checked=len(self._sample))
@@ -105,7 +108,7 @@ class CoalitionGame:
 
     @cached_property
     def _value(self) -> ValueFunction:
-        return self._value_in(fast_products(self._session.either_model()) if self._fast else None)
+        return self._value_in(fast_products(self._session.model_access.either_model()) if self._fast else None)
 
     def _value_in(self, products: str | None) -> ValueFunction:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
@@ -114,13 +117,13 @@ class CoalitionGame:
         stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
         asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations, products)
         make = partial(value_function, self._session, self._players, continuations, products=products)
-        return self._session.shared(("value", asked), make)
+        return self._session.job.shared(("value", asked), make)
 
     def _columns(self, scores: TokenScores) -> FloatArray:
         columns = self._inquiry.question().columns(scores)
         if not np.isfinite(columns).all():
             raise NonFiniteScore(
-                f"{self._session.entry.name} answered with a score that is not a finite number.",
+                f"{self._session.model_access.entry.name} answered with a score that is not a finite number.",
                 hint='A label may be impossible under this score, or the dtype too narrow: try score "logprob" or '
                 'dtype = "float32".',
             )

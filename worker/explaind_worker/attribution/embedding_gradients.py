@@ -11,6 +11,7 @@ from explaind.contract.blocks.gradient_attribution import Baseline, GradientRequ
 from explaind.contract.blocks.units import StandInText
 from explaind.contract.errors import NonFiniteScore, NoStandIn
 from explaind_worker.attribution.query import AttributionQuery
+from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.gradients.deeplift import deeplift
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, embed
 from explaind_worker.engine.gradients.score_gradient import Noise, Path, Reduce, ScoreGradient
@@ -35,13 +36,14 @@ class EmbeddingGradients:
         self._session = session
         self._per_target = request.per_target
         self._inquiry = AttributionQuery(request, session)
-        self._notes = gradient_notes(session.entry)
-        self._baseline = baseline_of(request.baseline, session.encoder, self._inquiry.encoded)
+        self._notes = gradient_notes(session.model_access.entry)
+        self._baseline = baseline_of(request.baseline, session.model_access.encoder, self._inquiry.encoded)
         self.units = self._inquiry.units
         self._unit = np.array([-1 if u is None else u for u in self._inquiry.unit_map.unit_of_token], dtype=np.int64)
 
     def path(self, fractions: FloatArray | Sequence[float], *, stdev: float = 0.0, seed: int = 0) -> Path:
         """The line from the baseline to the prompt at `fractions` [point], the prompt noisy where a stdev is given."""
+        self._limits  # noqa: B018 - before the embeddings, which are weights, are looked up
         noise = Noise(stdev, seed, self._moves) if stdev else None
         return Path(self._base, self._full, np.asarray(fractions, dtype=np.float64), noise)
 
@@ -64,14 +66,14 @@ class EmbeddingGradients:
         """
         session = self._session
         rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
-        session.graph_room(2 * rows, len(self._unit) + fed, reads=reads)
+        session.model_access.gradient_batch_limits(2 * rows, len(self._unit) + fed, reads=reads)
         values = deeplift(
-            session.model(),
+            session.model_access.model(),
             self._inquiry.question(),
             self.path([]),
             per_target=self._per_target,
-            meter=session.meter,
-            checkpoint=session.checkpoint,
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
         )
         return self._in_units(values[None])[0]
 
@@ -109,19 +111,19 @@ class EmbeddingGradients:
     @cached_property
     def _full(self) -> torch.Tensor:
         """The prompt's own embeddings [position, hidden]."""
-        return embed(self._session.either_model(), self._inquiry.encoded.token_ids)
+        return embed(self._session.model_access.either_model(), self._inquiry.encoded.token_ids)
 
     @cached_property
     def _base(self) -> torch.Tensor:
         """The baseline's embeddings [position, hidden]: tokens outside every unit keep their own."""
         ids = self._baseline.token_ids
-        stand_in = embed(self._session.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
+        stand_in = embed(self._session.model_access.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
         return torch.where(self._moves[:, None], stand_in, self._full)
 
     @cached_property
     def _moves(self) -> torch.Tensor:
         """Which positions belong to a unit, [position]."""
-        return torch.from_numpy(self._unit >= 0).to(self._session.either_model().device)
+        return torch.from_numpy(self._unit >= 0).to(self._session.model_access.either_model().device)
 
     @cached_property
     def _ends(self) -> TokenScores:
@@ -129,21 +131,27 @@ class EmbeddingGradients:
         return self._engine.ends(self.path([]))
 
     @cached_property
+    def _limits(self) -> BatchLimits:
+        """How large a batch may be; memory is looked at before the weights are loaded."""
+        rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
+        return self._session.model_access.gradient_batch_limits(rows, len(self._unit) + fed, reads=reads)
+
+    @cached_property
     def _engine(self) -> ScoreGradient:
-        session, question = self._session, self._inquiry.question()
-        rows, reads, fed = EmbeddedQuestion.shape(question)
+        session, limits = self._session, self._limits
         return ScoreGradient(
-            session.either_model(),
-            question,
-            meter=session.meter,
-            checkpoint=session.checkpoint,
-            limits=session.graph_room(rows, len(self._unit) + fed, reads=reads),
+            session.model_access.either_model(),
+            self._inquiry.question(),
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
+            limits=limits,
         )
 
     def _refuse_nonfinite(self, values: FloatArray) -> None:
         if not np.isfinite(values).all():
             raise NonFiniteScore(
-                f"{self._session.entry.name} answered with a score or a gradient that is not a finite number.",
+                f"{self._session.model_access.entry.name} answered with a score or a gradient that is not a finite "
+                "number.",
                 hint='A label may be impossible under this score, or the dtype too narrow: try score "logprob" or '
                 'dtype = "float32".',
             )

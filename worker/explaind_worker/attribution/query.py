@@ -1,4 +1,4 @@
-"""What an attribution asks a model: the request's prompt, units and target, settled against tokenizer and model."""
+"""Resolves an attribution request: token ids, units, target and foil."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -23,13 +23,16 @@ from explaind_worker.engine.scoring.score_query import ScoreSpec, TokenIds, Toke
 from explaind_worker.engine.scoring.unit_groups import coarser_groups
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import FloatArray
+from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 
 
 class AttributionQuery:
     """The request's prompt cut into units, and the question that is asked of it.
 
-    Making one checks all that can be checked without the model's weights.
+    A request takes four steps, and each refuses what it can before the next, which costs more: its fields (the contract
+    has checked them), the tokenizer (`_by_tokenizer`, when this is made), the memory and the model (`_by_model`, only
+    where the target is what the model generates).
 
     Raises:
         InvalidRequest: prompt, units or target cannot be used with this model (the field is named).
@@ -38,40 +41,50 @@ class AttributionQuery:
     def __init__(self, request: AttributionRequest, session: Session) -> None:
         self.request = request
         self.session = session
-        self.encoded = session.encode(request)
+        self._access = session.model_access
+        self.encoded = encode_prompt(session, request)
         self.unit_map = units_of(self.encoded, request.units)
         self.units = self.unit_map.units
-        self._classes = session.encoder.classes
-        self._question = self._asked() if self._classes is None else asked_of_classes(request, self._classes)
+        self._classes = self._access.encoder.classes
+        self._question = self._by_tokenizer()
 
     def question(self) -> ScoreSpec:
-        """What is asked, with the model asked what it says where that is the target.
+        """What is asked; the model generates the target where it is not given.
 
         Raises:
-            InvalidTarget: the model says nothing, or target and foil are the same.
+            RequestTooLarge: not even one row would fit in the memory.
+            InvalidTarget: the model generates nothing, or target and foil are the same.
         """
-        if self._question is None and self._classes is not None:
-            self._question = question_of_prediction(self.request, self.session, self.encoded)
-        elif self._question is None:
-            request, session = self.request, self.session
-            wanted = request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else 1
-            session.room(len(self.encoded), new_tokens=wanted)
-            said = session.shared(
-                ("said", tuple(self.encoded.token_ids), wanted),
-                lambda: greedy(
-                    session.model(),
-                    self.encoded.token_ids,
-                    wanted,
-                    meter=session.meter,
-                    checkpoint=session.checkpoint,
-                ),
-            )
-            if not said:
-                raise InvalidTarget.at(
-                    "/target", "The model ends here and says nothing.", hint="Give the target as a text."
-                )
-            self._question = self._against_foil(tuple(said), made_up=session.rehearsing)
+        if self._question is None:
+            self._question = self._by_model()
         return self._question
+
+    def _by_tokenizer(self) -> ScoreSpec | None:
+        """The question where target and foil are given, their length checked; None where the target is generated."""
+        if self._classes is not None:
+            return asked_of_classes(self.request, self._classes)
+        target = self.request.target
+        if target is None or isinstance(target, GeneratedTarget):
+            pointer = "/target/generate/max_new_tokens" if target else "/prompt"
+            check_fits(self._access, self.encoded, self._wanted, pointer)
+            self._foil()
+            return None
+        if isinstance(target, LabelsTarget):
+            return self._among_labels(target)
+        question, same = self._against_foil(self._continuation(target, "/target"))
+        if same:
+            raise _same_as_foil()
+        return question
+
+    def _by_model(self) -> ScoreSpec:
+        """The question about what the model generates or the class it predicts: memory first, then model."""
+        if self._classes is not None:
+            return question_of_prediction(self.request, self.session, self.encoded)
+        self._access.batch_limits(len(self.encoded), new_tokens=self._wanted)
+        question, same = self._against_foil(self._generated())
+        if same:
+            self.session.job.refuse_generated(_same_as_foil())
+        return question
 
     def attribution(
         self,
@@ -125,33 +138,42 @@ class AttributionQuery:
             )
         ]
 
-    def _asked(self) -> ScoreSpec | None:
-        """The question, where it can be told without the model; its length is checked here."""
-        request, session = self.request, self.session
-        target = request.target
-        if target is None or isinstance(target, GeneratedTarget):
-            wanted = 1 if target is None else target.generate.max_new_tokens
-            session.check_fits(self.encoded, wanted, "/target/generate/max_new_tokens" if target else "/prompt")
-            self._foil()
-            return None
-        if isinstance(target, LabelsTarget):
-            labels = [self._continuation(text, f"/target/labels/{i}") for i, text in enumerate(target.labels)]
-            if len(set(labels)) < len(labels):
-                raise InvalidTarget.at("/target/labels", "Two of the labels are the same tokens to this model.")
-            if target.by == "first_token":
-                _refuse_equal_beginnings(target.labels, labels)
-            chosen = labels[target.labels.index(target.explain)]
-            return ScoreSpec(request.score, chosen, labels=tuple(labels), first_token=target.by == "first_token")
-        return self._against_foil(self._continuation(target, "/target"))
+    @property
+    def _wanted(self) -> int:
+        """How many tokens are generated where the target is not given."""
+        target = self.request.target
+        return target.generate.max_new_tokens if isinstance(target, GeneratedTarget) else 1
 
-    def _against_foil(self, target: TokenIds, *, made_up: bool = False) -> ScoreSpec:
+    def _generated(self) -> TokenIds:
+        """The continuation that the model generates; methods that are compared in one job share it."""
+        job, ids = self.session.job, tuple(self.encoded.token_ids)
+
+        def generate() -> list[int]:
+            return greedy(self._access.model(), ids, self._wanted, meter=job.meter, report_progress=job.report_progress)
+
+        generated = job.shared(("generated", ids, self._wanted), generate)
+        if not generated:
+            raise InvalidTarget.at(
+                "/target", "The model ends here and says nothing.", hint="Give the target as a text."
+            )
+        return tuple(generated)
+
+    def _among_labels(self, target: LabelsTarget) -> ScoreSpec:
+        labels = [self._continuation(text, f"/target/labels/{i}") for i, text in enumerate(target.labels)]
+        if len(set(labels)) < len(labels):
+            raise InvalidTarget.at("/target/labels", "Two of the labels are the same tokens to this model.")
+        if target.by == "first_token":
+            _refuse_equal_beginnings(target.labels, labels)
+        chosen = labels[target.labels.index(target.explain)]
+        return ScoreSpec(self.request.score, chosen, labels=tuple(labels), first_token=target.by == "first_token")
+
+    def _against_foil(self, target: TokenIds) -> tuple[ScoreSpec, bool]:
+        """The question about the target against the foil, if there is one, and whether the two are the same."""
         foil, foil_span = self._foil()
         target_span = self._span(target, self.request.target, "/target")
         question = ScoreSpec(self.request.score, target, foil=foil, target_span=target_span, foil_span=foil_span)
         same = foil is not None and len(set(zip(question.continuations, question.spans, strict=True))) == 1
-        if same and not made_up:
-            raise InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
-        return question
+        return question, same
 
     def _foil(self) -> tuple[TokenIds | None, TokenSpan | None]:
         """The foil and the tokens of it that are asked about, where one was given."""
@@ -166,7 +188,7 @@ class AttributionQuery:
             return asked.span
         if not isinstance(asked, TextTarget | GeneratedTarget) or (asked.span is None and asked.span_text is None):
             return None
-        texts = self.session.encoder.texts_of(ids, after=self.encoded.token_ids)
+        texts = self._access.encoder.texts_of(ids, after=self.encoded.token_ids)
         text = "".join(texts)
         if isinstance(asked, TextTarget) and text != asked.text:
             message = f"This model reads the text as {text!r}: a span of it cannot be told by its characters."
@@ -187,22 +209,26 @@ class AttributionQuery:
         if isinstance(continuation, ClassTarget):
             raise InvalidTarget.at(
                 pointer,
-                f"{self.session.entry.name} is a causal language model and has no classes of its own.",
+                f"{self._access.entry.name} is a causal language model and has no classes of its own.",
                 hint='Give a text, or {"labels": ["…", "…"], "explain": "…"}.',
             )
-        ids = self.session.encoder.continuation(self.encoded, continuation, pointer=pointer)
-        self.session.check_fits(self.encoded, len(ids), pointer)
+        ids = self._access.encoder.continuation(self.encoded, continuation, pointer=pointer)
+        check_fits(self._access, self.encoded, len(ids), pointer)
         return ids
 
     def _scored(self, ids: TokenIds, logprobs: Sequence[float], span: TokenSpan) -> ScoredText:
         if self._classes is not None:
             return scored_class(self._classes, ids[0], logprobs)
-        texts = self.session.encoder.texts_of(ids, after=self.encoded.token_ids)
+        texts = self._access.encoder.texts_of(ids, after=self.encoded.token_ids)
         tokens = [
             ScoredToken(text=text, id=token_id, logprob=logprob)
             for text, token_id, logprob in zip_longest(texts, ids, logprobs)
         ]
         return ScoredText(text="".join(texts), tokens=tokens, explained=None if span == (0, len(ids)) else span)
+
+
+def _same_as_foil() -> InvalidTarget:
+    return InvalidTarget.at("/foil", "Target and foil are the same tokens.", hint="Choose another foil.")
 
 
 def _refuse_equal_beginnings(texts: Sequence[str], labels: Sequence[TokenIds]) -> None:

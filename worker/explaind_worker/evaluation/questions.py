@@ -11,6 +11,7 @@ from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Message, PromptRe
 from explaind.contract.errors import ExplaindError, InvalidRequest, InvalidTarget, NoChatTemplate
 from explaind_worker.engine.scoring.score_query import TokenIds
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.session.prompt_limits import check_fits, encode_part
 from explaind_worker.session.session import Session
 
 FINAL = "####"  # what GSM8K puts before the answer, after the worked steps
@@ -79,7 +80,7 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
     messages = [Message(role="user", content=text)] if request.chat else None
     asked = PromptRequest(model=request.model, prompt=None if request.chat else text, messages=messages)
     try:
-        prompt = session.encode_part(asked, given.question_at)
+        prompt = encode_part(session.model_access, asked, given.question_at)
     except NoChatTemplate as error:
         raise NoChatTemplate.at(
             "/chat", error.detail, hint="Ask without 'chat', with a template of your own."
@@ -89,8 +90,10 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
 
     def continuation(answer: str, pointer: str) -> TokenIds:
         try:
-            ids = session.encoder.continuation(prompt, spaced(prompt.text, answer, chat=request.chat), pointer=pointer)
-            session.check_fits(prompt, len(ids), pointer)
+            ids = session.model_access.encoder.continuation(
+                prompt, spaced(prompt.text, answer, chat=request.chat), pointer=pointer
+            )
+            check_fits(session.model_access, prompt, len(ids), pointer)
         except InvalidRequest as error:
             raise given.named(error, pointer) from None
         return ids
@@ -118,7 +121,7 @@ def _given(request: QuestionsRequest, session: Session) -> Iterator[_Given]:
 
 
 def _rows(asked: DatasetQuestions, session: Session) -> Iterator[_Given]:
-    rows = session.files.rows(asked.dataset, pointer="/questions/dataset")[: asked.limit]
+    rows = session.job.files.rows(asked.dataset, pointer="/questions/dataset")[: asked.limit]
     if not rows:
         raise InvalidRequest.at("/questions/dataset", f"The dataset {asked.dataset} has no rows.")
     wanted = {"question": asked.question, "answer": asked.answer, "foil": asked.foil, "kind": asked.kind}

@@ -1,6 +1,6 @@
 """What a lens is asked, settled against tokenizer and model: what is fed, read where, and which tokens are followed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,13 +9,15 @@ from explaind.contract.blocks.subject import GeneratedTarget, TextTarget, TokenI
 from explaind.contract.errors import InvalidRequest, InvalidTarget, RequestTooLarge
 from explaind_worker.engine.activations.stream_rows import Reading
 from explaind_worker.engine.generation.generate import greedy
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.session.job_context import JobContext
+from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 
 MOST_TOKENS = 500_000  # tokens that a result lists
 
 TokenIds = tuple[int, ...]
+Refuse = Callable[[InvalidRequest], None]
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,13 @@ class LensQuery:
         """What is fed: the last token of the target predicts nothing."""
         return self.encoded.token_ids + (self.target or ())[:-1]
 
-    def said(self, token_id: int, *, made_up: bool = False) -> "LensQuery":
+    def said(self, token_id: int, job: JobContext) -> "LensQuery":
         """The question with the model's next token, now that it is known.
 
         Raises:
             InvalidTarget: the foil is that token.
         """
-        ahead = _ahead(self.encoded, (token_id,), self.foil, made_up=made_up)
+        ahead = _ahead(self.encoded, (token_id,), self.foil, job.refuse_generated)
         return replace(self, followed=(*ahead, *self.followed))
 
 
@@ -65,24 +67,22 @@ def lens_question(request: LensRequest, streams: Sequence[Stream], session: Sess
         InvalidRequest: prompt, target, layers or positions cannot be used with this model (the field is named).
         RequestTooLarge: more tokens would be listed than a result may hold.
     """
-    sketch = session.pool.sketch(session.entry)
-    if not isinstance(sketch, MetaModel):
-        session.model()  # says why a classifier has no lens
-        raise AssertionError("a classifier was taken for a causal language model")
-    encoded = session.encode(request)
+    blocks = len(session.model_access.anatomy().blocks)
+    encoded = encode_prompt(session, request)
     target = _given(request, encoded, session)
     foil = None if request.foil is None else _continuation(request.foil, encoded, session, "/foil")
     followed = tuple(_tracked(request, encoded, session))
-    layers = _indices(request.layers, len(sketch.anatomy.blocks), "/layers", "layer")
+    layers = _indices(request.layers, blocks, "/layers", "layer")
     positions = _positions(request, len(encoded))
-    readings = _readings(streams, layers, len(sketch.anatomy.blocks))
+    readings = _readings(streams, layers, blocks)
     behind = (
         request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else len(target or ())
     )
     _refuse_too_many(request, len(readings), len(positions) + behind)
+    refuse = _refuse
     if isinstance(request.target, GeneratedTarget):
-        target = _generated(request.target, encoded, session)
-    ahead = [] if target is None else _ahead(encoded, target, foil, made_up=session.rehearsing)
+        target, refuse = _generated(request.target, encoded, session), session.job.refuse_generated
+    ahead = [] if target is None else _ahead(encoded, target, foil, refuse)
     first = len(encoded) - 1
     predicting = range(first, first + len(target or (0,)))
     return LensQuery(
@@ -92,7 +92,7 @@ def lens_question(request: LensRequest, streams: Sequence[Stream], session: Sess
         positions=tuple(sorted({*positions, *predicting})),
         readings=readings,
         followed=(*ahead, *followed),
-        layer_count=len(sketch.anatomy.blocks),
+        layer_count=blocks,
     )
 
 
@@ -102,7 +102,7 @@ def _given(request: LensRequest, encoded: EncodedPrompt, session: Session) -> To
     if target is None:
         return None
     if isinstance(target, GeneratedTarget):
-        session.check_fits(encoded, target.generate.max_new_tokens, "/target/generate/max_new_tokens")
+        check_fits(session.model_access, encoded, target.generate.max_new_tokens, "/target/generate/max_new_tokens")
         return None
     return _continuation(target, encoded, session, "/target")
 
@@ -110,40 +110,49 @@ def _given(request: LensRequest, encoded: EncodedPrompt, session: Session) -> To
 def _continuation(
     continuation: TextTarget | TokenIdsTarget | str, encoded: EncodedPrompt, session: Session, pointer: str
 ) -> TokenIds:
-    ids = session.encoder.continuation(encoded, continuation, pointer=pointer)
-    session.check_fits(encoded, len(ids), pointer)
+    ids = session.model_access.encoder.continuation(encoded, continuation, pointer=pointer)
+    check_fits(session.model_access, encoded, len(ids), pointer)
     return ids
 
 
 def _generated(target: GeneratedTarget, encoded: EncodedPrompt, session: Session) -> TokenIds:
     wanted = target.generate.max_new_tokens
-    session.room(len(encoded), new_tokens=wanted)
-    said = greedy(session.model(), encoded.token_ids, wanted, meter=session.meter, checkpoint=session.checkpoint)
+    session.model_access.batch_limits(len(encoded), new_tokens=wanted)
+    said = greedy(
+        session.model_access.model(),
+        encoded.token_ids,
+        wanted,
+        meter=session.job.meter,
+        report_progress=session.job.report_progress,
+    )
     if not said:
         raise InvalidTarget.at("/target", "The model ends here and says nothing.", hint="Give the target as a text.")
     return tuple(said)
 
 
-def _ahead(encoded: EncodedPrompt, target: TokenIds, foil: TokenIds | None, *, made_up: bool) -> list[TrackedToken]:
-    """The target's tokens, each where it is predicted, and the foil's token at the place where the two part."""
+def _ahead(encoded: EncodedPrompt, target: TokenIds, foil: TokenIds | None, refuse: Refuse) -> list[TrackedToken]:
+    """The target's tokens, each where it is predicted, and the foil's token at the place where the two part.
+
+    `refuse` is called with the error where they do not; where it returns, the foil's first token is followed.
+    """
     first = len(encoded) - 1
     followed = [TrackedToken(token, "target", (first + place,)) for place, token in enumerate(target)]
     if foil is None:
         return followed
     parts = next((place for place, pair in enumerate(zip(target, foil, strict=False)) if pair[0] != pair[1]), None)
-    if parts is None and made_up:
-        parts = 0
     if parts is None:
-        raise InvalidTarget.at(
-            "/foil",
-            "Target and foil do not part: one begins with all of the other's tokens.",
-            hint="Choose another foil.",
-        )
+        message = "Target and foil do not part: one begins with all of the other's tokens."
+        refuse(InvalidTarget.at("/foil", message, hint="Choose another foil."))
+        parts = 0
     return [*followed, TrackedToken(foil[parts], "foil", (first + parts,))]
 
 
+def _refuse(error: InvalidRequest) -> None:
+    raise error
+
+
 def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> list[TrackedToken]:
-    encoder, followed = session.encoder, []
+    encoder, followed = session.model_access.encoder, []
     for index, choice in enumerate(request.track):
         pointer = f"/track/{index}"
         if isinstance(choice, int):

@@ -10,11 +10,10 @@ import torch
 from explaind.contract.blocks.lens import DecodedStream, ReadPositions, TrackedStream, TrackedToken
 from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.activations.stream_rows import stream_rows
-from explaind_worker.engine.batching.dry_run import rehearse_batch
+from explaind_worker.engine.batching.dry_run import computed, placeholder_token
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.lenses.decoding import Decoded, Floats, Integers, Through, decode, decoding_bytes, joined
 from explaind_worker.lenses.query import LensQuery
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.session.session import Session
 
 MOST_BYTES = 256 << 20  # of rows of the stream that are kept at once
@@ -31,7 +30,7 @@ def read_lens(question: LensQuery, top: int, session: Session, *, through: Throu
     decoded = reader.decoded()
     if not all(np.isfinite(numbers).all() for numbers in (decoded.top_logprobs, decoded.entropy, _divergence(decoded))):
         raise NonFiniteScore(
-            f"{session.entry.name} answered with numbers that are not finite.",
+            f"{session.model_access.entry.name} answered with numbers that are not finite.",
             hint='The dtype may be too narrow: try dtype = "float32".',
         )
     return _fields(reader.question, decoded, session)
@@ -45,7 +44,7 @@ class _Reader:
         self._session = session
         self._top = top
         self._through = through
-        self._model = session.model()
+        self._model = session.model_access.model()
         self._footprint = Footprint.of(self._model)
         each = len(question.readings) * self._model.anatomy.hidden * self._footprint.width
         size, positions = max(1, MOST_BYTES // each), question.positions
@@ -57,38 +56,34 @@ class _Reader:
         footprint, session = self._footprint, self._session
         # What decoding takes up is told as so many more logits.
         reads = 1 + math.ceil(self._bytes / footprint.logit_bytes(1))
-        session.room(len(self.question.token_ids), reads=reads)
+        session.model_access.batch_limits(len(self.question.token_ids), reads=reads)
         parts: list[Decoded] = []
         # From the end: the model's next token, where that is followed, is what the last position says.
         for number, group in enumerate(reversed(self._groups)):
-            session.checkpoint("reading the stream", number, len(self._groups), "forwards")
+            session.job.report_progress("reading the stream", number, len(self._groups), "forwards")
             rows = self._rows(group)
             if not number and self.question.target is None:
-                self.question = self.question.said(self._next_token(rows), made_up=session.rehearsing)
+                self.question = self.question.said(self._next_token(rows), session.job)
             parts.insert(0, self._decoded(rows, group))
         return joined(parts, axis=1)
 
     def _rows(self, group: Sequence[int]) -> torch.Tensor | None:
-        """[reading, position, hidden]; None of a model that is only sketched."""
-        readings, ids, meter = self.question.readings, self.question.token_ids, self._session.meter
-        if not isinstance(self._model, MetaModel):
-            return stream_rows(self._model, ids, group, readings, meter=meter)
-        needed = self._footprint.forward_bytes(1, len(ids)) + self._bytes
-        rehearse_batch(
-            1,
-            len(ids),
-            reads=len(readings) * len(group),
-            meter=meter,
-            footprint=self._footprint,
-            expected_bytes=needed,
+        """[reading, position, hidden]; None in a dry run."""
+        readings, ids, meter = self.question.readings, self.question.token_ids, self._session.job.meter
+
+        def counted() -> None:
+            meter.forward(len(ids), reads=len(readings) * len(group))
+            meter.expect(self._footprint.forward_bytes(1, len(ids)) + self._bytes)
+
+        return computed(
+            self._model, lambda: stream_rows(self._model, ids, group, readings, meter=meter), placeholder=counted
         )
-        return None
 
     def _next_token(self, rows: torch.Tensor | None) -> int:
         """What the model itself says next: the prompt's last token is the last position."""
         if rows is None:
-            return self._model.filler if isinstance(self._model, MetaModel) else 0
-        said = decode(self._model, rows[-1:, -1:], top=1, final=None, meter=self._session.meter)
+            return placeholder_token(self._model)
+        said = decode(self._model, rows[-1:, -1:], top=1, final=None, meter=self._session.job.meter)
         return int(said.top_ids[0, 0, 0])
 
     def _decoded(self, rows: torch.Tensor | None, group: Sequence[int]) -> Decoded:
@@ -98,19 +93,19 @@ class _Reader:
             dtype=torch.long,
         )
         if rows is None:
-            return _made_up(len(self.question.readings), tracked, min(self._top, self._model.anatomy.vocabulary))
+            return _placeholder(len(self.question.readings), tracked, min(self._top, self._model.anatomy.vocabulary))
         return decode(
             self._model,
             rows,
             top=self._top,
             tracked=tracked,
             through=self._through,
-            meter=session.meter,
-            between=lambda done, total: session.checkpoint("decoding", done, total, "positions"),
+            meter=session.job.meter,
+            between=lambda done, total: session.job.report_progress("decoding", done, total, "positions"),
         )
 
 
-def _made_up(readings: int, tracked: torch.Tensor, top: int) -> Decoded:
+def _placeholder(readings: int, tracked: torch.Tensor, top: int) -> Decoded:
     shape = (readings, len(tracked))
     return Decoded(
         top_ids=np.zeros((*shape, top), dtype=np.int64),
@@ -129,7 +124,7 @@ def _divergence(decoded: Decoded) -> Floats:
 
 def _fields(question: LensQuery, decoded: Decoded, session: Session) -> dict[str, Any]:
     """The answer's fields."""
-    encoder, prompt = session.encoder, question.encoded
+    encoder, prompt = session.model_access.encoder, question.encoded
     names = list(dict.fromkeys(stream for stream, _ in question.readings))
     places = {name: [i for i, (stream, _) in enumerate(question.readings) if stream == name] for name in names}
     listed = {*np.unique(decoded.top_ids).tolist(), *(followed.token_id for followed in question.followed)}
@@ -210,7 +205,7 @@ def _tracked(number: int, question: LensQuery, tokens: dict[int, str], streams: 
 
 
 def _positions(question: LensQuery, session: Session) -> ReadPositions:
-    prompt, encoder = question.encoded, session.encoder
+    prompt, encoder = question.encoded, session.model_access.encoder
     behind = question.target or ()
     texts = [
         encoder.text_of([token]) if span is None else prompt.text[slice(*span)]

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import computed, forward
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import FLOAT_BYTES, Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.lenses.decoding import decode
 from explaind_worker.lenses.translators import Translators, translator_bytes
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.hook_points import Part, watching
 from explaind_worker.training.token_batches import Row, longest_first
 
@@ -65,7 +65,7 @@ def training_bytes(model: LoadedModel, optimizer: OptimizerName) -> int:
 
 
 class LensTraining:
-    """The translators of a model in the making. On a model that is only sketched its forwards are counted."""
+    """The translators of a model in the making. In a dry run its forwards are counted."""
 
     def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, recipe: Recipe) -> None:
         self._model = model
@@ -74,10 +74,9 @@ class LensTraining:
         self._recipe = recipe
         self._footprint = Footprint.of(model)
         self._backoff = Backoff(meter)
-        self._rehearsed = 0
+        self._dry_checks = 0
         self.depths = len(model.anatomy.blocks)
-        device = torch.device("meta") if isinstance(model, MetaModel) else model.device
-        self.translators = Translators.zeros(self.depths, model.anatomy.hidden, device)
+        self.translators = Translators.zeros(self.depths, model.anatomy.hidden, model.network.device)
         for numbers in (self.translators.weights, self.translators.biases):
             numbers.grad = torch.zeros_like(numbers)
         self._optimizer = self._made_optimizer()
@@ -90,8 +89,7 @@ class LensTraining:
             for part in range(0, stream.shape[1], self._slice_places):
                 inside = range(part, min(part + self._slice_places, stream.shape[1]))
                 losses += self._accumulate(stream, inside)
-        if not isinstance(self._model, MetaModel):
-            self._update(places)
+        computed(self._model, lambda: self._update(places), placeholder=lambda: None)
         return losses / places
 
     def divergence(
@@ -111,24 +109,40 @@ class LensTraining:
             done += stream.shape[1]
             if between is not None:
                 between(done, places)
-        if isinstance(self._model, MetaModel):
-            self._rehearsed += 1  # better each time: an estimate is of all steps
-            return np.full(self.depths, 1.0 / self._rehearsed)
-        return found / places
+        return computed(self._model, lambda: found / places, placeholder=self._better_each_time)
+
+    def snapshot(self) -> Translators:
+        """A copy of the translators; in a dry run, where they have no numbers, the smallest there can be."""
+        return computed(
+            self._model,
+            self.translators.clone,
+            placeholder=lambda: Translators.zeros(1, 1, torch.device("cpu")),
+        )
+
+    def _better_each_time(self) -> FloatArray:
+        """Placeholder of a check: patience never ends the training, so that an estimate is of all steps."""
+        self._dry_checks += 1
+        return np.full(self.depths, 1.0 / self._dry_checks)
 
     def _streams(self, rows: Sequence[Row], *, reads: int) -> Iterator[torch.Tensor]:
-        """The stream of the rows' places, [depth, place, hidden], batch by batch; of a sketch none, but all counted."""
+        """The stream of the rows' places, [depth, place, hidden], batch by batch; a dry run only counts them."""
         for batch in longest_first(rows, self._fits):
-            if isinstance(self._model, MetaModel):
-                self._count(batch, reads)
-                self._meter.expect(self._bytes(len(batch), len(batch[0])))
-                continue
-            for part, stream in self._backoff.halving(batch, lambda part: residual_stream(self._model, part)):
-                self._count(part, reads)
-                yield stream
+            for _, stream in self._backoff.halving(batch, lambda part: self._stream(part, reads)):
+                if stream is not None:
+                    yield stream
 
-    def _count(self, batch: Sequence[Row], reads: int) -> None:
-        self._meter.forward(len(batch) * max(map(len, batch)), reads=sum(map(len, batch)) * reads)
+    def _stream(self, batch: Sequence[Row], reads: int) -> torch.Tensor | None:
+        """The stream of one batch, [depth, place, hidden]; None in a dry run."""
+        longest = max(map(len, batch))
+        return forward(
+            self._model,
+            lambda: residual_stream(self._model, batch),
+            placeholder=lambda: None,
+            meter=self._meter,
+            tokens=len(batch) * longest,
+            reads=sum(map(len, batch)) * reads,
+            bytes=self._bytes(len(batch), longest),
+        )
 
     def _fits(self, rows: int, tokens: int) -> bool:
         if rows * tokens > self._limits.tokens:
@@ -210,7 +224,10 @@ class LensTraining:
 
 
 def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
-    """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place."""
+    """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place.
+
+    Hold the model's lock, in inference mode.
+    """
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.int64)
     for place, row in zip(ids, rows, strict=True):
@@ -223,12 +240,7 @@ def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
         seen[0 if part == "entering" else layer + 1] = passing[real]
 
     anatomy = model.anatomy
-    with (
-        model.lock,
-        torch.inference_mode(),
-        watching(anatomy, see, ("entering",), [0]),
-        watching(anatomy, see, ("leaving",)),
-    ):
+    with watching(anatomy, see, ("entering",), [0]), watching(anatomy, see, ("leaving",)):
         model.network.base_model(input_ids=ids.to(model.device), use_cache=False)
     return torch.stack([seen[depth] for depth in sorted(seen)])
 

@@ -16,7 +16,7 @@ METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for
 def implementation_of(method: Method[..., Any]) -> Implementation:
     """The `run` of the worker's module that is called as the contract's; an attribution's can check its faithfulness.
 
-    Of an estimate it is the run of the method that is estimated, rehearsed.
+    Of an estimate it is a dry run of the method that is estimated.
 
     Raises:
         InternalError: this worker is older than the contract and has no such method.

@@ -1,4 +1,4 @@
-"""What a running method holds in its hand: where it says how far it is and learns that it must stop."""
+"""Progress reporting and cancellation of a running job."""
 
 import logging
 import threading
@@ -44,8 +44,8 @@ class ProgressKeeper(Protocol):
 class JobControl:
     """The control of one attempt of one job.
 
-    The method calls `checkpoint` between batches, layers or tokens. The keeper, in its thread, says `cancel`,
-    `lose` or `release`; the method learns of it at its next checkpoint. `files` are those of whoever asked for the job.
+    The method calls `report_progress` between batches, layers or tokens. The keeper, in its thread, calls `cancel`,
+    `lose` or `release`, and the next report raises. `files` are those of the job's owner.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class JobControl:
 
     @property
     def stopping(self) -> bool:
-        """Whether the next checkpoint will raise."""
+        """Whether the next report of progress will raise."""
         return bool(self._orders) or self.seconds > self.deadline_s
 
     def cancel(self) -> None:
@@ -89,7 +89,7 @@ class JobControl:
         """The worker wants to stop."""
         self._orders.add(Released)
 
-    def checkpoint(self, phase: str, done: int, total: int | None, unit: str) -> None:
+    def report_progress(self, phase: str, done: int, total: int | None, unit: str) -> None:
         """Say how far the job is: `done` of `total` `unit` (say, coalitions) in this phase.
 
         Cheap enough to call between any two batches: the store hears of it ten times a second at most.
@@ -105,7 +105,7 @@ class JobControl:
             self.check()
 
     def check(self) -> None:
-        """Raise as `checkpoint` does, without saying how far the job is."""
+        """Raise as `report_progress` does, without saying how far the job is."""
         for order in (LeaseLost, Cancelled, Released):  # the strongest first
             if order in self._orders:
                 raise order(self.claim.id)

@@ -20,6 +20,8 @@ from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.pool.stats import PoolStats
 from explaind_worker.runtime.job_control import Cancelled, JobControl
+from explaind_worker.session.estimate import record_measurement
+from explaind_worker.session.provenance import provenance_of, timing_of
 from explaind_worker.session.session import Session
 
 logger = logging.getLogger(__name__)
@@ -44,21 +46,21 @@ class Runner:
         params = _parse(method, claim.request)
         try:
             entry = self._catalogue.find(params.model)
-            with Session(entry, self._pool, control.checkpoint, files=control.files) as session:
+            with Session(entry, self._pool, control.report_progress, files=control.files) as session:
                 state = JobState.SUCCEEDED
                 try:
                     result = implementation_of(method)(params, session)
-                    session.remember_pace()
+                    record_measurement(session)
                 except Cancelled:
-                    if session.part is None:
+                    if session.job.make_partial_result is None:
                         raise
-                    state, result = JobState.CANCELLED, session.part()
+                    state, result = JobState.CANCELLED, session.job.make_partial_result()
                 return Outcome(
                     state=state,
                     result=result.model_dump_json().encode(),
-                    provenance=session.provenance(method, params),
-                    timing=session.timing(claim.queued_s),
-                    revision=self.revisions().get(params.model) if session.loaded else None,
+                    provenance=provenance_of(session, method, params),
+                    timing=timing_of(session, queued_s=claim.queued_s),
+                    revision=self.revisions().get(params.model) if session.model_access.loaded else None,
                 )
         except Exception as error:
             _end_if_poisoned(error)

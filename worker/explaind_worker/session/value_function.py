@@ -15,15 +15,16 @@ def value_function(
 
     Raises:
         RequestTooLarge: not even one row would fit in the memory.
-        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be had.
+        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
     """
     reads = max(len(continuation) for continuation in continuations)
+    limits = session.model_access.batch_limits(players.longest + reads, reads=reads)
     return ValueFunction(
-        session.either_model(),
+        session.model_access.either_model(),
         players,
         continuations,
-        meter=session.meter,
-        checkpoint=session.checkpoint,
-        limits=session.room(players.longest + reads, reads=reads),
+        meter=session.job.meter,
+        report_progress=session.job.report_progress,
+        limits=limits,
         products=products,
     )

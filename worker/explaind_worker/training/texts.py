@@ -37,7 +37,7 @@ def training_texts(
     """
     given = _column(text, session) if isinstance(text, TextColumn) else list(text)
     texts = list(dict.fromkeys(given))
-    longest = min(max_length, session.encoder.context)
+    longest = min(max_length, session.model_access.encoder.context)
     rows = [pieces(_encoded(one, given.index(one), text, session), longest) for one in texts]
     if sum(map(len, rows)) < 2:
         raise InvalidRequest.at(
@@ -55,15 +55,19 @@ def training_texts(
 
 def _encoded(text: str, index: int, given: Sequence[str] | TextColumn, session: Session) -> Row:
     try:
-        return session.encoder.prompt(PromptRequest(model=session.entry.name, prompt=text)).token_ids
+        return session.model_access.encoder.prompt(
+            PromptRequest(model=session.model_access.entry.name, prompt=text)
+        ).token_ids
     except InvalidRequest as error:
         pointer = "/text/column" if isinstance(given, TextColumn) else f"/text/{index}"
-        raise InvalidRequest.at(pointer, f"A text has no tokens in the vocabulary of {session.entry.name}.") from error
+        raise InvalidRequest.at(
+            pointer, f"A text has no tokens in the vocabulary of {session.model_access.entry.name}."
+        ) from error
 
 
 def _column(wanted: TextColumn, session: Session) -> list[str]:
     """The texts of a column; empty cells are passed over."""
-    rows = session.files.rows(wanted.dataset, pointer="/text/dataset")[: wanted.limit]
+    rows = session.job.files.rows(wanted.dataset, pointer="/text/dataset")[: wanted.limit]
     if wanted.column not in rows[0]:
         columns = ", ".join(map(repr, rows[0]))
         raise InvalidDataset.at("/text/column", f"The dataset has no column {wanted.column!r}: it has {columns}.")

@@ -8,6 +8,7 @@ import torch
 
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.activations.attention_patterns import KeptPatterns, PatternScores, watch_patterns
+from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.models.structure.attention_implementation import attending_by
 from tests.worker.conftest import FAMILIES
 
@@ -108,7 +109,7 @@ def test_weights_are_those_that_transformers_gives(loaded, family):
             theirs = model.network(input_ids=ids, output_attentions=True).attentions
     seen: dict[int, torch.Tensor] = {}
     hooked = hooks(model)  # transformers keeps some of its own
-    watch_patterns(model, IDS, lambda layer, weights: seen.update({layer: weights.clone()}))
+    watch_patterns(model, IDS, lambda layer, weights: seen.update({layer: weights.clone()}), meter=CostMeter())
     for layer, weights in enumerate(theirs):
         assert torch.equal(seen[layer], weights[0])
         torch.testing.assert_close(seen[layer].sum(-1), torch.ones(4, len(IDS)))
@@ -122,7 +123,7 @@ def test_weights_are_those_that_transformers_gives(loaded, family):
 @pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
 def test_nobody_looks_outside_a_sliding_window(loaded, family):
     seen: dict[int, torch.Tensor] = {}
-    watch_patterns(loaded(family), IDS, lambda layer, weights: seen.update({layer: weights.clone()}))
+    watch_patterns(loaded(family), IDS, lambda layer, weights: seen.update({layer: weights.clone()}), meter=CostMeter())
     outside = torch.ones(len(IDS), len(IDS)).tril(-6).bool()
     limited = [not weights[:, outside].any() for weights in seen.values()]
     assert any(limited)
@@ -137,7 +138,7 @@ def test_the_implementation_comes_back_after_an_error(loaded):
         raise RuntimeError("seen enough")
 
     with pytest.raises(RuntimeError, match="seen enough"):
-        watch_patterns(loaded("llama"), IDS, fail)
+        watch_patterns(loaded("llama"), IDS, fail, meter=CostMeter())
     assert network.config._attn_implementation == before
     assert hooks(loaded("llama")) == hooked
 
@@ -148,12 +149,17 @@ def test_an_attention_without_weights_is_refused(loaded, monkeypatch):
     forward = attention.forward
     monkeypatch.setattr(attention, "forward", lambda *args, **named: (forward(*args, **named)[0], None))
     with pytest.raises(SelfCheckFailed, match="shows no attention weights"):
-        watch_patterns(model, IDS, lambda *_: None)
+        watch_patterns(model, IDS, lambda *_: None, meter=CostMeter())
 
 
 def test_only_the_chosen_weights_are_kept(loaded):
-    kept, seen = KeptPatterns([(2, 1), (0, 3)], [7, 2]), {}
-    watch_patterns(loaded("llama"), IDS, lambda layer, w: (seen.update({layer: w.clone()}), kept.see(layer, w))[0])
+    kept, seen = KeptPatterns([(2, 1), (0, 3)], [7, 2], tokens=len(IDS)), {}
+    watch_patterns(
+        loaded("llama"),
+        IDS,
+        lambda layer, w: (seen.update({layer: w.clone()}), kept.see(layer, w))[0],
+        meter=CostMeter(),
+    )
     first, second = kept.patterns
     np.testing.assert_array_equal(first, seen[2][1][[7, 2]].numpy())
     np.testing.assert_array_equal(second, seen[0][3][[7, 2]].numpy())

@@ -31,12 +31,12 @@ def ids_of(model, texts=PROMPTS):
 
 
 def alone(model, prompts, new=NEW):
-    return [tuple(greedy(model, ids, new, meter=CostMeter(), checkpoint=nothing)) for ids in prompts]
+    return [tuple(greedy(model, ids, new, meter=CostMeter(), report_progress=nothing)) for ids in prompts]
 
 
 def together(model, prompts, new=NEW, *, limits=ROOMY, meter=None, stops=None, residuals=False):
     continuations = Continuations(
-        model, new, meter=meter or CostMeter(), checkpoint=nothing, limits=limits, residuals=residuals
+        model, new, meter=meter or CostMeter(), report_progress=nothing, limits=limits, residuals=residuals
     )
     return continuations(prompts, stops)
 

@@ -19,7 +19,7 @@ def test_greedy_equals_transformers_generate(loaded, family):
         do_sample=False,
     )[0, len(PROMPT) :].tolist()  # fmt: skip
     ended = [t for t in expected if t not in model.end_ids]
-    assert greedy(model, PROMPT, 12, meter=CostMeter(), checkpoint=lambda *_: None) == ended
+    assert greedy(model, PROMPT, 12, meter=CostMeter(), report_progress=lambda *_: None) == ended
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -27,10 +27,10 @@ def game(model, absent="remove", prompt=PROMPT):
     return Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
 
 
-def value_function(model, players, asked=(2, 0), *, limits=None, meter=None, checkpoint=lambda *_: None):
+def value_function(model, players, asked=(2, 0), *, limits=None, meter=None, report_progress=lambda *_: None):
     continuations = [(index,) for index in asked]
     return ValueFunction(
-        model, players, continuations, meter=meter or CostMeter(), checkpoint=checkpoint, limits=limits
+        model, players, continuations, meter=meter or CostMeter(), report_progress=report_progress, limits=limits
     )
 
 
@@ -148,13 +148,15 @@ def test_checkpoint_may_stop_the_work_between_batches(classifier):
     class Stop(Exception):
         pass
 
-    def checkpoint(phase, done, total, unit):
+    def report_progress(phase, done, total, unit):
         seen.append((phase, done, total, unit))
         if done >= 10:
             raise Stop
 
     with pytest.raises(Stop):
-        value_function(model, players, limits=BatchLimits(40, 1 << 30), checkpoint=checkpoint)(some(players, 60))
+        value_function(model, players, limits=BatchLimits(40, 1 << 30), report_progress=report_progress)(
+            some(players, 60)
+        )
     assert seen[0] == ("evaluating", 0, 60, "coalitions")
     assert 10 <= seen[-1][1] < 60
     assert not model.lock.locked()

@@ -40,9 +40,9 @@ def game(model, absent="mask", prompt=PROMPT):
     return Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
 
 
-def value_function(model, players, continuations, *, limits=None, meter=None, checkpoint=lambda *_: None):
+def value_function(model, players, continuations, *, limits=None, meter=None, report_progress=lambda *_: None):
     return ValueFunction(
-        model, players, continuations, meter=meter or CostMeter(), checkpoint=checkpoint, limits=limits
+        model, players, continuations, meter=meter or CostMeter(), report_progress=report_progress, limits=limits
     )
 
 
@@ -188,13 +188,15 @@ def test_checkpoint_is_passed_between_batches_and_may_stop_the_work(loaded):
     class Stop(Exception):
         pass
 
-    def checkpoint(phase, done, total, unit):
+    def report_progress(phase, done, total, unit):
         seen.append((phase, done, total, unit))
         if done >= 10:
             raise Stop
 
     with pytest.raises(Stop):
-        value_function(model, players, [(3,)], limits=BatchLimits(40, 1 << 30), checkpoint=checkpoint)(coalitions)
+        value_function(model, players, [(3,)], limits=BatchLimits(40, 1 << 30), report_progress=report_progress)(
+            coalitions
+        )
     assert seen[0] == ("evaluating", 0, 40, "coalitions")
     assert seen[-1][1] < 40
     assert not model.anatomy.unembedding._forward_pre_hooks, "no hook may stay behind"

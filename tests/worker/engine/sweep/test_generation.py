@@ -20,7 +20,7 @@ WIDE = BatchLimits(tokens=4096, logits=1 << 22)
 def under(model, prompts, variants, new=6, limits=WIDE, meter=None, end_ids=frozenset()):
     said = lambda *_: None  # noqa: E731
     return continuations_under(
-        model, prompts, variants, new, end_ids=end_ids, meter=meter or CostMeter(), checkpoint=said, limits=limits
+        model, prompts, variants, new, end_ids=end_ids, meter=meter or CostMeter(), report_progress=said, limits=limits
     )
 
 
@@ -96,7 +96,7 @@ def test_a_sketch_counts_about_what_is_done(loaded, tiny_model):
     variants = variants_of(loaded("gpt2"))
     done, counted = CostMeter(), CostMeter()
     under(loaded("gpt2"), PROMPTS, [variants] * 3, meter=done)
-    made_up = under(ModelPool().sketch(tiny_model("gpt2")), PROMPTS, [variants] * 3, meter=counted)
+    made_up = under(ModelPool().meta_model(tiny_model("gpt2")), PROMPTS, [variants] * 3, meter=counted)
     assert [len(said) for said in made_up] == [len(variants) + 1] * 3
     assert counted.tokens_asked == done.tokens_asked
     assert counted.tokens_evaluated == pytest.approx(done.tokens_evaluated, rel=0.5)

@@ -19,8 +19,8 @@ PROMPTS = [(1, 9, 8, 7, 30, 31, 32, 33, 40), (1, 50, 51, 52, 60, 61, 62), (1, 70
 WIDE = BatchLimits(tokens=4096, logits=1 << 22)
 
 
-def sweep(model, questions, limits=WIDE, meter=None, checkpoint=lambda *_: None):
-    return Sweep(model, meter=meter or CostMeter(), checkpoint=checkpoint, limits=limits)(questions)
+def sweep(model, questions, limits=WIDE, meter=None, report_progress=lambda *_: None):
+    return Sweep(model, meter=meter or CostMeter(), report_progress=report_progress, limits=limits)(questions)
 
 
 def plain(model, prompt, continuations, variant):
@@ -174,7 +174,7 @@ def test_progress_is_told_and_a_forward_out_of_memory_is_halved(loaded, monkeypa
         return original(*args, **kwargs)
 
     monkeypatch.setattr(model.network.base_model, "forward", forward)
-    found = sweep(model, questions, meter=meter, checkpoint=lambda *said: told.append(said))[0]
+    found = sweep(model, questions, meter=meter, report_progress=lambda *said: told.append(said))[0]
     np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-4)
     assert meter.backoffs == 1
     assert told[0] == ("sweeping", 0, len(questions[0].variants) + 1, "runs")
@@ -183,7 +183,7 @@ def test_progress_is_told_and_a_forward_out_of_memory_is_halved(loaded, monkeypa
 
 @pytest.mark.parametrize("tokens", [4096, 60])
 def test_a_sketch_counts_what_the_sweep_does(loaded, tiny_model, tokens):
-    model, sketch = loaded("gpt2"), ModelPool().sketch(tiny_model("gpt2"))
+    model, sketch = loaded("gpt2"), ModelPool().meta_model(tiny_model("gpt2"))
     limits, done, counted = BatchLimits(tokens=tokens, logits=1 << 20), CostMeter(), CostMeter()
     questions = [SweepQuestion(prompt, ((4, 5), (6,)), everything(model)) for prompt in PROMPTS]
     scores, made_up = sweep(model, questions, limits, done), sweep(sketch, questions, limits, counted)

@@ -117,7 +117,7 @@ def test_what_cannot_be_done_is_refused_before_the_weights(pool, tiny_model):
         with Session(entry, pool, lambda *_: None) as session:
             with pytest.raises(InvalidRequest) as caught:
                 implementation_of(method)(request, session)
-            assert not session.loaded
+            assert not session.model_access.loaded
         return caught.value
 
     long = refused(max_new_tokens=120)
@@ -151,7 +151,7 @@ def test_the_estimate_counts_what_happens(pool, tiny_model, family):
     with Session(entry, pool, lambda *_: None) as session:
         result = implementation_of(method)(request, session)
         assert {question.finish for question in result.questions} == {"length"}, "none ended before"
-        meter = session.meter
+        meter = session.job.meter
     assert (said.forwards, said.tokens_evaluated) == (meter.forwards, meter.tokens_evaluated)
     assert said.peak_bytes > 0
     assert "may end before" in said.note

@@ -89,7 +89,7 @@ def test_patching_everything_gives_the_clean_run(loaded, family):
     found = recording(model, clean, ["residual", "heads"], layers, meter=meter)
     whole = [Variant((Edit(layer, "residual", value=found[layer, "residual"]),)) for layer in layers]
     heads = Edit(0, "heads", heads=tuple(range(4)), value=found[0, "heads"])
-    sweep = Sweep(model, meter=meter, checkpoint=lambda *_: None, limits=BatchLimits.for_device(model.device))
+    sweep = Sweep(model, meter=meter, report_progress=lambda *_: None, limits=BatchLimits.for_device(model.device))
     patched, wanted = sweep(
         [SweepQuestion(corrupted, ((9,),), [*whole, Variant((heads,))]), SweepQuestion(clean, ((9,),), ())]
     )
@@ -191,6 +191,6 @@ def test_a_cancelled_job_keeps_the_grids_that_are_done(pool, tiny_model):
     with Session(entry, pool, stop) as session:
         with pytest.raises(StopError):
             patch(request, session)
-        assert session.part is not None
-        part: Any = session.part()
+        assert session.job.make_partial_result is not None
+        part: Any = session.job.make_partial_result()
     assert [grid.place for grid in part.grids] == ["heads"]

@@ -15,6 +15,7 @@ from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.provenance import provenance_of, timing_of
 from explaind_worker.session.session import Session
 
 PROMPT = "The food was great but rude"
@@ -229,7 +230,7 @@ def test_provenance_and_timing_of_a_classifier(tiny_classifier, pool):
     request = method.params_model.model_validate({"model": entry.name, "prompt": PROMPT})
     with Session(entry, pool, lambda *_: None) as session:
         implementation_of(method)(request, session)
-        provenance, timing = session.provenance(method, request), session.timing(0.0)
+        provenance, timing = provenance_of(session, method, request), timing_of(session, queued_s=0.0)
     assert provenance.architecture == "BertForSequenceClassification"
     assert provenance.token_ids[0] == 2
     assert provenance.token_ids[-1] == 3, "the closing token is read"

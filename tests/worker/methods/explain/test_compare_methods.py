@@ -89,7 +89,7 @@ def test_what_one_evaluates_is_free_to_the_next(pool, tiny_model):
     )
     with Session(entry, pool, lambda phase, *_: phases.append(phase)) as session:
         result = implementation_of(METHOD)(params, session)
-        forwards = session.meter.forwards
+        forwards = session.job.meter.forwards
     first, *others = result.methods
     assert first.algorithm == "exact"
     assert first.forwards == forwards > 0
@@ -161,7 +161,7 @@ def test_a_cancelled_comparison_keeps_the_methods_that_were_done(tiny_model):
     class Control:
         files = None
 
-        def checkpoint(self, phase, *_):
+        def report_progress(self, phase, *_):
             if phase.startswith("feature-ablation"):
                 raise Cancelled("job_a")
 

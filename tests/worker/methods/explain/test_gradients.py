@@ -311,7 +311,7 @@ def test_progress_is_told_and_a_cancel_stops_between_batches(monkeypatch, pool, 
 
     told = []
 
-    def checkpoint(phase, done, total, unit):
+    def report_progress(phase, done, total, unit):
         told.append((phase, done, total, unit))
         if done >= 4:
             raise Stopped
@@ -319,10 +319,10 @@ def test_progress_is_told_and_a_cancel_stops_between_batches(monkeypatch, pool, 
     monkeypatch.setattr(engine, "CPU_TOKENS", 40)
     method, entry = find_method("explain/integrated-gradients"), tiny_model("llama")
     request = method.params_model.model_validate({"model": "m", "n_steps": 10, **ASKED})
-    with Session(entry, pool, checkpoint) as session, pytest.raises(Stopped):
+    with Session(entry, pool, report_progress) as session, pytest.raises(Stopped):
         implementation_of(method)(request, session)
     assert told[-1] == ("following gradients", 4, 10, "points")
-    assert session.meter.forwards < 10
+    assert session.job.meter.forwards < 10
 
 
 def test_a_span_of_the_target_is_explained_given_what_stands_before_it(loaded, run):

@@ -276,7 +276,7 @@ def test_a_cancelled_job_keeps_what_is_known(tiny_model, pool):
     with Session(entry, pool, stop) as session:
         with pytest.raises(StopError):
             ablate(request, session)
-        assert session.part is not None
-        part: Any = session.part()
+        assert session.job.make_partial_result is not None
+        part: Any = session.job.make_partial_result()
     assert len(part.ranking.effects) == 4
     assert len(part.greedy.heads) == 1

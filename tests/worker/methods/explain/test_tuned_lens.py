@@ -201,7 +201,7 @@ def test_a_cancelled_training_keeps_the_lens_of_the_last_check(tiny_model, pool)
     with Session(entry, pool, cancel_late, files=files) as session:
         with pytest.raises(Cancelled):
             implementation_of(method)(request, session)
-        part = session.part()
+        part = session.job.make_partial_result()
     assert (part.finish_reason, part.steps, len(part.history.kl)) == ("cancelled", 3, 5)
     assert unpacked(files.kept[part.lens.id]).facts["steps"] == "3"
     assert [unit for phase, *_, unit in seen if phase == "training"][1].startswith("steps, KL ")
@@ -218,7 +218,7 @@ def test_cancelled_before_any_check_there_is_nothing_to_keep(tiny_model, pool):
     with Session(entry, pool, cancel, files=files) as session:
         with pytest.raises(Cancelled):
             implementation_of(method)(request, session)
-        assert session.part is None
+        assert session.job.make_partial_result is None
     assert files.kept == {}
 
 
@@ -258,7 +258,7 @@ def test_an_estimate_counts_what_happens_and_keeps_nothing(tiny_model, pool, loa
             request = method.params_model.model_validate({"model": entry.name, **params})
             with Session(entry, pool, lambda *_: None, files=files) as session:
                 result = implementation_of(method)(request, session)
-                meters.append(result if estimating else session.meter)
+                meters.append(result if estimating else session.job.meter)
             assert len(files.kept) == 1 + (path == TRAIN and not estimating) or path == LENS
         said, meter = meters
         assert (said.forwards, said.tokens_evaluated) == (meter.forwards, meter.tokens_evaluated)

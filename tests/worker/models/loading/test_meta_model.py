@@ -5,7 +5,7 @@ import torch
 
 from explaind.contract.errors import InternalError
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.models.loading.meta_model import sketch_of
+from explaind_worker.models.loading.meta_model import meta_model_of
 from explaind_worker.models.pool.pool import ModelPool
 from tests.worker.conftest import FAMILIES
 
@@ -13,18 +13,18 @@ from tests.worker.conftest import FAMILIES
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_has_the_shape_of_the_model(tiny_model, loaded, family):
     model, pool = loaded(family), ModelPool()
-    sketch = pool.sketch(tiny_model(family))
+    sketch = pool.meta_model(tiny_model(family))
     assert Footprint.of(sketch) == Footprint.of(model)
     assert (sketch.device, sketch.dtype) == (model.device, model.dtype)
     assert sketch.bytes == pytest.approx(model.bytes, rel=0.02)
     assert sketch.shape.blocks == sum(p.numel() for b in model.anatomy.blocks for p in b.module.parameters())
     assert sketch.shape.unembedding == model.anatomy.unembedding.weight.numel()
     assert pool.resident() == []
-    assert pool.sketch(tiny_model(family)) is sketch, "made once"
+    assert pool.meta_model(tiny_model(family)) is sketch, "made once"
 
 
 def test_it_refuses_to_be_evaluated(tiny_model, loaded):
-    sketch = sketch_of(tiny_model("llama"), loaded("llama").encoder)
+    sketch = meta_model_of(tiny_model("llama"), loaded("llama").encoder)
     ids = torch.tensor([[1, 2]], device="meta")
     for network in (sketch.network, sketch.network.base_model):
         with pytest.raises(InternalError, match="cannot be told without doing it"):
@@ -33,6 +33,6 @@ def test_it_refuses_to_be_evaluated(tiny_model, loaded):
 
 def test_the_entrys_dtype_is_the_sketchs(tiny_model):
     entry = tiny_model("llama", dtype="bfloat16")
-    sketch = ModelPool().sketch(entry)
+    sketch = ModelPool().meta_model(entry)
     assert sketch.dtype == "bfloat16"
     assert Footprint.of(sketch).width == 2

@@ -5,12 +5,16 @@ windows and heads that share keys come out as they are. A forward holds the weig
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
 from explaind.contract.errors import SelfCheckFailed
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import forward
+from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.structure.attention_implementation import attending_by
@@ -22,16 +26,22 @@ SeePattern = Callable[[int, torch.Tensor], None]
 OVER_ALL = ("previous_token", "first_token", "current_token", "sink", "entropy")
 
 
-def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern) -> None:
-    """Runs the tokens through the blocks and shows `see` every layer's weights.
+def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern, *, meter: CostMeter) -> None:
+    """Runs the tokens through the blocks and shows `see` every layer's weights; in a dry run none.
 
     Raises:
         SelfCheckFailed: the model's attention has no weights to show.
     """
-    ids = torch.tensor([list(token_ids)], device=model.device)
-    hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
-    with model.lock, torch.inference_mode(), attending_by(model.network, "eager"), hooked(hooks):
-        model.network.base_model(input_ids=ids, use_cache=False)
+
+    def run() -> None:
+        ids = torch.tensor([list(token_ids)], device=model.device)
+        hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
+        with attending_by(model.network, "eager"), hooked(hooks):
+            model.network.base_model(input_ids=ids, use_cache=False)
+
+    unfused, tokens = replace(Footprint.of(model), fused=False), len(token_ids)
+    needed = unfused.forward_bytes(1, tokens, reads=0)
+    forward(model, run, placeholder=lambda: None, meter=meter, tokens=tokens, bytes=needed)
 
 
 def _showing(see: SeePattern, layer: int) -> Callable[[nn.Module, object, tuple[torch.Tensor, ...]], None]:
@@ -96,11 +106,14 @@ class PatternScores:
 
 
 class KeptPatterns:
-    """Keeps the weights [query, key] of some heads (layer, head) at some queries, of the layers that `see` is shown."""
+    """Keeps the weights [query, key] of some heads (layer, head) at some queries, of the layers that `see` is shown.
 
-    def __init__(self, heads: Sequence[tuple[int, int]], queries: Sequence[int]) -> None:
+    Of a layer that was not shown they are zeros.
+    """
+
+    def __init__(self, heads: Sequence[tuple[int, int]], queries: Sequence[int], *, tokens: int) -> None:
         self._heads, self._queries = heads, torch.tensor(list(queries))
-        self._kept: dict[tuple[int, int], FloatArray] = {}
+        self._kept: dict[tuple[int, int], FloatArray] = dict.fromkeys(heads, np.zeros((len(queries), tokens)))
 
     def see(self, layer: int, weights: torch.Tensor) -> None:
         """The layer's weights [head, query, key]."""

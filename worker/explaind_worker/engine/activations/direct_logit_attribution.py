@@ -9,6 +9,7 @@ difference how they are stored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,13 @@ from torch import nn
 from explaind_worker.engine.activations.frozen_norm import FrozenNorm
 from explaind_worker.engine.activations.read_parts import ReadParts
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import rehearse_batch
+from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import FloatArray
-from explaind_worker.engine.scoring.value_function import Checkpoint
+from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.anatomy import Anatomy, Block
 
 KEPT_BYTES = 256 << 20  # of the parts that are looked at together
@@ -85,7 +85,7 @@ class Split:
 
 
 def split_logits(
-    model: LoadedModel, reads: Sequence[Read], *, limits: BatchLimits, meter: CostMeter, checkpoint: Checkpoint
+    model: LoadedModel, reads: Sequence[Read], *, limits: BatchLimits, meter: CostMeter, report_progress: ReportProgress
 ) -> Split:
     """The logit of every read as a sum of what the model's parts contribute.
 
@@ -97,17 +97,19 @@ def split_logits(
     plan = _plan(reads, _places_at_once(model.anatomy, limits))
     parts: list[Split] = []
     for done, (sequence, group) in enumerate(plan):
-        checkpoint("splitting", done, len(plan), "forwards")
+        report_progress("splitting", done, len(plan), "forwards")
         places = sorted({len(reads[index].before) - 1 for index in group})
-        if isinstance(model, MetaModel):
-            rehearse_batch(1, len(sequence), reads=len(places), meter=meter, footprint=Footprint.of(model))
-            parts.append(_made_up(model.anatomy, len(group)))
-        else:
+        at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])
+        tokens = torch.tensor([reads[index].token for index in group])
+
+        def split(sequence=sequence, places=places, at=at, tokens=tokens) -> Split:
             seen = ReadParts.of(model, sequence, places)
-            meter.forward(len(sequence), reads=len(places))
-            at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])
-            tokens = torch.tensor([reads[index].token for index in group])
-            parts.append(_Splitting(model, seen, at, tokens, limits, Backoff(meter)).split())
+            return _Splitting(model, seen, at, tokens, limits, Backoff(meter)).split()
+
+        part = computed(model, split, placeholder=partial(_placeholder, model.anatomy, len(group)))
+        meter.forward(len(sequence), reads=len(places))
+        meter.expect(Footprint.of(model).forward_bytes(1, len(sequence), reads=len(places)))
+        parts.append(part)
     return Split.joined(parts, [index for _, group in plan for index in group])
 
 
@@ -247,7 +249,7 @@ class _Splitting:
         return found
 
 
-def _made_up(anatomy: Anatomy, columns: int) -> Split:
+def _placeholder(anatomy: Anatomy, columns: int) -> Split:
     layers = len(anatomy.blocks)
     none, by_layer = np.zeros(columns), np.zeros((columns, layers))
     heads = np.zeros((columns, layers, anatomy.heads))

@@ -23,7 +23,7 @@ def recorded(
 ) -> Recorded:
     """By layer and part what passed, [position, hidden] or of heads [position, head, head_dim], in the model's type.
 
-    With `positions` only those are kept, in that order. On a sketch it is zeros.
+    With `positions` only those are kept, in that order. On a model without weights it is zeros.
     """
     anatomy = model.anatomy
     wanted = range(len(anatomy.blocks)) if layers is None else layers

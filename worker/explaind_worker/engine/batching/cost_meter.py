@@ -1,4 +1,4 @@
-"""Counts what a job costs."""
+"""Cost meter of a job: forwards, tokens, bytes."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ class CostMeter:
 
     `tokens_back` are those of the tokens that a gradient went back through, `reads` the places whose logits were read.
     `backoffs` are the batches that were halved because the device ran out of memory, `expected_bytes` the most that
-    a forward of a rehearsal would have taken up. `dense_because` says why rows were not read as a
+    a forward of a dry run would have taken up. `dense_because` says why rows were not read as a
     tree of prefixes, where that is the case.
     """
 

@@ -12,13 +12,12 @@ from transformers import DynamicCache
 
 from explaind_worker.engine.batching.batches import batched
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up
+from explaind_worker.engine.batching.dry_run import computed, placeholder, placeholder_token
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
-from explaind_worker.engine.scoring.value_function import Checkpoint
+from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.hook_points import Part, watching
 
 Residuals = NDArray[np.float32]
@@ -57,14 +56,14 @@ class Continuations:
         max_new_tokens: int,
         *,
         meter: CostMeter,
-        checkpoint: Checkpoint,
+        report_progress: ReportProgress,
         limits: BatchLimits,
         residuals: bool = False,
     ) -> None:
         self._model = model
         self._new = max_new_tokens
         self._meter = meter
-        self._checkpoint = checkpoint
+        self._report_progress = report_progress
         self._limits = limits
         self._residuals = residuals
         self._footprint = Footprint.of(model)
@@ -76,7 +75,12 @@ class Continuations:
         total = len(prompts) * self._new
 
         def run(batch: Sequence[_Prompt]) -> list[Continued]:
-            return self._continued(batch, stops or _never, len(found) * self._new, total)
+            done = len(found) * self._new
+            return computed(
+                self._model,
+                lambda: self._continued(batch, stops or _never, done, total),
+                placeholder=lambda: self._placeholders(batch, done, total),
+            )
 
         for batch in self._batches([_Prompt(index, tuple(ids)) for index, ids in enumerate(prompts)]):
             for part, answers in self._backoff.halving(batch, run):
@@ -101,14 +105,12 @@ class Continuations:
         return self._footprint.forward_bytes(rows, longest, cached=True) + growth
 
     def _continued(self, batch: Sequence[_Prompt], stops: Stops, done: int, total: int) -> list[Continued]:
-        if isinstance(self._model, MetaModel):
-            return self._rehearsed(batch, done, total)
         rows = _Rows(self._model, [prompt.token_ids for prompt in batch], self._meter, residuals=self._residuals)
         said: list[list[int]] = [[] for _ in batch]
         finish: list[Literal["end", "stop", "length"]] = ["length"] * len(batch)
         going = list(range(len(batch)))
         for step in range(self._new):
-            self._checkpoint("generating", done + step * len(batch), total, "tokens")
+            self._report_progress("generating", done + step * len(batch), total, "tokens")
             staying = []
             for place, (row, token_id) in enumerate(zip(going, rows.step(), strict=True)):
                 if token_id in self._model.end_ids:
@@ -127,11 +129,10 @@ class Continuations:
         seen = rows.residuals if self._residuals else [None] * len(batch)
         return [Continued(tuple(ids), how, residuals) for ids, how, residuals in zip(said, finish, seen, strict=True)]
 
-    def _rehearsed(self, batch: Sequence[_Prompt], done: int, total: int) -> list[Continued]:
-        """Counts a batch whose rows go on for as long as they may."""
-        assert isinstance(self._model, MetaModel)  # noqa: S101 - asked before
+    def _placeholders(self, batch: Sequence[_Prompt], done: int, total: int) -> list[Continued]:
+        """Continuations as long as they may be; counts their forwards at once, as no text decides on an end."""
         longest = max(len(prompt.token_ids) for prompt in batch)
-        self._checkpoint("generating", done, total, "tokens")
+        self._report_progress("generating", done, total, "tokens")
         self._meter.expect(self._bytes(len(batch), longest))
         self._meter.forward(len(batch) * longest, reads=len(batch))
         for _ in range(self._new - 1):
@@ -139,9 +140,9 @@ class Continuations:
         shape = (len(self._model.anatomy.blocks), self._model.anatomy.hidden)
         return [
             Continued(
-                (self._model.filler,) * self._new,
+                (placeholder_token(self._model),) * self._new,
                 "length",
-                made_up(prompt.index.to_bytes(8, "little"), shape).astype(np.float32) if self._residuals else None,
+                placeholder(prompt.index.to_bytes(8, "little"), shape).astype(np.float32) if self._residuals else None,
             )
             for prompt in batch
         ]

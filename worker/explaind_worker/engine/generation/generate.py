@@ -8,12 +8,12 @@ from transformers import DynamicCache, LogitsProcessorList
 from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import forward, input_device, placeholder_token
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
-from explaind_worker.engine.scoring.value_function import Checkpoint
+from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.logits_at import entering_unembedding
 
 READ_AT_ONCE = 16 << 20  # numbers that leave the unembedding at once when a whole text is read
@@ -61,22 +61,28 @@ class Generator:
         self._warpers = sampling.warpers()
         self._random = torch.Generator().manual_seed(sampling.seed)
         self._cache = DynamicCache(config=model.network.config)
-        self._next = torch.tensor([list(prompt_ids)], device="cpu" if isinstance(model, MetaModel) else model.device)
+        self._next = torch.tensor([list(prompt_ids)], device=input_device(model))
 
     def step(self, top: int) -> Reading:
         """The next token, with its `top` likeliest rivals; log-probabilities are of the unchanged distribution."""
-        if isinstance(self._model, MetaModel):
-            self._meter.forward(self._next.shape[1], reads=1)
-            self._next = torch.tensor([[self._model.filler]])
-            return _made_up([self._model.filler])[0]
-        with self._model.lock, torch.inference_mode():
-            output = self._model.network(
-                input_ids=self._next, past_key_values=self._cache, use_cache=True, logits_to_keep=1
-            )
-        self._meter.forward(self._next.shape[1], reads=1)
+        reading = forward(
+            self._model,
+            lambda: self._read_next(top),
+            placeholder=lambda: _placeholders([placeholder_token(self._model)])[0],
+            meter=self._meter,
+            tokens=self._next.shape[1],
+            reads=1,
+        )
+        self._next = torch.tensor([[reading.token_id]], device=input_device(self._model))
+        return reading
+
+    def _read_next(self, top: int) -> Reading:
+        """One step's forward. The model's lock must be held."""
+        output = self._model.network(
+            input_ids=self._next, past_key_values=self._cache, use_cache=True, logits_to_keep=1
+        )
         logits = output.logits[0, -1:].float()
         chosen = self._choose(logits)
-        self._next = torch.tensor([[chosen]], device=self._model.device)
         return _readings(logits, torch.tensor([chosen], device=logits.device), top)[0]
 
     def _choose(self, logits: torch.Tensor) -> int:
@@ -93,13 +99,13 @@ def greedy(
     max_new_tokens: int,
     *,
     meter: CostMeter,
-    checkpoint: Checkpoint,
+    report_progress: ReportProgress,
 ) -> list[int]:
     """What the model says next, likeliest token by likeliest token, without the token that ends it."""
     generator = Generator(model, prompt_ids, Sampling(), meter=meter)
     said: list[int] = []
     for done in range(max_new_tokens):
-        checkpoint("generating", done, max_new_tokens, "tokens")
+        report_progress("generating", done, max_new_tokens, "tokens")
         token_id = generator.step(top=0).token_id
         if token_id in model.end_ids:
             break
@@ -117,28 +123,37 @@ def read(
     limits: BatchLimits | None = None,
 ) -> list[Reading]:
     """Readings of the tokens from place `first` (at least 1) on, each after all tokens before it."""
-    if isinstance(model, MetaModel):
-        meter.forward(len(token_ids) - 1, reads=len(token_ids) - first)
-        return _made_up(token_ids[first:])
+    return forward(
+        model,
+        lambda: _read(model, token_ids, first, top, backoff=Backoff(meter), at_once=_places_at_once(model, limits)),
+        placeholder=lambda: _placeholders(token_ids[first:]),
+        meter=meter,
+        tokens=len(token_ids) - 1,
+        reads=len(token_ids) - first,
+    )
+
+
+def _read(
+    model: LoadedModel, token_ids: Sequence[int], first: int, top: int, *, backoff: Backoff, at_once: int
+) -> list[Reading]:
+    """The forward of `read`, its logits made `at_once` places at a time. The model's lock must be held."""
     ids = torch.tensor([list(token_ids)], device=model.device)
     readings: list[Reading] = []
-    with model.lock, torch.inference_mode():
-        hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]
-        meter.forward(ids.shape[1] - 1, reads=len(hidden))
+    hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]
 
-        def unembed(places: Sequence[int]) -> list[Reading]:
-            part = slice(places[0], places[-1] + 1)
-            logits = model.anatomy.final_logits(model.anatomy.unembedding(hidden[part])).float()
-            return _readings(logits, ids[0, first:][part], top)
+    def unembed(places: Sequence[int]) -> list[Reading]:
+        part = slice(places[0], places[-1] + 1)
+        logits = model.anatomy.final_logits(model.anatomy.unembedding(hidden[part])).float()
+        return _readings(logits, ids[0, first:][part], top)
 
-        at_once, places, backoff = _places_at_once(model, limits), range(len(hidden)), Backoff(meter)
-        for start in range(0, len(hidden), at_once):
-            for _, part in backoff.halving(places[start : start + at_once], unembed):
-                readings += part
+    places = range(len(hidden))
+    for start in range(0, len(hidden), at_once):
+        for _, part in backoff.halving(places[start : start + at_once], unembed):
+            readings += part
     return readings
 
 
-def _made_up(token_ids: Sequence[int]) -> list[Reading]:
+def _placeholders(token_ids: Sequence[int]) -> list[Reading]:
     return [Reading(token_id, -1.0, 0, ()) for token_id in token_ids]
 
 

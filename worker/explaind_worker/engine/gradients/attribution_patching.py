@@ -14,14 +14,13 @@ from torch import nn
 from explaind.contract.errors import GradientsUnavailable
 from explaind_worker.engine.activations.interventions import Edit
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up, rehearse_batch
+from explaind_worker.engine.batching.dry_run import forward
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, embed, widened
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.anatomy import Anatomy
 
 
@@ -44,26 +43,32 @@ def first_order_effects(
     tokens = len(prompt) + fed
     meter.tokens_asked += tokens
     layers = sorted(edits)
-    if isinstance(model, MetaModel):
-        footprint = Footprint.of(model)
-        graph = footprint.graph_bytes(1, tokens, reads=reads)
-        rehearse_batch(1, tokens, reads=reads, meter=meter, footprint=footprint, back=True, expected_bytes=graph)
-        effects[layers] = made_up(b"heads", (len(layers), anatomy.heads))
-        return effects
 
     def run(_row: Sequence[int]) -> FloatArray:
-        return _lowered(model, prompt, question, [edits[layer] for layer in layers])
+        return forward(
+            model,
+            lambda: _lowered(model, prompt, question, [edits[layer] for layer in layers]),
+            placeholder=lambda: _placeholder(len(layers), anatomy.heads),
+            meter=meter,
+            tokens=tokens,
+            reads=reads,
+            bytes=Footprint.of(model).graph_bytes(1, tokens, reads=reads),
+            back=True,
+        )
 
-    [(_, found)] = Backoff(meter).halving([0], run)
-    meter.forward(tokens, reads=reads, back=True)
-    effects[layers] = found
+    [(_, effects[layers])] = Backoff(meter).halving([0], run)
     return effects
 
 
+def _placeholder(layers: int, heads: int) -> FloatArray:
+    """[layer, head]: the lower a head, the larger; to run the lowest heads exactly costs most."""
+    return np.linspace(2.0, 1.0, layers * heads).reshape(layers, heads)
+
+
 def _lowered(model: LoadedModel, prompt: Sequence[int], question: ScoreSpec, edits: Sequence[Edit]) -> FloatArray:
-    """[edit, head]"""
+    """[edit, head]. The model's lock must be held."""
     leaf = embed(model, prompt)[None].requires_grad_()
-    with model.lock, torch.enable_grad(), _entering_projections(model.anatomy, [e.layer for e in edits]) as said:
+    with _entering_projections(model.anatomy, [e.layer for e in edits]) as said:
         score = EmbeddedQuestion(model, question).columns(leaf).sum()
         gradients = torch.autograd.grad(score, said, allow_unused=True) if score.requires_grad else [None] * len(said)
     lowered = []

@@ -12,14 +12,13 @@ from torch import nn
 
 from explaind.contract.errors import GradientsUnavailable
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up, rehearse_batch
+from explaind_worker.engine.batching.dry_run import computed, forward, placeholder
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion
 from explaind_worker.engine.gradients.score_gradient import Path
 from explaind_worker.engine.scoring.score_query import ScoreSpec
-from explaind_worker.engine.scoring.value_function import Checkpoint, FloatArray
+from explaind_worker.engine.scoring.value_function import FloatArray, ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 
 PROBE = (-1.5, -0.25, 0.0, 0.75, 2.0)
 
@@ -53,7 +52,7 @@ def deeplift(
     *,
     per_target: bool,
     meter: CostMeter,
-    checkpoint: Checkpoint,
+    report_progress: ReportProgress,
 ) -> FloatArray:
     """Contributions [position, column] of the difference between the path's ends.
 
@@ -63,34 +62,30 @@ def deeplift(
         GradientsUnavailable: the network's activations cannot be found.
     """
     embedded = EmbeddedQuestion(model, question)
-    if isinstance(model, MetaModel):
-        return _rehearsed(model, embedded, path, question.width if per_target else 1, meter)
-    covered = activations(model)
+    covered = computed(model, lambda: activations(model), placeholder=list)
     scored = _Scored(model, embedded, apart=per_target)
     full, base = path.full.clone()[None], path.base.clone()[None]
+    total, tokens = question.width if per_target else 1, len(path.full)
+    rows, length, reads = 2 * embedded.rows, tokens + embedded.fed, embedded.reads
+    drawn = torch.from_numpy(placeholder(b"deeplift", (tokens, total)))
     columns: list[torch.Tensor] = []
-    total = 1
-    while len(columns) < total:
-        checkpoint("carrying differences back", len(columns), total, "columns")
-        with model.lock, torch.enable_grad():
-            columns.append(_rescaled(scored, covered, full, base, len(columns)))
-        rows = 2 * embedded.rows
-        meter.forward(rows * (path.full.shape[0] + embedded.fed), reads=rows * embedded.reads, back=True)
-        total = scored.width
-    meter.tokens_asked += total * 2 * embedded.rows * (path.full.shape[0] + embedded.fed)
-    checkpoint("carrying differences back", total, total, "columns")
-    return torch.stack(columns, dim=-1).double().cpu().numpy()
-
-
-def _rehearsed(model: MetaModel, embedded: EmbeddedQuestion, path: Path, columns: int, meter: CostMeter) -> FloatArray:
-    rows, length, footprint = 2 * embedded.rows, len(path.full) + embedded.fed, Footprint.of(model)
-    graph = footprint.graph_bytes(rows, length, reads=embedded.reads)
-    for _ in range(columns):
-        meter.tokens_asked += rows * length
-        rehearse_batch(
-            rows, length, reads=embedded.reads, meter=meter, footprint=footprint, back=True, expected_bytes=graph
+    for column in range(total):
+        report_progress("carrying differences back", column, total, "columns")
+        columns.append(
+            forward(
+                model,
+                lambda column=column: _rescaled(scored, covered, full, base, column),
+                placeholder=lambda column=column: drawn[:, column],
+                meter=meter,
+                tokens=rows * length,
+                reads=rows * reads,
+                bytes=Footprint.of(model).graph_bytes(rows, length, reads=reads),
+                back=True,
+            )
         )
-    return made_up(b"deeplift", (len(path.full), columns))
+    meter.tokens_asked += total * rows * length
+    report_progress("carrying differences back", total, total, "columns")
+    return torch.stack(columns, dim=-1).double().cpu().numpy()
 
 
 class _Scored(nn.Module):
@@ -99,16 +94,13 @@ class _Scored(nn.Module):
     def __init__(self, model: LoadedModel, embedded: EmbeddedQuestion, *, apart: bool) -> None:
         super().__init__()
         self.network = model.network
-        self.width = 1
         self._embedded = embedded
         self._apart = apart
 
     def forward(self, prompts: torch.Tensor) -> torch.Tensor:
-        """Scores [row, column]; remembers how many columns there are."""
+        """Scores [row, column]."""
         columns = self._embedded.columns(prompts)
-        columns = columns if self._apart else columns.sum(dim=1, keepdim=True)
-        self.width = columns.shape[1]
-        return columns
+        return columns if self._apart else columns.sum(dim=1, keepdim=True)
 
 
 def _rescaled(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
+from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
-from explaind_worker.models.loading.meta_model import Sketched
 from explaind_worker.models.structure.classifier_head import class_logits
 from explaind_worker.models.structure.logits_at import only_positions
 
@@ -37,12 +37,15 @@ def logprobs_of(model: AnyModel, logits: torch.Tensor, places: Places) -> torch.
 
 
 def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
-    """Input embeddings [token, hidden], as they enter the network; zeros of a model that is only sketched."""
-    if isinstance(model, Sketched):
-        return torch.zeros(len(token_ids), model.network.config.get_text_config().hidden_size)
-    ids = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
-    with torch.no_grad():
-        return model.network.get_input_embeddings()(ids)[0]
+    """Input embeddings [token, hidden], as they enter the network; zeros of a model without weights."""
+
+    def looked_up() -> torch.Tensor:
+        ids = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
+        with torch.no_grad():
+            return model.network.get_input_embeddings()(ids)[0]
+
+    hidden = model.network.config.get_text_config().hidden_size
+    return computed(model, looked_up, placeholder=lambda: torch.zeros(len(token_ids), hidden))
 
 
 def widened(numbers: torch.Tensor) -> torch.Tensor:

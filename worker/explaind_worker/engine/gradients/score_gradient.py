@@ -7,27 +7,29 @@ since rows of a batch do not see each other. Weights of the model are no part of
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from explaind.contract.errors import GradientsUnavailable
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up, rehearse_batch
+from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, widened
 from explaind_worker.engine.scoring.score_query import ScoreSpec
-from explaind_worker.engine.scoring.value_function import Checkpoint, FloatArray, TokenScores
+from explaind_worker.engine.scoring.value_function import FloatArray, ReportProgress, TokenScores
 from explaind_worker.models.loading.loading import AnyModel
-from explaind_worker.models.loading.meta_model import Sketched
 
 # gradients and differences [point, position, hidden] -> contributions [point, position]
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 # On a CPU a graph that outgrows the caches is slower than two smaller ones.
 CPU_TOKENS = 1_024
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,29 +78,31 @@ class ScoreGradient:
         question: ScoreSpec,
         *,
         meter: CostMeter,
-        checkpoint: Checkpoint,
+        report_progress: ReportProgress,
         limits: BatchLimits | None = None,
     ) -> None:
         self._model = model
         self._question = question
         self._embedded = EmbeddedQuestion(model, question)
         self._meter = meter
-        self._checkpoint = checkpoint
+        self._report_progress = report_progress
         self._limits = limits or BatchLimits.for_device(model.device)
         self._footprint = Footprint.of(model)
         self._backoff = Backoff(meter)
 
     def ends(self, path: Path) -> TokenScores:
         """Scores [2, token] at the path's base and at its end, without noise."""
-        if isinstance(self._model, Sketched):
-            for _ in range(2):
-                self._rehearse(1, len(path.full), back=False)
-            return TokenScores(*made_up(b"ends", (2, 2, len(self._question.explained))))
-        found = []
-        for prompt in (path.base, path.full):
-            with self._model.lock, torch.no_grad():
-                found.append([kind[0].double().cpu().numpy() for kind in self._embedded.scores(prompt[None])])
-            self._count(1, len(prompt), back=False)
+        drawn = placeholder(b"ends", (2, 2, len(self._question.explained)))  # [kind, end, token]
+        found = [
+            self._forward(
+                lambda prompt=prompt: [k[0].double().cpu().numpy() for k in self._embedded.scores(prompt[None])],
+                placeholder=lambda end=end: list(drawn[:, end]),
+                points=1,
+                tokens=len(prompt),
+                back=False,
+            )
+            for end, prompt in enumerate((path.base, path.full))
+        ]
         logits, logprobs = (np.stack(kind) for kind in zip(*found, strict=True))
         return TokenScores(logprobs=logprobs, logits=logits)
 
@@ -117,25 +121,31 @@ class ScoreGradient:
         points = range(total)
         batches = ceil(total / self._most_points(tokens))
         for batch in np.array_split(np.arange(total), batches):
-            self._checkpoint("following gradients", int(batch[0]), total, "points")
+            self._report_progress("following gradients", int(batch[0]), total, "points")
             part = points[int(batch[0]) : int(batch[-1]) + 1]
             yield from self._backoff.halving(part, lambda part: self._reduced(path, part, reduce, per_target))
-        self._checkpoint("following gradients", total, total, "points")
+        self._report_progress("following gradients", total, total, "points")
 
     def _reduced(self, path: Path, points: Sequence[int], reduce: Reduce, per_target: bool) -> FloatArray:
-        if isinstance(self._model, Sketched):
-            self._rehearse(len(points), len(path.full), back=True)
-            return made_up(b"gradient", (len(points), len(path.full), self._question.width if per_target else 1))
+        columns = self._question.width if per_target else 1
+        return self._forward(
+            lambda: self._gradients(path, points, reduce, per_target),
+            placeholder=lambda: placeholder(b"gradient", (len(points), len(path.full), columns)),
+            points=len(points),
+            tokens=len(path.full),
+            back=True,
+        )
+
+    def _gradients(self, path: Path, points: Sequence[int], reduce: Reduce, per_target: bool) -> FloatArray:
+        """A batch's forward and backward pass: [point, position, column]. The model's lock must be held."""
         embeddings, differences = path.at(points)
         leaf = embeddings.to(path.full.dtype).requires_grad_()
-        with self._model.lock, torch.enable_grad():
-            scores = self._embedded.columns(leaf).sum(dim=0)  # [column]
-            outputs = list(scores.unbind()) if per_target else [scores.sum()]
-            columns = []
-            for index, output in enumerate(outputs):
-                gradient = _gradient(output, leaf, keep=index < len(outputs) - 1)
-                columns.append(reduce(widened(gradient), differences).double().cpu())
-        self._count(len(points), len(path.full))
+        scores = self._embedded.columns(leaf).sum(dim=0)  # [column]
+        outputs = list(scores.unbind()) if per_target else [scores.sum()]
+        columns = []
+        for index, output in enumerate(outputs):
+            gradient = _gradient(output, leaf, keep=index < len(outputs) - 1)
+            columns.append(reduce(widened(gradient), differences).double().cpu())
         return torch.stack(columns, dim=-1).numpy()
 
     def _most_points(self, tokens: int) -> int:
@@ -152,21 +162,20 @@ class ScoreGradient:
             return False
         return limits.bytes is None or self._footprint.graph_bytes(rows, length, reads=embedded.reads) <= limits.bytes
 
-    def _count(self, points: int, tokens: int, *, back: bool = True) -> None:
-        rows = points * self._embedded.rows
-        self._meter.forward(rows * (tokens + self._embedded.fed), reads=rows * self._embedded.reads, back=back)
-
-    def _rehearse(self, points: int, tokens: int, *, back: bool) -> None:
+    def _forward(
+        self, run: Callable[[], T], *, placeholder: Callable[[], T], points: int, tokens: int, back: bool
+    ) -> T:
         rows, length, reads = points * self._embedded.rows, tokens + self._embedded.fed, self._embedded.reads
-        graph = self._footprint.graph_bytes(rows, length, reads=reads) if back else None
-        rehearse_batch(
-            rows,
-            length,
-            reads=reads,
+        bytes_of = self._footprint.graph_bytes if back else self._footprint.forward_bytes
+        return forward(
+            self._model,
+            run,
+            placeholder=placeholder,
             meter=self._meter,
-            footprint=self._footprint,
+            tokens=rows * length,
+            reads=rows * reads,
+            bytes=bytes_of(rows, length, reads=reads),
             back=back,
-            expected_bytes=graph,
         )
 
 

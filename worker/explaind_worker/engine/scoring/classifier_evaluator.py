@@ -7,14 +7,13 @@ import torch
 
 from explaind_worker.engine.batching.batches import batched
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up, rehearse_batch
+from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.matmul_precision import products_in
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray
 from explaind_worker.models.loading.loading import LoadedClassifier
-from explaind_worker.models.loading.meta_model import MetaClassifier
 from explaind_worker.models.structure.classifier_head import class_logits, padded
 
 
@@ -57,16 +56,24 @@ class ClassRows:
 
     def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
         """Answers [row, kind, 1, class] of one batch."""
+        longest = max(len(row.tokens) for row in batch)
+        return forward(
+            self._model,
+            lambda: self._read(batch),
+            placeholder=lambda: np.stack([placeholder(row.key[1], (2, *row.group.read.shape)) for row in batch]),
+            meter=self._meter,
+            tokens=len(batch) * longest,
+            reads=len(batch),
+            bytes=self._footprint.forward_bytes(len(batch), longest, reads=1),
+        )
+
+    def _read(self, batch: Sequence[AskedRow]) -> FloatArray:
+        """Answers of one batch, as `_forward`. The model's lock must be held."""
         model = self._model
-        if isinstance(model, MetaClassifier):
-            longest = max(len(row.tokens) for row in batch)
-            rehearse_batch(len(batch), longest, reads=1, meter=self._meter, footprint=self._footprint)
-            return np.stack([made_up(row.key[1], (2, *row.group.read.shape)) for row in batch])
         ids, mask = padded([row.tokens for row in batch], self._filler)
         ids, mask = ids.to(model.device), None if mask is None else mask.to(model.device)
-        with model.lock, torch.inference_mode(), products_in(self._products):
+        with products_in(self._products):
             logits = class_logits(model.network, input_ids=ids, attention_mask=mask).double()
-        self._meter.forward(ids.numel(), reads=len(batch))
         scores = torch.stack([logits, model.classes.logprobs(logits)], dim=1).cpu().numpy()  # [row, kind, class]
         asked = [row.group.read[0].numpy() for row in batch]
         return np.stack([score[:, None, classes] for score, classes in zip(scores, asked, strict=True)])

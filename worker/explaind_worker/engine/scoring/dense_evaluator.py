@@ -4,17 +4,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from explaind_worker.engine.batching.batches import batched
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up, rehearse_batch
+from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.matmul_precision import products_in
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray, scores_of
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.logits_at import only_positions
 
 
@@ -52,10 +52,20 @@ class DenseRows:
     def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
         """Answers [row, kind, token, continuation] of one batch."""
         lengths, reads = np.array([len(row.tokens) for row in batch]), batch[0].reads
-        if isinstance(self._model, MetaModel):
-            longest = int(lengths.max())
-            rehearse_batch(len(batch), longest, reads=reads, meter=self._meter, footprint=self._footprint)
-            return np.stack([made_up(row.key[1], (2, *row.group.read.shape)) for row in batch])
+        longest = int(lengths.max())
+        return forward(
+            self._model,
+            lambda: self._read(batch, lengths),
+            placeholder=lambda: np.stack([placeholder(row.key[1], (2, *row.group.read.shape)) for row in batch]),
+            meter=self._meter,
+            tokens=len(batch) * longest,
+            reads=len(batch) * reads,
+            bytes=self._footprint.forward_bytes(len(batch), longest, reads=reads),
+        )
+
+    def _read(self, batch: Sequence[AskedRow], lengths: NDArray[np.int64]) -> FloatArray:
+        """Answers of one batch, as `_forward`. The model's lock must be held."""
+        reads = batch[0].reads
         # Padding stands on the right, where causal attention never looks.
         ids = np.zeros((len(batch), lengths.max()), dtype=np.int64)
         for place, row in zip(ids, batch, strict=True):
@@ -63,13 +73,7 @@ class DenseRows:
         device = self._model.device
         read_at = torch.from_numpy(lengths[:, None] - reads + np.arange(reads)).to(device)
         unembedding = self._model.anatomy.unembedding
-        with (
-            self._model.lock,
-            torch.inference_mode(),
-            products_in(self._products),
-            only_positions(unembedding, read_at),
-        ):
+        with products_in(self._products), only_positions(unembedding, read_at):
             logits = self._model.network(input_ids=torch.from_numpy(ids).to(device), use_cache=False).logits.float()
-        self._meter.forward(ids.size, reads=read_at.numel())
         chosen = batch[0].group.read.to(device).expand(len(batch), -1, -1)
         return scores_of(logits.flatten(0, 1), chosen.flatten(0, 1), rows=len(batch))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up
+from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.matmul_precision import products_in
 from explaind_worker.engine.batching.memory_estimate import GATHERED, SCORED, Footprint
@@ -17,7 +17,6 @@ from explaind_worker.engine.scoring.prefix_tree import Branch, branches, chunks,
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray, Group, scores_of
 from explaind_worker.engine.scoring.tree_attention import GatherRoom, KeysAndValues, TreePass, reading_a_tree
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 from explaind_worker.models.structure.position_subset import only_rows
 
@@ -68,12 +67,23 @@ class TreeRows:
 
     def _forward(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
         """Rows of one chunk with their answers [kind, token, continuation]."""
-        if isinstance(self._model, MetaModel):
-            return self._rehearsed(asked)
+        nodes, reads = sum(branch.nodes for _, branch in asked), max(row.reads for row, _ in asked)
+        return forward(
+            self._model,
+            lambda: self._read(asked),
+            placeholder=lambda: [(row, placeholder(row.key[1], (2, *row.group.read.shape))) for row, _ in asked],
+            meter=self._meter,
+            tokens=nodes,
+            reads=sum(row.reads for row, _ in asked),
+            bytes=self._footprint.tree_bytes(nodes, max(len(row.tokens) for row, _ in asked), reads=reads),
+        )
+
+    def _read(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
+        """Answers of one chunk, as `_forward`. The model's lock must be held."""
         anatomy, network = self._model.anatomy, self._model.network
         chunk = pack([branch for _, branch in asked], self._before)
         last = anatomy.blocks[-1]
-        with self._model.lock, torch.inference_mode(), products_in(self._products), ExitStack() as stack:
+        with products_in(self._products), ExitStack() as stack:
             tree_pass = TreePass(chunk, self._carried, last.attention, room=self._room)
             stack.enter_context(reading_a_tree(network, tree_pass))
             for module in (last.output_projection, last.mlp):
@@ -83,19 +93,11 @@ class TreeRows:
                 position_ids=torch.from_numpy(chunk.positions[None]).to(network.device),
                 use_cache=False,
             ).last_hidden_state[0]
-            self._meter.forward(len(chunk.tokens), reads=len(chunk.reads))
             stack.enter_context(vocabulary_first(anatomy.unembedding))
             answers = self._answers(hidden.index_select(0, tree_pass.reads), [row for row, _ in asked])
         # Only now: a chunk that ran out of memory is tried again from where the one before it ended.
         self._carried, self._before = tree_pass.left, int(chunk.lengths[-1])
         return answers
-
-    def _rehearsed(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
-        nodes = sum(branch.nodes for _, branch in asked)
-        longest, reads = max(len(row.tokens) for row, _ in asked), max(row.reads for row, _ in asked)
-        self._meter.forward(nodes, reads=sum(row.reads for row, _ in asked))
-        self._meter.expect(self._footprint.tree_bytes(nodes, longest, reads=reads))
-        return [(row, made_up(row.key[1], (2, *row.group.read.shape))) for row, _ in asked]
 
     def _answers(self, hidden: torch.Tensor, rows: Sequence[AskedRow]) -> list[tuple[AskedRow, FloatArray]]:
         """Answers from what enters the unembedding [read, hidden], the reads of all rows one after the other."""

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import verdict
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.scoring.dense_evaluator import DenseRows
 from explaind_worker.engine.scoring.rows import AskedRow, grouped
@@ -11,7 +12,6 @@ from explaind_worker.engine.scoring.tree_attention import NotATree
 from explaind_worker.engine.scoring.tree_evaluator import TreeRows
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 
 # Largest difference of log-probabilities allowed, in nats: what rounding in that width can explain.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
@@ -24,11 +24,7 @@ def why_dense(model: LoadedModel) -> str | None:
 
     Found out at the first call and remembered with the model.
     """
-    if isinstance(model, MetaModel):  # nothing can be tried on it; most models read a tree
-        return model.verdicts.get("dense_because")
-    if "dense_because" not in model.verdicts:
-        model.verdicts["dense_because"] = _tried(model)
-    return model.verdicts["dense_because"]
+    return verdict(model, "dense_because", _tried)
 
 
 def _tried(model: LoadedModel) -> str | None:

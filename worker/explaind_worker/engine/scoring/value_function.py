@@ -19,7 +19,7 @@ from explaind_worker.engine.scoring.tree_evaluator import TreeRows
 from explaind_worker.engine.scoring.tree_support import why_dense
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
 
-Checkpoint = Callable[[str, int, int | None, str], None]
+ReportProgress = Callable[[str, int, int | None, str], None]
 
 SLAB_TOKENS = 4 << 20  # tokens of rows that are in memory at once
 
@@ -50,7 +50,7 @@ class ValueFunction:
         continuations: Sequence[Sequence[int]],
         *,
         meter: CostMeter,
-        checkpoint: Checkpoint,
+        report_progress: ReportProgress,
         limits: BatchLimits | None = None,
         products: str | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class ValueFunction:
         # One plain forward tells of all classes, but of one continuation only.
         self._cost = [0] if isinstance(model, LoadedClassifier) else [len(c) - 1 for c in continuations]
         self._meter = meter
-        self._checkpoint = checkpoint
+        self._report_progress = report_progress
         self._evaluate = _evaluator(model, limits or BatchLimits.for_device(model.device), meter, products)
         self._known: dict[Key, FloatArray] = {}  # [kind, token, continuation]
 
@@ -88,12 +88,12 @@ class ValueFunction:
                     missing.setdefault((number, key), AskedRow((number, key), row, group))
             if (0, key) not in known:  # what an earlier call asked for is not asked again
                 self._meter.tokens_asked += sum(len(prompt) + cost for cost in self._cost)
-        self._checkpoint("evaluating", start, total, "coalitions")
+        self._report_progress("evaluating", start, total, "coalitions")
         places = _places(missing.values())
         for done, (row, answer) in enumerate(self._evaluate(list(missing.values())), start=1):
             places[row.key][...] = answer
             self._known[row.key] = places[row.key]
-            self._checkpoint("evaluating", start + len(prompts) * done // len(missing), total, "coalitions")
+            self._report_progress("evaluating", start + len(prompts) * done // len(missing), total, "coalitions")
         scores = np.empty((2, len(prompts), self._width))
         for number, group in enumerate(self._groups):
             answers = np.stack([self._known[number, key] for key in keys])  # [coalition, kind, token, continuation]

@@ -13,16 +13,16 @@ from transformers import DynamicCache
 
 from explaind_worker.engine.activations.interventions import Variant
 from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import computed, forward, placeholder_token
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import grouped
-from explaind_worker.engine.scoring.value_function import Checkpoint
+from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.engine.sweep.forward import SweepPass
 from explaind_worker.engine.sweep.runs import Base, Run, Swept, batches, swept_by
 from explaind_worker.engine.sweep.support_check import why_whole
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 
 CPU_ROWS, GPU_ROWS = 256, 2_048  # that are continued together
@@ -36,14 +36,14 @@ def continuations_under(
     *,
     end_ids: Collection[int],
     meter: CostMeter,
-    checkpoint: Checkpoint,
+    report_progress: ReportProgress,
     limits: BatchLimits,
 ) -> list[list[list[int]]]:
     """For each prompt what the model says in the clean run, and then in each of its variants, likeliest token first.
 
     The token that ends a continuation is no part of it. Equal to generating every one by itself, up to rounding.
     """
-    generation = _Generation(model, max_new_tokens, frozenset(end_ids), meter, checkpoint, limits)
+    generation = _Generation(model, max_new_tokens, frozenset(end_ids), meter, report_progress, limits)
     clean = generation.of([(tuple(prompt), (), [Variant()]) for prompt in prompts], "generating")
     drafts = [tuple(said[0]) for said in clean]
     changed = generation.of(
@@ -75,7 +75,7 @@ class _Generation:
     max_new_tokens: int
     end_ids: frozenset[int]
     meter: CostMeter
-    checkpoint: Checkpoint
+    report_progress: ReportProgress
     limits: BatchLimits
 
     def __post_init__(self) -> None:
@@ -100,11 +100,11 @@ class _Generation:
             sayings.update(zip(runs, of_question[-1], strict=True))
             self.meter.tokens_asked += len(runs) * (len(prompt) + self.max_new_tokens - 1)
         done = 0
-        self.checkpoint(phase, 0, len(sayings), "continuations")
+        self.report_progress(phase, 0, len(sayings), "continuations")
         for batch in batches(list(sayings), self._fits):
             for part, _ in self._backoff.halving(batch, lambda runs: self._say([sayings[run] for run in runs])):
                 done += len(part)
-                self.checkpoint(phase, done, len(sayings), "continuations")
+                self.report_progress(phase, done, len(sayings), "continuations")
         return [[saying.said for saying in one] for one in of_question]
 
     def _fits(self, rows: int, length: int, reads: int) -> bool:
@@ -134,13 +134,25 @@ class _Generation:
         """Reads prompts and drafts; the sayings have what they say of their drafts, and the token after."""
         cache, tokens = DynamicCache(), swept.ids.shape[1]
         passed = round(swept.rows.row_blocks * tokens / len(self.model.anatomy.blocks))
-        self.meter.forward(passed, reads=swept.reads.numel())
-        if isinstance(self.model, MetaModel):
-            self.meter.expect(self._bytes(len(swept.reads), tokens, swept.reads.shape[1]))
-            for saying in sayings:  # nobody can tell where they leave their drafts: half way, say
-                saying.said = [*saying.draft[: len(saying.draft) // 2], self.model.filler]
-            return cache
-        with self.model.lock, torch.inference_mode(), swept.rows.attached(narrow=self._growing):
+        forward(
+            self.model,
+            lambda: self._read_drafts(swept, sayings, cache),
+            placeholder=lambda: self._leave_drafts(sayings),
+            meter=self.meter,
+            tokens=passed,
+            reads=swept.reads.numel(),
+            bytes=self._bytes(len(swept.reads), tokens, swept.reads.shape[1]),
+        )
+        return cache
+
+    def _leave_drafts(self, sayings: Sequence[_Saying]) -> None:
+        """Where a run leaves its draft is not known without weights: half way, as a placeholder."""
+        for saying in sayings:
+            saying.said = [*saying.draft[: len(saying.draft) // 2], placeholder_token(self.model)]
+
+    def _read_drafts(self, swept: Swept, sayings: Sequence[_Saying], cache: DynamicCache) -> None:
+        """The prefill's forward. The model's lock must be held."""
+        with swept.rows.attached(narrow=self._growing):
             self.model.network.base_model(input_ids=swept.ids, past_key_values=cache, use_cache=True)
             normed = self.model.anatomy.final_norm(swept.rows.read)
         likeliest = self._likeliest(normed.flatten(0, 1)).view(normed.shape[:2]).tolist()
@@ -149,7 +161,6 @@ class _Generation:
             agreed = next((i for i, (a, b) in enumerate(zip(own, saying.draft, strict=False)) if a != b), None)
             whole = len(saying.draft) if saying.draft else 0
             saying.said = own[:whole] if agreed is None and saying.draft else own[: (agreed or 0) + 1]
-        return cache
 
     def _chunks(self, sayings: Sequence[_Saying]) -> Iterator[Sequence[_Saying]]:
         """As many at a time as may be continued together."""
@@ -163,21 +174,21 @@ class _Generation:
 
     def _go_on(self, sayings: Sequence[_Saying], swept: Swept, prefilled: DynamicCache) -> None:
         """Token by token, each run with its own edits, until all have ended."""
-        going, sketched = list(sayings), isinstance(self.model, MetaModel)
-        cache, known = (prefilled, torch.empty(0)) if sketched else _left_padded(prefilled, swept, going)
+        going = list(sayings)
+        cache, known = computed(
+            self.model,
+            lambda: _left_padded(prefilled, swept, going),
+            placeholder=lambda: (prefilled, torch.ones(len(going), 1, dtype=torch.bool)),
+        )
         while going:
-            if isinstance(self.model, MetaModel):
-                likeliest = [self.model.filler] * len(going)
-            else:
-                likeliest, known = self._step(going, cache, known)
-            self.meter.forward(len(going), reads=len(going))
+            likeliest, known = self._step(going, cache, known)
             for saying, token in zip(going, likeliest, strict=True):
                 if not self._ended(saying):
                     saying.said.append(token)
             left = [index for index, saying in enumerate(going) if not self._ended(saying)]
             if len(left) <= len(going) // 2:
                 going = [going[index] for index in left]
-                if left and not sketched:
+                if left:
                     kept = torch.tensor(left, device=known.device)
                     cache.batch_select_indices(kept)
                     known = known[kept]
@@ -186,6 +197,19 @@ class _Generation:
         self, going: Sequence[_Saying], cache: DynamicCache, known: torch.Tensor
     ) -> tuple[list[int], torch.Tensor]:
         """The likeliest next token of each, and which places of the cache are known afterwards [row, place]."""
+        return forward(
+            self.model,
+            lambda: self._read_next(going, cache, known),
+            placeholder=lambda: ([placeholder_token(self.model)] * len(going), known),
+            meter=self.meter,
+            tokens=len(going),
+            reads=len(going),
+        )
+
+    def _read_next(
+        self, going: Sequence[_Saying], cache: DynamicCache, known: torch.Tensor
+    ) -> tuple[list[int], torch.Tensor]:
+        """One step's forward. The model's lock must be held."""
         # A run that has ended is fed its last token again until it leaves the batch.
         places = known.sum(dim=1)
         known = torch.cat([known, known.new_ones(len(going), 1)], dim=1)
@@ -197,7 +221,7 @@ class _Generation:
             first=places.tolist(),
             growing=False,
         )
-        with self.model.lock, torch.inference_mode(), rows.attached():
+        with rows.attached():
             hidden = self.model.network.base_model(
                 input_ids=torch.tensor([saying.said[-1:] for saying in going], device=known.device),
                 attention_mask=known.long(),
@@ -208,10 +232,10 @@ class _Generation:
         return self._likeliest(hidden).tolist(), known
 
     def _likeliest(self, normed: torch.Tensor) -> torch.Tensor:
-        """The likeliest tokens after [place, hidden] that left the final norm."""
+        """The likeliest tokens after [place, hidden] that left the final norm. The model's lock must be held."""
         anatomy = self.model.anatomy
         at_once = max(1, self.limits.logits // anatomy.vocabulary)
-        with self.model.lock, torch.inference_mode(), vocabulary_first(anatomy.unembedding):
+        with vocabulary_first(anatomy.unembedding):
             # Scaling and soft caps do not change which is largest.
             return torch.cat([anatomy.unembedding(part).argmax(dim=-1) for part in normed.split(at_once)])
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from explaind_worker.engine.activations.interventions import Variant
+from explaind_worker.engine.batching.dry_run import input_device
 from explaind_worker.engine.scoring.rows import Group
 from explaind_worker.engine.sweep.forward import SweepPass
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 
 PADDED = 1.25  # a row may be padded to so many times its length, so that it shares a forward
 
@@ -59,7 +59,7 @@ def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept
         row_of[index] = row
     base_of = [*range(len(bases)), *(place_of[runs[index].base] for index in changed)]
     variants = [*(Variant() for _ in bases), *(runs[index].variant for index in changed)]
-    device = "cpu" if isinstance(model, MetaModel) else model.device
+    device = input_device(model)
     longest, reads = max(len(base.tokens) for base in bases), bases[0].kind[0]
     # Padding stands on the right, where causal attention never looks.
     ids = torch.tensor(

@@ -3,11 +3,11 @@
 import torch
 
 from explaind_worker.engine.activations.interventions import Edit, Variant
+from explaind_worker.engine.batching.dry_run import verdict
 from explaind_worker.engine.scoring.rows import grouped
 from explaind_worker.engine.sweep.runs import Base, Run, swept_by
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 
 # Largest difference of the last residuals allowed, relative to their largest: what rounding in that width can explain.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -20,11 +20,7 @@ def why_whole(model: LoadedModel) -> str | None:
 
     Found out at the first call and remembered with the model.
     """
-    if isinstance(model, MetaModel):  # nothing can be tried on it; most models allow it
-        return model.verdicts.get("whole_because")
-    if "whole_because" not in model.verdicts:
-        model.verdicts["whole_because"] = _tried(model)
-    return model.verdicts["whole_because"]
+    return verdict(model, "whole_because", _tried)
 
 
 def _tried(model: LoadedModel) -> str | None:

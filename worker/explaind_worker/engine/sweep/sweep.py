@@ -14,16 +14,15 @@ import torch
 
 from explaind_worker.engine.activations.interventions import Variant
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import made_up
+from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import FloatArray, grouped, scores_of
-from explaind_worker.engine.scoring.value_function import Checkpoint, TokenScores
-from explaind_worker.engine.sweep.runs import Base, Run, batches, swept_by
+from explaind_worker.engine.scoring.value_function import ReportProgress, TokenScores
+from explaind_worker.engine.sweep.runs import Base, Run, Swept, batches, swept_by
 from explaind_worker.engine.sweep.support_check import why_whole
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 
 
@@ -43,10 +42,12 @@ class Sweep:
     continuations side by side. A forward that runs out of memory is halved.
     """
 
-    def __init__(self, model: LoadedModel, *, meter: CostMeter, checkpoint: Checkpoint, limits: BatchLimits) -> None:
+    def __init__(
+        self, model: LoadedModel, *, meter: CostMeter, report_progress: ReportProgress, limits: BatchLimits
+    ) -> None:
         self._model = model
         self._meter = meter
-        self._checkpoint = checkpoint
+        self._report_progress = report_progress
         self._limits = limits
         self._footprint = Footprint.of(model)
         self._backoff = Backoff(meter)
@@ -63,14 +64,14 @@ class Sweep:
             np.empty((2, 1 + len(question.variants), width)) for question, width in zip(questions, widths, strict=True)
         ]
         done = 0
-        self._checkpoint("sweeping", 0, len(runs), "runs")
+        self._report_progress("sweeping", 0, len(runs), "runs")
         for batch in batches(runs, self._fits):
             for part, answers in self._backoff.halving(batch, self._forward):
                 for run, answer in zip(part, answers, strict=True):
                     for position, columns in enumerate(run.base.group.columns):
                         scores[run.base.question][:, run.number, columns] = answer[..., position]
             done += len(batch)
-            self._checkpoint("sweeping", done, len(runs), "runs")
+            self._report_progress("sweeping", done, len(runs), "runs")
         return [TokenScores(logits=logits, logprobs=logprobs) for logits, logprobs in scores]
 
     def _fits(self, rows: int, length: int, reads: int) -> bool:
@@ -84,11 +85,19 @@ class Sweep:
         swept = swept_by(self._model, runs, growing=self._growing)
         tokens = swept.ids.shape[1]
         passed = round(swept.rows.row_blocks * tokens / len(self._model.anatomy.blocks))
-        self._meter.forward(passed, reads=swept.reads.numel())
-        if isinstance(self._model, MetaModel):
-            self._meter.expect(self._footprint.forward_bytes(len(swept.reads), tokens, reads=swept.reads.shape[1]))
-            return np.stack([_made_up(run) for run in runs])
-        with self._model.lock, torch.inference_mode(), swept.rows.attached(narrow=self._growing):
+        return forward(
+            self._model,
+            lambda: self._read(swept, runs),
+            placeholder=lambda: np.stack([_placeholder(run) for run in runs]),
+            meter=self._meter,
+            tokens=passed,
+            reads=swept.reads.numel(),
+            bytes=self._footprint.forward_bytes(len(swept.reads), tokens, reads=swept.reads.shape[1]),
+        )
+
+    def _read(self, swept: Swept, runs: Sequence[Run]) -> FloatArray:
+        """Answers of one forward, as `_forward`. The model's lock must be held."""
+        with swept.rows.attached(narrow=self._growing):
             self._model.network.base_model(input_ids=swept.ids, use_cache=False)
             return self._answers(swept.rows.read, swept.row_of, runs)
 
@@ -117,6 +126,10 @@ def _runs(number: int, question: SweepQuestion) -> Iterator[Run]:
             yield Run(base, index, variant)
 
 
-def _made_up(run: Run) -> FloatArray:
-    key = repr((run.base.tokens, run.number)).encode()
-    return made_up(blake2b(key, digest_size=8).digest(), (2, *run.base.kind))
+def _placeholder(run: Run) -> FloatArray:
+    """The same numbers for all runs of a base: no change has an effect, so that a search takes the first of them.
+
+    The first joins the forward lowest, and the runs after it cost most.
+    """
+    key = repr(run.base.tokens).encode()
+    return placeholder(blake2b(key, digest_size=8).digest(), (2, *run.base.kind))

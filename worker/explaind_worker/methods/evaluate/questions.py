@@ -22,6 +22,7 @@ from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
 from explaind_worker.evaluation.grader import judged
 from explaind_worker.evaluation.questions import EvalPrompt, asked_of, template_of
 from explaind_worker.methods.infer.generate import first_stop
+from explaind_worker.session.prompt_limits import check_fits
 from explaind_worker.session.session import Session
 from explaind_worker.statistics.two_means import random_groups, two_means
 from explaind_worker.statistics.wilson import wilson
@@ -34,9 +35,10 @@ def run(params: QuestionsParams, session: Session) -> QuestionsEvaluation:
         InvalidRequest: a question cannot be asked of this model (the field is named).
         NonFiniteScore: the model answered with NaN or infinity.
     """
+    session.model_access.require("causal")
     asked = asked_of(params, session)
     for question in asked:
-        session.check_fits(question.prompt, params.max_new_tokens, "/max_new_tokens")
+        check_fits(session.model_access, question.prompt, params.max_new_tokens, "/max_new_tokens")
     if params.activations and len(asked) > MOST_COMPARED:
         raise InvalidRequest.at(
             "/activations",
@@ -81,14 +83,14 @@ def _logprobs(asked: Sequence[EvalPrompt], session: Session) -> list[_Logprobs]:
     """Log-probabilities of right answer and foil after each prompt."""
     answers = [ids for question in asked for ids in (question.answer_ids, question.foil_ids or ())]
     reads, longest = max(map(len, answers)), max(len(question.prompt) for question in asked)
-    model = session.model()
-    limits = session.room(longest + reads, reads=reads)
-    sweep = Sweep(model, meter=session.meter, checkpoint=session.checkpoint, limits=limits)
+    limits = session.model_access.batch_limits(longest + reads, reads=reads)
+    model = session.model_access.model()
+    sweep = Sweep(model, meter=session.job.meter, report_progress=session.job.report_progress, limits=limits)
     continuations = [
         (question.answer_ids,) if question.foil_ids is None else (question.answer_ids, question.foil_ids)
         for question in asked
     ]
-    with session.within("scoring the answers"):
+    with session.job.phase("scoring the answers"):
         scores = sweep(
             [
                 SweepQuestion(question.prompt.token_ids, answers, ())
@@ -100,7 +102,7 @@ def _logprobs(asked: Sequence[EvalPrompt], session: Session) -> list[_Logprobs]:
         tokens = scored.logprobs[0]
         if not np.isfinite(tokens).all():
             raise NonFiniteScore(
-                f"{session.entry.name} answered with a score that is not a finite number.",
+                f"{session.model_access.entry.name} answered with a score that is not a finite number.",
                 hint='The dtype may be too narrow: try dtype = "float32".',
             )
         length = len(question.answer_ids)
@@ -111,14 +113,14 @@ def _logprobs(asked: Sequence[EvalPrompt], session: Session) -> list[_Logprobs]:
 
 def _continued(asked: Sequence[EvalPrompt], params: QuestionsParams, session: Session) -> list[Continued]:
     """What the model says after each prompt."""
-    model = session.model()
     longest = max(len(question.prompt) for question in asked)
-    limits = session.room(longest, new_tokens=params.max_new_tokens)
+    limits = session.model_access.batch_limits(longest, new_tokens=params.max_new_tokens)
+    model = session.model_access.model()
     continuations = Continuations(
         model,
         params.max_new_tokens,
-        meter=session.meter,
-        checkpoint=session.checkpoint,
+        meter=session.job.meter,
+        report_progress=session.job.report_progress,
         limits=limits,
         residuals=params.activations,
     )
@@ -130,7 +132,7 @@ def _continued(asked: Sequence[EvalPrompt], params: QuestionsParams, session: Se
 
 
 def _said(asked: EvalPrompt, token_ids: Sequence[int], session: Session) -> str:
-    return session.encoder.text_of(token_ids, after=asked.prompt.token_ids)
+    return session.model_access.encoder.text_of(token_ids, after=asked.prompt.token_ids)
 
 
 def _judged(

@@ -18,7 +18,6 @@ from explaind_worker.ablation.selection import chosen
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.engine.activations.interventions import Edit, Variant
 from explaind_worker.engine.activations.recordings import Recording, recording, recording_bytes
-from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
 from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
@@ -38,9 +37,9 @@ def run(params: ActivationPatchingParams, session: Session) -> ActivationPatchin
     patching = _Patching(params, session)
     grids: list[PatchGrid] = []
     for place in params.grids:
-        with session.within(place):
+        with session.job.phase(place):
             grids.append(patching.grid(place))
-        session.part = lambda: patching.result(grids)
+        session.job.make_partial_result = lambda: patching.result(grids)
     return patching.result(grids)
 
 
@@ -65,7 +64,7 @@ class _Patching:
         self._refuse_unlike()
         self._denoise = params.direction == "denoise"
         self._evaluations = 0
-        self._anatomy = session.anatomy()
+        self._anatomy = session.model_access.anatomy()
         self._layers = chosen(params.layers, len(self._anatomy.blocks), "/layers", "layer")
         self._positions = chosen(params.positions, len(self._clean), "/positions", "token of the prompt")
 
@@ -96,8 +95,8 @@ class _Patching:
         return ActivationPatching(
             prompt=self._clean.text,
             corrupted=self._corrupted.text,
-            tokens=self._session.encoder.texts_of(self._clean.token_ids),
-            corrupted_tokens=self._session.encoder.texts_of(self._corrupted.token_ids),
+            tokens=self._session.model_access.encoder.texts_of(self._clean.token_ids),
+            corrupted_tokens=self._session.model_access.encoder.texts_of(self._corrupted.token_ids),
             target=texts[question.answers.index(question.target)],
             foil=texts[1] if question.foil is not None else None,
             labels=texts if question.labels is not None else None,
@@ -141,7 +140,7 @@ class _Patching:
     def _difference(self) -> float:
         """The source's score minus the base's."""
         base, source = self._score(self._runs.base), self._score(self._runs.source)
-        if abs(source - base) < SAME and not self._session.rehearsing:
+        if abs(source - base) < SAME:
             raise InvalidRequest.at(
                 self._params.corrupted_pointer,
                 f"The target's score is {base:.4g} after both prompts: there is no difference for a patch to carry.",
@@ -151,18 +150,21 @@ class _Patching:
 
     @cached_property
     def _recording(self) -> Recording:
+        self._sweep  # noqa: B018 - its limits are checked before the first forward
         session, source = self._session, self._source.token_ids
-        return recording(session.model(), source, self._params.grids, self._layers, meter=session.meter)
+        return recording(
+            session.model_access.model(), source, self._params.grids, self._layers, meter=session.job.meter
+        )
 
     @cached_property
     def _sweep(self) -> Sweep:
         """Runs patched questions; the recording's room is left to it."""
         session, params, length = self._session, self._params, len(self._clean)
-        model = session.model()
         _, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
-        kept = recording_bytes(Footprint.of(model), length, params.grids, len(self._layers))
-        limits = session.room(length + fed, reads=reads, kept=kept)
-        return Sweep(model, meter=session.meter, checkpoint=session.checkpoint, limits=limits)
+        kept = recording_bytes(session.model_access.footprint, length, params.grids, len(self._layers))
+        limits = session.model_access.batch_limits(length + fed, reads=reads, kept=kept)
+        model = session.model_access.model()
+        return Sweep(model, meter=session.job.meter, report_progress=session.job.report_progress, limits=limits)
 
     def _score(self, scores: TokenScores) -> float:
         return float(self._score_all(scores)[0])
@@ -171,7 +173,7 @@ class _Patching:
         columns = self._inquiry.question().columns(scores).sum(axis=1)
         if not np.isfinite(columns).all():
             raise NonFiniteScore(
-                f"{self._session.entry.name} answered with a score that is not a finite number.",
+                f"{self._session.model_access.entry.name} answered with a score that is not a finite number.",
                 hint='The dtype may be too narrow for these activations: try dtype = "float32".',
             )
         return columns
@@ -181,7 +183,7 @@ class _Patching:
         params = self._params
         request = PromptRequest(model=params.model, prompt=params.corrupted, messages=params.corrupted_messages)
         try:
-            return self._session.encoder.prompt(request)
+            return self._session.model_access.encoder.prompt(request)
         except InvalidRequest as error:
             raise type(error).at(params.corrupted_pointer, error.detail, hint=error.hint) from None
 

@@ -1,7 +1,7 @@
 """explain/attention: where heads look, and what kinds of heads they are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,13 +19,11 @@ from explaind.contract.methods.explain.attention import (
     Scores,
 )
 from explaind_worker.engine.activations.attention_patterns import KeptPatterns, PatternScores, watch_patterns
-from explaind_worker.engine.batching.dry_run import rehearse_batch
-from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
 from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.models.structure.anatomy import Anatomy
+from explaind_worker.session.prompt_limits import encode_prompt
 from explaind_worker.session.session import Session
 
 Head = tuple[int, int]
@@ -38,38 +36,37 @@ PROBED: tuple[HeadClass, ...] = ("previous_token", "duplicate_token", "induction
 
 def run(params: AttentionParams, session: Session) -> AttentionPatterns:
     """Scores every head on the prompt (and the probe), and shows the patterns that were asked for."""
-    encoded = session.encode(params)
+    encoded = encode_prompt(session, params)
     tokens = len(encoded)
-    anatomy = session.anatomy()
+    anatomy = session.model_access.anatomy()
     heads = _heads(params, anatomy)
     queries = _queries(params, tokens, len(TELLING) if heads is None else len(heads))
-    sequence = _repeated(params, session.encoder) if params.induction_probe else None
+    sequence = _repeated(params, session.model_access.encoder) if params.induction_probe else None
     sinks = [0, *(i for i in range(1, tokens) if params.special_as_sink and encoded.special[i])]
-    model = session.model()
-    session.room(max(tokens, 0 if sequence is None else len(sequence.token_ids)), weights=True)
+    session.model_access.batch_limits(max(tokens, 0 if sequence is None else len(sequence.token_ids)), weights=True)
+    model = session.model_access.model()
     total = 1 + (heads is None) + (sequence is not None)
 
-    session.checkpoint("attending", 0, total, "forwards")
-    scored, kept = PatternScores(encoded.token_ids, sinks), KeptPatterns(heads or (), queries)
+    session.job.report_progress("attending", 0, total, "forwards")
+    scored, kept = PatternScores(encoded.token_ids, sinks), KeptPatterns(heads or (), queries, tokens=tokens)
     _look(model, session, encoded.token_ids, [scored, kept])
     scores = _scores(scored, anatomy)
     if heads is None:
         heads = _telling(scores)
-        session.checkpoint("attending", 1, total, "forwards")
-        kept = KeptPatterns(heads, queries)
+        session.job.report_progress("attending", 1, total, "forwards")
+        kept = KeptPatterns(heads, queries, tokens=tokens)
         _look(model, session, encoded.token_ids, [kept])
     probe = None
     if sequence is not None:
-        session.checkpoint("probing", total - 1, total, "forwards")
+        session.job.report_progress("probing", total - 1, total, "forwards")
         probe = _probed(model, session, sequence, params.seed)
     labels = _labels(scores, probe, params.threshold)
     named = {(label.layer, label.head): [] for label in labels}
     for label in labels:
         named[label.layer, label.head].append(label.label)
-    patterns = [np.zeros((len(queries), tokens))] * len(heads) if session.rehearsing else kept.patterns
     return AttentionPatterns(
         prompt=encoded.text,
-        tokens=_texts(encoded, session.encoder),
+        tokens=_texts(encoded, session.model_access.encoder),
         token_ids=list(encoded.token_ids),
         sinks=sinks,
         queries=list(queries),
@@ -77,7 +74,7 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
             HeadPattern(
                 layer=layer, head=head, labels=named.get((layer, head), []), weights=_triangle(pattern, queries)
             )
-            for (layer, head), pattern in zip(heads, patterns, strict=True)
+            for (layer, head), pattern in zip(heads, kept.patterns, strict=True)
         ],
         scores=scores,
         probe=probe,
@@ -162,17 +159,12 @@ def _look(
     model: LoadedModel, session: Session, token_ids: Sequence[int], watchers: Sequence[PatternScores | KeptPatterns]
 ) -> None:
     """One forward of the tokens, whose weights the watchers see."""
-    if isinstance(model, MetaModel):
-        footprint = replace(Footprint.of(model), fused=False)
-        rehearse_batch(1, len(token_ids), reads=0, meter=session.meter, footprint=footprint)
-        return
 
     def see(layer: int, weights: torch.Tensor) -> None:
         for watcher in watchers:
             watcher.see(layer, weights)
 
-    watch_patterns(model, token_ids, see)
-    session.meter.forward(len(token_ids))
+    watch_patterns(model, token_ids, see, meter=session.job.meter)
 
 
 def _scores(scored: PatternScores, anatomy: Anatomy) -> HeadScores:
@@ -237,6 +229,6 @@ def _notes(params: AttentionParams, session: Session, queries: Sequence[int], to
     notes = []
     if params.queries is None and len(queries) < tokens:
         notes.append(f"Patterns are those of the last {len(queries)} of {tokens} positions; all would be too many.")
-    if session.entry.quantization is not None:
+    if session.model_access.entry.quantization is not None:
         notes.append("The weights are quantized, and the patterns those of the quantized model.")
     return notes

@@ -38,12 +38,12 @@ def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
         ExplaindError: what became of the first method, when none succeeded.
     """
     table = _Table(params, CoalitionGame(params, session).stand_in)
-    session.either_model()  # so that no method's seconds are those of loading
+    session.model_access.either_model()  # so that no method's seconds are those of loading
     for index, (member, label) in enumerate(zip(params.members, _labels(params.members), strict=True)):
-        with session.within(f"{member.method} ({index + 1} of {len(params.members)})"):
+        with session.job.phase(f"{member.method} ({index + 1} of {len(params.members)})"):
             table.add(_run_member(params, index, label, session))
         if table.found:
-            session.part = table.comparison
+            session.job.make_partial_result = table.comparison
     if not table.found:
         raise error_from(cast("Problem", table.rows[0].error))
     return table.comparison()
@@ -101,7 +101,7 @@ def _run_member(
     """One row, and the attribution if there is one. What the method is to blame for becomes the row's problem."""
     member = params.members[index]
     run_method = implementation_of(comparable_methods()[member.method])
-    started, meter = time.monotonic(), session.meter
+    started, meter = time.monotonic(), session.job.meter
     forwards, tokens = meter.forwards, meter.tokens_evaluated
     attribution, problem = None, None
     try:

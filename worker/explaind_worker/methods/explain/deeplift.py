@@ -16,10 +16,11 @@ def run(params: DeepliftParams, session: Session) -> Attribution:
     Raises:
         GradientsUnavailable: the network's activations are not modules that the rule could be set on.
     """
-    if session.kind == "classifier":
+    if session.model_access.kind == "classifier":
         raise GradientsUnavailable.at(
             "/model",
-            f"DeepLIFT's rule is set on the MLPs of causal language models; {session.entry.name} is a classifier.",
+            "DeepLIFT's rule is set on the MLPs of causal language models; "
+            f"{session.model_access.entry.name} is a classifier.",
             hint="explain/integrated-gradients explains classifiers, and its values add up.",
         )
     asked = EmbeddingGradients(params, session)

@@ -31,24 +31,24 @@ def run(params: HeadAblationParams, session: Session) -> HeadAblation:
         InvalidRequest: a question, a head or the metric cannot be used with this model (the field is named).
         GradientsUnavailable: a first pass was asked for, and gradients do not pass the model's weights.
     """
-    anatomy = session.anatomy()
+    anatomy = session.model_access.anatomy()
     singles = _every_head(anatomy) if params.heads is None else _checked(params.heads, anatomy, "/heads")
     sets = [_checked(heads, anatomy, f"/sets/{i}") for i, heads in enumerate(params.sets or [])]
-    notes = gradient_notes(session.entry) if params.first_pass is not None else []
+    notes = gradient_notes(session.model_access.entry) if params.first_pass is not None else []
     layers = sorted({layer for heads in (singles, *sets) for layer, _ in heads})
     ablating = AblationRuns(params, session, ["heads"], layers)
     first = None
     if params.first_pass is not None:
         approximate = _approximate(ablating, singles)
-        first = _FirstPass(singles, approximate, params.first_pass.top_k, notes, made_up=session.rehearsing)
+        first = _FirstPass(singles, approximate, params.first_pass.top_k, notes)
         singles = first.verified
     effects = Effects(ablating)
     effects.ablate([cut_of([head]) for head in singles] + [cut_of(heads) for heads in sets])
     found = _Found(params, anatomy, effects, singles, sets, first)
-    session.part = found.result
+    session.job.make_partial_result = found.result
     for step in range(min(params.greedy or 0, len(singles))):
-        with session.within(f"removing head {step + 1} of {min(params.greedy or 0, len(singles))}"):
-            found.remove_next(made_up=session.rehearsing)
+        with session.job.phase(f"removing head {step + 1} of {min(params.greedy or 0, len(singles))}"):
+            found.remove_next()
     return found.result()
 
 
@@ -68,13 +68,10 @@ class _FirstPass:
     approximate: np.ndarray
     top_k: int
     notes: list[str]
-    made_up: bool = False
 
     @property
     def verified(self) -> list[Head]:
-        """The heads of the largest approximate effects; of made-up ones the lowest heads, whose runs cost most."""
-        if self.made_up:
-            return sorted(self.looked_at)[: self.top_k]
+        """The heads of the largest approximate effects."""
         return sorted(self.looked_at, key=lambda head: -abs(self.approximate[head]))[: self.top_k]
 
     def found(self, exact: np.ndarray) -> GradientScreenResult:
@@ -103,15 +100,12 @@ class _Found:
     first: _FirstPass | None
     removed: list[Head] = field(default_factory=list)
 
-    def remove_next(self, *, made_up: bool) -> None:
-        """One more head goes: of those that are left the one whose loss now costs most.
-
-        With made-up effects it is the lowest head, with which the runs to come cost most.
-        """
+    def remove_next(self) -> None:
+        """One more head goes: of those that are left the one whose loss now costs most."""
         left = sorted(head for head in self.singles if head not in self.removed)
         self.effects.ablate([cut_of([*self.removed, head]) for head in left])
         costs = [self.effects.of(cut_of([*self.removed, head])).mean() for head in left]
-        self.removed.append(left[0 if made_up else int(np.argmax(costs))])
+        self.removed.append(left[int(np.argmax(costs))])
 
     def result(self) -> HeadAblation:
         """As it travels."""
@@ -176,16 +170,18 @@ def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
     """Approximate mean effects [layer, head]; NaN for heads that are not asked about."""
     session = ablating.session
     layers = sorted({layer for layer, _ in heads})
-    every = tuple(range(session.model().anatomy.heads))
+    every = tuple(range(session.model_access.anatomy().heads))
     longest = max(len(asked.prompt) for asked in ablating.asked)
     reads = max(len(c) for question in ablating.questions for c in question.continuations)
-    session.graph_room(1, longest + reads - 1, reads=reads)
+    session.model_access.gradient_batch_limits(1, longest + reads - 1, reads=reads)
     found = []
     for number, (asked, question) in enumerate(zip(ablating.asked, ablating.questions, strict=True)):
-        session.checkpoint("following gradients", number, len(ablating.asked), "questions")
+        session.job.report_progress("following gradients", number, len(ablating.asked), "questions")
         edits = {layer: ablating.edit(number, Component(layer, "heads", every)) for layer in layers}
         prompt = asked.prompt.token_ids
-        found.append(first_order_effects(session.model(), prompt, question, edits, meter=session.meter))
+        found.append(
+            first_order_effects(session.model_access.model(), prompt, question, edits, meter=session.job.meter)
+        )
     mean = np.mean(found, axis=0)
     looked_at = np.zeros(mean.shape, dtype=bool)
     looked_at[tuple(np.array(heads).T)] = True

@@ -13,7 +13,7 @@ def run(params: LayerAblationParams, session: Session) -> LayerAblation:
     Raises:
         InvalidRequest: a question, a layer or the metric cannot be used with this model (the field is named).
     """
-    anatomy = session.anatomy()
+    anatomy = session.model_access.anatomy()
     layers = chosen(params.layers, len(anatomy.blocks), "/layers", "layer")
     places: list[tuple[int, LayerPart]] = [(layer, part) for layer in layers for part in params.parts]
     cuts = [(Component(layer, part),) for layer, part in places]

@@ -38,18 +38,19 @@ def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
         units="token",
     )
     inquiry = AttributionQuery(asked, session)
-    anatomy = session.anatomy()
+    anatomy = session.model_access.anatomy()
     question = inquiry.question()
     reads, signs = _reads(inquiry.encoded.token_ids, question)
     explained = np.flatnonzero(question.explained)
     if params.by_target:
         _check_size(anatomy, len(explained))
-    model = session.model()
     longest = max(len(read.before) for read in reads)
-    limits = session.room(longest, reads=len(reads))
-    split = split_logits(model, reads, limits=limits, meter=session.meter, checkpoint=session.checkpoint)
-    if not session.rehearsing:
-        _check_sum(model, split)
+    limits = session.model_access.batch_limits(longest, reads=len(reads))
+    model = session.model_access.model()
+    split = split_logits(
+        model, reads, limits=limits, meter=session.job.meter, report_progress=session.job.report_progress
+    )
+    _check_sum(model, split)
     softcap = anatomy.logit_softcap is not None
     texts = _texts(inquiry, question, split.logprobs)
     tokens = [token for text in texts for token in text.explained_tokens]
@@ -117,7 +118,7 @@ def _texts(inquiry: AttributionQuery, question: ScoreSpec, logprobs: FloatArray)
     """Target and foil, their tokens with the log-probabilities that were read."""
     texts = []
     for ids, scored, span in zip(question.answers, question.split(logprobs.tolist()), question.spans, strict=True):
-        names = inquiry.session.encoder.texts_of(ids, after=inquiry.encoded.token_ids)
+        names = inquiry.session.model_access.encoder.texts_of(ids, after=inquiry.encoded.token_ids)
         known = [*scored, *[None] * (len(ids) - len(scored))]
         tokens = [
             ScoredToken(text=text, id=token, logprob=logprob)

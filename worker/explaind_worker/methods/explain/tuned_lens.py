@@ -9,7 +9,7 @@ import torch
 from explaind.contract.methods.explain.tuned_lens import LensOrigin, PlainStream, TunedLens, TunedLensParams
 from explaind_worker.engine.activations.stream_rows import Reading
 from explaind_worker.lenses.checkpoint import LensFile, LensOwner, check_owner, check_unembedding
-from explaind_worker.lenses.lookup import causal_sketch, found_lens, owner_of
+from explaind_worker.lenses.lookup import found_lens, owner_of
 from explaind_worker.lenses.query import lens_question
 from explaind_worker.lenses.readout import read_lens
 from explaind_worker.lenses.translators import Translators
@@ -18,7 +18,7 @@ from explaind_worker.session.session import Session
 
 def run(params: TunedLensParams, session: Session) -> TunedLens:
     """What each layer would say through the lens (Belrose et al. 2023), beside what the logit lens says."""
-    owner = owner_of(session, causal_sketch(session).anatomy)
+    owner = owner_of(session, session.model_access.anatomy())
     name, lens = found_lens(params.lens, session)
     checked = check_owner(lens, owner)
     question = lens_question(params, ("embedding", "block"), session)
@@ -51,10 +51,11 @@ def _translated(lens: Translators, readings: tuple[Reading, ...], reading: int, 
 
 def _same_unembedding(lens: LensFile, owner: LensOwner, session: Session) -> bool:
     """Whether the unembedding was compared; the only look at the weights, after all that can be told without them."""
-    if session.rehearsing or lens.owner.unembedding is None:
+    if lens.owner.unembedding is None:
         return False
-    weight = getattr(session.model().anatomy.unembedding, "weight", None)
-    return check_unembedding(lens, owner, weight if isinstance(weight, torch.Tensor) else None)
+    weight = getattr(session.model_access.model().anatomy.unembedding, "weight", None)
+    readable = isinstance(weight, torch.Tensor) and not weight.is_meta
+    return check_unembedding(lens, owner, weight if readable else None)
 
 
 def _plain(stream: Any) -> PlainStream:
@@ -70,9 +71,9 @@ def _notes(lens: LensFile, checked: list[str], session: Session) -> list[str]:
         if missing:
             notes.append(
                 f"The lens says that it is of {lens.owner.model}; its {' and '.join(missing)} could not be compared "
-                f"with {session.entry.name}."
+                f"with {session.model_access.entry.name}."
             )
-    trained, read = lens.facts.get("quantization"), session.entry.quantization or "none"
+    trained, read = lens.facts.get("quantization"), session.model_access.entry.quantization or "none"
     if trained is not None and trained != read:
         notes.append(f"The lens was trained on weights of quantization {trained}; here they are of {read}.")
     return notes

@@ -9,6 +9,7 @@ from explaind_worker.attribution.classifier_query import whole
 from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.models.structure.classifier_head import Classes
+from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 from explaind_worker.session.value_function import value_function
 
@@ -20,13 +21,13 @@ def run(params: ClassifyParams, session: Session) -> Classification:
         InvalidRequest: labels were given to a classifier, or none to a causal language model.
         NonFiniteScore: the model answered with NaN or infinity.
     """
-    encoded, classes = session.encode(params), session.encoder.classes
+    encoded, classes = encode_prompt(session, params), session.model_access.encoder.classes
     if classes is None:
         return _among_labels(params.labels, session, encoded)
     if params.labels is not None:
         raise InvalidRequest.at(
             "/labels",
-            f"{session.entry.name} is a classifier with classes of its own.",
+            f"{session.model_access.entry.name} is a classifier with classes of its own.",
             hint="Leave the labels out.",
         )
     return _among_classes(classes, session, encoded)
@@ -56,14 +57,14 @@ def _among_labels(labels: list[str] | None, session: Session, encoded: EncodedPr
     if labels is None:
         raise InvalidRequest.at(
             "/labels",
-            f"{session.entry.name} is a causal language model and has no classes of its own.",
+            f"{session.model_access.entry.name} is a causal language model and has no classes of its own.",
             hint='Give the answers to choose from, e.g. [" positive", " negative"].',
         )
-    encoder = session.encoder
+    encoder = session.model_access.encoder
     continuations = []
     for place, label in enumerate(labels):
         ids = encoder.continuation(encoded, label, pointer=f"/labels/{place}")
-        session.check_fits(encoded, len(ids), f"/labels/{place}")
+        check_fits(session.model_access, encoded, len(ids), f"/labels/{place}")
         continuations.append(ids)
     if len(set(continuations)) < len(continuations):
         raise InvalidTarget.at("/labels", "Two of the labels are the same tokens to this model.")
@@ -97,7 +98,7 @@ def _among_labels(labels: list[str] | None, session: Session, encoded: EncodedPr
 def _finite(scores: FloatArray, session: Session) -> FloatArray:
     if not np.isfinite(scores).all():
         raise NonFiniteScore(
-            f"{session.entry.name} answered with a score that is not a finite number.",
+            f"{session.model_access.entry.name} answered with a score that is not a finite number.",
             hint='The dtype may be too narrow: try dtype = "float32".',
         )
     return scores

@@ -7,28 +7,30 @@ from explaind.contract.methods.infer.score import ScoreParams, Scoring
 from explaind_worker.engine.generation.generate import read
 from explaind_worker.methods.infer.generate import ranked_tokens
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 
 
 def run(params: ScoreParams, session: Session) -> Scoring:
     """Log-probability and rank of every token of the target, and of the prompt when asked for."""
-    encoded = session.encode(params)
-    target = session.encoder.continuation(encoded, params.target)
-    session.check_fits(encoded, len(target), "/target")
-    model = session.model()
-    limits = session.room(len(encoded) + len(target))
-    session.checkpoint("scoring", 0, 1, "forwards")
+    session.model_access.require("causal")
+    encoded = encode_prompt(session, params)
+    target = session.model_access.encoder.continuation(encoded, params.target)
+    check_fits(session.model_access, encoded, len(target), "/target")
+    limits = session.model_access.batch_limits(len(encoded) + len(target))
+    model = session.model_access.model()
+    session.job.report_progress("scoring", 0, 1, "forwards")
     prompt = encoded.token_ids
     first = 1 if params.prompt_logprobs else len(prompt)
-    readings = read(model, [*prompt, *target], first, params.top_logprobs, meter=session.meter, limits=limits)
+    readings = read(model, [*prompt, *target], first, params.top_logprobs, meter=session.job.meter, limits=limits)
     own = readings[len(prompt) - first :]
     prompt_tokens = None
     if params.prompt_logprobs:
-        begin = RankedToken(text=session.encoder.text_of(prompt[:1]), id=prompt[0], logprob=None)
-        read_tokens = ranked_tokens(session.encoder, readings[: len(prompt) - first], prompt[:1])
+        begin = RankedToken(text=session.model_access.encoder.text_of(prompt[:1]), id=prompt[0], logprob=None)
+        read_tokens = ranked_tokens(session.model_access.encoder, readings[: len(prompt) - first], prompt[:1])
         prompt_tokens = _as_written(encoded, [begin, *read_tokens])
     logprob = sum(r.logprob for r in own)
-    tokens = ranked_tokens(session.encoder, own, prompt)
+    tokens = ranked_tokens(session.model_access.encoder, own, prompt)
     return Scoring(
         prompt=encoded.text,
         text="".join(token.text for token in tokens),

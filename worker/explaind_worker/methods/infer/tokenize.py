@@ -2,14 +2,15 @@
 
 from explaind.contract.methods.infer.tokenize import Token, Tokenization, TokenizeParams
 from explaind_worker.engine.scoring.units import units_of
+from explaind_worker.session.prompt_limits import encode_prompt
 from explaind_worker.session.session import Session
 
 
 def run(params: TokenizeParams, session: Session) -> Tokenization:
     """Every token with its id, text and characters, and the units an attribution of that kind would use."""
-    encoded = session.encode(params)
+    encoded = encode_prompt(session, params)
     unit_map = units_of(encoded, params.units)
-    encoder = session.encoder
+    encoder = session.model_access.encoder
     tokens = []
     for index, (token_id, span) in enumerate(zip(encoded.token_ids, encoded.spans, strict=True)):
         start, end = span or (None, None)

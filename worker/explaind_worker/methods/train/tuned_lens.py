@@ -9,7 +9,7 @@ from explaind.contract.errors import NonFiniteScore
 from explaind.contract.files import ArtifactCard
 from explaind.contract.methods.train.tuned_lens import LensHistory, LensQuality, TrainTunedLensParams, TunedLensTraining
 from explaind_worker.lenses.checkpoint import packed
-from explaind_worker.lenses.lookup import causal_sketch, owner_of
+from explaind_worker.lenses.lookup import owner_of
 from explaind_worker.lenses.trainer import RATES, FloatArray, LensTraining, Recipe, training_bytes
 from explaind_worker.lenses.translators import Translators, translator_bytes
 from explaind_worker.session.session import Session
@@ -19,14 +19,15 @@ from explaind_worker.training.token_batches import drawn
 
 def run(params: TrainTunedLensParams, session: Session) -> TunedLensTraining:
     """The lens that was trained, kept as an artifact (Belrose et al. 2023). A cancelled job keeps the last check's."""
-    anatomy = causal_sketch(session).anatomy
-    session.files.check_room(translator_bytes(len(anatomy.blocks), anatomy.hidden))
+    meta_model = session.model_access.meta_model()
+    anatomy = meta_model.anatomy
+    session.job.files.check_room(translator_bytes(len(anatomy.blocks), anatomy.hidden))
     texts = training_texts(params.text, session, max_length=params.max_length, share=params.held_out, seed=params.seed)
     rate = params.learning_rate or RATES[params.optimizer]
     recipe = Recipe(params.steps, params.optimizer, rate, params.weight_decay)
-    beside = training_bytes(session.model(), params.optimizer)
-    limits = session.room(texts.longest, kept=beside)
-    training = LensTraining(session.model(), limits, session.meter, recipe)
+    beside = training_bytes(meta_model, params.optimizer)
+    limits = session.model_access.batch_limits(texts.longest, kept=beside)
+    training = LensTraining(session.model_access.model(), limits, session.job.meter, recipe)
     return _Course(params, session, texts, recipe, training).run()
 
 
@@ -59,7 +60,7 @@ class _Course:
         draws = drawn(train, min(self._params.batch_tokens, sum(map(len, train))), self._params.seed)
         for step in range(steps):
             told = f", KL {self._losses[-1]:.4g}" if self._losses else ""
-            self._session.checkpoint("training", step, steps, f"steps{told}")
+            self._session.job.report_progress("training", step, steps, f"steps{told}")
             rows = next(draws)
             self._losses.append(float(_finite(self._training.step(rows)).mean()))
             self._tokens += sum(map(len, rows))
@@ -75,14 +76,14 @@ class _Course:
         found = self._training.divergence(
             self._texts.held,
             tuned=tuned,
-            between=lambda done, total: self._session.checkpoint("measuring", done, total, "held-out tokens"),
+            between=lambda done, total: self._session.job.report_progress("measuring", done, total, "held-out tokens"),
         )
         self._checks.append((step, _finite(found)))
         if not tuned:
             return
         if self._params.patience is None or self._kept is None or found.mean() < self._kept[1].mean():
-            self._kept = (step, found, self._training.translators.clone())
-        self._session.part = partial(self._result, "cancelled")
+            self._kept = (step, found, self._training.snapshot())
+        self._session.job.make_partial_result = partial(self._result, "cancelled")
 
     def _no_better(self) -> bool:
         patience = self._params.patience
@@ -124,9 +125,7 @@ class _Course:
         )
 
     def _keep(self, lens: Translators, step: int) -> ArtifactCard:
-        session, recipe, model = self._session, self._recipe, self._session.model()
-        if session.rehearsing:
-            lens = Translators.zeros(1, 1, session.model().device)  # what would be kept has no numbers
+        session, recipe, model = self._session, self._recipe, self._session.model_access.model()
         facts = {
             "steps": str(step),
             "optimizer": recipe.optimizer,
@@ -135,23 +134,23 @@ class _Course:
             "seed": str(self._params.seed),
             "tokens": str(self._tokens),
             "dtype": model.dtype,
-            "quantization": session.entry.quantization or "none",
+            "quantization": session.model_access.entry.quantization or "none",
         }
-        return session.files.put_artifact(
+        return session.job.files.put_artifact(
             kind="tuned-lens",
-            name=self._params.name or f"{session.entry.name}-tuned-lens.safetensors",
+            name=self._params.name or f"{session.model_access.entry.name}-tuned-lens.safetensors",
             data=packed(lens, owner_of(session, model.anatomy), facts),
-            model=session.entry.name,
+            model=session.model_access.entry.name,
         )
 
     def _notes(self, logit_lens: FloatArray, tuned: FloatArray) -> list[str]:
         notes = list(self._texts.notes)
         if self._params.patience is not None:
             notes.append("The lens was chosen by the held-out texts, on which it therefore looks a little too good.")
-        if self._session.entry.quantization is not None:
-            notes.append(f"Trained on weights quantized to {self._session.entry.quantization}.")
+        if self._session.model_access.entry.quantization is not None:
+            notes.append(f"Trained on weights quantized to {self._session.model_access.entry.quantization}.")
         worse = [str(depth) for depth in range(len(tuned)) if tuned[depth] >= logit_lens[depth]]
-        if worse and not self._session.rehearsing:
+        if worse:
             notes.append(
                 f"On the held-out texts the lens is no better than the logit lens where the stream enters "
                 f"{_listed(worse)}: more text, more steps or another learning rate may help."

@@ -1,4 +1,4 @@
-"""A model without its weights: what a job does can be counted on it, without doing it."""
+"""Models on the meta device: built from their config, without weights, for dry runs."""
 
 from dataclasses import dataclass
 from threading import Lock
@@ -18,11 +18,11 @@ from explaind_worker.models.pool.timing_model import Shape
 from explaind_worker.models.structure.anatomy import anatomy_of
 
 
-class Sketched:
+class Weightless:
     """A model as its config describes it: all of its parts, none of its numbers.
 
-    An engine that is given one counts on its meter what it would evaluate, and answers with made-up numbers. A forward
-    is refused. It says no end of a text: a continuation is as long as it may be.
+    `engine.batching.dry_run` counts what would be evaluated on it, and answers with placeholders. A forward is refused.
+    It has no end tokens: a continuation is as long as it may be.
     """
 
     entry: ModelEntry
@@ -39,15 +39,9 @@ class Sketched:
         """Name of the type the weights would compute in."""
         return str(self.planned).removeprefix("torch.")
 
-    @property
-    def filler(self) -> int:
-        """The id of a token that stands for what the model would say."""
-        known = self.encoder.tokenizer.eos_token_id
-        return known if isinstance(known, int) else 0
-
 
 @dataclass
-class MetaModel(Sketched, LoadedModel):
+class MetaModel(Weightless, LoadedModel):
     """A causal language model without weights."""
 
     planned: torch.dtype = torch.float32
@@ -60,7 +54,7 @@ class MetaModel(Sketched, LoadedModel):
 
 
 @dataclass
-class MetaClassifier(Sketched, LoadedClassifier):
+class MetaClassifier(Weightless, LoadedClassifier):
     """A classifier without weights."""
 
     planned: torch.dtype = torch.float32
@@ -72,10 +66,10 @@ class MetaClassifier(Sketched, LoadedClassifier):
         return Shape(sum(p.numel() for p in self.network.parameters() if id(p) not in tables), 0)
 
 
-AnySketch = MetaModel | MetaClassifier
+AnyMetaModel = MetaModel | MetaClassifier
 
 
-def sketch_of(entry: ModelEntry, encoder: Encoder) -> AnySketch:
+def meta_model_of(entry: ModelEntry, encoder: Encoder) -> AnyMetaModel:
     """The model of the catalogue, without weights; its config is all that is read.
 
     Raises:

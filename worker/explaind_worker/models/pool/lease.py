@@ -1,4 +1,4 @@
-"""A job's hold on a model: as long as it lasts, the model stays in memory."""
+"""Pin of a model: while it lasts, the model stays in memory."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""How the memory of a device stands for a job that has not begun."""
+"""Memory forecast for a job, before its model is loaded."""
 
 from dataclasses import dataclass
 

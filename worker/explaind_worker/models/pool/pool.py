@@ -1,6 +1,6 @@
 """The models a worker holds: loaded when first asked for, kept until another one needs their room.
 
-Each device has a budget (`budget`), its books say who leaves (`ledger`), and a job holds a lease on the model it uses.
+Each device has a budget (`budget`), its books say who leaves (`ledger`), and a job pins the model it uses.
 """
 
 import logging
@@ -22,7 +22,7 @@ from explaind_worker.models.loading.loading import (
     load_model,
     size_of,
 )
-from explaind_worker.models.loading.meta_model import AnySketch, MetaModel, sketch_of
+from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
@@ -53,7 +53,7 @@ class _Slot:
     estimate: int | None = None
     model: AnyModel | None = None
     account: MemoryEntry | None = None
-    sketch: AnySketch | None = None
+    meta_model: AnyMetaModel | None = None
     load_s: float | None = None  # of the last time it was loaded
     pace: TimingModel | None = None  # before any job
     measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
@@ -90,7 +90,7 @@ class ModelPool:
                     slot.encoder = load_encoder(entry)
         return slot.encoder
 
-    def lease(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> ModelPin:
+    def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> ModelPin:
         """A hold on the model, loaded if it was not, others having left if they had to.
 
         `while_waiting` is called again and again while the model is being loaded by another job, or while all other
@@ -109,7 +109,7 @@ class ModelPool:
             while True:
                 with self._changed:
                     if slot.model is not None and slot.account is not None and not self._yields(ticket):
-                        return self._lease(slot.model, slot.account, ticket)
+                        return self._pin(slot.model, slot.account, ticket)
                     leavers = self._admit(slot, ticket)
                     if leavers is None:
                         self._changed.wait(POLL_S)
@@ -123,28 +123,28 @@ class ModelPool:
 
     def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> tuple[AnyModel, float]:
         """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
-        with (lease := self.lease(entry, while_waiting=while_waiting)) as model:
-            return model, lease.load_s
+        with (pin := self.pin(entry, while_waiting=while_waiting)) as model:
+            return model, pin.load_s
 
-    def sketch(self, entry: ModelEntry) -> AnySketch:
+    def meta_model(self, entry: ModelEntry) -> AnyMetaModel:
         """The model without its weights; those are not touched.
 
         Raises:
-            ModelLoadFailed, SelfCheckFailed: as `sketch_of`.
+            ModelLoadFailed, SelfCheckFailed: as `meta_model_of`.
         """
         encoder, slot = self.encoder(entry), self._slot(entry)
-        if slot.sketch is None or slot.sketch.encoder is not encoder:
-            slot.sketch = sketch_of(entry, encoder)
+        if slot.meta_model is None or slot.meta_model.encoder is not encoder:
+            slot.meta_model = meta_model_of(entry, encoder)
         model = slot.model
-        if isinstance(slot.sketch, MetaModel) and isinstance(model, LoadedModel):
-            slot.sketch.verdicts = model.verdicts  # what was found out by trying stays known when it has left
-        return slot.sketch
+        if isinstance(slot.meta_model, MetaModel) and isinstance(model, LoadedModel):
+            slot.meta_model.verdicts = model.verdicts  # what was found out by trying stays known when it has left
+        return slot.meta_model
 
-    def prospect(self, entry: ModelEntry, least: int) -> MemoryForecast:
+    def memory_forecast(self, entry: ModelEntry, least: int) -> MemoryForecast:
         """How the memory stands for a job on this model whose largest row needs `least` bytes; nothing is changed."""
-        sketch, ledger, slot = self.sketch(entry), self.ledger(entry), self._slot(entry)
+        meta_model, ledger, slot = self.meta_model(entry), self.ledger(entry), self._slot(entry)
         with self._changed:
-            bytes = slot.account.bytes if slot.account is not None else sketch.bytes
+            bytes = slot.account.bytes if slot.account is not None else meta_model.bytes
             return MemoryForecast(
                 model_bytes=bytes,
                 resident=slot.model is not None,
@@ -242,7 +242,7 @@ class ModelPool:
             account.kept -= kept
             self._changed.notify_all()
 
-    def _lease(self, model: AnyModel, account: MemoryEntry, ticket: _Ticket) -> ModelPin:
+    def _pin(self, model: AnyModel, account: MemoryEntry, ticket: _Ticket) -> ModelPin:
         account.users += 1
         self.ledger(model.entry).use(account)
         return ModelPin(self, model, account, time.monotonic() - ticket.since if ticket.waited else 0.0)
@@ -295,7 +295,7 @@ class ModelPool:
             ticket.waited = True
             self._loads += 1
             self._changed.notify_all()
-            return self._lease(model, account, ticket)
+            return self._pin(model, account, ticket)
 
     def _loaded(self, slot: _Slot, ledger: MemoryLedger) -> AnyModel:
         entry, lock = slot.entry, self._lock_of(slot.device)
