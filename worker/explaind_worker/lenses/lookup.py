@@ -6,7 +6,7 @@ from typing import NoReturn
 from explaind.contract.errors import InvalidRequest
 from explaind.contract.files import NamedArtifact
 from explaind.contract.methods.explain.tuned_lens import LensChoice
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
 from explaind_jobs.catalogue import BUILTIN_LENS
 from explaind_worker.lenses.checkpoint import LensFile, LensOwner, published, unpacked
 from explaind_worker.models import demo
