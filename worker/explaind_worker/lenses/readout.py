@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind.contract.blocks.lens import DecodedStream, ReadPositions, TrackedStream, TrackedToken
 from explaind.contract.errors import NonFiniteScore
-from explaind_worker.engine.activations.stream_rows import stream_rows
-from explaind_worker.engine.batching.dry_run import rehearse_batch
+from explaind_worker.engine.activations.capture import capture
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.lenses.decoding import Decoded, Floats, Integers, Through, decode, decoding_bytes, joined
 from explaind_worker.lenses.query import LensQuery
@@ -68,36 +68,34 @@ class _Reader:
             parts.insert(0, self._decoded(rows, group))
         return joined(parts, axis=1)
 
-    def _rows(self, group: Sequence[int]) -> torch.Tensor | None:
-        """[reading, position, hidden]; None of a model that is only sketched."""
-        readings, ids, meter = self.question.readings, self.question.token_ids, self._session.meter
-        if not isinstance(self._model, MetaModel):
-            return stream_rows(self._model, ids, group, readings, meter=meter)
-        needed = self._footprint.forward_bytes(1, len(ids)) + self._bytes
-        rehearse_batch(
-            1,
-            len(ids),
+    def _rows(self, group: Sequence[int]) -> torch.Tensor:
+        """[reading, position, hidden]"""
+        readings = self.question.readings
+        found = capture(
+            self._model,
+            self.question.token_ids,
+            [HookPoint(*reading) for reading in readings],
+            positions=group,
+            meter=self._session.meter,
             reads=len(readings) * len(group),
-            meter=meter,
-            footprint=self._footprint,
-            expected_bytes=needed,
+            beside=self._bytes,
         )
-        return None
+        return found.stacked()
 
-    def _next_token(self, rows: torch.Tensor | None) -> int:
-        """What the model itself says next: the prompt's last token is the last position."""
-        if rows is None:
-            return self._model.filler if isinstance(self._model, MetaModel) else 0
+    def _next_token(self, rows: torch.Tensor) -> int:
+        """The model's own next token: the prompt's last token is the last position."""
+        if isinstance(self._model, MetaModel):
+            return self._model.filler
         said = decode(self._model, rows[-1:, -1:], top=1, final=None, meter=self._session.meter)
         return int(said.top_ids[0, 0, 0])
 
-    def _decoded(self, rows: torch.Tensor | None, group: Sequence[int]) -> Decoded:
+    def _decoded(self, rows: torch.Tensor, group: Sequence[int]) -> Decoded:
         followed, session = self.question.followed, self._session
         tracked = torch.tensor(
             [[one.token_id if not one.positions or at in one.positions else -1 for one in followed] for at in group],
             dtype=torch.long,
         )
-        if rows is None:
+        if isinstance(self._model, MetaModel):
             return _made_up(len(self.question.readings), tracked, min(self._top, self._model.anatomy.vocabulary))
         return decode(
             self._model,

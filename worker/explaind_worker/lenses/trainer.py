@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from explaind.contract.blocks.hook_points import HookPoint
+from explaind_worker.engine.activations.capture import capture_rows
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import FLOAT_BYTES, Footprint
@@ -21,7 +23,6 @@ from explaind_worker.lenses.decoding import decode
 from explaind_worker.lenses.translators import Translators, translator_bytes
 from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.loading.meta_model import MetaModel
-from explaind_worker.models.structure.hook_points import Part, watching
 from explaind_worker.training.token_batches import Row, longest_first
 
 MOMENTUM = 0.9
@@ -119,16 +120,22 @@ class LensTraining:
     def _streams(self, rows: Sequence[Row], *, reads: int) -> Iterator[torch.Tensor]:
         """The stream of the rows' places, [depth, place, hidden], batch by batch; of a sketch none, but all counted."""
         for batch in longest_first(rows, self._fits):
-            if isinstance(self._model, MetaModel):
-                self._count(batch, reads)
-                self._meter.expect(self._bytes(len(batch), len(batch[0])))
-                continue
-            for part, stream in self._backoff.halving(batch, lambda part: residual_stream(self._model, part)):
-                self._count(part, reads)
-                yield stream
+            for _, stream in self._backoff.halving(batch, lambda part: self._stream(part, reads)):
+                if not isinstance(self._model, MetaModel):
+                    yield stream
 
-    def _count(self, batch: Sequence[Row], reads: int) -> None:
-        self._meter.forward(len(batch) * max(map(len, batch)), reads=sum(map(len, batch)) * reads)
+    def _stream(self, rows: Sequence[Row], reads: int) -> torch.Tensor:
+        """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place."""
+        places = sum(map(len, rows))
+        found = capture_rows(
+            self._model,
+            rows,
+            [HookPoint("resid_pre", 0), "resid_post"],
+            meter=self._meter,
+            reads=places * reads,
+            beside=stream_bytes(self._footprint, self.depths, places),
+        )
+        return found.stacked()
 
     def _fits(self, rows: int, tokens: int) -> bool:
         if rows * tokens > self._limits.tokens:
@@ -207,30 +214,6 @@ class LensTraining:
         # torch's momentum multiplies the step by 1 / (1 − momentum); undone, 1 is a good rate for any model.
         rate = recipe.learning_rate * (1 - MOMENTUM)
         return torch.optim.SGD(numbers, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay)
-
-
-def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
-    """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place."""
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.int64)
-    for place, row in zip(ids, rows, strict=True):
-        place[: len(row)] = torch.tensor(row)
-    # Padding stands on the right, where causal attention never looks.
-    real = (torch.arange(ids.shape[1]) < lengths[:, None]).to(model.device)
-    seen: dict[int, torch.Tensor] = {}
-
-    def see(layer: int, part: Part, passing: torch.Tensor) -> None:
-        seen[0 if part == "entering" else layer + 1] = passing[real]
-
-    anatomy = model.anatomy
-    with (
-        model.lock,
-        torch.inference_mode(),
-        watching(anatomy, see, ("entering",), [0]),
-        watching(anatomy, see, ("leaving",)),
-    ):
-        model.network.base_model(input_ids=ids.to(model.device), use_cache=False)
-    return torch.stack([seen[depth] for depth in sorted(seen)])
 
 
 def stream_bytes(footprint: Footprint, depths: int, places: int) -> int:
