@@ -217,8 +217,8 @@ class LensTraining:
 
 
 def stream_bytes(footprint: Footprint, depths: int, places: int) -> int:
-    """What the stream of so many places takes up at all depths, twice while it is put together."""
-    return 2 * (depths + 1) * places * footprint.hidden * footprint.width
+    """Bytes of the stream of so many places at all depths, and of one more while it is captured."""
+    return (depths + 2) * places * footprint.hidden * footprint.width
 
 
 def _slice_logits(device: torch.device) -> int:
