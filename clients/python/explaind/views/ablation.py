@@ -8,11 +8,10 @@ from explaind.contract.blocks.ablation import Ablated, Failures
 from explaind.contract.methods.explain.head_ablation import GradientScreenResult, GreedyRemoval, HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
 from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, percent, plural, signed
 from explaind.views.drawing.tables import Bar, bars_svg, table
+from explaind.views.drawing.text import number, one_line, percent, plural, signed
 
 MOST_BARS = 20
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"

@@ -2,11 +2,10 @@
 
 from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPlace
 from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.heatmap import answer_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.text import number, one_line, plural, signed
 
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _NAME = "margin-top:.6em"

@@ -2,11 +2,10 @@
 
 from explaind.contract.methods.explain.attention import AttentionPatterns, HeadPattern, Scores
 from explaind.views.drawing.cards import section, tiles
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, join, tag
-from explaind.views.drawing.numerals import number, percent, plural
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent, plural
 
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:14px 28px;align-items:flex-start"

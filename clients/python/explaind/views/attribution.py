@@ -5,12 +5,11 @@ import math
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.blocks.regrouping import kinds_of
 from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.faithfulness import faithfulness_section
 from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, text_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, percent, plural
 from explaind.views.drawing.tables import bars_svg, matrix_table, messages_table, strongest, values_table
+from explaind.views.drawing.text import number, one_line, percent, plural
 
 MOST_BARS = 20
 

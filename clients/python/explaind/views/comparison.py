@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.compare_methods import ComparedMethod, MethodComparison
 from explaind.views.drawing.cards import section
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.faithfulness import beaten, measures
 from explaind.views.drawing.heatmap import heatmap_html, question
 from explaind.views.drawing.html import Markup, tag
-from explaind.views.drawing.numerals import number, plural, seconds, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
 
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _NAME = "opacity:.75;margin-top:.6em"

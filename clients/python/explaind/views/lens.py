@@ -5,12 +5,11 @@ from collections.abc import Sequence
 
 from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
 from explaind.views.drawing.cards import section, tiles
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.line_chart import Line, line_chart
-from explaind.views.drawing.numerals import number, percent
-from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, diverging_css
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
+from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css, diverging_css
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent
 
 MOST_COLUMNS = 40
 MOST_LINES = 6
@@ -169,21 +168,36 @@ def _figures(result: LensReading) -> list[Markup]:
         return []
     tracked = result.tracked[:MOST_LINES]
     followed = list(enumerate((token, token.streams[which]) for token in tracked))
-    ends = (f"layer {stream.layers[0]}", f"layer {stream.layers[-1]}")
+    layers = Axis("layer", whole=True)
+
+    def line(label: str, values: list[float], place: int) -> Line:
+        return Line(label, values, stream.layers, _hue(place))
+
     figures = []
     if followed:
-        lines = [Line(_name(token), [row[-1] for row in found.logprobs], _hue(at)) for at, (token, found) in followed]
-        figures.append(line_chart(lines, title="log-probability", ends=ends))
-        lines = [
-            Line(_name(token), [-math.log10(1 + row[-1]) for row in found.ranks], _hue(at))
-            for at, (token, found) in followed
-        ]
-        figures.append(line_chart(lines, title="rank", ends=ends, written=lambda y: f"{10**-y - 1:,.0f}"))
+        lines = [line(_name(token), [row[-1] for row in found.logprobs], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="log-probability", x=layers))
+        lines = [line(_name(token), [_depth(row[-1]) for row in found.ranks], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="rank", x=layers, y=_rank_axis([y for line in lines for y in line.y])))
     sums = [
-        Line("entropy", [row[-1] for row in stream.entropy], _hue(0)),
-        Line("KL to the final distribution", [row[-1] for row in stream.divergence], _hue(1)),
+        line("entropy", [row[-1] for row in stream.entropy], 0),
+        line("KL to the final distribution", [row[-1] for row in stream.divergence], 1),
     ]
-    return [*figures, line_chart(sums, title="entropy and divergence at the last position, nats", ends=ends)]
+    title = "entropy and divergence at the last position, nats"
+    return [*figures, line_chart(sums, title=title, x=layers, y=Axis(low=0.0))]
+
+
+def _depth(rank: int) -> float:
+    """How far below rank 0 a rank is drawn, on a logarithmic scale."""
+    return -math.log10(1 + rank)
+
+
+def _rank_axis(depths: Sequence[float]) -> Axis:
+    """Ranks 0, 10, 100 … from the top down, as far as the deepest needs."""
+    ranks = [0, *(10**power for power in range(1, 7))]
+    deepest = next((rank for rank in ranks if _depth(rank) <= min(depths)), ranks[-1])
+    ticks = {_depth(rank): f"{rank:,}" for rank in ranks}
+    return Axis("", _depth(max(deepest, 10)), 0.0, ticks=ticks, written=lambda y: f"{10**-y - 1:,.0f}")
 
 
 def _name(token: TrackedToken) -> str:
@@ -191,8 +205,7 @@ def _name(token: TrackedToken) -> str:
 
 
 def _hue(place: int) -> str:
-    red, green, blue = _HUES[place % len(_HUES)]
-    return f"rgb({red},{green},{blue})"
+    return css(_HUES[place % len(_HUES)])
 
 
 def _tracked_table(result: LensReading) -> Markup:

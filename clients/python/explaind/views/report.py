@@ -33,11 +33,14 @@ from explaind.views.attention import attention_heading, attention_sections
 from explaind.views.attribution import attribution_sections
 from explaind.views.comparison import comparison_question, comparison_sections
 from explaind.views.drawing.cards import facts, problem_section, provenance_facts, section, tiles, timing_facts
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.heatmap import question
 from explaind.views.drawing.html import Markup, join, tag
-from explaind.views.drawing.numerals import number, percent, plural
-from explaind.views.drawing.tables import table, token_strip, tokens_table
+from explaind.views.drawing.tables import (
+    table,
+    token_strip,
+    tokens_table,
+)
+from explaind.views.drawing.text import number, one_line, percent, plural, shown
 from explaind.views.lens import lens_question, lens_sections
 from explaind.views.logit_attribution import logit_question, logit_sections
 from explaind.views.questions import questions_heading, questions_sections
@@ -73,7 +76,7 @@ def job_html(job: Job[Any]) -> str:
 
 @cache
 def _style() -> str:
-    return files("explaind").joinpath("report.css").read_text(encoding="utf-8")
+    return files("explaind.views").joinpath("report.css").read_text(encoding="utf-8")
 
 
 def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
 from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import shown
 from explaind.views.drawing.html import Markup, join, tag
-from explaind.views.drawing.line_chart import Line, line_chart
-from explaind.views.drawing.numerals import number, percent, plural
-from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
+from explaind.views.drawing.palette import NEGATIVE, css
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, percent, plural, shown
 from explaind.views.lens import NAMES, lens_html, lens_sections
 
 SIZE = (520, 220)
@@ -66,8 +65,8 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
     }
     notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
     losses = result.history.kl
-    line = Line("KL of the batches", losses, _css(POSITIVE))
-    curve = line_chart([line], title="KL by step", ends=("step 1", f"{len(losses):,}"), low=0.0, size=SIZE)
+    line = Line("KL of the batches", losses, range(1, len(losses) + 1))
+    curve = line_chart([line], title="KL by step", x=Axis("step", whole=True), y=Axis(low=0.0), size=SIZE)
     return [
         section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
         tiles(told),
@@ -117,14 +116,9 @@ def _qualities(result: TunedLensTraining) -> Markup:
 
 
 def _by_layer(plain: Sequence[float], tuned: Sequence[float], names: Sequence[tuple[str, int]]) -> Markup:
-    first = names[0][0] if names[0][0] == "embedding" else f"layer {names[0][1]}"
-    lines = [Line("logit lens", plain, _css(NEGATIVE)), Line("tuned lens", tuned, _css(POSITIVE))]
-    ends = (first, f"layer {names[-1][1]}")
-    return line_chart(lines, title="KL to the final distribution, nats", ends=ends, low=0.0, size=SIZE)
-
-
-def _css(colour: RGB) -> str:
-    return f"rgb({','.join(map(str, colour))})"
+    lines = [Line("logit lens", plain, colour=css(NEGATIVE)), Line("tuned lens", tuned)]
+    places = Axis("layer", names=["emb." if stream == "embedding" else str(layer) for stream, layer in names])
+    return line_chart(lines, title="KL to the final distribution, nats", x=places, y=Axis(low=0.0), size=SIZE)
 
 
 def _mean(values: Sequence[float]) -> float:

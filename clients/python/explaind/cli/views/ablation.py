@@ -13,7 +13,7 @@ from explaind.views.ablation import ablation_question, effect_grid, heads_in_wor
 from explaind.views.activation_patching import TITLES, strongest
 from explaind.views.activation_patching import effect_grid as patch_grid
 from explaind.views.activation_patching import summary_line as patching_line
-from explaind.views.drawing.numerals import number, signed
+from explaind.views.drawing.text import number, signed
 
 _MOST = 10
 _QUIET = "dim"

@@ -10,8 +10,7 @@ from explaind.contract.methods.explain.attention import AttentionPatterns
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution
 from explaind.views.attention import MOST_DRAWN, TITLES, caption, pattern_grid
 from explaind.views.attention import summary as attention_summary
-from explaind.views.drawing.characters import one_line, shown
-from explaind.views.drawing.numerals import number, percent, signed
+from explaind.views.drawing.text import number, one_line, percent, shown, signed
 from explaind.views.logit_attribution import heads_grid
 from explaind.views.logit_attribution import summary as logit_summary
 

@@ -8,9 +8,8 @@ from explaind.cli.views.prompt import coloured_prompt, question
 from explaind.contract.blocks.attribution_result import Faithfulness
 from explaind.contract.methods.explain.compare_methods import MethodComparison
 from explaind.views.comparison import attributions, summary_line
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.faithfulness import beaten, measures
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.text import number, one_line, plural, shown, signed
 
 _QUIET = "dim"
 

@@ -36,10 +36,9 @@ from explaind.contract.methods.infer.score import Scoring
 from explaind.contract.methods.infer.tokenize import Tokenization
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
 from explaind.protocol.results import typed_result
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.heatmap import summary
-from explaind.views.drawing.numerals import number, percent, plural, seconds, signed, size
 from explaind.views.drawing.palette import FAINT, SURPRISE, largest, on_paper, share_of, surprise_of
+from explaind.views.drawing.text import number, one_line, percent, plural, seconds, shown, signed, size
 
 _BAR = 24
 _QUIET = "dim"

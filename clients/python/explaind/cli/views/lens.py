@@ -6,9 +6,8 @@ from rich.text import Text
 
 from explaind.cli.views.prompt import painted
 from explaind.contract.blocks.lens import DecodedStream, LensReading
-from explaind.views.drawing.characters import one_line
-from explaind.views.drawing.numerals import number, percent
 from explaind.views.drawing.palette import POSITIVE, on_paper
+from explaind.views.drawing.text import number, one_line, percent
 from explaind.views.lens import NAMES
 
 _QUIET = "dim"

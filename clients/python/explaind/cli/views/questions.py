@@ -5,8 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.contract.methods.evaluate.questions import JudgedQuestion, QuestionsEvaluation
-from explaind.views.drawing.characters import one_line
-from explaind.views.drawing.numerals import number, signed
+from explaind.views.drawing.text import number, one_line, signed
 from explaind.views.questions import in_words, summary
 
 _QUIET = "dim"

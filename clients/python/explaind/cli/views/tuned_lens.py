@@ -10,8 +10,7 @@ from rich.text import Text
 from explaind.cli.views.lens import show_lens
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
-from explaind.views.drawing.characters import shown
-from explaind.views.drawing.numerals import number, plural
+from explaind.views.drawing.text import number, plural, shown
 from explaind.views.lens import NAMES
 
 _QUIET = "dim"

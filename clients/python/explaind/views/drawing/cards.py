@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 from explaind.contract.errors import Problem
 from explaind.contract.job import Provenance, Timing
-from explaind.views.drawing.characters import shown
 from explaind.views.drawing.html import Markup, Node, tag
-from explaind.views.drawing.numerals import seconds
+from explaind.views.drawing.text import seconds, shown
 
 
 def section(title: str, *children: Node, note: str = "", class_: str | None = None) -> Markup:

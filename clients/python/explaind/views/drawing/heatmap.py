@@ -7,10 +7,9 @@ words, line breaks and the text between units stay what they are.
 from dataclasses import dataclass
 
 from explaind.contract.blocks.attribution_result import Attribution, ScoredText
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, plural, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of
+from explaind.views.drawing.text import number, one_line, plural, shown, signed
 
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _TEXT = "font-size:1.15em;line-height:2;white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext"
