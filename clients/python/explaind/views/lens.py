@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 
 from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
-from explaind.views.drawing.cards import section, tiles
+from explaind.views.drawing.cards import notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css, diverging_css
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent
+from explaind.views.registry import View
 
 MOST_COLUMNS = 40
 MOST_LINES = 6
@@ -22,12 +23,11 @@ NAMES = {
 }
 
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
 _CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
 _TOKEN = 12  # characters of a token that a cell shows
 
 
-def lens_question(result: LensReading) -> Markup:
+def heading(result: LensReading) -> Markup:
     """What was read, as a sentence."""
     said = next((token for token in result.tracked if token.role == "target"), None)
     if said is None:
@@ -35,22 +35,19 @@ def lens_question(result: LensReading) -> Markup:
     return join(["On the way to ", tag("code", one_line(result.target or said.text, 60), dir="auto")])
 
 
-def lens_html(result: LensReading) -> str:
+def notebook(result: LensReading) -> Markup:
     """The lens for a notebook: the grid of the stream itself, and the followed tokens through its layers."""
     stream = _main(result)
-    return str(
-        tag(
-            "div",
-            tag("div", tag("b", lens_question(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
-            grid_table(result, stream),
-            tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
-            class_="explaind-lens",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "lens",
+        tag("div", tag("b", heading(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
+        grid_table(result, stream),
+        tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
+        wide=True,
     )
 
 
-def lens_sections(result: LensReading) -> list[Markup]:
+def sections(result: LensReading) -> list[Markup]:
     """The cards of the report."""
     streams = [stream for stream in result.streams if stream.stream != "embedding"]
     streams.sort(key=lambda stream: stream is not _main(result))
@@ -247,3 +244,6 @@ def _layers_table(result: LensReading) -> Markup:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / max(1, len(values))
+
+
+VIEW = View(LensReading, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

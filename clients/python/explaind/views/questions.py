@@ -10,22 +10,23 @@ from explaind.contract.methods.evaluate.questions import (
     JudgedQuestion,
     QuestionsEvaluation,
 )
-from explaind.views.drawing.cards import facts, section, tiles
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
+from explaind.views.registry import View
 
 _BAR_WIDTH, _ROW, _LABELS = 700, 30, 150
 
 
-def questions_heading(result: QuestionsEvaluation, model: str) -> Markup:
+def heading(result: QuestionsEvaluation, model: str) -> Markup:
     """How much it knew, as a sentence."""
     total = result.total
     return join([f"{model} is right about {total.right} of {plural(total.count, 'question')}"])
 
 
-def questions_sections(result: QuestionsEvaluation) -> list[Markup]:
+def sections(result: QuestionsEvaluation) -> list[Markup]:
     """The report's sections."""
     sections = [
         tiles(_tiles(result)),
@@ -38,12 +39,10 @@ def questions_sections(result: QuestionsEvaluation) -> list[Markup]:
     return [section for section in sections if section is not None]
 
 
-def questions_html(result: QuestionsEvaluation) -> str:
+def notebook(result: QuestionsEvaluation) -> Markup:
     """The evaluation for a notebook: its numbers and every question."""
-    frame = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
-    return str(
-        tag("div", tag("div", tag("b", summary(result))), questions_table(result.questions, inline=True), style=frame)
-    )
+    table_of_all = questions_table(result.questions, inline=True)
+    return notebook_frame("questions", tag("div", tag("b", summary(result))), table_of_all)
 
 
 def summary(result: QuestionsEvaluation) -> str:
@@ -241,3 +240,11 @@ def _asked(result: QuestionsEvaluation) -> dict[str, Node]:
         "As a chat": "yes" if result.chat else "no",
         "Answer": in_words(result.answer),
     }
+
+
+VIEW = View(
+    QuestionsEvaluation,
+    heading=lambda job, result: heading(result, job.model),
+    notebook=notebook,
+    sections=sections,
+)

@@ -13,6 +13,7 @@ from explaind.views.attention import summary as attention_summary
 from explaind.views.drawing.text import number, one_line, percent, shown, signed
 from explaind.views.logit_attribution import heads_grid
 from explaind.views.logit_attribution import summary as logit_summary
+from explaind.views.registry import View
 
 _QUIET = "dim"
 _MOST_ROWS = 12
@@ -57,3 +58,9 @@ def show_attention(console: Console, result: AttentionPatterns) -> None:
 
 def _quoted(text: ScoredText) -> str:
     return f"“{one_line(''.join(token.text for token in text.explained_tokens))}”"
+
+
+VIEWS = (
+    View(LogitAttribution, terminal=show_logit_attribution),
+    View(AttentionPatterns, terminal=show_attention),
+)
