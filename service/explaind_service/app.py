@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from explaind.contract.registry import all_estimates, all_methods
+from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.keys.pepper import load_pepper
 from explaind_jobs.redis_scripts.connection import async_redis_from
@@ -27,7 +27,7 @@ from explaind_service.middleware.authentication import AuthenticationMiddleware,
 from explaind_service.middleware.request_context import RequestEnvelope
 from explaind_service.middleware.request_metrics import RequestWatch
 from explaind_service.results.responses import Results
-from explaind_service.routes import catalogue, events, files, health, jobs, metrics
+from explaind_service.routes import catalogue, estimates, events, files, health, jobs, metrics
 from explaind_service.routes.files import uploads_router
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
@@ -56,9 +56,9 @@ ABOUT_VERBS = {
     "infer": "What the model says, and how likely.",
     "evaluate": "How good the model is.",
     "train": "What makes a model better, or readable.",
-    "estimate": "What a job will cost, before it runs.",
 }
 ABOUT_REST = {
+    "estimate": "What a job will cost, before it runs.",
     "jobs": "Jobs and their results.",
     "datasets": "Tables that requests name.",
     "artifacts": "What jobs leave: trained lenses.",
@@ -88,6 +88,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     models = Catalogue.load(settings.models_file)
     closed = [
         method_router(),
+        estimates.router,
         jobs.router,
         events.router,
         uploads_router(settings),
@@ -159,9 +160,9 @@ def _routes(routers: list[APIRouter]) -> list[APIRoute]:
 
 
 def _tags() -> list[dict[str, str]]:
-    verbs = {method.verb for method in (*all_methods().values(), *all_estimates().values())}
+    verbs = {method.verb for method in all_methods().values()}
     new = dict.fromkeys(sorted(verbs - ABOUT_VERBS.keys()), "")
-    about = {**{verb: said for verb, said in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
+    about = {**{verb: text for verb, text in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
     return [{"name": name, "description": description} for name, description in about.items()]
 
 
