@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
@@ -26,6 +27,7 @@ from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.middleware.authentication import AuthenticationMiddleware, Authenticator
 from explaind_service.middleware.request_context import RequestEnvelope
 from explaind_service.middleware.request_metrics import RequestWatch
+from explaind_service.openapi_document.document import compact_document
 from explaind_service.results.responses import Results
 from explaind_service.routes import catalogue, estimates, events, files, health, jobs, metrics
 from explaind_service.routes.files import uploads_router
@@ -69,6 +71,12 @@ ABOUT_REST = {
 
 class Api(FastAPI):
     """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = compact_document(super().openapi())
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, the door before them, and the envelope around all."""
