@@ -48,7 +48,9 @@ def _models() -> list[type[BaseModel]]:
 
 def _below(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for model in root.__subclasses__():
-        if model.__module__.startswith("explaind.contract."):
+        # A parametrized generic counts itself to the module that first names it.
+        origin = model.__pydantic_generic_metadata__["origin"] or model
+        if origin.__module__.startswith("explaind.contract."):
             yield model
         yield from _below(model)
 
