@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from explaind.contract.base import RequestModel, ResponseModel
-from explaind_service.openapi_document.names import SCHEMAS
+from explaind_service.openapi_document.names import SCHEMAS, pascal_case
 
 Schema = dict[str, Any]
 
@@ -36,8 +36,26 @@ def with_inheritance(document: dict[str, Any]) -> dict[str, Any]:
         if base.__name__ not in flat and base.__name__ not in added:
             added[base.__name__] = base_schema
             waiting.append((base, base_schema))
-    document["components"]["schemas"] = dict(sorted({**schemas, **added}.items()))
+    document["components"]["schemas"] = dict(sorted(_with_named_maps({**schemas, **added}).items()))
     return document
+
+
+def _with_named_maps(schemas: dict[str, Schema]) -> dict[str, Schema]:
+    """The schemas, with maps of a base as schemas of their own: `ModelRequestMetadata`.
+
+    Client generators make a class of a map, and would make the same one again for each class that inherits it.
+    """
+    bases = {part["$ref"].removeprefix(SCHEMAS) for schema in schemas.values() for part in schema.get("allOf", ())}
+    named = dict(schemas)
+    for base in bases:
+        fields = dict(schemas[base]["properties"])
+        for field, schema in fields.items():
+            if schema.get("type") == "object":
+                name = f"{base}{pascal_case(field)}"
+                named[name] = {key: value for key, value in schema.items() if key != "title"}
+                fields[field] = {"$ref": f"{SCHEMAS}{name}"}
+        named[base] = {**schemas[base], "properties": fields}
+    return named
 
 
 def _models() -> list[type[BaseModel]]:
