@@ -1,7 +1,6 @@
 """Schemas of the contract's classes as `allOf` their base and what they add, so that each field stands once."""
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 from pydantic import BaseModel
@@ -45,17 +44,25 @@ def _with_named_maps(schemas: dict[str, Schema]) -> dict[str, Schema]:
 
     Client generators make a class of a map, and would make the same one again for each class that inherits it.
     """
-    bases = {part["$ref"].removeprefix(SCHEMAS) for schema in schemas.values() for part in schema.get("allOf", ())}
+    bases = {
+        part["$ref"].removeprefix(SCHEMAS)
+        for schema in schemas.values()
+        for part in schema.get("allOf", ())
+        if "$ref" in part
+    }
     named = dict(schemas)
     for base in bases:
-        fields = dict(schemas[base]["properties"])
+        fields = _own_part(schemas[base]).get("properties", {})
         for field, schema in fields.items():
             if schema.get("type") == "object":
                 name = f"{base}{pascal_case(field)}"
                 named[name] = {key: value for key, value in schema.items() if key != "title"}
                 fields[field] = {"$ref": f"{SCHEMAS}{name}"}
-        named[base] = {**schemas[base], "properties": fields}
     return named
+
+
+def _own_part(schema: Schema) -> Schema:
+    return schema["allOf"][-1] if "allOf" in schema else schema
 
 
 def _models() -> list[type[BaseModel]]:
@@ -120,11 +127,9 @@ def _composed(schema: Schema, base: str, base_schema: Schema) -> Schema:
     inherited = base_schema["properties"]
     own = {name: field for name, field in schema["properties"].items() if inherited.get(name) != field}
     required = [name for name in schema.get("required", ()) if name not in base_schema.get("required", ())]
-    rest = {key: value for key, value in schema.items() if key not in {"properties", "required", "title", CLOSED}}
-    parts: list[tuple[str, Any]] = [
-        ("allOf", [{"$ref": f"{SCHEMAS}{base}"}]),
-        ("properties", own),
-        ("required", required),
-        ("unevaluatedProperties", False if schema.get(CLOSED) is False else None),
-    ]
-    return dict(chain(rest.items(), ((key, value) for key, value in parts if value or value is False)))
+    described = {"description": schema["description"]} if "description" in schema else {}
+    added = {"type": "object", "properties": own, "required": required}
+    # Two parts even where nothing is added: client generators read an allOf of one reference as that class itself.
+    parts = [{"$ref": f"{SCHEMAS}{base}"}, {key: value for key, value in added.items() if value}]
+    closed = {"unevaluatedProperties": False} if schema.get(CLOSED) is False else {}
+    return {**described, "type": "object", "allOf": parts, **closed}
