@@ -85,7 +85,7 @@ class FilePage(ResponseModel, Generic[CardT]):
     """A page of datasets or artifacts, newest first."""
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """The name of the class and its schema: `DatasetPage` of `DatasetCard`s."""
         return f"{params[0].__name__.removesuffix('Card')}Page"
 

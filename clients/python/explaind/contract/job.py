@@ -112,7 +112,7 @@ class Job(ResponseModel, Generic[ResultT]):
     """A job as `GET /jobs/{id}` answers it. `ResultT` is the result of the job's method."""
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """The name of the class and its schema: `AttributionJob` of an `Attribution`, `Job` of any result."""
         return "Job" if params[0] is Any else f"{params[0].__name__}Job"
 
