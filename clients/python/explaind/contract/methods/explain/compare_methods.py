@@ -75,7 +75,7 @@ class CompareMethodsParams(PerturbationRequest):
             ValidationError: its fields are not valid.
         """
         params = comparable_methods()[member.method].params_model
-        shared = (set(PerturbationRequest.model_fields) - set(ModelRequest.model_fields)) | {"model", "seed"}
+        shared = (PerturbationRequest.model_fields.keys() - self.job_fields) | {"seed"}
         given = {name: getattr(self, name) for name in shared & set(params.model_fields)}
         if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.absent is None:
             # All are held against the model in the same game, whatever a method of its own compares with.
