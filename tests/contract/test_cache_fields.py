@@ -45,7 +45,7 @@ def changed(params: ModelRequest, path: Path, field: str, value: str) -> ModelRe
     inside: Any = value
     for place, (_, model) in enumerate(reversed(path)):
         last = field if place == 0 else path[len(path) - place][0]
-        filled: dict[str, Any] = {name: "same" for name in model.model_fields}
+        filled: dict[str, Any] = dict.fromkeys(model.model_fields, "same")
         inside = model.model_construct(None, **{**filled, last: inside})
     return params.model_copy(update={path[0][0] if path else field: inside})
 

@@ -9,7 +9,7 @@ from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
 from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
 from explaind.contract.blocks.attribution_result import Attribution, Faithfulness, Replacement, ScoredText
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions
-from explaind.contract.blocks.subject import ModelRequest, Score, Seed
+from explaind.contract.blocks.subject import Score, Seed
 from explaind.contract.blocks.units import Unit
 from explaind.contract.errors import Problem, field_errors
 from explaind.contract.method import Method
