@@ -54,7 +54,8 @@ class Tree:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
         # Some tests ask git what it ignores.
-        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+        repository = ["git", "init", "-q"]
+        subprocess.run(repository, cwd=folder, check=True)
         sources = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
         parts = sources["tool"]["hatch"]["build"]["dev-mode-dirs"]
         self._environment = {
