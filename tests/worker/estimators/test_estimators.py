@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import shapley_by_permutations
 
-from explaind_worker.estimators import kernel, kernel_gls, permutation
+from explaind_worker.estimators import kernel, permutation
 from explaind_worker.estimators.exact import ExactShapley
 from explaind_worker.estimators.kernel import KernelShapley
+from explaind_worker.estimators.kernel_gls import REACH
 from explaind_worker.estimators.permutation import PermutationShapley
 
 SAMPLERS = {"kernel": KernelShapley, "permutation": PermutationShapley}
@@ -159,7 +160,7 @@ def test_errors_of_a_regression_with_few_pairs_are_honest():
     signs = np.where(exact.coalitions, 1.0, -1.0)
     terms = [members for order in (1, 3, 5, 7) for members in itertools.combinations(range(units), order)]
     products = np.stack([signs[:, members].prod(axis=1) for members in terms], axis=1)  # [coalition, term]
-    spread = np.array([(kernel_gls.REACH / units) ** (len(members) / 2) for members in terms])
+    spread = np.array([(REACH / units) ** (len(members) / 2) for members in terms])
     games = products @ (spread[:, None] * np.random.default_rng(1).normal(size=(len(terms), 300)))
     asked = estimator.coalitions @ (1 << np.arange(units))
     squares, promised = 0.0, 0.0
