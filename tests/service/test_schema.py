@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from schema_cases import Fuzzer, documented
 from starlette.testclient import TestClient
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidUnits
 from explaind.contract.registry import all_methods
 from explaind_service.app import create_app
+from tests.support.schema_cases import Fuzzer, documented
 
 OPERATIONS = documented(keys=False)
 OF_A_JOB = [operation for operation in OPERATIONS if "{job_id}" in operation.path]

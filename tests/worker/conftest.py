@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from classifiers import ENCODERS, save_classifier, word_pieces
-from kept_files import KeptFiles
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -18,6 +16,8 @@ from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.classifiers import ENCODERS, save_classifier, word_pieces
+from tests.support.memory_files import KeptFiles
 
 TEXT = (
     "The food was great but the room was small and the staff were rude. When Mary and John went to the store, "

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from consistency import inconsistencies, job_records, places_in_use
 
 from explaind.contract.job import JobState
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import NewJob, Outcome
+from tests.support.store_invariants import inconsistencies, job_records, places_in_use
 
 NEW = NewJob("explain/shap", "demo", "default", b"{}", key="k")
 

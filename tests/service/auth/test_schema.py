@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from schema_cases import Fuzzer, documented
 from starlette.testclient import TestClient
 
 from explaind_service.app import create_app
+from tests.support.schema_cases import Fuzzer, documented
 
 # The keys are the tests' own: the document without them keeps the generator from making some up.
 OPERATIONS = documented(keys=False)

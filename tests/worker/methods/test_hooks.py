@@ -9,7 +9,7 @@ from explaind_jobs.catalogue import DEMO
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
-from tests.support.kept_files import KeptFiles
+from tests.support.memory_files import KeptFiles
 
 REGISTER = ("register_forward_pre_hook", "register_forward_hook", "register_full_backward_hook")
 

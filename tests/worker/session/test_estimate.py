@@ -3,7 +3,6 @@
 from typing import Any, cast
 
 import pytest
-from kept_files import KeptFiles
 
 from explaind.contract.errors import BudgetTooSmall, InvalidTarget, PromptTooLong, RequestTooLarge, TargetTooLong
 from explaind.contract.estimate import Estimate
@@ -16,6 +15,7 @@ from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.memory_files import KeptFiles
 from tests.worker.conftest import FAMILIES
 
 DEMO = ModelEntry(name="demo", builtin=True)

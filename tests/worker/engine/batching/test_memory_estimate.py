@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from allocations import peak_bytes
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from explaind_jobs.catalogue import ModelEntry
@@ -14,6 +13,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from tests.support.allocations import peak_bytes
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 3, "num_attention_heads": 4}
 SHAPE |= {"max_position_embeddings": 1024}

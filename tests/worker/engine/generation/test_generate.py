@@ -1,11 +1,11 @@
 import pytest
 import torch
-from reference import token_logprobs
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.generation.generate import Generator, Sampling, greedy, read
+from tests.support.reference import token_logprobs
 
 PROMPT = [1, 40, 51, 62, 73]
 FAMILIES = ["gpt2", "llama", "mistral", "gemma2", "gemma3_text", "gpt_neox", "phi3"]

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from reference import token_logits, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import Segments, StandInText
@@ -12,6 +11,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
+from tests.support.reference import token_logits, token_logprobs
 
 FAMILIES = [
     "gpt2",

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from kept_files import KeptFiles
 
 from explaind.contract.errors import InvalidDataset, InvalidRequest, LensMismatch, UnknownArtifact, WrongModelKind
 from explaind.contract.registry import find_method
@@ -15,6 +14,7 @@ from explaind_worker.models.demo.cases import TASKS, generate_cases
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.job_control import Cancelled
 from explaind_worker.session.session import Session
+from tests.support.memory_files import KeptFiles
 
 TRAIN, LENS = "train/tuned-lens", "explain/tuned-lens"
 TEXTS = [

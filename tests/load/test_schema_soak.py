@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from schema_cases import Fuzzer, documented, write_summary
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from explaind.contract.registry import all_methods, known_method
@@ -24,6 +23,7 @@ from explaind_jobs.keys.records import Scope
 from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
+from tests.support.schema_cases import Fuzzer, documented, write_summary
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

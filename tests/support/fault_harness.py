@@ -24,7 +24,7 @@ from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher
 from explaind_jobs.store.records import NewJob
 
-FAULTY_WORKER = Path(__file__).parents[1] / "faults" / "faulty_worker.py"
+FAULTY_WORKER = Path(__file__).parents[1] / "fault_injection" / "faulty_worker.py"
 # How many jobs a cell sends, and how many a second; fewer while a cell is being written.
 JOBS = int(os.environ.get("EXPLAIND_FAULTS_JOBS", "300"))
 RATE = 30.0

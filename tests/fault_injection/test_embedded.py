@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger import Ledger
-from stage import FAULTY_WORKER, RATE, SHORT_WAITS, Stage
 
 from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.settings import JobsSettings
+from tests.support.fault_harness import FAULTY_WORKER, RATE, SHORT_WAITS, Stage
+from tests.support.fault_ledger import Ledger
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -1,0 +1,1 @@
+"""Shared by tests: reference computations, checks, stand-ins and process harnesses."""
