@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from explaind_service.app import create_app
+from tests.support.apps import create_app
 from tests.support.problem_checks import check_answer, check_problem
 
 MIB = 1024 * 1024

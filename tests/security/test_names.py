@@ -12,8 +12,8 @@ from explaind.contract.errors import ResultLost
 from explaind_jobs.catalogue import Catalogue, CatalogueError
 from explaind_jobs.keys.cli import keys
 from explaind_jobs.results.directory_blobs import DirectoryBlobs
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 from tests.support.problem_checks import check_answer, check_problem
 from tests.support.store_invariants import inconsistencies
 

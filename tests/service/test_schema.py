@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidUnits
 from explaind.contract.registry import all_methods
-from explaind_service.app import create_app
+from tests.support.apps import create_app
 from tests.support.schema_cases import Fuzzer, documented
 
 OPERATIONS = documented(keys=False)

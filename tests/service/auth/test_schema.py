@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from explaind_service.app import create_app
+from tests.support.apps import create_app
 from tests.support.schema_cases import Fuzzer, documented
 
 # The keys are the tests' own: the document without them keeps the generator from making some up.

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 JSON = {"Content-Type": "application/json"}
 
