@@ -23,7 +23,8 @@ from explaind_jobs.keys.records import Scope
 from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
-from tests.support.schema_cases import Fuzzer, documented, write_summary
+from tests.support.schema_cases import Fuzzer, write_summary
+from tests.support.schema_document import documented
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
