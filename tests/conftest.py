@@ -1,7 +1,9 @@
-"""A real Valkey for the tests: one server a session, empty for every test."""
+"""A real Valkey for the tests: one server a process of pytest, empty for every test."""
 
+import gc
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,6 +17,17 @@ from explaind_jobs.local_stack.redis_server import find_server, start_server
 # As in the worker: torch's threads must not spin while another process wants the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Several processes of pytest share the cores; each test's numbers are small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The processes that tests start compile this source once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """What the imports left is there to stay: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

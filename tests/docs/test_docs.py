@@ -114,10 +114,3 @@ FENCED = [code for page in PAGES for _, code in FENCE.findall(page.read_text(enc
 def test_commands_about_keys_are_as_they_are_written(arguments):
     name, *rest = shlex.split(arguments)
     assert keys.commands[name].make_context(name, rest)
-
-
-@pytest.mark.parametrize("word", ["make demo", "make test", "make help", "make up"])
-def test_the_readmes_make_commands_exist(word):
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert word in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^{word.removeprefix('make ')}:", makefile, re.MULTILINE)

@@ -15,8 +15,9 @@ from explaind.contract.errors import InvalidUnits
 from explaind.contract.registry import all_methods
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support import LONG
 from tests.support.schema_cases import Fuzzer
-from tests.support.schema_document import LONG, documented, documented_once, submissions
+from tests.support.schema_document import documented, documented_once, submissions
 
 OPERATIONS = documented(keys=False)
 VARIED = documented_once()

@@ -1,7 +1,6 @@
 """The service's OpenAPI document as test cases are made from it: whole, or with each field of a request once."""
 
 import json
-import os
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 import schemathesis
 
 from explaind.contract.registry import all_methods
+from tests.support import LONG
 
 # Held equal to what the application says by tests/service/test_openapi.py; rendering it takes seconds.
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
-# All operations with all their fields and many requests each: `make test-all`.
-LONG = os.environ.get("EXPLAIND_TESTS") == "long"
 
 
 @cache

@@ -9,8 +9,9 @@ from starlette.testclient import TestClient
 
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support import LONG
 from tests.support.schema_cases import Fuzzer
-from tests.support.schema_document import LONG, documented, documented_once, submissions
+from tests.support.schema_document import documented, documented_once, submissions
 
 # The keys are the tests' own: the document without them keeps the generator from making some up.
 OPERATIONS = documented(keys=False)

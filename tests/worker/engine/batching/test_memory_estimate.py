@@ -13,6 +13,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from tests.support import LONG
 from tests.support.allocations import peak_bytes
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 3, "num_attention_heads": 4}
@@ -32,6 +33,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "phi3": GQA,
 }
 SLIDING = {"gemma2", "gemma3_text", "mistral"}
+# What is held in float32 beside bfloat16 weights: layer norms (gpt2), RMS norms (llama), written-out softmax (gemma2).
+HALVED = ["gpt2", "llama", "gemma2"]
 Made = Callable[..., LoadedModel]
 
 
@@ -77,11 +80,17 @@ def ratio(model: LoadedModel, rows: int, tokens: int, reads: int = 1, *, past: i
     return estimate / peak_bytes(forward)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_estimates_are_upper_bounds_within_twice(made, family, dtype):
-    model = made(family, dtype)
+def test_estimates_are_upper_bounds_within_twice(made, family):
+    model = made(family)
     for rows, tokens in [(1, 24), (1, 200), (1, 900), (12, 48)]:
+        assert 1.0 <= ratio(model, rows, tokens) <= 2.0, f"{rows} rows of {tokens}"
+
+
+@pytest.mark.parametrize("family", FAMILIES if LONG else HALVED)
+def test_estimates_hold_for_half_the_bytes(made, family):
+    model = made(family, torch.bfloat16)
+    for rows, tokens in [(1, 24), (1, 400), (12, 48)]:
         assert 1.0 <= ratio(model, rows, tokens) <= 2.0, f"{rows} rows of {tokens}"
 
 
