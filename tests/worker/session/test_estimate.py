@@ -15,8 +15,8 @@ from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.families import ALL, families
 from tests.support.memory_files import KeptFiles
-from tests.worker.conftest import FAMILIES
 
 DEMO = ModelEntry(name="demo", builtin=True)
 REVIEW = {"prompt": "Review: The food was great. Sentiment:", "target": " positive", "foil": " negative"}
@@ -100,7 +100,7 @@ def test_inference_is_told_exactly(demo, path, params):
     assert told == (meter.forwards, meter.tokens_evaluated, meter.tokens_saved)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_a_generation_is_as_long_as_it_may_be(tiny_model, pool, family):
     params = {"prompt": "The food was", "max_new_tokens": 6}
     said = estimated(pool, tiny_model(family), "infer/generate", params)
@@ -111,7 +111,7 @@ def test_a_generation_is_as_long_as_it_may_be(tiny_model, pool, family):
     assert "may end before" in (said.note or "")
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize("family", families("sliding"))
 @pytest.mark.parametrize("absent", ["mask", "remove"])
 def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, absent):
     entry, params = tiny_model(family), {"prompt": "The food was great", "target": " but", "absent": absent}

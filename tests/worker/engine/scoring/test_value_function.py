@@ -11,21 +11,9 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
+from tests.support.families import ALL
 from tests.support.reference import token_logits, token_logprobs
 
-FAMILIES = [
-    "gpt2",
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "gpt_neox",
-    "phi",
-    "phi3",
-]
 EXHAUSTED = {
     "cuda": torch.OutOfMemoryError,
     "cpu": lambda *_: RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: …"),
@@ -54,7 +42,7 @@ def reading(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 @pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the")], ids=["mask", "remove", "text"])
 def test_equals_one_forward_per_question(loaded, reading, family, absent):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
@@ -70,7 +58,7 @@ def test_equals_one_forward_per_question(loaded, reading, family, absent):
         np.testing.assert_allclose(scores.logits[index], raw, atol=2e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_every_distinct_beginning_is_evaluated_once(loaded, family):
     """All coalitions of a prompt, in chunks that hold a part of the tree each."""
     model, meter = loaded(family), CostMeter()

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from explaind_worker.models.structure.hook_points import watching
-
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
+from tests.support.families import REPRESENTATIVES
 
 
 def seen_in(model, parts, layers=None):
@@ -13,7 +12,7 @@ def seen_in(model, parts, layers=None):
     return seen, hidden
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_the_stream_is_that_of_the_models_own_hidden_states(loaded, family):
     seen, hidden = seen_in(loaded(family), ("entering", "attention", "mlp", "leaving"))
     for layer in range(3):
@@ -22,7 +21,7 @@ def test_the_stream_is_that_of_the_models_own_hidden_states(loaded, family):
         torch.testing.assert_close(added, seen[layer, "leaving"], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_heads_are_what_enters_the_output_projection(loaded, family):
     model = loaded(family)
     seen, _ = seen_in(model, ("heads",), layers=[1])
