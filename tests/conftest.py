@@ -13,6 +13,8 @@ import redis
 import redis.asyncio
 
 from explaind_jobs.local_stack.redis_server import find_server, start_server
+from explaind_jobs.local_stack.stack import EmbeddedStack
+from explaind_jobs.settings import JobsSettings
 
 # As in the worker: torch's threads must not spin while another process wants the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -47,6 +49,13 @@ def valkey_socket() -> Iterator[Path]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@pytest.fixture(scope="session")
+def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A whole explaind with the built-in model, for tests that only ask it: its worker takes seconds to start."""
+    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=tmp_path_factory.mktemp("data"))) as stack:
+        yield stack
 
 
 @pytest.fixture
