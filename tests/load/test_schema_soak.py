@@ -23,16 +23,19 @@ from explaind_jobs.keys.records import Scope
 from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
+from tests.support import LONG
 from tests.support.schema_cases import Fuzzer, write_summary
-from tests.support.schema_document import documented
+from tests.support.schema_document import documented, documented_once, without_estimates
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60" if LONG else "12"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
-OPERATIONS = documented(keys=False)
-CLOSED = [operation for operation in documented(keys=True) if operation.definition.raw.get("security")]
+OPERATIONS = documented_once()
+CLOSED = [
+    operation for operation in without_estimates(documented(keys=True)) if operation.definition.raw.get("security")
+]
 
 
 def each(operations: list[Any]) -> pytest.MarkDecorator:
