@@ -112,7 +112,7 @@ def watched(runner: Runner, method: Method[Any, Any]) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         for name in REGISTER:
             patch.setattr(nn.Module, name, watching(getattr(nn.Module, name)))
-        outcome = runner.run(claim_of(method.path, method), Control())  # type: ignore[arg-type]
+        outcome = runner.run(claim_of(method.path, method), Control())
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     return Ran(method, outcome, unlocked, hooks_of(model.network) - before, model.lock.locked(), dtype)
@@ -179,7 +179,7 @@ def test_the_run_can_be_replayed_and_its_cost_is_known(ran, path: str) -> None:
 
 def test_the_estimate_is_what_the_run_took(ran, path: str) -> None:
     fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO}))
-    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), Control())  # type: ignore[arg-type]
+    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), Control())
     assert fresh.resident() == [], "an estimate touches no weights"
     said, took = Estimate.model_validate_json(outcome.result or b""), ran(path).outcome.timing
     assert said.method == path

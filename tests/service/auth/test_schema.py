@@ -45,7 +45,7 @@ def serving_http(valkey_socket: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def settings(serving_http: TestClient, redis_url: str) -> ServiceSettings:
     """Those of the application: keys are made with its pepper."""
-    return serving_http.app.state.settings  # type: ignore[attr-defined]
+    return serving_http.app.state.settings
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
-from tests.support.families import ALL
+from tests.support.families import ALL, REPRESENTATIVES, with_representatives
 from tests.support.reference import token_logits, token_logprobs
 
 EXHAUSTED = {
@@ -42,8 +42,15 @@ def reading(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("family", ALL)
-@pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the")], ids=["mask", "remove", "text"])
+@pytest.mark.parametrize(
+    ("family", "absent"),
+    [
+        *((family, "mask") for family in ALL),
+        *((family, "remove") for family in with_representatives("sliding")),  # rows of many lengths
+        *((family, StandInText(text=" and the")) for family in REPRESENTATIVES),
+    ],
+    ids=str,
+)
 def test_equals_one_forward_per_question(loaded, reading, family, absent):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
     model = loaded(family)
