@@ -41,19 +41,19 @@ test: dev ## All tests that need nothing but this checkout, by two processes (so
 	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
 
 test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder
-	$(BIN)/pytest -m real
+	$(BIN)/pytest -m real tests/real
 
 test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut off (some minutes)
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -m faults tests/fault_injection
 
 test-soak: dev ## Small jobs by fifty clients, memory watched, and made-up requests to a whole service (some minutes)
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak tests/load
 
 test-all: export EXPLAIND_TESTS = long
 test-all: dev ## test, test-faults and test-soak in their long forms: every case, 10,000 jobs (an hour)
 	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
-	$(BIN)/pytest -m faults
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m faults tests/fault_injection
+	$(BIN)/pytest -m soak tests/load
 
 generate: dev ## Write again what is generated from the contract
 	$(BIN)/python -m tools.sdk_methods --write
