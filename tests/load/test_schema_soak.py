@@ -123,7 +123,12 @@ def test_made_up_requests_about_a_job(stack: EmbeddedStack, fuzzer: Fuzzer, oper
 
 def _job(http: httpx.Client) -> str:
     example = all_methods()["infer/tokenize"].example
-    return http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()["id"]
+    job = http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()
+    for _ in range(60):  # until it has ended
+        if job["finished_at"]:
+            break
+        job = http.get(job["links"]["self"], params={"wait": 1}).json()
+    return job["id"]
 
 
 def _dataset(http: httpx.Client) -> str:
