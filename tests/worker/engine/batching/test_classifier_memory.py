@@ -11,6 +11,8 @@ from explaind_worker.models.structure.classifier_head import Classes, class_logi
 from tests.support.allocations import peak_bytes
 from tests.support.classifiers import FAMILIES
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 WIDER = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 2, "max_position_embeddings": 1024}
 SHAPES = {
     "distilbert": {"dim": 128, "hidden_dim": 352, "n_layers": 2, "max_position_embeddings": 1024},

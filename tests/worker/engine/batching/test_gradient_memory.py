@@ -8,6 +8,8 @@ from explaind_worker.engine.gradients.differentiable_score import logits_at
 from explaind_worker.models.loading.loading import LoadedModel
 from tests.support.allocations import peak_bytes
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 
 def ratio(model: LoadedModel, rows: int, tokens: int, reads: int = 1) -> float:
     """Estimate over measurement of one forward and backward pass as the gradients' engine makes them."""

@@ -16,6 +16,8 @@ from tests.support import LONG
 from tests.support.allocations import peak_bytes
 from tests.support.families import ALL, families, shape_of
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 SHAPE = {"hidden": 128, "intermediate": 352, "head_dim": 64, "positions": 1024, "window": 64}
 # What is held in float32 beside bfloat16 weights: layer norms (gpt2), RMS norms (llama), written-out softmax (gemma2).
 HALVED = ["gpt2", "llama", "gemma2"]
