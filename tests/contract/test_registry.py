@@ -43,14 +43,14 @@ def test_near_misses_are_suggested():
     assert near_miss("zzz", ["a", "b"]) == "There are: a, b."
 
 
-def test_two_modules_with_one_name_are_an_error(monkeypatch):
+def test_a_module_with_the_method_of_another_is_an_error(monkeypatch):
     from explaind.contract.methods.explain.shap import METHOD
     from explaind.contract.methods.infer import score
 
     monkeypatch.setattr(score, "METHOD", METHOD)
     all_methods.cache_clear()
     try:
-        with pytest.raises(TypeError, match="Two modules name the method explain/shap"):
+        with pytest.raises(TypeError, match="infer.score holds the method explain/shap, which belongs in explain.shap"):
             all_methods()
     finally:
         monkeypatch.undo()

@@ -34,10 +34,10 @@ def _as_member(value: str | ComparedSpec) -> ComparedSpec:
     return ComparedSpec(method=value) if isinstance(value, str) else value
 
 
-# A bare name is short for {"method": …}; after validation every one is a Member.
+# A bare name is short for {"method": …}; after validation every one is a ComparedSpec.
 MemberChoice = Annotated[
-    Annotated[str, Field(min_length=1, max_length=100), Tag("~Plain")] | Annotated[ComparedSpec, Tag("~Member")],
-    by_key(method="~Member"),
+    Annotated[str, Field(min_length=1, max_length=100), Tag("~Plain")] | Annotated[ComparedSpec, Tag("~ComparedSpec")],
+    by_key(method="~ComparedSpec"),
     AfterValidator(_as_member),
 ]
 
