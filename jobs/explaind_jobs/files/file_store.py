@@ -231,7 +231,7 @@ class Files:
             raise scripts.too_many("artifact", most)
 
     def put_artifact(self, kind: str, name: str, data: bytes, *, model: str, job_id: str | None = None) -> ArtifactCard:
-        """Keep what a job leaves, durably; in a rehearsal only its card is made.
+        """Keep what a job leaves, durably; in a dry run only its card is made.
 
         A job has one artifact of a name: a second attempt replaces what the first has left.
 

@@ -94,12 +94,12 @@ def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore) -> N
     assert len(others | {first.id}) == 3
 
 
-def test_a_rehearsal_reads_and_keeps_nothing(store: JobStore) -> None:
+def test_a_dry_run_reads_and_keeps_nothing(store: JobStore) -> None:
     files = store.files.of("k1", job="job_a")
     dataset, _ = files.put_dataset(ROWS, "jsonl", "one")
-    rehearsal = files.dry_run()
-    assert len(rehearsal.rows(dataset.id)) == 2
-    card = rehearsal.put_artifact("tuned-lens", "lens", b"abc", model="demo")
+    dry = files.dry_run()
+    assert len(dry.rows(dataset.id)) == 2
+    card = dry.put_artifact("tuned-lens", "lens", b"abc", model="demo")
     assert card.bytes == 3
     assert files.artifacts().data == []
     assert files.put_artifact("tuned-lens", "lens", b"abc", model="demo").id == card.id

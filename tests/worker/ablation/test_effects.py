@@ -1,4 +1,4 @@
-"""The first pass by gradients, generated answers, intervals, and what a rehearsal counts of ablations and patches."""
+"""The first pass by gradients, generated answers, intervals, and what a dry run counts of ablations and patches."""
 
 import numpy as np
 import pytest

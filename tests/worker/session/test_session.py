@@ -159,13 +159,13 @@ def test_a_session_without_a_store_says_so(tiny_model) -> None:
         _ = session.job.files
 
 
-def test_a_rehearsal_reads_files_and_keeps_none(tiny_model, valkey, redis_url, tmp_path) -> None:
+def test_a_dry_run_reads_files_and_keeps_none(tiny_model, valkey, redis_url, tmp_path) -> None:
     files = JobStore(valkey, JobsSettings(redis_url=redis_url, data_dir=tmp_path)).files.of("k1", job="job_a")
     dataset, _ = files.put_dataset(b"a\n1\n", "csv", "ones")
     entry, pool = tiny_model("llama"), ModelPool()
-    with Session(entry, pool, lambda *_: None, dry_run=True, files=files) as rehearsal:
-        assert rehearsal.job.files.rows(dataset.id) == [{"a": "1"}]
-        foreseen = rehearsal.job.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name)
+    with Session(entry, pool, lambda *_: None, dry_run=True, files=files) as dry:
+        assert dry.job.files.rows(dataset.id) == [{"a": "1"}]
+        foreseen = dry.job.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name)
     assert files.artifacts().data == []
     with Session(entry, pool, lambda *_: None, files=files) as session:
         assert session.job.files.put_artifact("tuned-lens", "lens", b"abc", model=entry.name).id == foreseen.id

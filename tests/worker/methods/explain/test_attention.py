@@ -112,7 +112,7 @@ def test_what_cannot_be_shown_is_refused_before_the_weights_are_touched(
     tiny_model, params, error, pointer, monkeypatch, run
 ):
     monkeypatch.setattr(attention, "MOST_WEIGHTS", 100)
-    monkeypatch.setattr(ModelPool, "lease", lambda *_, **__: pytest.fail("the weights were touched"))
+    monkeypatch.setattr(ModelPool, "pin", lambda *_, **__: pytest.fail("the weights were touched"))
     with pytest.raises(error) as caught:
         run(PATH, prompt=PROMPT, **params)
     assert caught.value.errors[0].pointer == pointer

@@ -44,7 +44,7 @@ def until(condition, limit_s=20.0):
 
 def test_the_budget_holds_and_the_unused_leave(for_two, entries):
     for family in ("llama", "qwen2", "gemma", "llama", "phi"):
-        with for_two.lease(entries[family]) as model:
+        with for_two.pin(entries[family]) as model:
             assert model.entry is entries[family]
             assert entries[family].name in for_two.resident()
         assert len(for_two.resident()) <= 2
@@ -57,7 +57,7 @@ def test_the_budget_holds_and_the_unused_leave(for_two, entries):
 
 
 def test_what_leaves_is_freed(for_two, entries):
-    with for_two.lease(entries["llama"]) as model:
+    with for_two.pin(entries["llama"]) as model:
         weight = weakref.ref(model.anatomy.unembedding.weight)
         network = weakref.ref(model.network)
     del model
@@ -75,15 +75,15 @@ def test_what_leaves_is_freed(for_two, entries):
 
 
 def test_models_in_use_never_leave(for_two, entries):
-    with for_two.lease(entries["llama"]) as used:
+    with for_two.pin(entries["llama"]) as used:
         for family in ("qwen2", "gemma", "phi"):
             for_two.model(entries[family])
             assert used.entry.name in for_two.resident()
-    assert for_two.lease(entries["llama"]).model is used
+    assert for_two.pin(entries["llama"]).model is used
 
 
 def test_two_jobs_may_use_one_model(for_two, entries):
-    first, second = for_two.lease(entries["llama"]), for_two.lease(entries["llama"])
+    first, second = for_two.pin(entries["llama"]), for_two.pin(entries["llama"])
     assert first.model is second.model
     assert second.load_s == 0.0 < first.load_s
     first.release()
@@ -95,9 +95,9 @@ def test_two_jobs_may_use_one_model(for_two, entries):
 
 
 def test_a_job_waits_until_a_model_is_free(for_two, entries):
-    first, second = for_two.lease(entries["llama"]), for_two.lease(entries["qwen2"])
+    first, second = for_two.pin(entries["llama"]), for_two.pin(entries["qwen2"])
     polls, got = [], []
-    waiter = in_thread(lambda: got.append(for_two.lease(entries["gemma"], while_waiting=lambda: polls.append(1))))
+    waiter = in_thread(lambda: got.append(for_two.pin(entries["gemma"], while_waiting=lambda: polls.append(1))))
     until(lambda: polls)
     assert for_two.loading() == []
     second.release()
@@ -114,35 +114,35 @@ def test_the_wait_for_room_can_be_cancelled(for_two, entries):
     def cancelled():
         raise Cancelled
 
-    with for_two.lease(entries["llama"]), for_two.lease(entries["qwen2"]):
+    with for_two.pin(entries["llama"]), for_two.pin(entries["qwen2"]):
         with pytest.raises(Cancelled):
-            for_two.lease(entries["gemma"], while_waiting=cancelled)
-        assert for_two.lease(entries["llama"]).load_s == 0.0
+            for_two.pin(entries["gemma"], while_waiting=cancelled)
+        assert for_two.pin(entries["llama"]).load_s == 0.0
     assert entries["gemma"].name not in for_two.resident()
 
 
 def test_who_has_waited_long_goes_first(for_two, entries, monkeypatch):
     """Two jobs that hand their models over without a gap must not keep a third one out for ever."""
     monkeypatch.setattr(pool_module, "PATIENCE_S", 0.0)
-    first, second = for_two.lease(entries["llama"]), for_two.lease(entries["qwen2"])
+    first, second = for_two.pin(entries["llama"]), for_two.pin(entries["qwen2"])
     polls, got = [], []
-    waiter = in_thread(lambda: got.append(for_two.lease(entries["gemma"], while_waiting=lambda: polls.append(1))))
+    waiter = in_thread(lambda: got.append(for_two.pin(entries["gemma"], while_waiting=lambda: polls.append(1))))
     until(lambda: polls)
     behind = []
-    newcomer = in_thread(lambda: got.append(for_two.lease(entries["llama"], while_waiting=lambda: behind.append(1))))
+    newcomer = in_thread(lambda: got.append(for_two.pin(entries["llama"], while_waiting=lambda: behind.append(1))))
     until(lambda: behind)
     assert got == [], "the newcomer's model is there, but it is not its turn"
     second.release()
     waiter.join(20)
     newcomer.join(20)
-    assert [lease.model.entry.name for lease in got] == [entries["gemma"].name, entries["llama"].name]
+    assert [pin.model.entry.name for pin in got] == [entries["gemma"].name, entries["llama"].name]
     first.release()
 
 
 def test_a_model_that_can_never_fit_is_refused_with_both_numbers(entries):
     small = ModelPool(MemoryBudget(500_000))
     with pytest.raises(ModelTooLarge, match=r"needs 61\d\.\d kB, this worker has 450\.0 kB") as caught:
-        small.lease(entries["llama"])
+        small.pin(entries["llama"])
     assert not caught.value.retryable
     assert "nf4" in (caught.value.hint or "")
     assert small.stats().loads == 0
@@ -198,35 +198,35 @@ def test_out_of_memory_with_nobody_to_leave_ends_the_load(for_two, entries, monk
     def full(entry, encoder, lock):
         raise OutOfMemory("full")
 
-    with for_two.lease(entries["llama"]):
+    with for_two.pin(entries["llama"]):
         monkeypatch.setattr(pool_module, "load_model", full)
         with pytest.raises(OutOfMemory):
-            for_two.lease(entries["qwen2"])
+            for_two.pin(entries["qwen2"])
     assert for_two.resident() == [entries["llama"].name]
 
 
 def test_room_for_work_makes_unused_models_leave(for_two, entries):
     for_two.model(entries["qwen2"])
-    lease = for_two.lease(entries["llama"])
-    budget, own = for_two.bytes_budget(), lease.model.bytes
+    pin = for_two.pin(entries["llama"])
+    budget, own = for_two.bytes_budget(), pin.model.bytes
     free = budget - for_two.bytes_used()
-    assert lease.room(free) == free
+    assert pin.room(free) == free
     assert len(for_two.resident()) == 2
-    assert lease.room(free + 1) == budget - own == lease.most_room
+    assert pin.room(free + 1) == budget - own == pin.most_room
     assert for_two.resident() == [entries["llama"].name]
-    lease.release()
+    pin.release()
 
 
 def test_room_does_not_take_models_in_use(for_two, entries):
-    with for_two.lease(entries["qwen2"]):
-        lease = for_two.lease(entries["llama"])
-        assert lease.room(lease.most_room) == for_two.bytes_budget() - for_two.bytes_used()
-        lease.release()
+    with for_two.pin(entries["qwen2"]):
+        pin = for_two.pin(entries["llama"])
+        assert pin.room(pin.most_room) == for_two.bytes_budget() - for_two.bytes_used()
+        pin.release()
     assert len(for_two.resident()) == 2
 
 
 def test_what_a_job_keeps_is_not_free_for_others(for_two, entries):
-    first, second = for_two.lease(entries["llama"]), for_two.lease(entries["llama"])
+    first, second = for_two.pin(entries["llama"]), for_two.pin(entries["llama"])
     free = second.room(1)
     first.room(1, kept=40_000)
     assert second.room(1) == free - 40_000
@@ -260,7 +260,7 @@ def test_a_device_this_worker_lacks_is_said_so(tiny_model):
 
     missing = f"cuda:{torch.cuda.device_count() + 7}"
     with pytest.raises(ModelLoadFailed, match=missing):
-        ModelPool().lease(tiny_model("llama", device=missing))
+        ModelPool().pin(tiny_model("llama", device=missing))
 
 
 def test_one_device_has_one_name(tiny_model):
