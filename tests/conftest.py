@@ -15,6 +15,8 @@ from explaind_jobs.local_stack.redis_server import find_server, start_server
 # As in the worker: torch's threads must not spin while another process wants the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# On a busy machine a store that is there may take longer than the two seconds that a service gives it.
+os.environ.setdefault("EXPLAIND_STORE_TIMEOUT_S", "30")
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def test_a_class_survives_json_under_its_own_name():
     assert isinstance(asked.target, ClassTarget)
     assert (asked.target.class_, asked.foil.class_) == ("A", 1)
     assert Subject.model_validate_json(asked.model_dump_json()) == asked
-    assert b'"target":{"class":"A"},"foil":{"class":1}' in asked.question()
+    assert b'"target":{"class":"A"},"foil":{"class":1}' in asked.cache_fields()
     assert ClassTarget(class_="A") == asked.target
 
 

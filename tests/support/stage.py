@@ -148,7 +148,9 @@ class Stage:
         }
         self.settings = JobsSettings(redis_url=redis_url, data_dir=folder / "data")
         # As the API's client: what was sent once is not sent again, lest a job be created twice.
-        self.client = redis.Redis.from_url(redis_url, socket_timeout=2, retry=Retry(NoBackoff(), 0))
+        self.client = redis.Redis.from_url(
+            redis_url, socket_timeout=self.settings.store_timeout_s, retry=Retry(NoBackoff(), 0)
+        )
         self.store = JobStore(self.client, self.settings)
         self.permits = PermitPublisher(self.settings)
         self.feed = Feed()

@@ -14,10 +14,8 @@ from explaind_jobs.settings import JobsSettings, read_password
 
 URL_FILE = "redis.url"  # of a server that belongs to an embedded stack, in its data directory
 
-
-API_TIMEOUT_S = 2.0
 API_CONNECTIONS = 64
-API_CROWD_S = 5.0
+API_CROWD_TIMEOUTS = 2.5  # a call waits so many store timeouts for a connection that is free
 WORKER_TIMEOUT_S = 5.0
 
 
@@ -49,9 +47,9 @@ def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
         _url(settings),
         password=redis_password(settings),
         max_connections=API_CONNECTIONS,
-        timeout=API_CROWD_S,
-        socket_timeout=API_TIMEOUT_S,
-        socket_connect_timeout=API_TIMEOUT_S,
+        timeout=API_CROWD_TIMEOUTS * settings.store_timeout_s,
+        socket_timeout=settings.store_timeout_s,
+        socket_connect_timeout=settings.store_timeout_s,
         health_check_interval=10,
         retry=AsyncRetry(NoBackoff(), 0),
     )

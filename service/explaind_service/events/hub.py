@@ -19,7 +19,7 @@ from explaind_service.events.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
-# Below the client's timeout, so that a store that answers nothing is told from one where nothing happens.
+# Below the shortest `store_timeout_s`, so that a store that answers nothing is told from one where nothing happens.
 BLOCK_MS = 1000
 AWAY_PAUSE_S = 0.25
 CANCEL_AGAIN_S = 0.05

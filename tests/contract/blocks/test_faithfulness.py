@@ -18,13 +18,13 @@ def test_true_is_short_for_the_options(given):
     assert params.faithfulness == FaithfulnessOptions()
     again = FeatureAblationParams.model_validate_json(params.model_dump_json())
     assert again == params
-    assert again.question() == params.question()
+    assert again.cache_fields() == params.cache_fields()
 
 
 def test_it_is_asked_for_or_not():
     assert FeatureAblationParams.model_validate(ASKED).faithfulness is False
     asked, not_asked = ({**ASKED, "faithfulness": given} for given in (True, False))
-    questions = {FeatureAblationParams.model_validate(each).question() for each in (asked, not_asked, ASKED)}
+    questions = {FeatureAblationParams.model_validate(each).cache_fields() for each in (asked, not_asked, ASKED)}
     assert len(questions) == 2
 
 

@@ -57,6 +57,26 @@ def test_permits_are_let_in(guarded: JobsSettings) -> None:
         assert client.llen(permits_key(guarded, "gpu")) == 1
 
 
+async def test_the_service_waits_for_the_store_as_long_as_it_is_set_to(redis_url: str) -> None:
+    for seconds in (1.5, 30.0):
+        client = async_redis_from(JobsSettings(redis_url=redis_url, store_timeout_s=seconds))
+        pool = client.connection_pool
+        assert (pool.connection_kwargs["socket_timeout"], pool.timeout) == (seconds, 2.5 * seconds)  # type: ignore[attr-defined]
+        await client.aclose()
+
+
+async def test_a_store_that_does_not_answer_in_time_is_unavailable(valkey: redis.Redis, redis_url: str) -> None:
+    settings = JobsSettings(redis_url=redis_url, store_timeout_s=1.01)
+    client = async_redis_from(settings)
+    valkey.client_pause(2500)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await AsyncJobStore(client, settings).workers()
+    finally:
+        valkey.client_unpause()
+        await client.aclose()
+
+
 async def test_more_calls_than_connections_wait_for_each_other(redis_url: str) -> None:
     client = async_redis_from(JobsSettings(redis_url=redis_url))
     try:

@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from explaind.contract.errors import InvalidRequest, LensMismatch
+from explaind.contract.errors import AttachmentMismatch, InvalidRequest
+from explaind_worker.attachments.owner import AttachmentOwner
 from explaind_worker.lenses.checkpoint import (
-    LensOwner,
     check_owner,
     check_unembedding,
     packed,
@@ -15,8 +15,8 @@ from explaind_worker.lenses.checkpoint import (
 )
 from explaind_worker.lenses.translators import Translators
 
-OURS = LensOwner("mine", "sha256:abc", 3, 8)
-HUB = LensOwner("small", "c" * 40, 3, 8, source="org/GPT2", revision="c" * 40)
+OURS = AttachmentOwner("mine", "sha256:abc", 3, 8)
+HUB = AttachmentOwner("small", "c" * 40, 3, 8, source="org/GPT2", revision="c" * 40)
 
 
 @pytest.fixture
@@ -58,13 +58,13 @@ def test_a_lens_comes_back_as_it_went(lens):
 
 def test_a_lens_of_another_model_is_refused_and_both_are_named(lens):
     found = unpacked(packed(lens, OURS, {}))
-    with pytest.raises(LensMismatch) as refused:
-        check_owner(found, LensOwner("other", "sha256:def", 3, 8))
+    with pytest.raises(AttachmentMismatch) as refused:
+        check_owner(found, AttachmentOwner("other", "sha256:def", 3, 8))
     said = str(refused.value)
     assert all(part in said for part in ("'mine'", "'other'", "sha256:abc", "sha256:def"))
     assert refused.value.errors[0].pointer == "/lens"
-    with pytest.raises(LensMismatch, match="3 layers of 8, and wide has 3 layers of 16"):
-        check_owner(found, LensOwner("wide", "sha256:abc", 3, 16))
+    with pytest.raises(AttachmentMismatch, match="3 layers of 8, and wide has 3 layers of 16"):
+        check_owner(found, AttachmentOwner("wide", "sha256:abc", 3, 16))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_is_no_lens_is_refused(data):
 
 def test_numbers_that_are_not_what_the_header_says_are_refused(lens):
     with pytest.raises(InvalidRequest, match="3 layers of 9"):
-        unpacked(packed(lens, LensOwner("mine", None, 3, 9), {}))
+        unpacked(packed(lens, AttachmentOwner("mine", None, 3, 9), {}))
     broken = Translators(lens.weights.clone().fill_(float("nan")), lens.biases)
     with pytest.raises(InvalidRequest, match="not finite"):
         unpacked(packed(broken, OURS, {}))
@@ -95,14 +95,14 @@ def test_a_published_checkpoint_is_read_layer_by_layer(checkpoint, bias):
 
 
 def test_a_published_checkpoint_of_another_model_is_refused(checkpoint):
-    with pytest.raises(LensMismatch, match="org/other"):
-        check_owner(published(checkpoint()[0]), LensOwner("small", "c" * 40, 3, 8, source="org/other"))
-    with pytest.raises(LensMismatch, match="3 layers of 8"):
-        check_owner(published(checkpoint()[0]), LensOwner("small", None, 4, 8))
-    with pytest.raises(LensMismatch, match="revision"):
+    with pytest.raises(AttachmentMismatch, match="org/other"):
+        check_owner(published(checkpoint()[0]), AttachmentOwner("small", "c" * 40, 3, 8, source="org/other"))
+    with pytest.raises(AttachmentMismatch, match="3 layers of 8"):
+        check_owner(published(checkpoint()[0]), AttachmentOwner("small", None, 4, 8))
+    with pytest.raises(AttachmentMismatch, match="revision"):
         check_owner(published(checkpoint(base_model_revision="d" * 40)[0]), HUB)
     assert check_owner(published(checkpoint(base_model_revision="c" * 40)[0]), HUB) == ["shape", "name", "revision"]
-    assert check_owner(published(checkpoint()[0]), LensOwner("folder", None, 3, 8)) == ["shape"]
+    assert check_owner(published(checkpoint()[0]), AttachmentOwner("folder", None, 3, 8)) == ["shape"]
 
 
 def test_other_kinds_of_lenses_are_refused(checkpoint):
@@ -137,5 +137,5 @@ def test_an_unembedding_is_known_by_its_hash(checkpoint):
     assert not check_unembedding(found, HUB, None)
     assert not check_unembedding(published(checkpoint()[0]), HUB, weight)
     found = published(checkpoint(unembed_hash=unembedding_hash(weight))[0])
-    with pytest.raises(LensMismatch, match="unembedding"):
+    with pytest.raises(AttachmentMismatch, match="unembedding"):
         check_unembedding(found, HUB, weight + 1.0)

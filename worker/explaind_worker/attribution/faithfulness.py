@@ -100,7 +100,7 @@ def faithfulness_of(values: Sequence[float], game: Playable, options: Faithfulne
 
 def _perturbing(request: AttributionRequest, options: FaithfulnessOptions) -> PerturbationRequest:
     """The request as one that perturbs, which by itself it may not be; without what concerns the job alone."""
-    kept = (set(PerturbationRequest.model_fields) - set(ModelRequest.model_fields)) | {"model"}
+    kept = PerturbationRequest.model_fields.keys() - ModelRequest.job_fields
     fields = {name: getattr(request, name) for name in kept if name in type(request).model_fields}
     baseline = getattr(request, "baseline", None)  # what gradients compare with; zeros are no token
     if options.absent is not None:

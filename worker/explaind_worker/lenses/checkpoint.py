@@ -17,7 +17,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from explaind.contract.errors import InvalidRequest, LensMismatch
+from explaind.contract.errors import InvalidRequest
+from explaind_worker.attachments.owner import AttachmentOwner, OwnerCheck
 from explaind_worker.lenses.translators import Translators
 
 logger = logging.getLogger(__name__)
@@ -25,41 +26,31 @@ logger = logging.getLogger(__name__)
 FORMAT = "explaind/tuned-lens/1"
 HEADER = "explaind"
 PUBLISHED_TYPE = "linear_tuned_lens"
-NOT_A_LENS = "Give the id of an artifact of train/tuned-lens, or a name among the model's `lenses` in GET /models."
+NOT_A_LENS = (
+    "Give the id of an artifact of train/tuned-lens, or a name among the model's `attachments.lenses` in GET /models."
+)
 
 
-@dataclass(frozen=True)
-class LensOwner:
-    """The model that a lens belongs to: its name, the fingerprint of its files, and its shape.
-
-    `source` and `revision` are those of a hub model; `unembedding` is a hash of its weights' first digits.
-    """
-
-    model: str
-    fingerprint: str | None
-    depths: int
-    hidden: int
-    source: str | None = None
-    revision: str | None = None
-    unembedding: str | None = None
-
-    @property
-    def shape(self) -> str:
-        """In words."""
-        return f"{self.depths} layers of {self.hidden}"
+LENS_OWNER = OwnerCheck(
+    noun="lens", pointer="/lens", remedy="Train one with train/tuned-lens, or name one of the model's own."
+)
 
 
 @dataclass(frozen=True)
 class LensFile:
-    """A lens that was read, what it says of its model, and of its training."""
+    """A lens that was read, what it says of its model, and of its training.
+
+    `unembedding` is a hash of the first digits of the model's unembedding, where a published lens has one.
+    """
 
     translators: Translators
-    owner: LensOwner
+    owner: AttachmentOwner
     published: bool = False
+    unembedding: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def packed(translators: Translators, owner: LensOwner, facts: dict[str, str]) -> bytes:
+def packed(translators: Translators, owner: AttachmentOwner, facts: dict[str, str]) -> bytes:
     """The file of a lens; `facts` are what is known of its training."""
     told = {key: value for key, value in asdict(owner).items() if value is not None}
     tensors = {"weights": translators.weights.detach().cpu(), "biases": translators.biases.detach().cpu()}
@@ -80,7 +71,7 @@ def unpacked(data: bytes) -> LensFile:
         told = _header(data)
         if told.get("format") != FORMAT:
             raise InvalidRequest.at("/lens", "This file is no tuned lens of a known format.", hint=NOT_A_LENS)
-        owner = LensOwner(
+        owner = AttachmentOwner(
             model=str(told["model"]),
             fingerprint=told.get("fingerprint"),
             depths=int(told["depths"]),
@@ -112,14 +103,13 @@ def published(folder: Path) -> LensFile:
                 f"This is no lens of the kind that can be read: its config says {str(kind)[:60]!r}.",
                 hint=f"Read are lenses of the type {PUBLISHED_TYPE}, as tuned-lens writes them since its version 0.1.",
             )
-        owner = LensOwner(
+        owner = AttachmentOwner(
             model=str(config["base_model_name_or_path"]),
             fingerprint=None,
             depths=int(config["num_hidden_layers"]),
             hidden=int(config["d_model"]),
             source=str(config["base_model_name_or_path"]),
             revision=config.get("base_model_revision"),
-            unembedding=config.get("unembed_hash"),
         )
         state = torch.load(folder / "params.pt", map_location="cpu", weights_only=True)
         weights = [state[f"{depth}.weight"].float() for depth in range(owner.depths)]
@@ -129,7 +119,7 @@ def published(folder: Path) -> LensFile:
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:
         raise _unreadable(error) from error
     _require_shape(lens, owner)
-    return LensFile(lens, owner, published=True)
+    return LensFile(lens, owner, published=True, unembedding=config.get("unembed_hash"))
 
 
 def unembedding_hash(weight: torch.Tensor) -> str:
@@ -137,44 +127,27 @@ def unembedding_hash(weight: torch.Tensor) -> str:
     return hashlib.sha256(np.array_str(weight.detach().cpu().numpy(), precision=1).encode()).hexdigest()
 
 
-def check_owner(lens: LensFile, ours: LensOwner) -> list[str]:
-    """What of the lens was compared with the model and is the same; to be asked before the weights are touched.
+def check_owner(lens: LensFile, ours: AttachmentOwner) -> list[str]:
+    """What of the lens was compared with the model and is the same; to be called before the weights are touched.
 
     Raises:
-        LensMismatch: it belongs to another model.
+        AttachmentMismatch: it belongs to another model.
     """
-    theirs, checked = lens.owner, ["shape"]
-    if (theirs.depths, theirs.hidden) != (ours.depths, ours.hidden):
-        raise _mismatch(theirs, ours, f"it is of {theirs.shape}, and {ours.model} has {ours.shape}")
-    if lens.published:
-        if ours.source is not None and theirs.source is not None:
-            if _last(theirs.source) != _last(ours.source):
-                raise _mismatch(theirs, ours, f"{ours.model} is {ours.source}")
-            checked.append("name")
-        if ours.revision is not None and _is_commit(theirs.revision):
-            if theirs.revision != ours.revision:
-                raise _mismatch(theirs, ours, f"it is of revision {theirs.revision}, and ours is {ours.revision}")
-            checked.append("revision")
-        return checked
-    if theirs.fingerprint != ours.fingerprint:
-        raise _mismatch(
-            theirs, ours, f"its fingerprint is {theirs.fingerprint}, and that of {ours.model} is {ours.fingerprint}"
-        )
-    return [*checked, "fingerprint"]
+    return LENS_OWNER.published(lens.owner, ours) if lens.published else LENS_OWNER.ours(lens.owner, ours)
 
 
-def check_unembedding(lens: LensFile, ours: LensOwner, weight: torch.Tensor | None) -> bool:
+def check_unembedding(lens: LensFile, ours: AttachmentOwner, weight: torch.Tensor | None) -> bool:
     """Whether the model's unembedding was compared with that of a published lens; None as weight: it cannot be.
 
     Raises:
-        LensMismatch: it is another.
+        AttachmentMismatch: it is another.
     """
-    if lens.owner.unembedding is None or weight is None or not weight.is_floating_point():
+    if lens.unembedding is None or weight is None or not weight.is_floating_point():
         return False
     # It may have been taken in either width, whatever the weights are in here.
     widths = (weight.float(), weight.half(), weight.bfloat16().float())
-    if lens.owner.unembedding not in {unembedding_hash(wide) for wide in widths}:
-        raise _mismatch(lens.owner, ours, "its unembedding has other weights")
+    if lens.unembedding not in {unembedding_hash(wide) for wide in widths}:
+        raise LENS_OWNER.mismatch(lens.owner, ours, "its unembedding has other weights")
     return True
 
 
@@ -186,7 +159,7 @@ def _header(data: bytes) -> dict[str, Any]:
     return dict(json.loads(metadata.get(HEADER, "{}")))
 
 
-def _require_shape(lens: Translators, owner: LensOwner) -> None:
+def _require_shape(lens: Translators, owner: AttachmentOwner) -> None:
     wanted = (owner.depths, owner.hidden, owner.hidden)
     if tuple(lens.weights.shape) != wanted or tuple(lens.biases.shape) != wanted[:2]:
         raise InvalidRequest.at(
@@ -196,22 +169,8 @@ def _require_shape(lens: Translators, owner: LensOwner) -> None:
         raise InvalidRequest.at("/lens", "The lens holds numbers that are not finite.", hint="Train it again.")
 
 
-def _mismatch(theirs: LensOwner, ours: LensOwner, why: str) -> LensMismatch:
-    return LensMismatch.at(
-        "/lens",
-        f"The lens was made for {theirs.model[:200]!r} and not for {ours.model!r}: {why}.",
-        hint="A lens says nothing of another model. Train one with train/tuned-lens, or name one of the model's own.",
-    )
-
-
 def _unreadable(error: Exception) -> InvalidRequest:
     logger.warning("a lens could not be read: %s", error)
-    return InvalidRequest.at("/lens", f"The lens could not be read ({type(error).__name__}).", hint=NOT_A_LENS)
-
-
-def _last(source: str) -> str:
-    return source.rstrip("/").rpartition("/")[2].lower()
-
-
-def _is_commit(revision: Any) -> bool:
-    return isinstance(revision, str) and len(revision) == 40 and set(revision) <= set("0123456789abcdef")
+    return InvalidRequest.at(
+        "/lens", f"The lens could not be read: it is cut off, or no lens ({type(error).__name__}).", hint=NOT_A_LENS
+    )

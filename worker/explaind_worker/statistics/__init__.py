@@ -1,1 +1,1 @@
-"""Intervals, rank agreement and deletion curves: arithmetic without a model."""
+"""Statistics over plain arrays, without a model."""

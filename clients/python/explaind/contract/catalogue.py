@@ -37,8 +37,10 @@ class ModelCard(ResponseModel):
         default=None, description="Names of a classifier's classes, in order of their index.", examples=[None]
     )
     limits: ModelLimits
-    lenses: list[str] = Field(
-        default_factory=list, description="Tuned lenses that explain/tuned-lens may name.", examples=[["tuned"]]
+    attachments: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Names of what belongs to the model, by kind: `lenses` are tuned lenses, for explain/tuned-lens.",
+        examples=[{"lenses": ["tuned"]}],
     )
     state: ModelState = Field(default="cold", description="ready when a live worker holds it.")
 

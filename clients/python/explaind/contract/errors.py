@@ -11,7 +11,7 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   ├── DatasetNotFound     │   ├── UnknownDataset, UnknownArtifact, InvalidDataset
 │   ├── MethodNotAllowed 405    │   ├── ArtifactNotFound    │   ├── PromptTooLong, TargetTooLong
 │   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, LensMismatch, …
+│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, AttachmentMismatch, …
 │   │                           ├── JobActive 409           │
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
@@ -241,8 +241,8 @@ class NoStandIn(InvalidRequest):
     code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
 
 
-class LensMismatch(InvalidRequest):
-    code, title = "lens_mismatch", "The lens belongs to another model"
+class AttachmentMismatch(InvalidRequest):
+    code, title = "attachment_mismatch", "What the request names was made for another model"
 
 
 class GradientsUnavailable(InvalidRequest):

@@ -45,6 +45,6 @@ def test_estimates_are_upper_bounds(family, dtype):
 
             forward()
             ratio = footprint.forward_bytes(rows, tokens, cached=True) / peak_bytes(forward)
-            assert 1.0 <= ratio <= 4.0, (
+            assert 1.0 <= ratio <= (5.0 if footprint.packs else 4.0), (
                 f"{rows} rows of {tokens}, {'padded' if mask is not None else 'even'}: {ratio:.2f}"
             )

@@ -5,10 +5,11 @@ import pytest
 import torch
 from kept_files import KeptFiles
 
-from explaind.contract.errors import InvalidDataset, InvalidRequest, LensMismatch, UnknownArtifact, WrongModelKind
+from explaind.contract.errors import AttachmentMismatch, InvalidDataset, InvalidRequest, UnknownArtifact, WrongModelKind
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
-from explaind_worker.lenses.checkpoint import LensOwner, packed, unembedding_hash, unpacked
+from explaind_worker.attachments.owner import AttachmentOwner
+from explaind_worker.lenses.checkpoint import packed, unembedding_hash, unpacked
 from explaind_worker.lenses.translators import Translators
 from explaind_worker.methods.registry import implementation_of
 from explaind_worker.models.demo.cases import TASKS, generate_cases
@@ -42,7 +43,7 @@ def held(model, **numbers):
     files, anatomy = KeptFiles(), model.anatomy
     shape = (len(anatomy.blocks), anatomy.hidden)
     lens = Translators(torch.zeros((*shape, shape[1])), torch.zeros(shape))
-    owner = LensOwner("it", numbers.pop("fingerprint", model.encoder.revision), *shape)
+    owner = AttachmentOwner("it", numbers.pop("fingerprint", model.encoder.revision), *shape)
     lens = numbers.pop("lens", lens)
     return files, files.put_artifact("tuned-lens", "x", packed(lens, owner, {}), model="it").id
 
@@ -115,10 +116,10 @@ def test_a_trained_lens_is_read_layer_by_layer(run, loaded, trained):
 
 def test_a_lens_of_another_model_is_refused(run, loaded, tiny_model, trained):
     training, files = trained
-    with pytest.raises(LensMismatch, match="'tiny-llama' and not for 'tiny-mistral'"):
+    with pytest.raises(AttachmentMismatch, match="'tiny-llama' and not for 'tiny-mistral'"):
         run(LENS, entry=tiny_model("mistral"), files=files, lens=training.lens.id, prompt=PROMPT)
     files, lens = held(loaded("llama"), fingerprint="sha256:of-another")
-    with pytest.raises(LensMismatch, match="sha256:of-another"):
+    with pytest.raises(AttachmentMismatch, match="sha256:of-another"):
         run(LENS, files=files, lens=lens, prompt=PROMPT)
 
 
@@ -126,7 +127,7 @@ def test_a_lens_is_refused_before_the_weights_are_touched(tiny_model, trained):
     training, files = trained
     pool, entry, method = ModelPool(), tiny_model("mistral"), find_method(LENS)
     request = method.params_model.model_validate({"model": entry.name, "prompt": PROMPT, "lens": training.lens.id})
-    with Session(entry, pool, lambda *_: None, files=files) as session, pytest.raises(LensMismatch):
+    with Session(entry, pool, lambda *_: None, files=files) as session, pytest.raises(AttachmentMismatch):
         implementation_of(method)(request, session)
     assert pool.resident() == []
 
@@ -145,12 +146,32 @@ def test_what_names_no_lens_is_refused(run, tiny_model, tmp_path):
         run(LENS, lens=NO_ID, prompt=PROMPT)
     with pytest.raises(InvalidRequest, match="no tuned lens of its own"):
         run(LENS, prompt=PROMPT)
-    with pytest.raises(InvalidRequest, match="no lens called 'pile'"):
+    with pytest.raises(InvalidRequest, match="no tuned lens called 'pile'"):
         run(LENS, lens="pile", prompt=PROMPT)
     files = KeptFiles()
     files.kept[NO_ID] = b"no lens at all"
-    with pytest.raises(InvalidRequest, match="could not be read"):
+    with pytest.raises(InvalidRequest, match=f"{NO_ID}: The lens could not be read"):
         run(LENS, files=files, lens=NO_ID, prompt=PROMPT)
+
+
+def test_a_lens_file_that_is_cut_off_or_gone_is_named(run, tiny_model, trained, tmp_path):
+    training, files = trained
+    data, place = files.kept[training.lens.id], tmp_path / "mine.safetensors"
+    entry = tiny_model("llama", lenses={"mine": place})
+    place.write_bytes(data)
+    assert run(LENS, entry=entry, prompt=PROMPT).lens.name == "mine"
+    for length in (len(data) - 1, len(data) // 2, 100, 3):
+        place.write_bytes(data[:length])
+        with pytest.raises(InvalidRequest, match="mine: The lens could not be read: it is cut off") as caught:
+            run(LENS, entry=entry, prompt=PROMPT)
+        assert "GET /models" in str(caught.value.hint)
+        assert caught.value.errors[0].pointer == "/lens"
+    place.unlink()
+    with pytest.raises(InvalidRequest, match="mine: The tuned lens of tiny-llama cannot be read") as caught:
+        run(LENS, entry=entry, prompt=PROMPT)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(InvalidRequest, match="Did you mean 'mine'"):
+        run(LENS, entry=entry, lens="mien", prompt=PROMPT)
 
 
 def test_a_published_lens_of_models_toml_is_read_and_what_was_not_checked_is_said(run, loaded, tiny_model, tmp_path):
@@ -167,7 +188,7 @@ def test_a_published_lens_of_models_toml_is_read_and_what_was_not_checked_is_sai
     (tmp_path / "config.json").write_text(json.dumps(config | {"unembed_hash": unembedding_hash(weight)}))
     assert run(LENS, entry=entry, prompt=PROMPT).lens.checked == ["shape", "unembedding"]
     (tmp_path / "config.json").write_text(json.dumps(config | {"unembed_hash": "0" * 64}))
-    with pytest.raises(LensMismatch, match="unembedding"):
+    with pytest.raises(AttachmentMismatch, match="unembedding"):
         run(LENS, entry=entry, prompt=PROMPT)
 
 

@@ -3,6 +3,8 @@
 A forward is at its fullest in one of four places: in a block's attention, in its MLP, in a norm that computes in
 float32, or at the unembedding. Each place is counted in numbers per token from the model's shape; the counts are upper
 bounds, within twice of what the allocator sees (`tests/worker/engine/batching/test_memory_estimate.py` compares them).
+Where oneDNN multiplies (`models/structure/packed_weights.py`), a copy of the matrix in use and of attention's keys and values
+comes on top.
 """
 
 from bisect import bisect_right
@@ -12,6 +14,7 @@ import torch
 from transformers import PreTrainedConfig
 
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
+from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
 
 FLOAT_BYTES = 4
 STREAM_COPIES = 4  # embedding, residual stream, its sum with the attention's output, and its norm
@@ -31,6 +34,8 @@ INT8_COPIES = 2  # what enters an 8-bit matrix as float16 and int8, and what lea
 GATHERED = 4 << 20  # keys, and as many values, that the attention over a tree brings together at once
 SCORED = 4 << 20  # scores that it writes out at once where they are capped
 CUDA_WORKSPACE = 64 << 20  # what cuBLAS takes for itself
+PACKED_WORKSPACE = 16 << 10  # of each thread while oneDNN multiplies: a tile of sums in float32, addresses of blocks
+PACKED_ROWS = 64  # keys and values are padded to whole blocks of so many tokens, and heads to as many numbers
 
 ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function")
 PYTHON_ACTIVATIONS = frozenset({"gelu_new", "gelu_fast", "quick_gelu", "gelu_accurate"})
@@ -65,6 +70,9 @@ class Footprint:
     masks: int = 1  # kept at once
     threads: int = 0  # of a CPU, each of which keeps a block of attention scores
     scratch: int = 0  # whatever the batch: workspaces, and a weight that is unpacked while it is used
+    packs: bool = False  # a product first copies its second factor into blocks (oneDNN)
+    packed_block: int = 0  # bytes of the largest such copy of a block's weight
+    packed_head: int = 0  # and of the unembedding's
 
     @classmethod
     def of(cls, model: AnyModel) -> "Footprint":
@@ -83,7 +91,7 @@ class Footprint:
         written_out = activation in PYTHON_ACTIVATIONS and not fused
         kept = KEPT_GATED if joined or hasattr(block.mlp, "gate_proj") else KEPT_PLAIN
         intermediate = int(inner or 4 * anatomy.hidden)
-        on_gpu = model.device.type == "cuda"
+        on_gpu, packs = model.device.type == "cuda", packs_weights(model.device, getattr(torch, model.dtype))
         scratch = CUDA_WORKSPACE if on_gpu else 0
         if model.entry.quantization is not None:
             scratch += 2 * FLOAT_BYTES * anatomy.hidden * max(intermediate, 3 * anatomy.hidden)
@@ -106,6 +114,9 @@ class Footprint:
             caps_logits=anatomy.logit_softcap is not None,
             threads=0 if on_gpu else torch.get_num_threads(),
             scratch=scratch,
+            packs=packs,
+            packed_block=_largest_packed(block.module) if packs else 0,
+            packed_head=packed_bytes(anatomy.vocabulary, anatomy.hidden) if packs else 0,
         )
 
     @classmethod
@@ -117,6 +128,7 @@ class Footprint:
         matrices = [w for w in network.parameters() if w.dim() == 2 and id(w) not in tables]
         widest = max(4 * hidden, *(max(w.shape) for w in matrices if w.is_floating_point()))
         on_gpu, quantized = model.device.type == "cuda", model.entry.quantization is not None
+        packs = packs_weights(model.device, network.dtype)
         scratch = CUDA_WORKSPACE if on_gpu else 0
         return cls(
             layers=0,
@@ -136,6 +148,8 @@ class Footprint:
             masks=3 if hasattr(config, "local_attention") else 1,
             threads=0 if on_gpu else torch.get_num_threads(),
             scratch=scratch + (2 * FLOAT_BYTES * hidden * widest if quantized else 0),
+            packs=packs,
+            packed_block=_largest_packed(network) if packs else 0,
         )
 
     def forward_bytes(self, rows: int, tokens: int, *, reads: int = 1, cached: bool = False) -> int:
@@ -148,7 +162,7 @@ class Footprint:
         stream = places * STREAM_COPIES * self.hidden * self.width
         inside = max(self._attention(rows, tokens, masked=cached), self._mlp(places), self._norm(places))
         kept = self.cache_bytes(rows, tokens) if cached else 0
-        return stream + max(inside, self.logit_bytes(rows * reads)) + kept + self.scratch
+        return stream + self._fullest(inside, self.logit_bytes(rows * reads)) + kept
 
     @property
     def key_width(self) -> int:
@@ -169,9 +183,11 @@ class Footprint:
             attention += (
                 SCORE_COPIES * FLOAT_BYTES * max(self.heads * longest, min(SCORED, nodes * self.heads * longest))
             )
+        if self.packs:
+            attention += gathered * self._packing
         stream = nodes * STREAM_COPIES * self.hidden * self.width
-        inside = max(attention, self._mlp(nodes), self._norm(nodes), self.logit_bytes(reads))
-        return stream + inside + 2 * self.cache_bytes(1, longest) + self.scratch
+        inside = max(attention, self._mlp(nodes), self._norm(nodes))
+        return stream + self._fullest(inside, self.logit_bytes(reads)) + 2 * self.cache_bytes(1, longest)
 
     def tree_nodes(self, budget: int, longest: int, *, reads: int, most: int) -> int:
         """How many nodes, up to `most`, may go through at once within so many bytes; at least one."""
@@ -206,6 +222,17 @@ class Footprint:
         capped = 2 * self.width if self.caps_logits else 0
         return places * self.vocabulary * (max(self.width + converted + FLOAT_BYTES, self.width + capped))
 
+    def _fullest(self, inside: int, logits: int) -> int:
+        """The larger of what a block and what the unembedding takes up, with what either needs whatever the batch."""
+        workspaces = self.threads * PACKED_WORKSPACE if self.packs else 0
+        return max(inside + self.packed_block, logits + self.packed_head) + workspaces + self.scratch
+
+    @property
+    def _packing(self) -> int:
+        """Bytes of packed keys or values for each of their numbers: repeated for every head, and padded."""
+        padded = -(-self.head_dim // PACKED_ROWS) * PACKED_ROWS
+        return -(-self.heads * padded // self.key_width) * self.width
+
     def _attention(self, rows: int, tokens: int, *, masked: bool) -> int:
         queries = QUERY_COPIES * self.heads * self.head_dim
         # Where a mask is needed keys and values are repeated for every head that shares them.
@@ -220,6 +247,9 @@ class Footprint:
             total += 2 * rows * self.heads * tokens * self.distances * FLOAT_BYTES
         if masked or self.slides or not self.fused:
             total += rows * tokens * tokens * MASK_BYTES * self.masks
+        if self.packs:
+            whole = -(-tokens // PACKED_ROWS) * PACKED_ROWS
+            total += rows * whole * 2 * self.key_width * self._packing
         return total
 
     def _mlp(self, places: int) -> int:
@@ -227,6 +257,13 @@ class Footprint:
 
     def _norm(self, places: int) -> int:
         return places * 3 * self.hidden * FLOAT_BYTES
+
+
+def _largest_packed(module: torch.nn.Module) -> int:
+    """Bytes of the largest packed copy of a matrix in that module; tables of embeddings are looked up, not packed."""
+    tables = {id(child.weight) for child in module.modules() if isinstance(child, torch.nn.Embedding)}
+    matrices = (weight for weight in module.parameters() if weight.dim() == 2 and id(weight) not in tables)
+    return max((packed_bytes(*weight.shape) for weight in matrices if weight.is_floating_point()), default=0)
 
 
 def _distances(config: PreTrainedConfig) -> int:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from explaind.contract.blocks.attribution import AttributionRequest
 from explaind.contract.blocks.subject import PromptRequest, Subject
@@ -18,13 +19,13 @@ from explaind_worker.ablation.selection import chosen
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.engine.activations.interventions import Edit, Variant
 from explaind_worker.engine.activations.recordings import Recording, recording, recording_bytes
+from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
 from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.session.session import Session
-
-SAME = 1e-6  # scores that differ by less have nothing between them to be told in shares of
+from explaind_worker.statistics.rounding import alike
 
 
 def run(params: ActivationPatchingParams, session: Session) -> ActivationPatching:
@@ -140,13 +141,29 @@ class _Patching:
     def _difference(self) -> float:
         """The source's score minus the base's."""
         base, source = self._score(self._runs.base), self._score(self._runs.source)
-        if abs(source - base) < SAME:
+        alike_runs = computed(
+            self._session.model_access.model(),
+            lambda: alike(source, base, size=self._size, eps=self._eps),
+            placeholder=lambda: False,
+        )
+        if alike_runs:
             raise InvalidRequest.at(
                 self._params.corrupted_pointer,
                 f"The target's score is {base:.4g} after both prompts: there is no difference for a patch to carry.",
                 hint="Change what the answer depends on, or give the target and foil that the two prompts tell apart.",
             )
         return source - base
+
+    @property
+    def _size(self) -> float:
+        """Magnitude of the numbers that the scores are computed from: logits, or the probabilities themselves."""
+        if self._params.score == "prob":
+            return 0.0
+        return max(1.0, *(float(np.abs(scores.logits).max()) for scores in (self._runs.base, self._runs.source)))
+
+    @property
+    def _eps(self) -> float:
+        return torch.finfo(getattr(torch, self._session.model_access.model().dtype)).eps
 
     @cached_property
     def _recording(self) -> Recording:

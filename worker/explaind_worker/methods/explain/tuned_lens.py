@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from explaind.contract.methods.explain.tuned_lens import LensOrigin, PlainStream, TunedLens, TunedLensParams
+from explaind_worker.attachments.lookup import owner_of
+from explaind_worker.attachments.owner import AttachmentOwner
 from explaind_worker.engine.activations.stream_rows import Reading
-from explaind_worker.lenses.checkpoint import LensFile, LensOwner, check_owner, check_unembedding
-from explaind_worker.lenses.lookup import found_lens, owner_of
+from explaind_worker.lenses.checkpoint import LensFile, check_owner, check_unembedding
+from explaind_worker.lenses.lookup import LENS_LOADER
 from explaind_worker.lenses.query import lens_question
 from explaind_worker.lenses.readout import read_lens
 from explaind_worker.lenses.translators import Translators
@@ -19,7 +21,7 @@ from explaind_worker.session.session import Session
 def run(params: TunedLensParams, session: Session) -> TunedLens:
     """What each layer would say through the lens (Belrose et al. 2023), beside what the logit lens says."""
     owner = owner_of(session, session.model_access.anatomy())
-    name, lens = found_lens(params.lens, session)
+    name, lens = LENS_LOADER.find(params.lens, session)
     checked = check_owner(lens, owner)
     question = lens_question(params, ("embedding", "block"), session)
     if _same_unembedding(lens, owner, session):
@@ -49,9 +51,9 @@ def _translated(lens: Translators, readings: tuple[Reading, ...], reading: int, 
     return lens(0 if stream == "embedding" else layer + 1, rows)
 
 
-def _same_unembedding(lens: LensFile, owner: LensOwner, session: Session) -> bool:
+def _same_unembedding(lens: LensFile, owner: AttachmentOwner, session: Session) -> bool:
     """Whether the unembedding was compared; the only look at the weights, after all that can be told without them."""
-    if lens.owner.unembedding is None:
+    if lens.unembedding is None:
         return False
     weight = getattr(session.model_access.model().anatomy.unembedding, "weight", None)
     readable = isinstance(weight, torch.Tensor) and not weight.is_meta

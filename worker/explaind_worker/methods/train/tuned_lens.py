@@ -8,8 +8,8 @@ import numpy as np
 from explaind.contract.errors import NonFiniteScore
 from explaind.contract.files import ArtifactCard
 from explaind.contract.methods.train.tuned_lens import LensHistory, LensQuality, TrainTunedLensParams, TunedLensTraining
+from explaind_worker.attachments.lookup import owner_of
 from explaind_worker.lenses.checkpoint import packed
-from explaind_worker.lenses.lookup import owner_of
 from explaind_worker.lenses.trainer import RATES, FloatArray, LensTraining, Recipe, training_bytes
 from explaind_worker.lenses.translators import Translators, translator_bytes
 from explaind_worker.session.session import Session

@@ -1,6 +1,6 @@
 """What is explained: a model, a prompt or messages, a target, a foil, a score."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -33,6 +33,9 @@ class Message(RequestModel):
 class ModelRequest(RequestModel):
     """What every request says."""
 
+    # Fields that change when, for whom and how long a job runs, and never what it answers. Any other is in the key.
+    job_fields: ClassVar[frozenset[str]] = frozenset({"metadata", "priority", "timeout_s", "keep_s", "webhook"})
+
     model: ModelName = Field(description="A model of `GET /models`.", examples=["demo"])
     metadata: Metadata = Field(default_factory=dict, description="Up to 16 pairs of your own, returned with the job.")
     priority: Priority = Field(
@@ -59,9 +62,9 @@ class ModelRequest(RequestModel):
         examples=[None],
     )
 
-    def question(self) -> bytes:
-        """The request as JSON without what only concerns the job that carries it: equal questions, equal answers."""
-        return self.model_dump_json(exclude=set(ModelRequest.model_fields) - {"model"}).encode()
+    def cache_fields(self) -> bytes:
+        """The request as JSON without `job_fields`: requests of one method that agree in this have the same answer."""
+        return self.model_dump_json(exclude=set(self.job_fields)).encode()
 
 
 class PromptRequest(ModelRequest):

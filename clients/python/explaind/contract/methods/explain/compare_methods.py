@@ -9,7 +9,7 @@ from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
 from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
 from explaind.contract.blocks.attribution_result import Attribution, Faithfulness, Replacement, ScoredText
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions
-from explaind.contract.blocks.subject import ModelRequest, Score, Seed
+from explaind.contract.blocks.subject import Score, Seed
 from explaind.contract.blocks.units import Unit
 from explaind.contract.errors import Problem, field_errors
 from explaind.contract.method import Method
@@ -75,7 +75,7 @@ class CompareMethodsParams(PerturbationRequest):
             ValidationError: its fields are not valid.
         """
         params = comparable_methods()[member.method].params_model
-        shared = (set(PerturbationRequest.model_fields) - set(ModelRequest.model_fields)) | {"model", "seed"}
+        shared = (PerturbationRequest.model_fields.keys() - self.job_fields) | {"seed"}
         given = {name: getattr(self, name) for name in shared & set(params.model_fields)}
         if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.absent is None:
             # All are held against the model in the same game, whatever a method of its own compares with.

@@ -21,7 +21,7 @@ class TunedLensParams(LensRequest):
 
     lens: LensChoice | None = Field(
         default=None,
-        description="The lens: an artifact of train/tuned-lens, or a name among the `lenses` of the model in "
+        description="The lens: an artifact of train/tuned-lens, or a name among `attachments.lenses` of the model in "
         "`GET /models`; null: the first of those.",
         examples=[None],
     )
