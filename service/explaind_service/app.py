@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
@@ -9,7 +10,7 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from explaind.contract.registry import all_estimates, all_methods
+from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.keys.pepper import load_pepper
 from explaind_jobs.redis_scripts.connection import async_redis_from
@@ -26,8 +27,9 @@ from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.middleware.authentication import AuthenticationMiddleware, Authenticator
 from explaind_service.middleware.request_context import RequestEnvelope
 from explaind_service.middleware.request_metrics import RequestWatch
+from explaind_service.openapi_document.document import compact_document
 from explaind_service.results.responses import Results
-from explaind_service.routes import catalogue, events, files, health, jobs, metrics
+from explaind_service.routes import catalogue, estimates, events, files, health, jobs, metrics
 from explaind_service.routes.files import uploads_router
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
@@ -56,9 +58,9 @@ ABOUT_VERBS = {
     "infer": "What the model says, and how likely.",
     "evaluate": "How good the model is.",
     "train": "What makes a model better, or readable.",
-    "estimate": "What a job will cost, before it runs.",
 }
 ABOUT_REST = {
+    "estimate": "What a job will cost, before it runs.",
     "jobs": "Jobs and their results.",
     "datasets": "Tables that requests name.",
     "artifacts": "What jobs leave: trained lenses.",
@@ -69,6 +71,12 @@ ABOUT_REST = {
 
 class Api(FastAPI):
     """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = compact_document(super().openapi())
+        return self.openapi_schema
 
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, the door before them, and the envelope around all."""
@@ -88,6 +96,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     models = Catalogue.load(settings.models_file)
     closed = [
         method_router(),
+        estimates.router,
         jobs.router,
         events.router,
         uploads_router(settings),
@@ -159,9 +168,9 @@ def _routes(routers: list[APIRouter]) -> list[APIRoute]:
 
 
 def _tags() -> list[dict[str, str]]:
-    verbs = {method.verb for method in (*all_methods().values(), *all_estimates().values())}
+    verbs = {method.verb for method in all_methods().values()}
     new = dict.fromkeys(sorted(verbs - ABOUT_VERBS.keys()), "")
-    about = {**{verb: said for verb, said in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
+    about = {**{verb: text for verb, text in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
     return [{"name": name, "description": description} for name, description in about.items()]
 
 

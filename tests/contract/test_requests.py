@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from explaind.contract.blocks.attribution import PerturbationRequest
 from explaind.contract.blocks.subject import ClassTarget, LabelsTarget, Subject, TextTarget
-from explaind.contract.blocks.units import Segments, StandInText
+from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import field_errors
 from explaind.contract.methods.explain.shap import ShapParams
 from explaind.contract.methods.infer.score import ScoreParams
@@ -30,7 +30,7 @@ def test_a_request_survives_json():
     assert again == asked
     assert isinstance(again.target, LabelsTarget)
     assert isinstance(again.units, Segments)
-    assert isinstance(again.absent, StandInText)
+    assert isinstance(again.absent, ReplacementText)
 
 
 def test_a_class_survives_json_under_its_own_name():

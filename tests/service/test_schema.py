@@ -47,6 +47,14 @@ def test_every_bound_and_what_is_beyond_it(fuzzer: Fuzzer, operation: Any) -> No
         assert fuzzer.seen[operation.label][422] > 100
 
 
+@each(SUBMISSIONS)
+def test_a_field_too_many(fuzzer: Fuzzer, operation: Any) -> None:
+    """The bounds do not reach it: what is made up from them is closed by `unevaluatedProperties` unseen."""
+    body = {**all_methods()[operation.path.strip("/")].example, "no_such_field": 1}
+    refused = fuzzer.one(operation.Case(body=body, media_type="application/json"))
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/no_such_field")
+
+
 def bring(http: TestClient, worker, shap: dict[str, Any], state: str) -> str:
     """The path of a job in that state."""
     path = http.post("/explain/shap", json=shap, headers={"Cache-Control": "no-cache"}).headers["location"]

@@ -143,7 +143,9 @@ def test_no_key_is_ignored(guarded: tuple[EmbeddedStack, str], operation: Any) -
         parameters = {name: make(http) for name, make in THINGS.items() if f"{{{name}}}" in operation.path}
     if "{name}" in operation.path:
         parameters |= {"verb": "explain", "name": "demo" if "models" in operation.path else "shap"}
-    method = known_method(operation.path.strip("/"))
+    if "{method}" in operation.path:
+        parameters |= {"verb": "explain", "method": "shap"}
+    method = known_method(operation.path.format(**parameters).strip("/"))
     body = {"body": method.example, "media_type": "application/json"} if method else {}
     if operation.label == "POST /datasets":
         body = {"body": TABLE, "media_type": "application/jsonl"}

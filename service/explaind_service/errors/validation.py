@@ -8,6 +8,7 @@ from typing import Any
 from fastapi.exceptions import RequestValidationError
 
 from explaind.contract.errors import ExplaindError, FieldError, InvalidRequest, MalformedBody, field_errors
+from explaind.contract.estimate import ESTIMATE
 from explaind.contract.registry import known_method
 
 MAX_FIELDS = 32
@@ -75,5 +76,5 @@ def _hint(path: str) -> str:
     if method is None:
         return "GET /openapi.json describes every request."
     example = json.dumps(method.example, ensure_ascii=False)
-    described = method.estimates or method
-    return f"GET /methods/{described.path} describes every field; this works: {example}"
+    described = method.path.removeprefix(f"{ESTIMATE}/")
+    return f"GET /methods/{described} describes every field; this works: {example}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from explaind.contract.blocks.subject import ModelRequest
+from explaind.contract.estimate import ESTIMATE
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind_jobs.catalogue import Catalogue, ModelEntry
@@ -68,7 +69,7 @@ class JobSubmitter:
             self.guard.check_url(params.webhook.url)
         await self.filing.check(params, asker.key)
         # What the worker learns changes an estimate; what training left may have been deleted since.
-        from_cache = asker.from_cache and method.verb not in {"estimate", "train"}
+        from_cache = asker.from_cache and method.verb not in {ESTIMATE, "train"}
         new = NewJob(
             method=method.path,
             model=entry.name,
@@ -79,7 +80,7 @@ class JobSubmitter:
             key=asker.key,
             allowance=asker.allowance,
             # An estimate is short, and worth something as long as the job it is about has not begun.
-            priority="high" if method.estimates is not None else params.priority,
+            priority="high" if method.verb == ESTIMATE else params.priority,
             timeout_s=params.timeout_s,
             keep_s=params.keep_s,
             webhook=None if params.webhook is None else params.webhook.model_dump_json(),

@@ -226,10 +226,15 @@ def test_the_document_says_how(settings) -> None:
                 continue
             (needed,) = operation["security"]
             assert list(needed) == ["ApiKey"]
-            assert "WWW-Authenticate" in operation["responses"]["401"]["headers"]
+            assert operation["responses"]["401"] == {"$ref": "#/components/responses/Unauthenticated"}
             assert {"403", "503"} <= set(operation["responses"])
     submission = document["paths"]["/explain/shap"]["post"]
     assert submission["security"] == [{"ApiKey": ["write"]}]
-    for status in ("200", "202", "429"):
-        assert {"RateLimit", "RateLimit-Policy"} <= set(submission["responses"][status]["headers"])
-    assert "Retry-After" in submission["responses"]["429"]["headers"]
+    shared = document["components"]["responses"]
+    assert "WWW-Authenticate" in shared["Unauthenticated"]["headers"]
+    headers = {
+        status: set(shared[submission["responses"][status]["$ref"].rpartition("/")[2]]["headers"])
+        for status in ("200", "202", "429")
+    }
+    assert all({"RateLimit", "RateLimit-Policy"} <= found for found in headers.values())
+    assert "Retry-After" in headers["429"]

@@ -43,9 +43,10 @@ class Sent:
 
 def request_of(method: str, path: str, job_id: str = UNKNOWN) -> Sent:
     """A request that would be answered if its sender may have it answered."""
-    known = known_method(path.strip("/"))
-    body = known.example if known is not None and method == "POST" else None
     filled = path.replace("{job_id}", job_id).replace("{verb}/{name}", "explain/shap").replace("{name}", "demo")
+    filled = filled.replace("{verb}/{method}", "explain/shap")
+    known = known_method(filled.strip("/"))
+    body = known.example if known is not None and method == "POST" else None
     filled = filled.replace("{dataset_id}", "ds_" + "0" * 26).replace("{artifact_id}", "art_" + "0" * 26)
     assert "{" not in filled, f"say what {path} shall be tested with"
     return Sent(method, filled, body, b"a\n1\n" if (method, path) == UPLOAD else None)
@@ -85,7 +86,7 @@ def test_the_table_is_not_empty() -> None:
 @pytest.fixture(autouse=True)
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no worker here: who asks for an estimate would wait in vain."""
-    monkeypatch.setattr("explaind_service.routes.methods.ESTIMATE_WAIT_S", 0)
+    monkeypatch.setattr("explaind_service.routes.estimates.WAIT_S", 0)
 
 
 @pytest.mark.parametrize(("method", "path"), [operation for operation in OPERATIONS if operation[1] in OPEN_PATHS])

@@ -303,6 +303,8 @@ async def test_an_empty_result(plain, worker, shap, expect_problem) -> None:
 def test_the_document_tells_of_pages() -> None:
     operation = create_app(ServiceSettings.model_construct()).openapi()["paths"]["/jobs/{job_id}/result"]
     assert set(operation) == {"get"}
-    assert {each["name"] for each in operation["get"]["parameters"]} == {"job_id", "path", "offset", "limit", "units"}
+    job_id, *others = operation["get"]["parameters"]
+    assert job_id == {"$ref": "#/components/parameters/JobId"}
+    assert {each["name"] for each in others} == {"path", "offset", "limit", "units"}
     assert {"200", "206", "304", "416", "422"} <= set(operation["get"]["responses"])
     assert "ResultPage" in str(operation["get"]["responses"]["200"])

@@ -13,7 +13,7 @@ from explaind.contract.blocks.attribution import AttributionRequest
 from explaind.contract.blocks.attribution_result import Faithfulness, Replacement
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions, removal_counts
 from explaind.contract.blocks.subject import PromptRequest
-from explaind.contract.blocks.units import StandInText, Unit
+from explaind.contract.blocks.units import ReplacementText, Unit
 from explaind.contract.errors import NonFiniteScore, NoStandIn, TargetTooLong
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
@@ -257,7 +257,7 @@ def test_another_stand_in_than_the_methods_own(run):
 class GradientRequest(AttributionRequest):
     """One that has a baseline and no stand-in."""
 
-    baseline: StandInText | str = "mask"
+    baseline: ReplacementText | str = "mask"
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ class GradientRequest(AttributionRequest):
         ("mask", None, "<mask>"),
         ("pad", None, "<pad>"),
         ("zero", None, "<mask>"),
-        (StandInText(text=" red"), None, " red"),
+        (ReplacementText(text=" red"), None, " red"),
         ("pad", "mask", "<mask>"),
     ],
 )

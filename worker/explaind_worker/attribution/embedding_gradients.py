@@ -8,7 +8,7 @@ import torch
 
 from explaind.contract.blocks.attribution_result import Attribution, Replacement
 from explaind.contract.blocks.gradient_attribution import Baseline, GradientRequest
-from explaind.contract.blocks.units import StandInText
+from explaind.contract.blocks.units import ReplacementText
 from explaind.contract.errors import NonFiniteScore, NoStandIn
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.engine.batching.limits import BatchLimits
@@ -163,7 +163,7 @@ def baseline_of(choice: Baseline, encoder: Encoder, encoded: EncodedPrompt) -> R
     Raises:
         NoStandIn: the model has no token for the choice, or the text is more than one token.
     """
-    if isinstance(choice, StandInText):
+    if isinstance(choice, ReplacementText):
         ids = encoder.continuation(encoded, choice.text, pointer="/baseline/text")
         if len(ids) != 1:
             raise NoStandIn.at(

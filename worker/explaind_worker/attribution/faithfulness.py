@@ -11,7 +11,7 @@ from explaind.contract.blocks.attribution import AttributionRequest, Perturbatio
 from explaind.contract.blocks.attribution_result import Attribution, Curve, Faithfulness, RandomBaseline, Replacement
 from explaind.contract.blocks.faithfulness import SHARES_PERCENT, FaithfulnessOptions, removal_counts, share_counts
 from explaind.contract.blocks.subject import ModelRequest
-from explaind.contract.blocks.units import StandInText, Unit
+from explaind.contract.blocks.units import ReplacementText, Unit
 from explaind.contract.errors import NoStandIn
 from explaind_worker.attribution.coalition_game import CoalitionGame
 from explaind_worker.engine.scoring.masker import BoolArray
@@ -105,7 +105,7 @@ def _perturbing(request: AttributionRequest, options: FaithfulnessOptions) -> Pe
     baseline = getattr(request, "baseline", None)  # what gradients compare with; zeros are no token
     if options.absent is not None:
         fields["absent"] = options.absent
-    elif "absent" not in fields and (isinstance(baseline, StandInText) or baseline in {"mask", "pad"}):
+    elif "absent" not in fields and (isinstance(baseline, ReplacementText) or baseline in {"mask", "pad"}):
         fields["absent"] = baseline
     return PerturbationRequest(**fields)
 

@@ -6,7 +6,9 @@ from typing import Any, cast
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InternalError
+from explaind.contract.estimate import ESTIMATE
 from explaind.contract.method import Method
+from explaind.contract.registry import find_method
 from explaind_worker.attribution.faithfulness import Implementation, with_faithfulness
 from explaind_worker.session.estimate import estimate_of
 
@@ -21,8 +23,9 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
     Raises:
         InternalError: this worker is older than the contract and has no such method.
     """
-    if method.estimates is not None:
-        return partial(estimate_of, method.estimates, implementation_of(method.estimates))
+    if method.verb == ESTIMATE:
+        estimated = find_method(method.name)
+        return partial(estimate_of, estimated, implementation_of(estimated))
     name = f"{METHODS}.{method.module}"
     try:
         module = importlib.import_module(name)

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from explaind.contract.base import ResponseModel
 
+ESTIMATE = "estimate"  # the verb of the jobs that have an Estimate as their result
+
 
 class Estimate(ResponseModel):
     """What a request would cost if it ran now, on the worker that answers.

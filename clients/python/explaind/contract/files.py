@@ -84,6 +84,11 @@ class ArtifactCard(FileCard):
 class FilePage(ResponseModel, Generic[CardT]):
     """A page of datasets or artifacts, newest first."""
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """The name of the class and its schema: `DatasetPage` of `DatasetCard`s."""
+        return f"{params[0].__name__.removesuffix('Card')}Page"
+
     data: list[CardT]
     has_more: bool = Field(description="Whether older ones follow: ask again with `after` = the last id.")
 

@@ -111,6 +111,11 @@ class Links(ResponseModel):
 class Job(ResponseModel, Generic[ResultT]):
     """A job as `GET /jobs/{id}` answers it. `ResultT` is the result of the job's method."""
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """The name of the class and its schema: `AttributionJob` of an `Attribution`, `Job` of any result."""
+        return "Job" if params[0] is Any else f"{params[0].__name__}Job"
+
     id: str = Field(examples=["job_0f3c"])
     method: str = Field(description="Verb and name.", examples=["explain/shap"])
     model: str = Field(examples=["demo"])

@@ -10,7 +10,7 @@ from typing import Any
 
 from explaind.contract import methods
 from explaind.contract.errors import UnknownMethod
-from explaind.contract.estimate import Estimate
+from explaind.contract.estimate import ESTIMATE
 from explaind.contract.method import Method
 
 
@@ -35,27 +35,26 @@ def all_methods() -> Mapping[str, Method[..., Any]]:
     return MappingProxyType(dict(sorted(found.items())))
 
 
-@cache
-def all_estimates() -> Mapping[str, Method[..., Any]]:
-    """For every method the one that tells what it would cost, by path: `estimate/explain/shap`."""
-    return MappingProxyType({found.path: found for found in map(_estimate, all_methods().values())})
-
-
 def known_method(path: str) -> Method[..., Any] | None:
-    """The method of that path, or the estimate of one; None where there is neither."""
-    return all_methods().get(path) or all_estimates().get(path)
+    """The method of that path (`explain/shap`), or its estimate (`estimate/explain/shap`); None where there is none."""
+    verb, _, estimated = path.partition("/")
+    if verb == ESTIMATE:
+        method = all_methods().get(estimated)
+        return None if method is None else method.estimate()
+    return all_methods().get(path)
 
 
 def find_method(path: str) -> Method[..., Any]:
-    """The method of that path, or the estimate of one.
+    """The method of that path, or its estimate.
 
     Raises:
         UnknownMethod: there is none; the hint names the nearest.
     """
     found = known_method(path)
     if found is None:
-        known = all_estimates() if path.startswith("estimate/") else all_methods()
-        raise UnknownMethod(f"There is no method {path!r}.", hint=near_miss(path, known))
+        raise UnknownMethod(
+            f"There is no method {path!r}.", hint=near_miss(path, _paths(estimates=path.startswith(ESTIMATE)))
+        )
     return found
 
 
@@ -68,16 +67,5 @@ def near_miss(word: str, known: Iterable[str], *, otherwise: Iterable[str] | Non
     return f"There are: {', '.join(names if otherwise is None else sorted(otherwise))}."
 
 
-def _estimate(method: Method[..., Any]) -> Method[..., Any]:
-    return Method(
-        verb="estimate",
-        name=method.path,
-        title=f"Estimate: {method.title}",
-        summary=f"What `POST /{method.path}` with this very body would cost: forwards, tokens, bytes and seconds.",
-        params=method.params,
-        result=Estimate,
-        cost="no forward; where nothing has run on the model yet, a few to time it",
-        example=method.example,
-        version=method.version,
-        estimates=method,
-    )
+def _paths(*, estimates: bool) -> list[str]:
+    return [f"{ESTIMATE}/{path}" if estimates else path for path in all_methods()]

@@ -7,7 +7,7 @@ from classifiers import FAMILIES
 from reference import row_logits
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind.contract.blocks.units import StandInText
+from explaind.contract.blocks.units import ReplacementText
 from explaind.contract.errors import OutOfMemory
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
@@ -18,7 +18,7 @@ from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models.loading.classifier_check import check_classifier
 
 PROMPT = "Once upon a time Mary gave a drink"
-ABSENT = {"mask": "mask", "pad": "pad", "remove": "remove", "text": StandInText(text=" and the")}
+ABSENT = {"mask": "mask", "pad": "pad", "remove": "remove", "text": ReplacementText(text=" and the")}
 
 
 def game(model, absent="remove", prompt=PROMPT):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind.contract.blocks.units import Segments, StandInText
+from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import NoStandIn
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
@@ -25,7 +25,7 @@ def rows(encoder, absent, coalition, units="word"):
 
 
 def test_everything_present_is_the_prompt(encoder):
-    for absent in ("mask", "pad", "remove", StandInText(text=" x")):
+    for absent in ("mask", "pad", "remove", ReplacementText(text=" x")):
         encoded, row, _ = rows(encoder, absent, [1, 1, 1, 1])
         assert row == list(encoded.token_ids)
 
@@ -43,7 +43,7 @@ def test_remove_shortens_and_keeps_the_start_token(encoder, tokenizer):
 
 
 def test_a_text_stands_in_once_per_unit(encoder, tokenizer):
-    _, row, _ = rows(encoder, StandInText(text=" small"), [1, 0, 1, 0])
+    _, row, _ = rows(encoder, ReplacementText(text=" small"), [1, 0, 1, 0])
     assert tokenizer.decode(row[1:]) == "The small was small"
 
 

@@ -4,7 +4,7 @@ import torch
 from reference import token_logits, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind.contract.blocks.units import Segments, StandInText
+from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import OutOfMemory
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
@@ -55,7 +55,7 @@ def reading(request, monkeypatch):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the")], ids=["mask", "remove", "text"])
+@pytest.mark.parametrize("absent", ["mask", "remove", ReplacementText(text=" and the")], ids=["mask", "remove", "text"])
 def test_equals_one_forward_per_question(loaded, reading, family, absent):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
     model = loaded(family)
@@ -299,7 +299,7 @@ def test_forwards_stay_within_the_free_memory(loaded, reading):
     assert largest[0] > largest[1] > largest[2] <= longest
 
 
-@pytest.mark.parametrize("absent", ["mask", "remove", StandInText(text=" and the other one")], ids=str)
+@pytest.mark.parametrize("absent", ["mask", "remove", ReplacementText(text=" and the other one")], ids=str)
 def test_no_row_is_longer_than_the_longest(loaded, absent):
     players = game(loaded("llama"), absent)
     coalitions = np.random.default_rng(8).random((60, players.count)) < 0.3

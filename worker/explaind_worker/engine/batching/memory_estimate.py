@@ -3,8 +3,8 @@
 A forward is at its fullest in one of four places: in a block's attention, in its MLP, in a norm that computes in
 float32, or at the unembedding. Each place is counted in numbers per token from the model's shape; the counts are upper
 bounds, within twice of what the allocator sees (`tests/worker/engine/batching/test_memory_estimate.py` compares them).
-Where oneDNN multiplies (`models/structure/packed_weights.py`), a copy of the matrix in use and of attention's keys and values
-comes on top.
+Where oneDNN multiplies (`models/structure/packed_weights.py`), a copy of the matrix in use and of attention's keys and
+values comes on top.
 """
 
 from bisect import bisect_right

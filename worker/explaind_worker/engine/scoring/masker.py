@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from explaind.contract.blocks.attribution_result import Replacement
-from explaind.contract.blocks.units import Absent, StandInText
+from explaind.contract.blocks.units import Absent, ReplacementText
 from explaind.contract.errors import NoStandIn
 from explaind_worker.engine.scoring.units import UnitMap
 from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
@@ -67,7 +67,7 @@ def stand_in_for(absent: Absent, encoder: Encoder, encoded: EncodedPrompt, unit_
     Raises:
         NoStandIn: the model has no token for the choice, or removal would leave nothing to read.
     """
-    if isinstance(absent, StandInText):
+    if isinstance(absent, ReplacementText):
         ids = encoder.continuation(encoded, absent.text)
         return Replacement(absent="text", text=absent.text, token_ids=list(ids))
     if absent == "remove":

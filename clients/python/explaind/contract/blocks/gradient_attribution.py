@@ -6,11 +6,11 @@ from pydantic import Field, Tag
 
 from explaind.contract.base import by_key
 from explaind.contract.blocks.attribution import AttributionRequest
-from explaind.contract.blocks.units import StandInText
+from explaind.contract.blocks.units import ReplacementText
 
 Baseline = Annotated[
-    Annotated[Literal["mask", "pad", "zero"], Tag("~Plain")] | Annotated[StandInText, Tag("~StandInText")],
-    by_key(text="~StandInText"),
+    Annotated[Literal["mask", "pad", "zero"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
+    by_key(text="~ReplacementText"),
 ]
 
 

@@ -39,15 +39,15 @@ Units = Annotated[
 ]
 
 
-class StandInText(RequestModel):
+class ReplacementText(RequestModel):
     """A text that takes the place of each absent unit, once per unit."""
 
     text: str = Field(min_length=1, max_length=1000, examples=["something"])
 
 
 Absent = Annotated[
-    Annotated[Literal["mask", "pad", "remove"], Tag("~Plain")] | Annotated[StandInText, Tag("~StandInText")],
-    by_key(text="~StandInText"),
+    Annotated[Literal["mask", "pad", "remove"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
+    by_key(text="~ReplacementText"),
 ]
 
 

@@ -48,7 +48,7 @@ class LogitAttributionParams(PromptRequest):
         return self
 
 
-class Component(ResponseModel):
+class LogitComponent(ResponseModel):
     """One part of the model and what it adds; the embeddings and the last bias are of no layer."""
 
     kind: ComponentKind = Field(examples=["head"])
@@ -93,16 +93,16 @@ class Contributions(ResponseModel):
         return grown
 
     @property
-    def components(self) -> list[Component]:
+    def components(self) -> list[LogitComponent]:
         """Every part by itself."""
-        found = [Component(kind="embedding", value=self.embedding)]
+        found = [LogitComponent(kind="embedding", value=self.embedding)]
         if self.position_embedding is not None:
-            found.append(Component(kind="position_embedding", value=self.position_embedding))
+            found.append(LogitComponent(kind="position_embedding", value=self.position_embedding))
         for layer, heads in enumerate(self.heads):
-            found += [Component(kind="head", layer=layer, head=h, value=value) for h, value in enumerate(heads)]
-            found.append(Component(kind="attention_bias", layer=layer, value=self.attention_bias[layer]))
-            found.append(Component(kind="mlp", layer=layer, value=self.mlp[layer]))
-        return [*found, Component(kind="bias", value=self.bias)]
+            found += [LogitComponent(kind="head", layer=layer, head=h, value=value) for h, value in enumerate(heads)]
+            found.append(LogitComponent(kind="attention_bias", layer=layer, value=self.attention_bias[layer]))
+            found.append(LogitComponent(kind="mlp", layer=layer, value=self.mlp[layer]))
+        return [*found, LogitComponent(kind="bias", value=self.bias)]
 
 
 class TokenContributions(Contributions):
@@ -135,7 +135,7 @@ class LogitAttribution(Contributions):
         description="The same behind the soft cap, where the family has one: contributions add up to what enters it.",
     )
     gap: float = Field(description="logit − the sum of the contributions.")
-    ranking: list[Component] = Field(description="The strongest components, the largest magnitude first.")
+    ranking: list[LogitComponent] = Field(description="The strongest components, the largest magnitude first.")
     by_target: list[TokenContributions] = Field(default_factory=list, description="One per token, when asked for.")
 
     def _repr_html_(self) -> str:
@@ -144,7 +144,7 @@ class LogitAttribution(Contributions):
         return logit_html(self)
 
 
-def strongest(components: Sequence[Component], count: int) -> list[Component]:
+def strongest(components: Sequence[LogitComponent], count: int) -> list[LogitComponent]:
     """The components of the largest magnitude, the largest first; those that add nothing are left out."""
     return sorted((c for c in components if c.value), key=lambda c: -abs(c.value))[:count]
 
