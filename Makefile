@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo up check test test-real test-faults test-soak generate clean
+.PHONY: help install dev demo up check test test-real test-faults test-soak test-planted generate clean
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Create .venv and install the service, the worker, the SDK and the command line
 
@@ -40,6 +40,9 @@ test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut
 
 test-soak: dev ## Ten thousand small jobs by fifty clients, memory watched (some minutes)
 	$(BIN)/pytest -m soak
+
+test-planted: dev ## Plant faults in a copy of the checkout: does a test catch each? (half an hour; AREA=store for one area)
+	$(BIN)/python -m tools.planted_faults $(if $(AREA),--area $(AREA)) --against tools/planted_faults/before.json
 
 generate: dev ## Write the generated files: sync client, SDK methods, OpenAPI, pages of the docs
 	$(BIN)/python -m tools.generate --write

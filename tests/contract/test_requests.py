@@ -1,8 +1,11 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 
+from explaind.contract.base import RequestModel
 from explaind.contract.blocks.attribution import PerturbationRequest
-from explaind.contract.blocks.subject import ClassTarget, LabelsTarget, Subject, TextTarget
+from explaind.contract.blocks.subject import MAX_TARGET_CHARS, ClassTarget, LabelsTarget, Subject, TextTarget
 from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import field_errors
 from explaind.contract.methods.explain.shap import ShapParams
@@ -140,3 +143,26 @@ def test_a_score_is_of_the_whole_target():
     assert refused(ScoreParams, target={"text": " yes", "span": [0, 1]})[0][0] == "/target/span"
     assert refused(ScoreParams, target={"token_ids": [1], "span": [0, 1]})[0][0] == "/target/span"
     assert refused(ScoreParams, target={"text": " yes", "span_text": "y"})[0][0] == "/target/span_text"
+
+
+def test_segments_may_touch_one_another():
+    assert Segments(segments=[(4, 8), (0, 4)]).segments == [(4, 8), (0, 4)]
+    with pytest.raises(ValidationError, match="overlaps segment 1"):
+        Segments(segments=[(3, 8), (0, 4)])
+
+
+@pytest.mark.parametrize("field", ["target", "foil"])
+def test_a_continuation_is_bounded(field):
+    assert Subject.model_validate({"model": "m", "prompt": "x", field: "y" * MAX_TARGET_CHARS})
+    for value in ("y" * (MAX_TARGET_CHARS + 1), {"text": "y" * (MAX_TARGET_CHARS + 1)}, ""):
+        [(pointer, _)] = refused(Subject, **{field: value})
+        assert pointer.startswith(f"/{field}")
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_no_request_holds_a_number_that_is_not_finite(number):
+    class Numbered(RequestModel):
+        number: float
+
+    with pytest.raises(ValidationError, match="finite"):
+        Numbered(number=number)

@@ -6,6 +6,8 @@ import click
 import pytest
 
 from explaind.cli import plugins
+from explaind.cli.session import messages, show_error
+from explaind.contract.errors import FieldError, InvalidRequest
 
 
 @pytest.fixture
@@ -57,3 +59,11 @@ def test_version(run):
     ran = run("--version")
     assert ran.exit_code == 0
     assert ran.stdout.startswith("explaind, version ")
+
+
+def test_an_error_steers_no_terminal(capsys):
+    field = FieldError(pointer="/prompt", detail="b\x1b[2J")
+    show_error(messages(), InvalidRequest("a\x1b[31m", hint="c\x1b]0;", errors=[field]))
+    said = capsys.readouterr().err
+    assert all(letter in said for letter in "abc")
+    assert "\x1b" not in said

@@ -18,7 +18,7 @@ from explaind.contract.errors import (
     UnexpectedResponse,
     classes_by_code,
 )
-from explaind.protocol.exchange import retry_after
+from explaind.protocol.exchange import Policy, Request, Send, Sleep, exchange, retry_after
 
 MODELS = httpx.Response(200, json={"data": []})
 
@@ -148,3 +148,15 @@ def test_a_redirect_says_where_it_points(client: Client, script):
     script.says(httpx.Response(301, headers={"location": "https://explaind.test/"}))
     with pytest.raises(UnexpectedResponse, match=r"https://explaind\.test/"):
         client.models()
+
+
+@pytest.mark.parametrize(("deadline", "again"), [(None, True), (100.3, True), (100.2, False)])
+def test_no_retry_begins_past_the_deadline(deadline: float | None, again: bool):
+    flow = exchange(Policy(clock=lambda: 100.0, jitter=lambda: 1.0), Request("GET", "/models"), deadline=deadline)
+    assert isinstance(next(flow), Send)
+    if again:
+        assert flow.send(problem(StoreUnavailable("Down."))) == Sleep(0.25)
+    else:
+        with pytest.raises(StopIteration) as ended:
+            flow.send(problem(StoreUnavailable("Down.")))
+        assert ended.value.value[0].status_code == 503

@@ -71,6 +71,12 @@ def test_an_event_is_given_as_soon_as_it_is_whole(end: bytes) -> None:
     assert parser.feed(end) == [ServerSentEvent("state", "a\n b", "1")]
 
 
+def test_a_line_end_of_two_bytes_may_be_cut_in_between() -> None:
+    parser = EventParser()
+    assert parser.feed(b"data: a\r") == []
+    assert parser.feed(b"\ndata: b\r\n\r\n") == [ServerSentEvent("message", "a\nb", "")]
+
+
 def test_what_is_not_whole_at_the_end_is_no_event() -> None:
     parser = EventParser()
     assert parser.feed(b"id: 1\ndata: a\n\nid: 2\ndata: b\n") == [ServerSentEvent("message", "a", "1")]

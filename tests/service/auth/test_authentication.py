@@ -37,6 +37,14 @@ async def test_nobody_is_asked_before_the_first_key(client, issue, revoke, forge
     assert "none was sent" in problem["detail"]
 
 
+async def test_the_id_of_a_key_with_another_secret_is_no_key(client, issue, forgetful, expect_problem) -> None:
+    key, other = issue().key, issue().key
+    forged = key[: len("xp_") + 12] + other[len("xp_") + 12 :]
+    response = await client.get("/jobs", headers={"Authorization": f"Bearer {forged}"})
+    assert "not known" in expect_problem(response, 401, "unauthenticated")["detail"]
+    assert (await client.get("/jobs", headers={"Authorization": f"Bearer {key}"})).status_code == 200
+
+
 async def test_listings_are_apart(holder_of, issue, shap) -> None:
     one, two, admin = issue(), issue(), issue("admin")
     of_one = [(await holder_of(one)("POST", "/explain/shap", json=shap)).json()["id"] for _ in range(3)]

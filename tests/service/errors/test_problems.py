@@ -4,8 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
+from explaind.contract.errors import ExplaindError, JobNotFinished, StoreUnavailable, TooManyStreams
 from explaind_service.app import create_app
+from explaind_service.errors.problems import problem_response
 from explaind_service.settings import ServiceSettings
 
 JSON = {"Content-Type": "application/json"}
@@ -253,3 +256,11 @@ async def test_store_is_down(client_without_store, expect_problem, shap, method:
 async def test_what_needs_no_store_works_without_one(client_without_store) -> None:
     for path in ("/", "/healthz", "/openapi.json", "/docs"):
         assert (await client_without_store.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), TooManyStreams("full"), JobNotFinished("running")])
+def test_what_may_succeed_later_says_when_to_try_again(error: ExplaindError) -> None:
+    request = Request({"type": "http", "method": "GET", "path": "/jobs", "headers": []})
+    assert problem_response(error, request).headers["retry-after"] == "2"
+    error.retry_after = 6.2
+    assert problem_response(error, request).headers["retry-after"] == "7"

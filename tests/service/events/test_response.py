@@ -18,6 +18,7 @@ from explaind.protocol.sse import EventParser, ServerSentEvent
 from explaind_jobs.store.transitions import events_key
 from explaind_service.app import create_app
 from explaind_service.events import event_stream, response, subscription
+from explaind_service.events.hub import PAGE
 
 UNKNOWN = "job_" + "0" * 26
 
@@ -149,6 +150,21 @@ async def test_a_hundred_reconnects_lose_nothing_and_repeat_nothing(follow, subm
     told = [json.loads(event.data)["done"] for event in seen if event.type == "progress"]
     assert told == list(range(400))
     assert [event.type for event in seen if event.type != "progress"] == ["job", "end"]
+
+
+async def test_what_was_missed_may_be_longer_than_a_page(follow, submit, worker) -> None:
+    job_id = await submit()
+    async with follow(job_id) as followed:
+        (seen,) = await followed.first(1)
+    claim = worker.claim()
+    for done in range(PAGE + 50):
+        step(worker, claim, done)
+    worker.end(claim, b"{}")
+    async with follow(job_id, seen.id) as followed:
+        events = await followed.all()
+    told = [json.loads(event.data)["done"] for event in events if event.type == "progress"]
+    assert told == list(range(PAGE + 50))
+    assert events[-1].type == "end"
 
 
 async def test_what_was_trimmed_away_begins_anew(follow, submit, worker, valkey, settings) -> None:

@@ -98,6 +98,8 @@ def test_pages_cover_the_array() -> None:
     assert [value for page in found for value in page.data] == [float(i) for i in range(25)]
     assert [page.has_more for page in found] == [True, True, False, False]
     assert {(page.total, page.limit, page.path) for page in found} == {(25, 10, "/values")}
+    last = ResultPage.model_validate_json(pages.page(result, "/values", 15, 10))  # ends where the array does
+    assert (last.data[-1], last.has_more) == (24.0, False)
 
 
 def test_numbers_are_the_same_numbers() -> None:

@@ -6,7 +6,10 @@ import orjson
 import pytest
 
 from explaind.contract.job import JobState
+from explaind.contract.registry import find_method
+from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.store.records import Outcome, WorkerState
+from explaind_service.submission.submit import answer_key
 
 REVISION = "sha256:1|float32|"
 
@@ -64,3 +67,26 @@ async def test_another_method_is_another_question(client, answered, shap):
     answered()
     params = {name: value for name, value in shap.items() if name in {"model", "prompt", "target", "foil", "units"}}
     assert (await client.post("/explain/feature-ablation", json=params)).status_code == 202
+
+
+def test_the_key_of_an_answer_holds_caller_method_weights_and_question(shap):
+    method, other = find_method("explain/shap"), find_method("explain/lime")
+    entry = ModelEntry(name="demo", source="org/model", revision="a" * 40)
+    params = method.params_model.model_validate(shap)
+    keys = [
+        answer_key("", method, entry, params),
+        answer_key("another", method, entry, params),
+        answer_key("", other, entry, params),
+        answer_key("", method, entry.model_copy(update={"revision": "b" * 40}), params),
+        answer_key("", method, entry.model_copy(update={"dtype": "bfloat16"}), params),
+        answer_key("", method, entry, params.model_copy(update={"seed": 1})),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert answer_key("", method, entry, params.model_copy(update={"priority": "low"})) == keys[0]
+
+
+async def test_a_training_is_computed_each_time(client, answered):
+    train = find_method("train/tuned-lens")
+    await client.post(f"/{train.path}", json=train.example)
+    answered()
+    assert (await client.post(f"/{train.path}", json=train.example)).status_code == 202

@@ -63,6 +63,8 @@ def test_a_lens_of_another_model_is_refused_and_both_are_named(lens):
     said = str(refused.value)
     assert all(part in said for part in ("'mine'", "'other'", "sha256:abc", "sha256:def"))
     assert refused.value.errors[0].pointer == "/lens"
+    with pytest.raises(AttachmentMismatch, match="sha256:def"):
+        check_owner(found, AttachmentOwner("mine", "sha256:def", 3, 8))  # other weights under the same name
     with pytest.raises(AttachmentMismatch, match="3 layers of 8, and wide has 3 layers of 16"):
         check_owner(found, AttachmentOwner("wide", "sha256:abc", 3, 16))
 

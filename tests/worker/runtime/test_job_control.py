@@ -1,5 +1,7 @@
 """What the running method is told, and how often the store is asked."""
 
+from dataclasses import replace
+
 import pytest
 
 from explaind.contract.errors import DeadlineExceeded, StoreUnavailable
@@ -93,6 +95,11 @@ def test_the_store_answers_with_orders(
     book.standing = standing
     with pytest.raises(raised):
         control.report_progress("evaluating", 0, None, "tokens")
+
+
+@pytest.mark.parametrize(("wished_s", "deadline_s"), [(None, 60), (10.0, 10), (600.0, 60)])
+def test_a_caller_may_shorten_the_deadline_and_not_lengthen_it(book: Book, wished_s: float, deadline_s: int) -> None:
+    assert JobControl(replace(CLAIM, timeout_s=wished_s), book, deadline_s=60).deadline_s == deadline_s
 
 
 def test_the_deadline(control: JobControl, clock: Clock) -> None:

@@ -145,6 +145,13 @@ def test_a_hung_job_costs_the_process_but_not_the_other_jobs(desk: Desk) -> None
     assert desk.keeper.draining, "what was handed back must not be claimed by the process that leaves"
 
 
+def test_a_job_past_its_deadline_has_a_grace_to_stop_by_itself(desk: Desk) -> None:
+    desk.take()
+    desk.clock.now += 60 + desk.settings.deadline_grace_s
+    desk.keeper.tick()
+    assert desk.exits == []
+
+
 def test_a_job_that_is_being_claimed_is_handed_back_as_well(desk: Desk) -> None:
     desk.take()
     desk.clock.now += 91

@@ -43,6 +43,13 @@ def test_repeated_words_keep_their_own_values(attribution):
     assert coloured == [("great", 2.0), ("great", -2.0)]
 
 
+def test_a_unit_that_speaks_for_the_target_has_the_colour_of_the_scales_right_end(attribution):
+    made = attribution()
+    made.values[:] = [2.0, *[0.0] * (len(made.values) - 2), -2.0]
+    colours = re.findall(r"background:([^;]+);", heatmap_html(made))
+    assert (colours[0], colours[-1]) == (diverging_css(1.0), diverging_css(-1.0))
+
+
 def test_units_are_drawn_by_offset_not_by_text(attribution):
     made = attribution("a b", units=[Unit(text="somewhere else", start=2, end=3)])
     assert [(piece.text, piece.units) for piece in pieces(made)] == [("a ", ()), ("b", (0,))]

@@ -10,6 +10,7 @@ from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.tree_attention import TRUNK, _over_trunk
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 
@@ -101,6 +102,36 @@ def test_a_shared_beginning_costs_once_however_many_chunks_there_are(loaded):
     changing = len(encoded) - unit_map.unit_of_token.index(0)
     assert meter.forwards == 4
     assert meter.tokens_evaluated <= len(encoded) + 3 * changing
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "phi"])
+def test_a_long_shared_beginning_is_attended_to_apart(loaded, family, monkeypatch):
+    """Its softmax and that of the rest are joined; the answers are those of one plain forward each."""
+    model, joined = loaded(family), []
+    monkeypatch.setattr("explaind_worker.engine.scoring.tree_attention._over_trunk", spied(_over_trunk, joined))
+    prompt = "Once upon a time Mary and John went to the store. " * 3 + PROMPT
+    encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
+    start = prompt.rindex("Mary")
+    segments = [(start + at, start + at + size) for at, size in ((0, 4), (5, 4), (10, 1), (12, 5))]
+    unit_map = units_of(encoded, Segments(segments=segments))
+    assert unit_map.unit_of_token.index(0) > TRUNK
+    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    coalitions = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(bool)
+    scores = value_function(model, players, [(20, 31), (45,)])(coalitions)
+    assert joined
+    for index, row in enumerate(players.rows(coalitions)):
+        expected = [x for c in [(20, 31), (45,)] for x in token_logprobs(model, row, c)]
+        np.testing.assert_allclose(scores.logprobs[index], expected, atol=2e-4)
+
+
+def spied(function, calls):
+    """The function, which adds to `calls` each time."""
+
+    def spy(*args):
+        calls.append(function)
+        return function(*args)
+
+    return spy
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3_text"])

@@ -51,6 +51,7 @@ def everything(model, seed=0):
         variants.append(Variant((Edit(layer, "residual", positions=(2, 4), value=drawn(2, hidden)),)))
         variants.append(Variant((Edit(layer, "heads", heads=(0, 2), value=drawn(1, 2, anatomy.head_dim)),)))
         variants.append(Variant((Edit(layer, "mlp", positions=(1, 3), value=drawn(1, hidden)),)))
+        variants.append(Variant((Edit(layer, "block", positions=(1, 3)),)))
     variants.append(Variant((Edit(2, "heads", heads=(1,)), Edit(0, "heads", heads=(3,)), Edit(1, "mlp"))))
     variants.append(Variant((Edit(0, "residual", value=drawn(30, hidden)), Edit(2, "attention", positions=(0, 5)))))
     return variants

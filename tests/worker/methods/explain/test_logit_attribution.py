@@ -149,6 +149,21 @@ REFERENCES = {
 }
 
 
+@pytest.fixture
+def biased(loaded):
+    """GPT-2 with biases behind its heads; as they are made they are zeros."""
+    biases = [block.output_projection.bias for block in loaded("gpt2").anatomy.blocks]
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for bias in biases:
+            bias.copy_(0.3 * torch.randn(bias.shape, generator=random))
+    yield
+    with torch.no_grad():
+        for bias in biases:
+            bias.zero_()
+
+
+@pytest.mark.usefixtures("biased")
 @pytest.mark.parametrize("family", REFERENCES)
 def test_every_part_is_that_of_a_float64_reference(run, loaded, tiny_model, family):
     model = loaded(family)
