@@ -113,7 +113,7 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
     """Tokens [head, question, token] of every single-head ablation, by the engine under explain/head-ablation."""
     model = bench.model
     heads = [
-        Variant((Edit(layer, "heads", heads=(head,)),))
+        Variant((Edit(layer, "z", heads=(head,)),))
         for layer in range(len(model.anatomy.blocks))
         for head in range(model.anatomy.heads)
     ]
@@ -132,8 +132,9 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
 
 
 def _lens(bench: Workbench, prompt: Prompt) -> Array:
-    found = bench.asked("explain/logit-lens", prompt=prompt.text, streams=["embedding", "block"], top=lens_memory.TOP)
-    return np.concatenate([np.array(found.stream(name).top_probabilities) for name in ("embedding", "block")])
+    streams = ["resid_pre", "resid_post"]
+    found = bench.asked("explain/logit-lens", prompt=prompt.text, streams=streams, top=lens_memory.TOP)
+    return np.concatenate([np.array(found.stream(name).top_probabilities) for name in streams])
 
 
 class Insides:

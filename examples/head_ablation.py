@@ -73,7 +73,7 @@ def told_failures(found: Any) -> list[str]:
             ", ".join(f"{n} {c.replace('_', ' ')}" for n, c in zip(of, failures.categories, strict=True) if n) or "none"
         )
 
-    rows = zip(failures.parts, failures.ablated, strict=True)
+    rows = zip(failures.components, failures.ablated, strict=True)
     return [f"  whole model fails: {counts(failures.clean)}", *(f"  without {p}: {counts(f)}" for p, f in rows)]
 
 

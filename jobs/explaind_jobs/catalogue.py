@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from explaind.contract.catalogue import ModelCard, ModelKind, ModelLimits, ModelState
 from explaind.contract.errors import UnknownModel
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
 from explaind_jobs.classifier_config import NOTHING_READ, kind_and_labels
 
 COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -7,7 +7,7 @@ import explaind_worker
 
 WORKER = Path(explaind_worker.__file__).parent
 KNOWS = re.compile(r"\bMeta(Model|Classifier)\b")
-SEAM = {"engine/batching/dry_run.py", "engine/recorded.py"}
+SEAM = {"engine/batching/dry_run.py"}
 
 
 def test_only_the_seam_tells_models_without_weights_from_loaded_ones():

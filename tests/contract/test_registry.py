@@ -2,7 +2,8 @@ import pytest
 
 from explaind.contract.errors import UnknownMethod
 from explaind.contract.estimate import Estimate
-from explaind.contract.registry import all_methods, find_method, known_method, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods, find_method, known_method
 
 
 def test_every_method_is_found_under_its_verb_and_name():

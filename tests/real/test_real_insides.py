@@ -44,7 +44,7 @@ def test_the_lens_ends_where_the_model_does(ask):
     ids = model.encoder.tokenizer(STORY, return_tensors="pt").input_ids
     with torch.inference_mode():
         best = model.network(ids).logits[0].double().softmax(-1).max(-1)
-    last = lens.stream("block")
+    last = lens.stream("resid_post")
     places = range(ids.shape[1])
     np.testing.assert_allclose([last.top_probabilities[-1][p][0] for p in places], best.values, atol=1e-5)
     assert [last.top_ids[-1][p][0] for p in places] == best.indices.tolist()

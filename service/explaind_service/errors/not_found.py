@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from fastapi.routing import APIRoute
 
 from explaind.contract.errors import ExplaindError, NotFound, UnknownMethod
-from explaind.contract.registry import all_methods, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods
 
 MAX_WORD = 100
 

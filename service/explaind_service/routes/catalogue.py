@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, ModelState
 from explaind.contract.errors import InvalidRequest, NotFound, UnknownMethod
-from explaind.contract.registry import all_methods, find_method, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods, find_method
 from explaind_jobs.keys.records import Scope
 from explaind_jobs.store.records import WorkerState
 from explaind_service.auth.caller import permitted

@@ -51,17 +51,19 @@ def heads(prompt: str = "John gave a drink to", **fields: Any) -> HeadAblation:
             effects=[[1.0, 0.5], [0.25, 0.0]], verified=[(0, 0), (0, 1), (1, 0)], spearman=0.875
         ),
         "failures": Failures(
-            categories=["incomplete", "off_by_one"], clean=[0, 1], clean_said=["Mary", "8"], parts=["layer 0, head 0"],
-            ablated=[[1, 1]], ablated_said=[["", "9"]],
+            categories=["incomplete", "off_by_one"], clean=[0, 1], clean_said=["Mary", "8"],
+            components=["layer 0, head 0"], ablated=[[1, 1]], ablated_said=[["", "9"]],
         ),
     }  # fmt: skip
     return HeadAblation(**{**made, **fields})
 
 
 def layers(**fields: Any) -> LayerAblation:
-    ranking = LayerRanking(layers=[1, 0], parts=["mlp", "mlp"], effects=[3.0, 0.5], low=[None, None], high=[None, None])
+    ranking = LayerRanking(
+        layers=[1, 0], components=["mlp", "mlp"], effects=[3.0, 0.5], low=[None, None], high=[None, None]
+    )
     made = {
-        **COMMON, "prompts": ["a", "b"], "layers": [0, 1], "parts": ["mlp"], "grid": [[0.5], [3.0]],
+        **COMMON, "prompts": ["a", "b"], "layers": [0, 1], "components": ["mlp"], "grid": [[0.5], [3.0]],
         "effects": [[[0.5, 0.5]], [[3.0, 3.0]]], "ranking": ranking,
     }  # fmt: skip
     return LayerAblation(**{**made, **fields})
@@ -83,9 +85,9 @@ def patching(name: str = " John", **fields: Any) -> ActivationPatching:
         "clean_score": 15.0,
         "corrupted_score": -16.5,
         "grids": [
-            PatchGrid(place="residual", layers=[0, 1], columns=[0, 1, 2], effects=[[0, 1, 0], [0, 0.5, 0.25]],
+            PatchGrid(point="resid_pre", layers=[0, 1], columns=[0, 1, 2], effects=[[0, 1, 0], [0, 0.5, 0.25]],
                       scores=[[0, 1, 0], [0, 0.5, 0.25]]),
-            PatchGrid(place="heads", layers=[1], columns=[0, 1], effects=[[0.75, -0.1]], scores=[[1, 2]]),
+            PatchGrid(point="z", layers=[1], columns=[0, 1], effects=[[0.75, -0.1]], scores=[[1, 2]]),
         ],
         "evaluations": 8,
     }  # fmt: skip

@@ -26,11 +26,11 @@ HOSTILE = "</style><script>alert(1)</script>\x1b[31m"
 
 def contributions(**fields: Any) -> dict[str, Any]:
     parts = {
-        "embedding": 0.25,
-        "position_embedding": -0.5,
+        "embed": 0.25,
+        "pos_embed": -0.5,
         "heads": [[1.0, -2.0], [0.0, 4.0]],
         "attention_bias": [0.125, 0.0],
-        "mlp": [0.5, -1.0],
+        "mlp_out": [0.5, -1.0],
         "bias": 0.25,
     }
     return parts | fields

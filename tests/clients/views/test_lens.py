@@ -17,7 +17,7 @@ def lens():
 def test_the_page_holds_a_grid_per_stream_and_nothing_that_runs(job_json):
     page = job_html(Job.model_validate(job_json(method="explain/logit-lens", result=LENS)))
     assert page.count('type="radio"') == 2
-    assert page.index("stream-block") < page.index("stream-attention"), "the stream itself comes first"
+    assert page.index("stream-resid_post") < page.index("stream-attn_out"), "the stream itself comes first"
     assert page.count("<svg") == 3
     assert "<script" not in page
     assert "<b>Mary" not in page
@@ -25,7 +25,7 @@ def test_the_page_holds_a_grid_per_stream_and_nothing_that_runs(job_json):
 
 
 def test_the_grid_goes_from_the_embedding_below_to_the_last_layer_on_top(lens):
-    grid = grid_table(lens, lens.stream("block"))
+    grid = grid_table(lens, lens.stream("resid_post"))
     rows = [row.split("</th>")[0].split(">")[-1] for row in grid.split("<tr>")[1:]]
     assert rows == ["1", "0", "emb.", "token"]
     assert grid.index(">&lt;b&gt;Mary") < grid.index(">th␛[31mree"), "layer 1 stands above layer 0"
@@ -34,7 +34,7 @@ def test_the_grid_goes_from_the_embedding_below_to_the_last_layer_on_top(lens):
 
 
 def test_a_likely_token_is_coloured_more_strongly(lens):
-    grid = grid_table(lens, lens.stream("attention"))
+    grid = grid_table(lens, lens.stream("attn_out"))
     opacities = [float(part.split(",")[3].split(")")[0]) for part in grid.split("rgba(")[1:]]
     assert opacities[:3] == sorted(opacities[:3])
     assert opacities[0] < opacities[2]
@@ -49,7 +49,7 @@ def test_of_many_positions_the_last_are_shown(lens):
             stream.top_ids[layer] = [[1, 2]] * 100
             stream.top_probabilities[layer] = [[0.5, 0.25]] * 100
             stream.entropy[layer] = stream.divergence[layer] = [0.1] * 100
-    grid = grid_table(wide, wide.stream("block"))
+    grid = grid_table(wide, wide.stream("resid_post"))
     assert grid.count("<td") == 3 * MOST_COLUMNS
     assert "w99" in grid
     assert "w59<" not in grid
@@ -70,6 +70,6 @@ def test_a_lens_of_a_single_layer_has_no_curves(lens):
 
 
 def test_a_stream_is_found_by_its_name(lens):
-    assert lens.stream("block").layers == [0, 1]
+    assert lens.stream("resid_post").layers == [0, 1]
     with pytest.raises(KeyError):
-        lens.stream("mlp")
+        lens.stream("mlp_out")

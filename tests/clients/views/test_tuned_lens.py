@@ -34,15 +34,15 @@ def decoded(stream, layers, divergence):
 @pytest.fixture
 def reading():
     plain = [
-        PlainStream(stream="embedding", layers=[0], divergence=[[21.5]], agreement=[0.0]),
-        PlainStream(stream="block", layers=[0, 1], divergence=[[3.25], [0.0]], agreement=[0.0, 1.0]),
+        PlainStream(stream="resid_pre", layers=[0], divergence=[[21.5]], agreement=[0.0]),
+        PlainStream(stream="resid_post", layers=[0, 1], divergence=[[3.25], [0.0]], agreement=[0.0, 1.0]),
     ]
     return TunedLens(
         prompt="3 + 4 =",
         positions=ReadPositions(
             index=[0], token_id=[3], text=["="], special=[False], template=[False], in_target=[False]
         ),
-        streams=[decoded("embedding", [0], [1.5]), decoded("block", [0, 1], [0.75, 0.0])],
+        streams=[decoded("resid_pre", [0], [1.5]), decoded("resid_post", [0, 1], [0.75, 0.0])],
         tracked=[],
         tokens={7: " 7"},
         layer_count=2,
@@ -61,7 +61,7 @@ def training():
     return TunedLensTraining(
         lens=card,
         held_out=LensQuality(
-            streams=["embedding", "block"],
+            streams=["resid_pre", "resid_post"],
             layers=[0, 0],
             logit_lens=[21.5, 0.0],
             tuned_lens=[1.5, 0.0],
@@ -98,7 +98,7 @@ def test_a_training_shows_what_was_held_out(training):
 
 def test_a_single_step_and_a_single_layer_can_be_drawn(training):
     history = LensHistory(kl=[float("nan")], check_steps=[0], held_out_kl=[0.0])
-    quality = training.held_out.model_copy(update={"streams": ["block"], "layers": [0]})
+    quality = training.held_out.model_copy(update={"streams": ["resid_post"], "layers": [0]})
     short = training.model_copy(
         update={
             "history": history,

@@ -39,7 +39,7 @@ def test_the_first_pass_is_the_slope_of_the_metric(run, loaded, tiny_model, fami
                 passing[:, head] *= factors
                 return passing
 
-            metrics.append(plain.logprob(prompt, answer, [(layer, "heads", change)]))
+            metrics.append(plain.logprob(prompt, answer, [(layer, "z", change)]))
         return np.mean(metrics)
 
     for layer, head in [(0, 1), (1, 3), (2, 0)]:
@@ -94,7 +94,7 @@ def test_accuracy_is_that_of_plainly_generated_answers(run, loaded, tiny_model, 
         passing[:, head[1]] = 0.0
         return passing
 
-    ablated = [said(prompt, [(head[0], "heads", gone)]) for prompt in prompts]
+    ablated = [said(prompt, [(head[0], "z", gone)]) for prompt in prompts]
     questions = [{"question": q["question"], "answer": text} for q, text in zip(RAGGED, clean, strict=True)]
     result = run(
         "explain/head-ablation", entry=tiny_model(family), questions={"questions": questions}, metric="accuracy",
@@ -116,7 +116,7 @@ def test_answers_fail_in_ways_that_are_told(run):
     assert sum(result.failures.clean) == result.clean.count(0.0)
     assert result.failures.clean_said[0] == " 12"
     assert len(result.greedy.heads) == 1
-    for counts, name in zip(result.failures.ablated, result.failures.parts, strict=True):
+    for counts, name in zip(result.failures.ablated, result.failures.components, strict=True):
         layer, head = (int(word.rstrip(",")) for word in name.split()[1::2])
         assert sum(counts) / 8 == pytest.approx(1 - result.clean_mean + result.grid[layer][head])
 
@@ -157,9 +157,9 @@ PATCH["corrupted"] = PATCH["prompt"].replace(", John", ", Mary")
         ("explain/head-ablation", {"ablation": "mean", "heads": [[0, 1], [3, 3]], "sets": [[[0, 0], [2, 0]]]}),
         ("explain/head-ablation", {"ablation": "resample", "first_pass": {"top_k": 64}}),
         ("explain/layer-ablation", {"ablation": "resample", "positions": "last"}),
-        ("explain/layer-ablation", {"parts": ["block"], "layers": [3]}),
+        ("explain/layer-ablation", {"components": ["block"], "layers": [3]}),
         ("explain/activation-patching", PATCH),
-        ("explain/activation-patching", {**PATCH, "direction": "noise", "grids": ["heads"], "layers": [1, 2]}),
+        ("explain/activation-patching", {**PATCH, "direction": "noise", "grids": ["z"], "layers": [1, 2]}),
     ],
 )
 def test_what_is_counted_is_what_happens(pool, path, params):

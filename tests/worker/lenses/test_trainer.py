@@ -5,7 +5,7 @@ import torch
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.lenses import trainer
-from explaind_worker.lenses.trainer import LensTraining, Recipe, residual_stream
+from explaind_worker.lenses.trainer import LensTraining, Recipe
 from explaind_worker.training.token_batches import drawn, held_out, longest_first, pieces
 
 FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
@@ -113,9 +113,10 @@ def test_the_learning_rate_falls_to_zero_and_rises_first_for_adam():
 
 def test_the_stream_of_a_padded_batch_is_that_of_each_row(loaded):
     model = loaded("gemma2")
-    with model.lock, torch.inference_mode():
-        together = residual_stream(model, ROWS)
-        alone = torch.cat([residual_stream(model, [row]) for row in ROWS], dim=1)
+    made = training(model)
+    [together] = made._streams(ROWS, reads=1)
+    rows = longest_first(ROWS, lambda *_: True)
+    alone = torch.cat([stream for row in next(rows) for stream in made._streams([row], reads=1)], dim=1)
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     assert together.shape == (4, sum(map(len, ROWS)), model.anatomy.hidden)
 
@@ -124,14 +125,14 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(loaded, monke
     model = loaded("llama")
     whole = training(model)
     expected = whole.step(ROWS)
-    scarce, plainly = training(model), trainer.residual_stream
+    scarce, plainly = training(model), trainer.capture_rows
 
-    def within_memory(model, rows):
+    def within_memory(model, rows, points, **options):
         if len(rows) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plainly(model, rows)
+        return plainly(model, rows, points, **options)
 
-    monkeypatch.setattr(trainer, "residual_stream", within_memory)
+    monkeypatch.setattr(trainer, "capture_rows", within_memory)
     np.testing.assert_allclose(scarce.step(ROWS), expected, rtol=1e-5)
     torch.testing.assert_close(scarce.translators.weights, whole.translators.weights, atol=1e-6, rtol=1e-4)
     assert scarce._meter.backoffs == 2

@@ -91,7 +91,7 @@ def test_classifiers_are_counted_too(pool, tiny_classifier, family, path):
         ("infer/score", {**STORY, "prompt_logprobs": True, "top_logprobs": 3}),
         ("infer/tokenize", {"prompt": "3 + 4 ="}),
         ("explain/logit-lens", STORY),
-        ("explain/logit-lens", {**STORY, "target": None, "last": 3, "streams": ["block"]}),
+        ("explain/logit-lens", {**STORY, "target": None, "last": 3, "streams": ["resid_post"]}),
     ],
 )
 def test_inference_is_told_exactly(demo, path, params):

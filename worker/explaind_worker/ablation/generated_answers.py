@@ -57,7 +57,7 @@ class GeneratedAnswers:
             categories=list(CATEGORIES),
             clean=self._counts(WHOLE),
             clean_said=self._said[WHOLE],
-            parts=list(named),
+            components=list(named),
             ablated=[self._counts(cut) for cut in named.values()],
             ablated_said=[self._said[cut] for cut in named.values()],
         )

@@ -1,17 +1,19 @@
 """Questions asked of a model with parts of it ablated: what takes the parts' place, and what the answers lose."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
 
 from explaind.contract.blocks.ablation import NEW_TOKENS, AblationRequest
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind.contract.blocks.questions import DatasetQuestions, InlineQuestions
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NonFiniteScore
-from explaind_worker.engine.activations.interventions import Edit, Place, Variant
-from explaind_worker.engine.activations.recordings import Recording, recording, recording_bytes
+from explaind_worker.engine.activations.capture import activation_bytes, capture
+from explaind_worker.engine.activations.interventions import Edit, EditPoint, Variant
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.gradients.differentiable_score import widened
 from explaind_worker.engine.scoring.rows import FloatArray
@@ -24,12 +26,24 @@ FEWEST_TO_RESAMPLE = 2
 END = 2**31  # past every token that a row will have
 
 
+ComponentKind = Literal["head", "attention", "mlp", "block"]
+# The hook points that a component writes, and at which it is therefore ablated.
+WRITES: Mapping[ComponentKind, tuple[EditPoint, ...]] = {
+    "head": ("z",),
+    "attention": ("attn_out",),
+    "mlp": ("mlp_out",),
+    "block": ("attn_out", "mlp_out"),
+}
+
+Recording = Mapping[HookPoint, torch.Tensor]
+
+
 @dataclass(frozen=True)
 class Component:
-    """What is ablated of one layer; `heads` name the heads of a part of that place."""
+    """A component of one layer that is ablated: its attention, its MLP, both (block), or some of its heads."""
 
     layer: int
-    place: Place
+    kind: ComponentKind
     heads: tuple[int, ...] = ()
 
 
@@ -37,7 +51,7 @@ AblationSet = tuple[Component, ...]  # parts that are ablated together
 
 
 class AblationRuns:
-    """The questions, their metric, and what takes the place of `places` in `layers`.
+    """The questions, their metric, and what takes the place of components of these `kinds` in `layers`.
 
     Making one checks all that can be checked without the model's weights.
 
@@ -46,13 +60,13 @@ class AblationRuns:
     """
 
     def __init__(
-        self, request: AblationRequest, session: Session, places: Collection[Place], layers: Sequence[int]
+        self, request: AblationRequest, session: Session, kinds: Collection[ComponentKind], layers: Sequence[int]
     ) -> None:
         self.request = request
         self.session = session
         self.asked = asked_of(request, session)
         self.questions = [self._question(index, asked) for index, asked in enumerate(self.asked)]
-        self._places = places
+        self._points: list[EditPoint] = list(dict.fromkeys(point for kind in kinds for point in WRITES[kind]))
         self._layers = layers
         if request.ablation == "resample" and len(self.asked) < FEWEST_TO_RESAMPLE:
             raise InvalidRequest.at(
@@ -87,14 +101,16 @@ class AblationRuns:
 
     def variants(self, number: int, cuts: Sequence[AblationSet]) -> list[Variant]:
         """The changed runs of one question."""
-        return [Variant(tuple(self.edit(number, part) for part in cut)) for cut in cuts]
+        return [Variant(tuple(edit for part in cut for edit in self.edits(number, part))) for cut in cuts]
 
-    def edit(self, number: int, part: Component) -> Edit:
-        """What ablating that part is in the run of one question."""
-        value = self._value(number, part)
+    def edits(self, number: int, part: Component) -> list[Edit]:
+        """The edits that ablate that part in the run of one question, one for each hook point that it writes."""
         last = len(self.asked[number].prompt) - 1
         positions = (last, END) if self.request.positions == "last" else None
-        return Edit(part.layer, part.place, heads=part.heads, positions=positions, value=value)
+        return [
+            Edit(part.layer, point, heads=part.heads, positions=positions, value=self._value(number, part, point))
+            for point in WRITES[part.kind]
+        ]
 
     def texts(self, answers: Sequence[TokenIds | None]) -> list[str | None]:
         """The text of a continuation of each question's prompt; None for none."""
@@ -112,18 +128,19 @@ class AblationRuns:
             longest + fed, reads=reads, new_tokens=new_tokens, kept=self._kept_bytes()
         )
 
-    def _value(self, number: int, part: Component) -> torch.Tensor | None:
-        """[place, hidden], of heads [place, head, head_dim]; None for zeros."""
+    def _value(self, number: int, part: Component, point: EditPoint) -> torch.Tensor | None:
+        """[place, hidden], of z [place, head, head_dim]; None for zeros."""
+        key = HookPoint(point, part.layer)
         if self.request.ablation == "zero":
             return None
         if self.request.ablation == "mean":
-            value = self._means[part.layer, part.place]
+            value = self._means[key]
         elif self.request.positions == "last":
             donor = self._donors[number]
-            value = self._recordings[donor][part.layer, part.place][len(self.asked[donor].prompt) - 1 :]
+            value = self._recordings[donor][key][len(self.asked[donor].prompt) - 1 :]
         else:
-            value = self._aligned(number)[part.layer, part.place]
-        if part.place != "heads":
+            value = self._aligned(number)[key]
+        if part.kind != "head":
             return value
         first, last = part.heads[0], part.heads[-1]
         adjacent = part.heads == tuple(range(first, last + 1))
@@ -132,7 +149,7 @@ class AblationRuns:
     @cached_property
     def _means(self) -> Recording:
         """The mean over all tokens of all prompts, [1, …]."""
-        sums: dict[tuple[int, Place], torch.Tensor] = {}
+        sums: dict[HookPoint, torch.Tensor] = {}
         for run in self._recorded():
             for key, said in run.items():
                 total = widened(said).sum(dim=0, keepdim=True)
@@ -150,7 +167,7 @@ class AblationRuns:
         for number, asked in enumerate(self.asked):
             session.job.report_progress("recording", number, len(self.asked), "questions")
             ids = [*asked.prompt.token_ids, *(asked.answer_ids[:-1] if answered else ())]
-            yield recording(model, ids, self._places, self._layers, meter=session.job.meter)
+            yield capture(model, ids, self._points, layers=self._layers, meter=session.job.meter)
 
     @cached_property
     def _donors(self) -> list[int]:
@@ -183,7 +200,7 @@ class AblationRuns:
         # Resampling keeps what was recorded and, where lengths differ, what was aligned; a mean keeps one run at most.
         positions = 2 * sum(lengths) if self.request.ablation == "resample" else max(lengths) + 8
         footprint = self.session.model_access.footprint
-        return recording_bytes(footprint, positions, self._places, len(self._layers))
+        return activation_bytes(footprint, positions, self._points, len(self._layers))
 
     @cached_property
     def _sweep(self) -> Sweep:

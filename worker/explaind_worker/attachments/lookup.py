@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from explaind.contract.errors import InvalidRequest
 from explaind.contract.files import NamedArtifact
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
 from explaind_jobs.catalogue import AttachmentKind
 from explaind_worker.attachments.owner import AttachmentOwner
 from explaind_worker.models.structure.anatomy import Anatomy

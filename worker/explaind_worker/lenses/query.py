@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from explaind.contract.blocks.lens import STREAMS, LensRequest, Stream
+from explaind.contract.blocks.hook_points import StreamPoint
+from explaind.contract.blocks.lens import STREAMS, LensRequest
 from explaind.contract.blocks.subject import GeneratedTarget, TextTarget, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget, RequestTooLarge
-from explaind_worker.engine.activations.stream_rows import Reading
 from explaind_worker.engine.generation.generate import greedy
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.session.job_context import JobContext
@@ -17,6 +17,7 @@ from explaind_worker.session.session import Session
 MOST_TOKENS = 500_000  # tokens that a result lists
 
 TokenIds = tuple[int, ...]
+Reading = tuple[StreamPoint, int]  # a hook point and its layer
 Refuse = Callable[[InvalidRequest], None]
 
 
@@ -60,7 +61,7 @@ class LensQuery:
         return replace(self, followed=(*ahead, *self.followed))
 
 
-def lens_question(request: LensRequest, streams: Sequence[Stream], session: Session) -> LensQuery:
+def lens_question(request: LensRequest, streams: Sequence[StreamPoint], session: Session) -> LensQuery:
     """The request's question; all that can be checked without the model's weights is checked before they are touched.
 
     Raises:
@@ -193,15 +194,15 @@ def _indices(wanted: Sequence[int] | None, count: int, pointer: str, what: str) 
     return sorted({index % count for index in wanted})
 
 
-def _readings(streams: Sequence[Stream], layers: Sequence[int], count: int) -> tuple[Reading, ...]:
+def _readings(streams: Sequence[StreamPoint], layers: Sequence[int], count: int) -> tuple[Reading, ...]:
     """In the order of the streams; what the model itself goes on with is always there, and last."""
     chosen: list[Reading] = [
         (stream, layer)
         for stream in STREAMS
         if stream in streams
-        for layer in ([0] if stream == "embedding" else layers)
+        for layer in ([0] if stream == "resid_pre" else layers)
     ]
-    final: Reading = ("block", count - 1)
+    final: Reading = ("resid_post", count - 1)
     return (*(reading for reading in chosen if reading != final), final)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind.contract.blocks.lens import DecodedStream, ReadPositions, TrackedStream, TrackedToken
 from explaind.contract.errors import NonFiniteScore
-from explaind_worker.engine.activations.stream_rows import stream_rows
+from explaind_worker.engine.activations.capture import capture
 from explaind_worker.engine.batching.dry_run import computed, placeholder_token
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.lenses.decoding import Decoded, Floats, Integers, Through, decode, decoding_bytes, joined
@@ -69,15 +70,17 @@ class _Reader:
 
     def _rows(self, group: Sequence[int]) -> torch.Tensor | None:
         """[reading, position, hidden]; None in a dry run."""
-        readings, ids, meter = self.question.readings, self.question.token_ids, self._session.job.meter
-
-        def counted() -> None:
-            meter.forward(len(ids), reads=len(readings) * len(group))
-            meter.expect(self._footprint.forward_bytes(1, len(ids)) + self._bytes)
-
-        return computed(
-            self._model, lambda: stream_rows(self._model, ids, group, readings, meter=meter), placeholder=counted
+        readings = self.question.readings
+        found = capture(
+            self._model,
+            self.question.token_ids,
+            [HookPoint(*reading) for reading in readings],
+            positions=group,
+            meter=self._session.job.meter,
+            reads=len(readings) * len(group),
+            beside=self._bytes,
         )
+        return computed(self._model, found.stacked, placeholder=lambda: None)
 
     def _next_token(self, rows: torch.Tensor | None) -> int:
         """What the model itself says next: the prompt's last token is the last position."""

@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from explaind.contract.blocks.hook_points import HookPoint
+from explaind_worker.engine.activations.capture import capture_rows
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.batching.dry_run import computed, forward
+from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import FLOAT_BYTES, Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.lenses.decoding import decode
 from explaind_worker.lenses.translators import Translators, translator_bytes
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.structure.hook_points import Part, watching
 from explaind_worker.training.token_batches import Row, longest_first
 
 MOMENTUM = 0.9
@@ -131,18 +132,21 @@ class LensTraining:
                 if stream is not None:
                     yield stream
 
-    def _stream(self, batch: Sequence[Row], reads: int) -> torch.Tensor | None:
-        """The stream of one batch, [depth, place, hidden]; None in a dry run."""
-        longest = max(map(len, batch))
-        return forward(
+    def _stream(self, rows: Sequence[Row], reads: int) -> torch.Tensor | None:
+        """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place.
+
+        In a dry run there is none.
+        """
+        places = sum(map(len, rows))
+        found = capture_rows(
             self._model,
-            lambda: residual_stream(self._model, batch),
-            placeholder=lambda: None,
+            rows,
+            [HookPoint("resid_pre", 0), "resid_post"],
             meter=self._meter,
-            tokens=len(batch) * longest,
-            reads=sum(map(len, batch)) * reads,
-            bytes=self._bytes(len(batch), longest),
+            reads=places * reads,
+            beside=stream_bytes(self._footprint, self.depths, places),
         )
+        return computed(self._model, found.stacked, placeholder=lambda: None)
 
     def _fits(self, rows: int, tokens: int) -> bool:
         if rows * tokens > self._limits.tokens:
@@ -223,31 +227,9 @@ class LensTraining:
         return torch.optim.SGD(numbers, lr=rate, momentum=MOMENTUM, nesterov=True, weight_decay=recipe.weight_decay)
 
 
-def residual_stream(model: LoadedModel, rows: Sequence[Row]) -> torch.Tensor:
-    """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place.
-
-    Hold the model's lock, in inference mode.
-    """
-    lengths = torch.tensor([len(row) for row in rows])
-    ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.int64)
-    for place, row in zip(ids, rows, strict=True):
-        place[: len(row)] = torch.tensor(row)
-    # Padding stands on the right, where causal attention never looks.
-    real = (torch.arange(ids.shape[1]) < lengths[:, None]).to(model.device)
-    seen: dict[int, torch.Tensor] = {}
-
-    def see(layer: int, part: Part, passing: torch.Tensor) -> None:
-        seen[0 if part == "entering" else layer + 1] = passing[real]
-
-    anatomy = model.anatomy
-    with watching(anatomy, see, ("entering",), [0]), watching(anatomy, see, ("leaving",)):
-        model.network.base_model(input_ids=ids.to(model.device), use_cache=False)
-    return torch.stack([seen[depth] for depth in sorted(seen)])
-
-
 def stream_bytes(footprint: Footprint, depths: int, places: int) -> int:
-    """What the stream of so many places takes up at all depths, twice while it is put together."""
-    return 2 * (depths + 1) * places * footprint.hidden * footprint.width
+    """Bytes of the stream of so many places at all depths, and of one more while it is captured."""
+    return (depths + 2) * places * footprint.hidden * footprint.width
 
 
 def _slice_logits(device: torch.device) -> int:

@@ -11,7 +11,7 @@ from explaind.cli.methods import VerbGroup, verbs
 from explaind.cli.plugins import part_command, part_names
 from explaind.cli.session import INTERRUPTED, exit_with, messages
 from explaind.contract.errors import ExplaindError
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
 from explaind.protocol.config import package_version
 
 _OWN = {"jobs": jobs, "datasets": datasets, "artifacts": artifacts, "models": models, "methods": methods}

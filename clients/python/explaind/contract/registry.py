@@ -1,9 +1,8 @@
 """Finds the methods: the module `explaind.contract.methods.VERB.NAME` holds the `METHOD` of `/VERB/NAME`."""
 
-import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +11,7 @@ from explaind.contract import methods
 from explaind.contract.errors import UnknownMethod
 from explaind.contract.estimate import ESTIMATE
 from explaind.contract.method import Method
+from explaind.contract.near_miss import near_miss
 
 
 @cache
@@ -56,15 +56,6 @@ def find_method(path: str) -> Method[..., Any]:
             f"There is no method {path!r}.", hint=near_miss(path, _paths(estimates=path.startswith(ESTIMATE)))
         )
     return found
-
-
-def near_miss(word: str, known: Iterable[str], *, otherwise: Iterable[str] | None = None) -> str:
-    """What to say to someone who asked for `word`: the nearest of `known`, or all of them, or those of `otherwise`."""
-    names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
-    if near:
-        return f"Did you mean {' or '.join(repr(n) for n in near)}?"
-    return f"There are: {', '.join(names if otherwise is None else sorted(otherwise))}."
 
 
 def _paths(*, estimates: bool) -> list[str]:

@@ -25,7 +25,8 @@ from explaind.contract.errors import (
     field_errors,
 )
 from explaind.contract.job import Job, JobPage, JobState
-from explaind.contract.registry import find_method, known_method, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import find_method, known_method
 from explaind.contract.result_page import ResultPage
 from explaind.protocol.exchange import (
     Flow,

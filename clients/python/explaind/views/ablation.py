@@ -55,7 +55,7 @@ def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
         names = [f"layer {layer}, head {head}" for layer, head in zip(heads.layers, heads.heads, strict=True)]
     else:
         parts = result.ranking
-        names = [f"layer {layer}, {part}" for layer, part in zip(parts.layers, parts.parts, strict=True)]
+        names = [f"layer {layer}, {part}" for layer, part in zip(parts.layers, parts.components, strict=True)]
     ranking = result.ranking
     return [RankedPart(*part) for part in zip(names, ranking.effects, ranking.low, ranking.high, strict=True)]
 
@@ -65,7 +65,7 @@ def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
     if isinstance(result, HeadAblation):
         rows, columns, kind = range(result.layers), [str(head) for head in range(result.heads)], "head"
         return Grid(result.grid, [str(row) for row in rows], columns, column_kind=kind)
-    return Grid(result.grid, [str(layer) for layer in result.layers], list(result.parts), column_kind="part")
+    return Grid(result.grid, [str(layer) for layer in result.layers], list(result.components), column_kind="part")
 
 
 def ablation_question(result: HeadAblation | LayerAblation) -> Markup:
@@ -199,7 +199,7 @@ def _first_pass(result: HeadAblation, found: GradientScreenResult) -> Markup:
 def _failures(found: Failures) -> Markup:
     rows = [
         tag("tr", tag("td", name), [tag("td", str(count), class_="num") for count in counts])
-        for name, counts in [("the whole model", found.clean), *zip(found.parts, found.ablated, strict=True)]
+        for name, counts in [("the whole model", found.clean), *zip(found.components, found.ablated, strict=True)]
     ]
     head = tag(
         "tr",

@@ -1,6 +1,6 @@
 """Activation patching as pictures: what each patch brings over, layers by positions and by heads."""
 
-from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPlace
+from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPoint
 from explaind.views.drawing.cards import facts, section, tiles
 from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.grids import Grid, grid_svg
@@ -12,17 +12,17 @@ _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-wi
 _NAME = "margin-top:.6em"
 _QUIET = "opacity:.75"
 
-TITLES: dict[PatchPlace, str] = {
-    "residual": "The residual stream that enters a block",
-    "attention": "What the attention adds",
-    "mlp": "What the MLP adds",
-    "heads": "Single heads, at all positions",
+TITLES: dict[PatchPoint, str] = {
+    "resid_pre": "The residual stream that enters a block",
+    "attn_out": "What the attention adds",
+    "mlp_out": "What the MLP adds",
+    "z": "Single heads, at all positions",
 }
 
 
 def effect_grid(result: ActivationPatching, grid: PatchGrid) -> Grid:
     """The normalised effects with their positions' tokens, or heads, as columns; colours end at 1 or beyond."""
-    heads = grid.place == "heads"
+    heads = grid.point == "z"
     names = [str(head) for head in grid.columns] if heads else [token_label(result, place) for place in grid.columns]
     reach = max([1.0, *(abs(effect) for row in grid.effects for effect in row)])
     rows = [str(layer) for layer in grid.layers]
@@ -43,7 +43,7 @@ def strongest(result: ActivationPatching, grid: PatchGrid) -> tuple[str, float]:
         for column, effect in zip(grid.columns, row, strict=True)
     ]
     effect, layer, column = max(found, key=lambda cell: cell[0])
-    where = f"head {column}" if grid.place == "heads" else f"token {column} ({token_label(result, column)})"
+    where = f"head {column}" if grid.point == "z" else f"token {column} ({token_label(result, column)})"
     return f"layer {layer}, {where}", effect
 
 
@@ -57,8 +57,8 @@ def patching_html(result: ActivationPatching) -> str:
     """The grids for a notebook."""
     grids = [
         [
-            tag("div", tag("b", TITLES[grid.place]), style=_NAME),
-            grid_svg(effect_grid(result, grid), title=TITLES[grid.place]),
+            tag("div", tag("b", TITLES[grid.point]), style=_NAME),
+            grid_svg(effect_grid(result, grid), title=TITLES[grid.point]),
         ]
         for grid in result.grids
     ]
@@ -79,8 +79,8 @@ def patching_sections(result: ActivationPatching) -> list[Markup]:
     cards = [tiles(_tiles(result))]
     cards += [
         section(
-            TITLES[grid.place],
-            grid_svg(effect_grid(result, grid), title=TITLES[grid.place]),
+            TITLES[grid.point],
+            grid_svg(effect_grid(result, grid), title=TITLES[grid.point]),
             note="most: {}, {}".format(*_written(strongest(result, grid))),
         )
         for grid in result.grids

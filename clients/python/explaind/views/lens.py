@@ -15,11 +15,11 @@ from explaind.views.drawing.tables import table
 MOST_COLUMNS = 40
 MOST_LINES = 6
 NAMES = {
-    "embedding": "embedding",
-    "attention": "attention output",
-    "middle": "after attention",
-    "mlp": "MLP output",
-    "block": "block output",
+    "resid_pre": "embedding",
+    "attn_out": "attention output",
+    "resid_mid": "after attention",
+    "mlp_out": "MLP output",
+    "resid_post": "block output",
 }
 
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
@@ -53,7 +53,7 @@ def lens_html(result: LensReading) -> str:
 
 def lens_sections(result: LensReading) -> list[Markup]:
     """The cards of the report."""
-    streams = [stream for stream in result.streams if stream.stream != "embedding"]
+    streams = [stream for stream in result.streams if stream.stream != "resid_pre"]
     streams.sort(key=lambda stream: stream is not _main(result))
     grids = [grid_table(result, stream) for stream in streams]
     body: Node = grids
@@ -97,8 +97,8 @@ def grid_table(result: LensReading, stream: DecodedStream) -> Markup:
         _grid_row(result, stream, place, f"{stream.layers[place]}", columns)
         for place in reversed(range(len(stream.layers)))
     ]
-    embedding = next((other for other in result.streams if other.stream == "embedding"), None)
-    if embedding is not None and stream.stream == "block":
+    embedding = next((other for other in result.streams if other.stream == "resid_pre"), None)
+    if embedding is not None and stream.stream == "resid_post":
         rows.append(_grid_row(result, embedding, 0, "emb.", columns))
     texts = [tag("th", one_line(result.positions.text[column], _TOKEN), style=_CELL) for column in columns]
     foot = tag("tr", tag("th", "token", style=_CELL), texts)
@@ -139,7 +139,7 @@ def _shown(result: LensReading) -> str:
 
 def _main(result: LensReading) -> DecodedStream:
     """The stream that pictures begin with: the block output, unless only its last layer is there."""
-    candidates = [stream for stream in result.streams if stream.stream != "embedding"]
+    candidates = [stream for stream in result.streams if stream.stream != "resid_pre"]
     return max(reversed(candidates), key=lambda stream: len(stream.layers))
 
 

@@ -30,7 +30,7 @@ def heads_grid(result: LogitAttribution) -> Grid:
     """Layer × head, with the MLP as the last column and the attention's bias before it where there is one."""
     biased = any(result.attention_bias)
     rows = [
-        [*heads, *([result.attention_bias[layer]] if biased else []), result.mlp[layer]]
+        [*heads, *([result.attention_bias[layer]] if biased else []), result.mlp_out[layer]]
         for layer, heads in enumerate(result.heads)
     ]
     heads = len(result.heads[0]) if result.heads else 0
@@ -40,7 +40,7 @@ def heads_grid(result: LogitAttribution) -> Grid:
 
 def growth(result: LogitAttribution) -> tuple[list[str], list[float]]:
     """The logit as the layers add to it: names and values, the embedding and the biases first."""
-    return ["before", *(str(layer) for layer in range(len(result.mlp)))], result.accumulated
+    return ["before", *(str(layer) for layer in range(len(result.mlp_out)))], result.accumulated
 
 
 def logit_html(result: LogitAttribution) -> str:
@@ -85,11 +85,11 @@ def logit_sections(result: LogitAttribution) -> list[Markup]:
 def summary(result: LogitAttribution) -> str:
     """The parts in a line."""
     heads = sum(sum(row) for row in result.heads)
-    embedding = result.embedding + (result.position_embedding or 0.0)
+    embedding = result.embed + (result.pos_embed or 0.0)
     parts = [
         f"embedding {signed(embedding)}",
         f"heads {signed(heads)}",
-        f"MLPs {signed(sum(result.mlp))}",
+        f"MLPs {signed(sum(result.mlp_out))}",
         f"biases {signed(result.bias + sum(result.attention_bias))}",
         f"gap {number(result.gap)}",
     ]
@@ -103,7 +103,7 @@ def _tiles(result: LogitAttribution) -> dict[str, tuple[str, str | None]]:
     return {
         "Logit" if result.foil is None else "Difference of logits": (signed(result.logit), capped),
         "Heads": (signed(heads), f"{plural(count, 'head')} together"),
-        "MLPs": (signed(sum(result.mlp)), plural(len(result.mlp), "layer")),
+        "MLPs": (signed(sum(result.mlp_out)), plural(len(result.mlp_out), "layer")),
         "Left by rounding": (number(result.gap), "logit − sum"),
     }
 
@@ -113,9 +113,9 @@ def _columns_table(columns: list[TokenContributions]) -> Markup:
     rows = []
     for place, column in enumerate(columns):
         found = [
-            column.embedding + (column.position_embedding or 0.0),
+            column.embed + (column.pos_embed or 0.0),
             sum(sum(row) for row in column.heads),
-            sum(column.mlp),
+            sum(column.mlp_out),
             column.bias + sum(column.attention_bias),
         ]
         scale = largest([column.logit, *found])
@@ -142,7 +142,7 @@ def _facts(result: LogitAttribution) -> dict[str, Node]:
         "Prompt": tag("span", one_line(result.prompt, 400), dir="auto"),
         "Target": join([_chip(result.target), f" log-probability {number(result.target.logprob)}"]),
         "Foil": join([_chip(result.foil), f" log-probability {number(result.foil.logprob)}"]) if result.foil else None,
-        "Token embedding": signed(result.embedding),
-        "Position embedding": None if result.position_embedding is None else signed(result.position_embedding),
+        "Token embedding": signed(result.embed),
+        "Position embedding": None if result.pos_embed is None else signed(result.pos_embed),
         "Biases of norm and unembedding": signed(result.bias),
     }

@@ -117,7 +117,7 @@ def _qualities(result: TunedLensTraining) -> Markup:
 
 
 def _by_layer(plain: Sequence[float], tuned: Sequence[float], names: Sequence[tuple[str, int]]) -> Markup:
-    first = names[0][0] if names[0][0] == "embedding" else f"layer {names[0][1]}"
+    first = "embedding" if names[0][0] == "resid_pre" else f"layer {names[0][1]}"
     lines = [Line("logit lens", plain, _css(NEGATIVE)), Line("tuned lens", tuned, _css(POSITIVE))]
     ends = (first, f"layer {names[-1][1]}")
     return line_chart(lines, title="KL to the final distribution, nats", ends=ends, low=0.0, size=SIZE)

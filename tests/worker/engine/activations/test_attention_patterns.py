@@ -9,7 +9,7 @@ import torch
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.activations.attention_patterns import KeptPatterns, PatternScores, watch_patterns
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.models.structure.attention_implementation import attending_by
+from explaind_worker.models.structure.attention_implementation import using_attention
 from tests.worker.conftest import FAMILIES
 
 IDS = [1, 40, 50, 60, 40, 70, 50, 60, 41, 42]
@@ -105,7 +105,7 @@ def test_weights_are_those_that_transformers_gives(loaded, family):
     before = model.network.config._attn_implementation
     with torch.inference_mode():
         untouched = model.network(input_ids=ids).logits
-        with attending_by(model.network, "eager"):
+        with using_attention(model.network, "eager"):
             theirs = model.network(input_ids=ids, output_attentions=True).attentions
     seen: dict[int, torch.Tensor] = {}
     hooked = hooks(model)  # transformers keeps some of its own

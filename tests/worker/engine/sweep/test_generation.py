@@ -38,14 +38,14 @@ def plain(model, prompt, variant, new=6, end_ids=frozenset()):
 
 
 def variants_of(model):
-    heads = [Variant((Edit(layer, "heads", heads=(head,)),)) for layer in range(3) for head in range(4)]
+    heads = [Variant((Edit(layer, "z", heads=(head,)),)) for layer in range(3) for head in range(4)]
     mean = torch.linspace(-1, 1, model.anatomy.head_dim).view(1, 1, -1)
     later = [
-        Variant((Edit(1, "heads", heads=(2,), value=mean),)),
-        Variant((Edit(0, "mlp"),)),
-        Variant((Edit(2, "attention", positions=(2, 4)), Edit(0, "heads", heads=(0, 3)))),
-        Variant((Edit(1, "block"),)),
-        Variant((Edit(2, "mlp", positions=(10, 13)),)),  # some of these are generated
+        Variant((Edit(1, "z", heads=(2,), value=mean),)),
+        Variant((Edit(0, "mlp_out"),)),
+        Variant((Edit(2, "attn_out", positions=(2, 4)), Edit(0, "z", heads=(0, 3)))),
+        Variant((Edit(1, "attn_out"), Edit(1, "mlp_out"))),
+        Variant((Edit(2, "mlp_out", positions=(10, 13)),)),  # some of these are generated
     ]
     return heads + later
 
@@ -82,8 +82,8 @@ def test_how_runs_are_batched_changes_nothing(loaded, monkeypatch):
 
 
 def test_runs_that_agree_with_the_clean_one_are_not_decoded(loaded):
-    model, same = loaded("llama"), Variant((Edit(0, "residual", positions=(0, 1), value=None),))
-    unchanged = Variant((Edit(1, "mlp", positions=(500, 501)),))  # a place that is never reached
+    model, same = loaded("llama"), Variant((Edit(0, "resid_pre", positions=(0, 1), value=None),))
+    unchanged = Variant((Edit(1, "mlp_out", positions=(500, 501)),))  # a place that is never reached
     agreeing, differing = CostMeter(), CostMeter()
     found = under(model, PROMPTS[:1], [[unchanged] * 20], meter=agreeing)
     assert found[0] == [found[0][0]] * 21

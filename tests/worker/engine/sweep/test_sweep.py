@@ -46,14 +46,14 @@ def everything(model, seed=0):
         return torch.randn(*shape, generator=random)
 
     for layer in range(len(anatomy.blocks)):
-        variants += [Variant((Edit(layer, "heads", heads=(head,)),)) for head in range(anatomy.heads)]
-        variants += [Variant((Edit(layer, place),)) for place in ("attention", "mlp", "block")]
-        variants.append(Variant((Edit(layer, "residual", positions=(2, 4), value=drawn(2, hidden)),)))
-        variants.append(Variant((Edit(layer, "heads", heads=(0, 2), value=drawn(1, 2, anatomy.head_dim)),)))
-        variants.append(Variant((Edit(layer, "mlp", positions=(1, 3), value=drawn(1, hidden)),)))
-        variants.append(Variant((Edit(layer, "block", positions=(1, 3)),)))
-    variants.append(Variant((Edit(2, "heads", heads=(1,)), Edit(0, "heads", heads=(3,)), Edit(1, "mlp"))))
-    variants.append(Variant((Edit(0, "residual", value=drawn(30, hidden)), Edit(2, "attention", positions=(0, 5)))))
+        variants += [Variant((Edit(layer, "z", heads=(head,)),)) for head in range(anatomy.heads)]
+        variants += [Variant((Edit(layer, point),)) for point in ("attn_out", "mlp_out")]
+        variants.append(Variant((Edit(layer, "attn_out"), Edit(layer, "mlp_out"))))
+        variants.append(Variant((Edit(layer, "resid_pre", positions=(2, 4), value=drawn(2, hidden)),)))
+        variants.append(Variant((Edit(layer, "z", heads=(0, 2), value=drawn(1, 2, anatomy.head_dim)),)))
+        variants.append(Variant((Edit(layer, "mlp_out", positions=(1, 3), value=drawn(1, hidden)),)))
+    variants.append(Variant((Edit(2, "z", heads=(1,)), Edit(0, "z", heads=(3,)), Edit(1, "mlp_out"))))
+    variants.append(Variant((Edit(0, "resid_pre", value=drawn(30, hidden)), Edit(2, "attn_out", positions=(0, 5)))))
     return variants
 
 
@@ -114,7 +114,7 @@ def test_a_model_whose_blocks_see_the_rows_of_a_batch_is_read_whole(tiny_model, 
 
 def test_changing_nothing_changes_nothing_and_a_change_does(loaded):
     model = loaded("llama")
-    scores = sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), [Variant(), Variant((Edit(0, "mlp"),))])])[0]
+    scores = sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), [Variant(), Variant((Edit(0, "mlp_out"),))])])[0]
     assert scores.logprobs[1, 0] == scores.logprobs[0, 0]
     assert abs(scores.logprobs[2, 0] - scores.logprobs[0, 0]) > 1e-3
 
@@ -125,7 +125,7 @@ def test_ablating_all_heads_is_removing_the_attention(loaded, family):
     pairs = [
         Variant((edit,))
         for layer in range(3)
-        for edit in (Edit(layer, "heads", heads=(0, 1, 2, 3)), Edit(layer, "attention"))
+        for edit in (Edit(layer, "z", heads=(0, 1, 2, 3)), Edit(layer, "attn_out"))
     ]
     scores = sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), pairs)])[0].logprobs[1:, 0]
     np.testing.assert_allclose(scores[::2], scores[1::2], atol=1e-5)
@@ -141,7 +141,7 @@ def test_zeroing_slices_of_what_the_attention_says_ablates_no_head(loaded):
         changed[..., :width] = 0
         return (changed, *out[1:])
 
-    true = sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), [Variant((Edit(1, "heads", heads=(0,)),))])])[0]
+    true = sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), [Variant((Edit(1, "z", heads=(0,)),))])])[0]
     handle = attention.register_forward_hook(slice_away)
     try:
         wrong = plain(model, PROMPTS[0], ((4,),), Variant())
@@ -155,7 +155,7 @@ def test_nothing_below_the_change_is_computed_again(loaded):
     meters = []
     for layer in range(3):
         meters.append(CostMeter())
-        variants = [Variant((Edit(layer, "heads", heads=(head,)),)) for head in range(4)]
+        variants = [Variant((Edit(layer, "z", heads=(head,)),)) for head in range(4)]
         sweep(model, [SweepQuestion(PROMPTS[0], ((4,),), variants)], meter=meters[-1])
     # One clean row in three blocks, and four rows in those from the changed one on.
     assert [meter.tokens_evaluated for meter in meters] == [round(9 * (3 + 4 * n) / 3) for n in (3, 2, 1)]

@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind.contract.errors import InvalidRequest, TargetTooLong, WrongModelKind
 from explaind.contract.methods.explain.activation_patching import ActivationPatchingParams
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
+from explaind_worker.engine.activations.capture import capture
 from explaind_worker.engine.activations.interventions import Edit, Variant
-from explaind_worker.engine.activations.recordings import recording
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
@@ -54,18 +55,18 @@ def test_patches_are_those_of_plain_hooks(run, loaded, tiny_model, family, direc
     assert result.corrupted_score == pytest.approx(score(corrupted), abs=2e-4)
     for grid in result.grids:
         assert grid.layers == [0, 2]
-        assert grid.columns == ([0, 1, 2, 3] if grid.place == "heads" else [0, 3, 9])
+        assert grid.columns == ([0, 1, 2, 3] if grid.point == "z" else [0, 3, 9])
         for layer, effects, scores in zip(grid.layers, grid.effects, grid.scores, strict=True):
-            said = plain.seen(source, layer, grid.place)
+            said = plain.seen(source, layer, grid.point)
             for place, column in enumerate(grid.columns):
-                changed = _patched(said, grid.place, column, len(clean))
-                wanted = score(base, [(layer, grid.place, changed)])
+                changed = _patched(said, grid.point, column, len(clean))
+                wanted = score(base, [(layer, grid.point, changed)])
                 assert scores[place] == pytest.approx(wanted, abs=3e-4)
                 assert effects[place] == pytest.approx((wanted - before) / span, abs=3e-4 * max(1, 1 / abs(span)))
 
 
-def _patched(said, place, column, length):
-    if place == "heads":
+def _patched(said, point, column, length):
+    if point == "z":
 
         def heads(passing):
             passing[:length, column] = said[:, column]
@@ -86,9 +87,9 @@ def test_patching_everything_gives_the_clean_run(loaded, family):
     model, meter = loaded(family), CostMeter()
     clean, corrupted = (tuple(ids_of(loaded, family, text)) for text in (CLEAN, CORRUPTED))
     layers = range(len(model.anatomy.blocks))
-    found = recording(model, clean, ["residual", "heads"], layers, meter=meter)
-    whole = [Variant((Edit(layer, "residual", value=found[layer, "residual"]),)) for layer in layers]
-    heads = Edit(0, "heads", heads=tuple(range(4)), value=found[0, "heads"])
+    found = capture(model, clean, ["resid_pre", "z"], meter=meter)
+    whole = [Variant((Edit(layer, "resid_pre", value=found[HookPoint("resid_pre", layer)]),)) for layer in layers]
+    heads = Edit(0, "z", heads=tuple(range(4)), value=found[HookPoint("z", 0)])
     sweep = Sweep(model, meter=meter, report_progress=lambda *_: None, limits=BatchLimits.for_device(model.device))
     patched, wanted = sweep(
         [SweepQuestion(corrupted, ((9,),), [*whole, Variant((heads,))]), SweepQuestion(clean, ((9,),), ())]
@@ -106,11 +107,11 @@ def test_the_path_of_the_indirect_object_is_found(run):
     assert result.clean_score > 5
     assert result.corrupted_score < -5
     changed = result.tokens.index(" John", 6)
-    first = result.grid("residual").effects[0]
+    first = result.grid("resid_pre").effects[0]
     assert first[changed] == pytest.approx(1.0, abs=1e-4), "below the first layer the changed token is everything"
     assert all(abs(effect) < 1e-4 for place, effect in enumerate(first) if place != changed)
-    assert result.grid("attention").effects[3][-1] > 0.9, "the last layer reads the name at the last token"
-    heads = np.array(result.grid("heads").effects)
+    assert result.grid("attn_out").effects[3][-1] > 0.9, "the last layer reads the name at the last token"
+    heads = np.array(result.grid("z").effects)
     assert {(3, 0), (3, 1)} == {
         tuple(map(int, np.unravel_index(i, heads.shape))) for i in heads.flatten().argsort()[-2:]
     }
@@ -118,8 +119,8 @@ def test_the_path_of_the_indirect_object_is_found(run):
     with pytest.raises(KeyError):
         run(
             "explain/activation-patching", entry=DEMO, prompt=STORY, corrupted=STORY.replace("Mary", "Anna"),
-            grids=["heads"],
-        ).grid("mlp")  # fmt: skip
+            grids=["z"],
+        ).grid("mlp_out")  # fmt: skip
 
 
 def test_a_chat_and_the_models_own_answer(run, tiny_model):
@@ -128,7 +129,7 @@ def test_a_chat_and_the_models_own_answer(run, tiny_model):
 
     result = run(
         "explain/activation-patching", entry=tiny_model("llama"), messages=chat(CLEAN),
-        corrupted_messages=chat(CORRUPTED), grids=["residual"], layers=[1], positions=[0, 4],
+        corrupted_messages=chat(CORRUPTED), grids=["resid_pre"], layers=[1], positions=[0, 4],
     )  # fmt: skip
     [grid] = result.grids
     assert (grid.layers, grid.columns) == ([1], [0, 4])
@@ -171,7 +172,7 @@ def test_runs_that_answer_alike_have_nothing_to_patch(run, tiny_model):
     with pytest.raises(InvalidRequest, match="no difference for a patch to carry") as caught:
         run(
             "explain/activation-patching", entry=tiny_model("mistral"), prompt=CLEAN + far, corrupted=CORRUPTED + far,
-            target=" great", grids=["heads"],
+            target=" great", grids=["z"],
         )  # fmt: skip
     assert caught.value.errors[0].pointer == "/corrupted"
 
@@ -181,16 +182,16 @@ def test_a_cancelled_job_keeps_the_grids_that_are_done(pool, tiny_model):
         pass
 
     def stop(phase, *_):
-        if phase.startswith("mlp"):
+        if phase.startswith("mlp_out"):
             raise StopError
 
     entry = tiny_model("gpt2")
     request = ActivationPatchingParams.model_validate(
-        {"model": entry.name, "prompt": CLEAN, "corrupted": CORRUPTED, "grids": ["heads", "mlp"], "layers": [0]}
+        {"model": entry.name, "prompt": CLEAN, "corrupted": CORRUPTED, "grids": ["z", "mlp_out"], "layers": [0]}
     )
     with Session(entry, pool, stop) as session:
         with pytest.raises(StopError):
             patch(request, session)
         assert session.job.make_partial_result is not None
         part: Any = session.job.make_partial_result()
-    assert [grid.place for grid in part.grids] == ["heads"]
+    assert [grid.point for grid in part.grids] == ["z"]

@@ -11,7 +11,7 @@ from explaind_worker.methods.explain import attention
 from explaind_worker.models.loading.loading import size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
-from explaind_worker.models.structure.attention_implementation import attending_by
+from explaind_worker.models.structure.attention_implementation import using_attention
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
 
@@ -24,7 +24,7 @@ def test_the_heads_that_are_asked_for_are_shown(run, loaded):
     result = run(PATH, prompt=PROMPT, layers=[2], heads=[[0, 1], [2, 3]], queries=[5, 0, 9])
     assert [(pattern.layer, pattern.head) for pattern in result.patterns] == [(2, 0), (2, 1), (2, 2), (2, 3), (0, 1)]
     network = loaded("llama").network
-    with torch.inference_mode(), attending_by(network, "eager"):
+    with torch.inference_mode(), using_attention(network, "eager"):
         theirs = network(input_ids=torch.tensor([result.token_ids]), output_attentions=True).attentions
     for pattern in result.patterns:
         assert [len(row) for row in pattern.weights] == [6, 1, 10], "keys up to the query itself"

@@ -103,11 +103,11 @@ def test_heads_are_ablated_as_by_plain_hooks(run, loaded, plain, tiny_model, fam
     )  # fmt: skip
     ids = asked(loaded, family, questions)
     for layer, head in HEADS:
-        wanted = expected(plain(family), ids, metric, ablation, positions, layer, "heads", (head,))
+        wanted = expected(plain(family), ids, metric, ablation, positions, layer, "z", (head,))
         np.testing.assert_allclose(result.effects[layer][head], wanted, atol=2e-4)
         assert result.grid[layer][head] == pytest.approx(np.mean(wanted), abs=2e-4)
     for number, (layer, heads) in enumerate([(0, (0, 3)), (1, (0, 2))]):
-        wanted = expected(plain(family), ids, metric, ablation, positions, layer, "heads", heads)
+        wanted = expected(plain(family), ids, metric, ablation, positions, layer, "z", heads)
         np.testing.assert_allclose(result.sets.by_question[number], wanted, atol=2e-4)
     assert result.grid[0][1] is None
     assert result.effects[2][0] is None
@@ -124,15 +124,17 @@ def test_layers_are_ablated_as_by_plain_hooks(run, loaded, plain, tiny_model, fa
         "explain/layer-ablation", entry=tiny_model(family), questions={"questions": questions}, ablation=ablation,
         layers=[2, 0],
     )  # fmt: skip
-    assert (result.layers, result.parts) == ([2, 0], ["attention", "mlp", "block"])
+    assert (result.layers, result.components) == ([2, 0], ["attention", "mlp", "block"])
     ids = asked(loaded, family, questions)
     for row, layer in enumerate(result.layers):
-        for column, place in enumerate(["attention", "mlp"]):
+        for column, place in enumerate(["attn_out", "mlp_out"]):
             wanted = expected(plain(family), ids, "logprob", ablation, "all", layer, place)
             np.testing.assert_allclose(result.effects[row][column], wanted, atol=2e-4)
-        found = [values(plain(family), ids, ablation, layer, place) for place in ("attention", "mlp")]
+        found = [values(plain(family), ids, ablation, layer, place) for place in ("attn_out", "mlp_out")]
         for number, (prompt, answer, _) in enumerate(ids):
-            changes = [(layer, place, put(of[number])) for place, of in zip(("attention", "mlp"), found, strict=True)]
+            changes = [
+                (layer, place, put(of[number])) for place, of in zip(("attn_out", "mlp_out"), found, strict=True)
+            ]
             wanted = plain(family).logprob(prompt, answer) - plain(family).logprob(prompt, answer, changes)
             assert result.effects[row][2][number] == pytest.approx(wanted, abs=2e-4)
 
@@ -155,7 +157,7 @@ def test_all_heads_are_the_attention(run, loaded, tiny_model, family):
 
     def difference():
         heads = run("explain/head-ablation", **asked_about, heads=[], sets=every)
-        layers = run("explain/layer-ablation", **asked_about, parts=["attention"])
+        layers = run("explain/layer-ablation", **asked_about, components=["attention"])
         return np.abs(np.array(heads.sets.by_question) - np.array(layers.effects)[:, 0]).max()
 
     assert difference() < 1e-4

@@ -48,10 +48,10 @@ def test_the_sum_is_the_models_own_logit(run, loaded, tiny_model, family, prompt
         assert (column.capped_logit is None) == (cap is None)
         assert column.gap == pytest.approx(column.logit - total, abs=1e-9)
         assert column.accumulated[-1] == pytest.approx(total, abs=1e-9)
-    for name in ("embedding", "bias", "logit", "gap"):
+    for name in ("embed", "bias", "logit", "gap"):
         assert getattr(result, name) == pytest.approx(sum(getattr(column, name) for column in result.by_target))
     np.testing.assert_allclose(result.heads, np.sum([column.heads for column in result.by_target], axis=0))
-    assert (result.position_embedding is not None) == (family == "gpt2")
+    assert (result.pos_embed is not None) == (family == "gpt2")
     has_bias = getattr(model.anatomy.blocks[0].output_projection, "bias", None) is not None
     assert has_bias or not any(result.attention_bias)
 
@@ -95,11 +95,11 @@ def gpt2_reference(model: LoadedModel, ids: list[int], token: int) -> dict[str, 
         heads.append([float(z[h] @ matrix[h] @ direction) for h in range(4)])
         biases.append(float(block.attn.c_proj.bias @ direction))
     return {
-        "embedding": float(seen["wte"] @ direction),
-        "position_embedding": float(seen["wpe"] @ direction),
+        "embed": float(seen["wte"] @ direction),
+        "pos_embed": float(seen["wpe"] @ direction),
         "heads": heads,
         "attention_bias": biases,
-        "mlp": [float(seen[f"mlp{layer}"] @ direction) for layer in range(3)],
+        "mlp_out": [float(seen[f"mlp{layer}"] @ direction) for layer in range(3)],
         "bias": float(network.lm_head.weight[token] @ base.ln_f.bias),
         "logit": float(seen["logits"][token]),
     }
@@ -133,11 +133,11 @@ def llama_reference(model: LoadedModel, ids: list[int], token: int, *, gemma: bo
             before = direction * gain(norm) * scale(norm, seen[f"proj{layer}"])
         heads.append([float(z[h] @ matrix[h] @ before) for h in range(count)])
     return {
-        "embedding": float(seen["first in"] @ direction),
-        "position_embedding": None,
+        "embed": float(seen["first in"] @ direction),
+        "pos_embed": None,
         "heads": heads,
         "attention_bias": [0.0] * 3,
-        "mlp": [float(seen[f"mlp{layer}"] @ direction) for layer in range(3)],
+        "mlp_out": [float(seen[f"mlp{layer}"] @ direction) for layer in range(3)],
         "bias": 0.0,
     }
 
@@ -191,7 +191,7 @@ def test_target_minus_foil_is_the_difference(run, tiny_model, family):
     )
     assert both.logit == pytest.approx(target.logit - foil.logit, abs=1e-5)
     np.testing.assert_allclose(both.heads, np.subtract(target.heads, foil.heads), atol=1e-5)
-    np.testing.assert_allclose(both.mlp, np.subtract(target.mlp, foil.mlp), atol=1e-5)
+    np.testing.assert_allclose(both.mlp_out, np.subtract(target.mlp_out, foil.mlp_out), atol=1e-5)
     assert [column.sign for column in both.by_target] == [1] * len(target.by_target) + [-1] * len(foil.by_target)
     assert both.foil.text == " went"
 
@@ -214,8 +214,8 @@ def test_the_ranking_names_the_strongest(run):
     best = result.ranking[0]
     assert best.value in {
         "head": [v for row in result.heads for v in row],
-        "mlp": result.mlp,
-    }.get(best.kind, [result.embedding])
+        "mlp_out": result.mlp_out,
+    }.get(best.kind, [result.embed])
     assert len(result.components) == 1 + 3 * (4 + 2) + 1
 
 

@@ -26,9 +26,9 @@ def plain_streams(model, ids):
 
     handles = []
     for layer, block in enumerate(model.anatomy.blocks):
-        handles.append(block.attention_write.register_forward_hook(keep(("attention", layer))))
-        handles.append(block.mlp_write.register_forward_hook(keep(("mlp", layer))))
-        handles.append(block.module.register_forward_hook(keep(("block", layer))))
+        handles.append(block.attention_write.register_forward_hook(keep(("attn_out", layer))))
+        handles.append(block.mlp_write.register_forward_hook(keep(("mlp_out", layer))))
+        handles.append(block.module.register_forward_hook(keep(("resid_post", layer))))
     try:
         with torch.no_grad():
             output = model.network(torch.tensor([ids]), output_hidden_states=True, use_cache=False)
@@ -36,12 +36,14 @@ def plain_streams(model, ids):
         for handle in handles:
             handle.remove()
     layers = range(len(model.anatomy.blocks))
-    streams = {name: torch.stack([seen[name, layer][0] for layer in layers]) for name in ("attention", "mlp", "block")}
+    streams = {
+        name: torch.stack([seen[name, layer][0] for layer in layers]) for name in ("attn_out", "mlp_out", "resid_post")
+    }
     entering = torch.stack([state[0] for state in output.hidden_states[:-1]])
     for layer in layers[:-1]:
-        torch.testing.assert_close(streams["block"][layer], entering[layer + 1])
-    streams["middle"] = entering + streams["attention"]
-    streams["embedding"] = entering[:1]
+        torch.testing.assert_close(streams["resid_post"][layer], entering[layer + 1])
+    streams["resid_mid"] = entering + streams["attn_out"]
+    streams["resid_pre"] = entering[:1]
     return streams, output.logits[0].double().log_softmax(-1)
 
 
@@ -79,11 +81,11 @@ def test_every_stream_is_what_plain_hooks_decode(run, loaded, tiny_model, family
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_block_is_the_model_itself(run, loaded, tiny_model, family):
-    result = run(LENS, entry=tiny_model(family), prompt=PROMPT, streams=["block"], top=3)
+    result = run(LENS, entry=tiny_model(family), prompt=PROMPT, streams=["resid_post"], top=3)
     model = loaded(family)
     with torch.no_grad():
         logits = model.network(torch.tensor([result.positions.token_id])).logits[0].double()
-    last = result.stream("block")
+    last = result.stream("resid_post")
     np.testing.assert_array_equal(last.top_ids[-1], logits.topk(3).indices)
     np.testing.assert_allclose(last.top_probabilities[-1], logits.softmax(-1).topk(3).values, atol=1e-5)
     assert max(last.divergence[-1]) == 0.0
@@ -95,7 +97,7 @@ def test_the_next_token_is_followed_where_no_target_is_given(run):
     result = run(LENS, prompt=PROMPT, foil={"token_ids": [9]}, last=2)
     said, foil = result.tracked
     assert (said.role, foil.role, foil.token_id) == ("target", "foil", 9)
-    assert said.token_id == result.stream("block").top_ids[-1][-1][0]
+    assert said.token_id == result.stream("resid_post").top_ids[-1][-1][0]
     assert said.positions == foil.positions == [1]
     assert said.streams[-1].ranks[-1] == [0]
     assert result.target is None
@@ -119,7 +121,7 @@ def test_target_tokens_are_followed_where_they_are_predicted(run, loaded):
 
 def test_a_generated_target_is_what_the_model_says(run):
     said = run("infer/generate", prompt=PROMPT, max_new_tokens=3)
-    result = run(LENS, prompt=PROMPT, target={"generate": {"max_new_tokens": 3}}, streams=["block"])
+    result = run(LENS, prompt=PROMPT, target={"generate": {"max_new_tokens": 3}}, streams=["resid_post"])
     assert [token.token_id for token in result.tracked] == [token.id for token in said.tokens]
     assert [token.streams[0].ranks[-1] for token in result.tracked] == [[0]] * len(said.tokens)
     expected = pytest.approx([token.logprob for token in said.tokens], abs=1e-4)
@@ -134,8 +136,8 @@ def test_a_foil_is_followed_where_it_parts_from_the_target(run):
 
 def test_chosen_layers_and_positions_are_parts_of_the_whole(run):
     whole = run(LENS, prompt=PROMPT)
-    part = run(LENS, prompt=PROMPT, layers=[-1, 0], positions=[1, -2], streams=["mlp", "block"])
-    assert [stream.stream for stream in part.streams] == ["mlp", "block"]
+    part = run(LENS, prompt=PROMPT, layers=[-1, 0], positions=[1, -2], streams=["mlp_out", "resid_post"])
+    assert [stream.stream for stream in part.streams] == ["mlp_out", "resid_post"]
     assert [stream.layers for stream in part.streams] == [[0, 2], [0, 2]]
     columns = [whole.positions.index.index(index) for index in part.positions.index]
     assert part.positions.index[0] == 1
@@ -145,13 +147,13 @@ def test_chosen_layers_and_positions_are_parts_of_the_whole(run):
 
 
 def test_the_model_itself_is_there_whatever_is_chosen(run):
-    result = run(LENS, prompt=PROMPT, streams=["attention"], layers=[0])
-    assert [(stream.stream, stream.layers) for stream in result.streams] == [("attention", [0]), ("block", [2])]
+    result = run(LENS, prompt=PROMPT, streams=["attn_out"], layers=[0])
+    assert [(stream.stream, stream.layers) for stream in result.streams] == [("attn_out", [0]), ("resid_post", [2])]
 
 
 def test_first_and_settled_layers_are_read_off_the_top_tokens(run):
-    result = run(LENS, prompt=PROMPT + " the room was small and the staff were rude", streams=["block"], top=1)
-    block = result.stream("block")
+    result = run(LENS, prompt=PROMPT + " the room was small and the staff were rude", streams=["resid_post"], top=1)
+    block = result.stream("resid_post")
     wins = np.array(block.top_ids)[..., 0] == np.array(block.top_ids)[-1, :, 0]
     for column in range(wins.shape[1]):
         assert block.first_layer[column] == int(wins[:, column].argmax())
@@ -173,7 +175,7 @@ def test_positions_in_groups_are_the_same_positions(run, monkeypatch):
 
 
 def test_messages_are_read_as_the_template_writes_them(run):
-    result = run(LENS, messages=[{"role": "user", "content": PROMPT}], streams=["block"])
+    result = run(LENS, messages=[{"role": "user", "content": PROMPT}], streams=["resid_post"])
     assert result.positions.template[0]
     assert result.positions.template[-1]
     assert not all(result.positions.template)
@@ -239,7 +241,7 @@ def test_the_demo_model_moves_from_the_subject_to_the_indirect_object(run):
         foil=" John",
         last=1,
     )
-    block = next(i for i, stream in enumerate(result.streams) if stream.stream == "block")
+    block = next(i for i, stream in enumerate(result.streams) if stream.stream == "resid_post")
     mary, john = (token.streams[block] for token in result.tracked)
     assert john.ranks[1][0] < mary.ranks[1][0]
     assert mary.ranks[-1] == [0]

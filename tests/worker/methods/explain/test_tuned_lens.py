@@ -52,7 +52,7 @@ def held(model, **numbers):
 def test_a_trained_lens_beats_the_logit_lens_everywhere_but_at_the_end(run, tiny_model, family):
     result = run(TRAIN, entry=tiny_model(family), **SHORT)
     quality = result.held_out
-    assert (quality.streams, quality.layers) == (["embedding", "block", "block", "block"], [0, 0, 1, 2])
+    assert (quality.streams, quality.layers) == (["resid_pre", "resid_post", "resid_post", "resid_post"], [0, 0, 1, 2])
     assert all(tuned < plain for tuned, plain in zip(quality.tuned_lens[:-1], quality.logit_lens[:-1], strict=True))
     assert quality.tuned_lens[-1] == quality.logit_lens[-1] == 0.0
     assert (quality.texts, result.train_texts, result.finish_reason) == (2, 4, "steps")
@@ -77,9 +77,9 @@ def test_the_lens_that_comes_with_demo_is_better_on_held_out_cases(run):
     for tuned, plain in zip(result.streams, result.logit_lens, strict=True):
         assert (tuned.stream, tuned.layers) == (plain.stream, plain.layers)
         ours, theirs = np.mean(tuned.divergence, axis=1), np.mean(plain.divergence, axis=1)
-        last = tuned.stream == "block"
+        last = tuned.stream == "resid_post"
         assert (ours[: -1 if last else None] < theirs[: -1 if last else None]).all()
-    np.testing.assert_allclose(result.stream("block").divergence[-1], 0.0)
+    np.testing.assert_allclose(result.stream("resid_post").divergence[-1], 0.0)
 
 
 def test_a_lens_of_zeros_is_the_logit_lens_exactly(run, loaded, tiny_model):
@@ -87,7 +87,7 @@ def test_a_lens_of_zeros_is_the_logit_lens_exactly(run, loaded, tiny_model):
         files, lens = held(loaded(family))
         asked = {"prompt": PROMPT, "target": " the room", "track": [" the"]}
         tuned = run(LENS, entry=tiny_model(family), files=files, lens=lens, **asked)
-        plain = run("explain/logit-lens", entry=tiny_model(family), streams=["embedding", "block"], **asked)
+        plain = run("explain/logit-lens", entry=tiny_model(family), streams=["resid_pre", "resid_post"], **asked)
         assert tuned.streams == plain.streams
         assert tuned.tracked == plain.tracked
         assert [stream.divergence for stream in tuned.logit_lens] == [stream.divergence for stream in plain.streams]
@@ -108,7 +108,7 @@ def test_a_trained_lens_is_read_layer_by_layer(run, loaded, trained):
             h = states[depth][0]
             h = h + h @ lens.weights[depth].T + lens.biases[depth]
             logprobs = anatomy.unembedding(anatomy.final_norm(h)).log_softmax(-1)
-            stream, place = (result.stream("embedding"), 0) if depth == 0 else (result.stream("block"), depth - 1)
+            stream, place = (result.stream("resid_pre"), 0) if depth == 0 else (result.stream("resid_post"), depth - 1)
             np.testing.assert_allclose(stream.divergence[place], (final.exp() * (final - logprobs)).sum(-1), atol=1e-4)
             np.testing.assert_array_equal(stream.top_ids[place], logprobs.topk(3).indices)
     assert result.lens.trained_steps == 6

@@ -1,1 +1,1 @@
-"""Reading and changing activations: capture, interventions, attention patterns, direct logit attribution."""
+"""Activations of a running model: captured at hook points."""

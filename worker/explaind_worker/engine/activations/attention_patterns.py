@@ -9,16 +9,15 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
-from explaind.contract.errors import SelfCheckFailed
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import forward
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.structure.attention_implementation import attending_by
-from explaind_worker.models.structure.hook_points import hooked
+from explaind_worker.models.structure.attention_implementation import using_attention
+from explaind_worker.models.structure.hook_points import watching
 
 # layer, and the weights [head, query, key] of all positions
 SeePattern = Callable[[int, torch.Tensor], None]
@@ -33,28 +32,18 @@ def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern
         SelfCheckFailed: the model's attention has no weights to show.
     """
 
+    def show(point: HookPoint, weights: torch.Tensor) -> None:
+        assert point.layer is not None  # noqa: S101 - every layer has patterns of its own
+        see(point.layer, weights[0])
+
     def run() -> None:
         ids = torch.tensor([list(token_ids)], device=model.device)
-        hooks = [(block.attention, _showing(see, layer)) for layer, block in enumerate(model.anatomy.blocks)]
-        with attending_by(model.network, "eager"), hooked(hooks):
+        with using_attention(model.network, "eager"), watching(model.anatomy, show, ["pattern"]):
             model.network.base_model(input_ids=ids, use_cache=False)
 
     unfused, tokens = replace(Footprint.of(model), fused=False), len(token_ids)
     needed = unfused.forward_bytes(1, tokens, reads=0)
     forward(model, run, placeholder=lambda: None, meter=meter, tokens=tokens, bytes=needed)
-
-
-def _showing(see: SeePattern, layer: int) -> Callable[[nn.Module, object, tuple[torch.Tensor, ...]], None]:
-    def show(module: nn.Module, _args: object, output: tuple[torch.Tensor, ...]) -> None:
-        weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
-        if not isinstance(weights, torch.Tensor) or weights.dim() != 4:
-            raise SelfCheckFailed(
-                f"{type(module).__name__} shows no attention weights.",
-                hint="This architecture's patterns cannot be seen; please report the model.",
-            )
-        see(layer, weights[0])
-
-    return show
 
 
 class PatternScores:

@@ -16,17 +16,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from explaind.contract.blocks.hook_points import HookPoint
+from explaind_worker.engine.activations.capture import Activations, capture
 from explaind_worker.engine.activations.frozen_norm import FrozenNorm
-from explaind_worker.engine.activations.read_parts import ReadParts
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.batching.limits import BatchLimits
-from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy, Block
+from explaind_worker.models.structure.hook_points import first_of, hooked
+from explaind_worker.models.structure.logits_at import only_positions
 
 KEPT_BYTES = 256 << 20  # of the parts that are looked at together
 
@@ -43,15 +45,15 @@ class Read:
 class Split:
     """The logits of some reads as sums, all float64 and of as many columns as there are reads.
 
-    embedding, position, bias [column]; heads [column, layer, head]; attention_bias, mlp [column, layer]. `logits` are
-    the model's own before a soft cap, `capped` behind it, `logprobs` those of the model.
+    embed, pos_embed, bias [column]; heads [column, layer, head]; attention_bias, mlp_out [column, layer]. `logits`
+    are the model's own before a soft cap, `capped` behind it, `logprobs` those of the model.
     """
 
-    embedding: FloatArray
-    position: FloatArray | None
+    embed: FloatArray
+    pos_embed: FloatArray | None
     heads: FloatArray
     attention_bias: FloatArray
-    mlp: FloatArray
+    mlp_out: FloatArray
     bias: FloatArray
     logits: FloatArray
     capped: FloatArray
@@ -79,9 +81,9 @@ class Split:
         return cls(**{field.name: together(field.name) for field in fields(cls)})
 
     def _added(self, of: np.ufunc) -> FloatArray:
-        position = np.zeros_like(self.bias) if self.position is None else self.position
-        layers = of(self.heads).sum((1, 2)) + of(self.attention_bias).sum(1) + of(self.mlp).sum(1)
-        return of(self.embedding) + of(position) + of(self.bias) + layers
+        position = np.zeros_like(self.bias) if self.pos_embed is None else self.pos_embed
+        layers = of(self.heads).sum((1, 2)) + of(self.attention_bias).sum(1) + of(self.mlp_out).sum(1)
+        return of(self.embed) + of(position) + of(self.bias) + layers
 
 
 def split_logits(
@@ -99,17 +101,12 @@ def split_logits(
     for done, (sequence, group) in enumerate(plan):
         report_progress("splitting", done, len(plan), "forwards")
         places = sorted({len(reads[index].before) - 1 for index in group})
+        seen = _ReadForward.of(model, sequence, places, meter)
         at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])
         tokens = torch.tensor([reads[index].token for index in group])
-
-        def split(sequence=sequence, places=places, at=at, tokens=tokens) -> Split:
-            seen = ReadParts.of(model, sequence, places)
-            return _Splitting(model, seen, at, tokens, limits, Backoff(meter)).split()
-
-        part = computed(model, split, placeholder=partial(_placeholder, model.anatomy, len(group)))
-        meter.forward(len(sequence), reads=len(places))
-        meter.expect(Footprint.of(model).forward_bytes(1, len(sequence), reads=len(places)))
-        parts.append(part)
+        splitting = _Splitting(model, seen, at, tokens, limits, Backoff(meter))
+        nothing = partial(_placeholder, model.anatomy, len(group))
+        parts.append(computed(model, splitting.split, placeholder=nothing))
     return Split.joined(parts, [index for _, group in plan for index in group])
 
 
@@ -134,6 +131,44 @@ def _places_at_once(anatomy: Anatomy, limits: BatchLimits) -> int:
     return max(1, min(KEPT_BYTES // (4 * kept), limits.logits // anatomy.vocabulary))
 
 
+@dataclass(frozen=True)
+class _ReadForward:
+    """One forward, at the places that are read: activations [place, …] on the CPU, and logits [place, vocabulary].
+
+    `unembedded` is what the unembedding gives, before a scale or a soft cap. It and `logits` stay on the model's
+    device; in a dry run there are none.
+    """
+
+    activations: Activations
+    unembedded: torch.Tensor
+    logits: torch.Tensor
+
+    @classmethod
+    def of(cls, model: LoadedModel, sequence: Sequence[int], places: Sequence[int], meter: CostMeter) -> "_ReadForward":
+        unembedding, found = model.anatomy.unembedding, {"unembedded": torch.empty(0), "logits": torch.empty(0)}
+
+        def keep(_module: nn.Module, _args: object, output: torch.Tensor) -> None:
+            found["unembedded"] = first_of(output)[0]
+
+        def forward(ids: torch.Tensor) -> None:
+            at = torch.tensor([list(places)], device=ids.device)
+            with hooked([(unembedding, keep)]), only_positions(unembedding, at):
+                found["logits"] = model.network(input_ids=ids, use_cache=False).logits[0]
+
+        last = len(model.anatomy.blocks) - 1
+        activations = capture(
+            model,
+            sequence,
+            ["z", "mlp_out", HookPoint("pos_embed"), HookPoint("resid_pre", 0), HookPoint("resid_post", last)],
+            positions=places,
+            meter=meter,
+            reads=len(places),
+            device=torch.device("cpu"),
+            forward=forward,
+        )
+        return cls(activations, **found)
+
+
 @dataclass
 class _Splitting:
     """Reads what one forward showed along the directions of its columns' tokens.
@@ -142,7 +177,7 @@ class _Splitting:
     """
 
     model: LoadedModel
-    seen: ReadParts
+    seen: _ReadForward
     at: torch.Tensor
     tokens: torch.Tensor
     limits: BatchLimits
@@ -152,23 +187,24 @@ class _Splitting:
         """The columns' logits as sums."""
         anatomy, seen = self.model.anatomy, self.seen
         rows, constant = self._unembedding()
-        leaving = seen.parts[len(anatomy.blocks) - 1, "leaving"][self.at]
+        layers = range(len(anatomy.blocks))
+        leaving = seen.activations[HookPoint("resid_post", layers[-1])][self.at]
         final = FrozenNorm.at(anatomy.final_norm, leaving)
         behind = anatomy.logit_scale * rows
         directions = final.through(behind)
-        heads, biases = zip(*(self._heads(layer, directions) for layer in range(len(anatomy.blocks))), strict=True)
-        position = None if seen.position is None else self._along(seen.position, directions)
+        heads, biases = zip(*(self._heads(layer, directions) for layer in layers), strict=True)
+        position = seen.activations.get(HookPoint("pos_embed"))
+        pos_embed = None if position is None else self._along(position, directions)
+        entering = self._along(seen.activations[HookPoint("resid_pre", 0)], directions)
         capped = self._of_tokens(seen.logits)
         mass = torch.stack([row.float().logsumexp(-1) for row in seen.logits]).cpu().double()
         return Split(
-            embedding=(
-                self._along(seen.parts[0, "entering"], directions) - (0.0 if position is None else position)
-            ).numpy(),
-            position=None if position is None else position.numpy(),
+            embed=(entering if pos_embed is None else entering - pos_embed).numpy(),
+            pos_embed=None if pos_embed is None else pos_embed.numpy(),
             heads=torch.stack(heads, 1).numpy(),
             attention_bias=torch.stack(biases, 1).numpy(),
-            mlp=torch.stack(
-                [self._along(seen.parts[i, "mlp"], directions) for i in range(len(anatomy.blocks))], 1
+            mlp_out=torch.stack(
+                [self._along(seen.activations[HookPoint("mlp_out", layer)], directions) for layer in layers], 1
             ).numpy(),
             bias=((behind * final.beta).sum(-1) + anatomy.logit_scale * constant).numpy(),
             logits=(anatomy.logit_scale * self._of_tokens(seen.unembedded)).numpy(),
@@ -187,7 +223,7 @@ class _Splitting:
     def _heads(self, layer: int, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What each head of a layer contributes, [column, head], and the bias behind them, [column]."""
         block = self.model.anatomy.blocks[layer]
-        mixed = self._mixed(block, self.seen.parts[layer, "heads"])
+        mixed = self._mixed(block, self.seen.activations[HookPoint("z", layer)])
         whole, constant, single = mixed[:, 0], mixed[0, 1], mixed[:, 2:] - mixed[0, 1]
         bias = torch.zeros(len(self.at), dtype=torch.float64)
         if block.attention_write is not block.attention:
@@ -231,7 +267,7 @@ class _Splitting:
     def _by_gradient(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """The directions of an unembedding whose matrix is not to be read: the gradients of its logits."""
         at_once = max(1, self.limits.logits // self.model.anatomy.vocabulary)
-        dtype = self.seen.parts[0, "entering"].dtype
+        dtype = self.model.network.dtype
 
         def ask(places: Sequence[int]) -> torch.Tensor:
             wanted = tokens[places[0] : places[-1] + 1].to(self.model.device)

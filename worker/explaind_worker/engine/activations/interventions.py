@@ -1,26 +1,24 @@
-"""What can be changed in a running model: heads, what attention or an MLP adds, a whole block, the stream itself."""
+"""Edits of a running model: what replaces the activations at a hook point."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-# residual: the stream that enters the block; heads: what true heads say, at the input of the output projection;
-# attention, mlp: what each of them adds to the stream; block: both together.
-Place = Literal["residual", "heads", "attention", "mlp", "block"]
+EditPoint = Literal["resid_pre", "z", "attn_out", "mlp_out"]
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Something else takes the place of what a layer computes.
+    """Other activations at a layer's hook point.
 
-    `value` is [place, hidden], of heads [place, head, head_dim] for the `heads` that are named; None is zeros. The
+    `value` is [place, hidden], of z [place, head, head_dim] for the `heads` that are named; None is zeros. The
     i-th of the edited positions takes value number i, and those past its end the last: a single one serves all.
     `positions` are [first, one past the last] of the row; None is all of them, those generated later included.
     """
 
     layer: int
-    place: Place
+    point: EditPoint
     heads: tuple[int, ...] = ()
     positions: tuple[int, int] | None = None
     value: torch.Tensor | None = None
@@ -28,7 +26,7 @@ class Edit:
     def apply(self, passing: torch.Tensor, first: int = 0) -> None:
         """Changes in place what passes at the positions from `first` on.
 
-        That is [position, hidden], of heads [position, head, head_dim].
+        That is [position, hidden], of z [position, head, head_dim].
         """
         start, end = self.positions or (0, first + len(passing))
         low, high = max(start - first, 0), min(end - first, len(passing))
@@ -39,7 +37,7 @@ class Edit:
         if self.value is not None:
             places = torch.arange(first + low - start, first + high - start, device=self.value.device)
             new = self.value[places.clamp(max=len(self.value) - 1)].to(target)
-        if self.place == "heads":
+        if self.point == "z":
             target[:, list(self.heads)] = new
         else:
             target[:] = new
@@ -54,4 +52,4 @@ class Variant:
     @property
     def entry(self) -> tuple[int, bool]:
         """The first layer where it differs from the clean run, and whether that is only after the layer's attention."""
-        return min(((edit.layer, edit.place != "residual") for edit in self.edits), default=(-1, False))
+        return min(((edit.layer, edit.point != "resid_pre") for edit in self.edits), default=(-1, False))

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache
 
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind_worker.engine.batching.batches import batched
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import computed, placeholder, placeholder_token
@@ -18,7 +19,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.structure.hook_points import Part, watching
+from explaind_worker.models.structure.hook_points import See, watching
 
 Residuals = NDArray[np.float32]
 # Whether a prompt, told by its index, is to be continued no further after these tokens.
@@ -175,7 +176,7 @@ class _Rows:
         with self._model.lock, torch.inference_mode(), ExitStack() as stack:
             seen: list[torch.Tensor] = []
             if self._watched:
-                stack.enter_context(watching(self._model.anatomy, _last_of(seen), ["leaving"]))
+                stack.enter_context(watching(self._model.anatomy, _last_of(seen), ["resid_post"]))
             output = self._model.network(
                 input_ids=self._next,
                 attention_mask=self._mask,
@@ -203,10 +204,10 @@ class _Rows:
             self._mask = self._mask[kept]
 
 
-def _last_of(seen: list[torch.Tensor]) -> Callable[[int, Part, torch.Tensor], None]:
+def _last_of(seen: list[torch.Tensor]) -> See:
     """Keeps what passes at the last position [row, hidden] of each layer."""
 
-    def see(_layer: int, _part: Part, passing: torch.Tensor) -> None:
+    def see(_point: HookPoint, passing: torch.Tensor) -> None:
         seen.append(passing[:, -1].clone())
 
     return see

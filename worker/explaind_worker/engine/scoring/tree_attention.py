@@ -19,7 +19,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from transformers.modeling_utils import AttentionInterface
 
 from explaind_worker.engine.scoring.prefix_tree import Chunk, IntArray
-from explaind_worker.models.structure.attention_implementation import attending_by
+from explaind_worker.models.structure.attention_implementation import using_attention
 
 NAME = "explaind_tree"
 TRUNK, TRUNK_ROWS = 48, 4  # a beginning so long that so many rows share is attended to once for all of them
@@ -269,7 +269,7 @@ def reading_a_tree(network: PreTrainedModel, tree_pass: TreePass) -> Iterator[No
     """Within this context a forward of the packed nodes attends over the tree. The model's lock must be held."""
     token = _current.set(tree_pass)
     try:
-        with attending_by(network, NAME):
+        with using_attention(network, NAME):
             yield
     finally:
         _current.reset(token)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from explaind_worker.engine.activations.interventions import Edit, Place, Variant
+from explaind_worker.engine.activations.interventions import Edit, EditPoint, Variant
 from explaind_worker.models.structure.anatomy import Anatomy, Block
 from explaind_worker.models.structure.hook_points import first_of
 from explaind_worker.models.structure.position_subset import only_rows
@@ -52,8 +52,7 @@ class SweepPass:
         self._base_of = torch.tensor(list(base_of), device=device)
         self._reads = None if reads is None else reads.index_select(0, self._base_of)
         self._first = list(first or [0] * len(variants))
-        self._edits = _by_place(variants)
-        self._entering = torch.empty(0)
+        self._edits = _by_point(variants)
         self._present = [_present(layer, entries) for layer in range(len(anatomy.blocks))]
 
     @property
@@ -88,10 +87,7 @@ class SweepPass:
         before, asking, present = self._present[layer]
 
         def enter(_module: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named]:
-            entering = self._joined(layer, "residual", _first_in(args, kwargs), before, present)
-            if (layer, "block") in self._edits:
-                self._entering = entering
-            return _with_first(args, kwargs, entering)
+            return _with_first(args, kwargs, self._joined(layer, "resid_pre", _first_in(args, kwargs), before, present))
 
         def ask(_module: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named]:
             mask = kwargs.get("attention_mask")
@@ -100,10 +96,10 @@ class SweepPass:
             return _with_first(args, kwargs, _first_in(args, kwargs)[:asking])
 
         def mix(_module: nn.Module, args: Arguments) -> object:
-            return (self._joined(layer, "heads", args[0], asking, present), *args[1:])
+            return (self._joined(layer, "z", args[0], asking, present), *args[1:])
 
         def leave(_module: nn.Module, _args: object, output: torch.Tensor | Arguments) -> object:
-            left = self._without_block(layer, first_of(output))
+            left = first_of(output)
             if self._reads is not None and layer == len(self._anatomy.blocks) - 1:
                 self.read = left.gather(1, self._reads.unsqueeze(-1).expand(-1, -1, left.shape[-1]))
                 left = left[: self.bases]  # the network goes on as if nothing had joined
@@ -113,54 +109,43 @@ class SweepPass:
             block.module.register_forward_pre_hook(enter, with_kwargs=True),
             block.attention.register_forward_pre_hook(ask, with_kwargs=True),
             block.output_projection.register_forward_pre_hook(mix),
-            block.attention_write.register_forward_hook(self._written(layer, "attention")),
-            block.mlp_write.register_forward_hook(self._written(layer, "mlp")),
+            block.attention_write.register_forward_hook(self._written(layer, "attn_out")),
+            block.mlp_write.register_forward_hook(self._written(layer, "mlp_out")),
             block.module.register_forward_hook(leave),
         ]
 
-    def _joined(self, layer: int, place: Place, passing: torch.Tensor, before: int, present: int) -> torch.Tensor:
+    def _joined(self, layer: int, point: EditPoint, passing: torch.Tensor, before: int, present: int) -> torch.Tensor:
         """What passes, with the rows from `before` to `present` joined as copies of their bases, and edited."""
         if present == before:
-            return self._edited(layer, place, passing)
+            return self._edited(layer, point, passing)
         copies = passing.index_select(0, self._base_of[before:present])
-        return self._edited(layer, place, torch.cat([passing, copies]), own=True)
+        return self._edited(layer, point, torch.cat([passing, copies]), own=True)
 
-    def _written(self, layer: int, place: Place) -> Written:
+    def _written(self, layer: int, point: EditPoint) -> Written:
         def written(_module: nn.Module, _args: object, output: torch.Tensor | Arguments) -> object:
-            return _like(output, self._edited(layer, place, first_of(output)))
+            return _like(output, self._edited(layer, point, first_of(output)))
 
         return written
 
-    def _edited(self, layer: int, place: Place, passing: torch.Tensor, *, own: bool = False) -> torch.Tensor:
+    def _edited(self, layer: int, point: EditPoint, passing: torch.Tensor, *, own: bool = False) -> torch.Tensor:
         """What passes with its rows' edits; a copy of it, unless it is this pass's `own`."""
-        edits = self._edits.get((layer, place))
+        edits = self._edits.get((layer, point))
         if edits is None:
             return passing
         changed = passing if own else passing.clone()
         heads = (self._anatomy.heads, self._anatomy.head_dim)
-        shown = changed.unflatten(-1, heads) if place == "heads" else changed
+        shown = changed.unflatten(-1, heads) if point == "z" else changed
         for row, edit in edits:
             edit.apply(shown[row], self._first[row])
         return changed
 
-    def _without_block(self, layer: int, left: torch.Tensor) -> torch.Tensor:
-        edits = self._edits.get((layer, "block"))
-        if edits is None:
-            return left
-        left = left.clone()
-        for row, edit in edits:
-            added = left[row] - self._entering[row]
-            edit.apply(added, self._first[row])
-            left[row] = self._entering[row] + added
-        return left
 
-
-def _by_place(variants: Sequence[Variant]) -> dict[tuple[int, Place], list[tuple[int, Edit]]]:
-    """For each layer and place the rows that are edited there, with their edits."""
-    found: dict[tuple[int, Place], list[tuple[int, Edit]]] = {}
+def _by_point(variants: Sequence[Variant]) -> dict[tuple[int, EditPoint], list[tuple[int, Edit]]]:
+    """For each layer and hook point the rows that are edited there, with their edits."""
+    found: dict[tuple[int, EditPoint], list[tuple[int, Edit]]] = {}
     for row, variant in enumerate(variants):
         for edit in variant.edits:
-            found.setdefault((edit.layer, edit.place), []).append((row, edit))
+            found.setdefault((edit.layer, edit.point), []).append((row, edit))
     return found
 
 

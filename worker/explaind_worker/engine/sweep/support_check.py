@@ -56,14 +56,13 @@ def _runs(model: LoadedModel) -> list[Run]:
         edit
         for layer in layers
         for edit in (
-            Edit(layer, "residual", positions=(2, 4)),
-            Edit(layer, "heads", heads=(0, model.anatomy.heads - 1)),
-            Edit(layer, "attention", positions=(1, 5)),
-            Edit(layer, "mlp"),
-            Edit(layer, "block"),
+            Edit(layer, "resid_pre", positions=(2, 4)),
+            Edit(layer, "z", heads=(0, model.anatomy.heads - 1)),
+            Edit(layer, "attn_out", positions=(1, 5)),
+            Edit(layer, "mlp_out"),
         )
     ]
-    variants = [Variant((edit,)) for edit in edits] + [Variant((edits[1], edits[-2]))]
+    variants = [Variant((edit,)) for edit in edits] + [Variant((edits[1], edits[-1]))]
     runs = []
     for question, length in enumerate(LENGTHS):
         tokens = tuple((place * 7919 + 13 + question) % model.anatomy.vocabulary for place in range(length))

@@ -1,4 +1,4 @@
-"""explain/activation-patching: puts activations of one run into another, one place at a time."""
+"""explain/activation-patching: puts activations of one run into another, one at a time."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,18 +7,19 @@ import numpy as np
 import torch
 
 from explaind.contract.blocks.attribution import AttributionRequest
+from explaind.contract.blocks.hook_points import HookPoint
 from explaind.contract.blocks.subject import PromptRequest, Subject
 from explaind.contract.errors import InvalidRequest, NonFiniteScore
 from explaind.contract.methods.explain.activation_patching import (
     ActivationPatching,
     ActivationPatchingParams,
     PatchGrid,
-    PatchPlace,
+    PatchPoint,
 )
 from explaind_worker.ablation.selection import chosen
 from explaind_worker.attribution.query import AttributionQuery
+from explaind_worker.engine.activations.capture import Activations, activation_bytes, capture
 from explaind_worker.engine.activations.interventions import Edit, Variant
-from explaind_worker.engine.activations.recordings import Recording, recording, recording_bytes
 from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
@@ -37,9 +38,9 @@ def run(params: ActivationPatchingParams, session: Session) -> ActivationPatchin
     """
     patching = _Patching(params, session)
     grids: list[PatchGrid] = []
-    for place in params.grids:
-        with session.job.phase(place):
-            grids.append(patching.grid(place))
+    for point in params.grids:
+        with session.job.phase(point):
+            grids.append(patching.grid(point))
         session.job.make_partial_result = lambda: patching.result(grids)
     return patching.result(grids)
 
@@ -69,12 +70,12 @@ class _Patching:
         self._layers = chosen(params.layers, len(self._anatomy.blocks), "/layers", "layer")
         self._positions = chosen(params.positions, len(self._clean), "/positions", "token of the prompt")
 
-    def grid(self, place: PatchPlace) -> PatchGrid:
-        """Patches one kind of place everywhere."""
-        columns = list(range(self._anatomy.heads)) if place == "heads" else self._positions
+    def grid(self, point: PatchPoint) -> PatchGrid:
+        """Patches one hook point everywhere."""
+        columns = list(range(self._anatomy.heads)) if point == "z" else self._positions
         # Before the first token that differs the two runs are the same, so that a patch there changes nothing.
-        moved = [column for column in columns if place == "heads" or column >= self._first_difference]
-        variants = [self._patch(place, layer, column) for layer in self._layers for column in moved]
+        moved = [column for column in columns if point == "z" or column >= self._first_difference]
+        variants = [self._patch(point, layer, column) for layer in self._layers for column in moved]
         base = self._score(self._runs.base)
         scores = np.full((len(self._layers), len(columns)), base)
         if variants:
@@ -84,7 +85,7 @@ class _Patching:
             self._evaluations += len(variants)
         effects = (scores - base) / self._difference
         return PatchGrid(
-            place=place, layers=self._layers, columns=columns, effects=effects.tolist(), scores=scores.tolist()
+            point=point, layers=self._layers, columns=columns, effects=effects.tolist(), scores=scores.tolist()
         )
 
     def result(self, grids: list[PatchGrid]) -> ActivationPatching:
@@ -109,13 +110,13 @@ class _Patching:
             evaluations=self._evaluations,
         )
 
-    def _patch(self, place: PatchPlace, layer: int, column: int) -> Variant:
-        recorded = self._recording[layer, place]
-        if place == "heads":
+    def _patch(self, point: PatchPoint, layer: int, column: int) -> Variant:
+        recorded = self._recording[HookPoint(point, layer)]
+        if point == "z":
             whole = (0, len(self._clean))
-            edit = Edit(layer, place, heads=(column,), positions=whole, value=recorded[:, column : column + 1])
+            edit = Edit(layer, point, heads=(column,), positions=whole, value=recorded[:, column : column + 1])
         else:
-            edit = Edit(layer, place, positions=(column, column + 1), value=recorded[column : column + 1])
+            edit = Edit(layer, point, positions=(column, column + 1), value=recorded[column : column + 1])
         return Variant((edit,))
 
     @property
@@ -166,19 +167,18 @@ class _Patching:
         return torch.finfo(getattr(torch, self._session.model_access.model().dtype)).eps
 
     @cached_property
-    def _recording(self) -> Recording:
+    def _recording(self) -> Activations:
         self._sweep  # noqa: B018 - its limits are checked before the first forward
         session, source = self._session, self._source.token_ids
-        return recording(
-            session.model_access.model(), source, self._params.grids, self._layers, meter=session.job.meter
-        )
+        model, meter = session.model_access.model(), session.job.meter
+        return capture(model, source, self._params.grids, layers=self._layers, meter=meter)
 
     @cached_property
     def _sweep(self) -> Sweep:
         """Runs patched questions; the recording's room is left to it."""
         session, params, length = self._session, self._params, len(self._clean)
         _, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
-        kept = recording_bytes(session.model_access.footprint, length, params.grids, len(self._layers))
+        kept = activation_bytes(session.model_access.footprint, length, params.grids, len(self._layers))
         limits = session.model_access.batch_limits(length + fed, reads=reads, kept=kept)
         model = session.model_access.model()
         return Sweep(model, meter=session.job.meter, report_progress=session.job.report_progress, limits=limits)

@@ -36,7 +36,7 @@ def run(params: HeadAblationParams, session: Session) -> HeadAblation:
     sets = [_checked(heads, anatomy, f"/sets/{i}") for i, heads in enumerate(params.sets or [])]
     notes = gradient_notes(session.model_access.entry) if params.first_pass is not None else []
     layers = sorted({layer for heads in (singles, *sets) for layer, _ in heads})
-    ablating = AblationRuns(params, session, ["heads"], layers)
+    ablating = AblationRuns(params, session, ["head"], layers)
     first = None
     if params.first_pass is not None:
         approximate = _approximate(ablating, singles)
@@ -57,7 +57,7 @@ def cut_of(heads: list[Head]) -> AblationSet:
     by_layer: dict[int, list[int]] = {}
     for layer, head in sorted(heads):
         by_layer.setdefault(layer, []).append(head)
-    return tuple(Component(layer, "heads", tuple(of_layer)) for layer, of_layer in by_layer.items())
+    return tuple(Component(layer, "head", tuple(of_layer)) for layer, of_layer in by_layer.items())
 
 
 @dataclass
@@ -177,7 +177,7 @@ def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
     found = []
     for number, (asked, question) in enumerate(zip(ablating.asked, ablating.questions, strict=True)):
         session.job.report_progress("following gradients", number, len(ablating.asked), "questions")
-        edits = {layer: ablating.edit(number, Component(layer, "heads", every)) for layer in layers}
+        edits = {layer: edit for layer in layers for edit in ablating.edits(number, Component(layer, "head", every))}
         prompt = asked.prompt.token_ids
         found.append(
             first_order_effects(session.model_access.model(), prompt, question, edits, meter=session.job.meter)

@@ -136,11 +136,11 @@ def _fields(split: Split, columns: NDArray[np.int_], signs: FloatArray, *, softc
 
     logit = total(split.logits)
     return {
-        "embedding": total(split.embedding),
-        "position_embedding": None if split.position is None else total(split.position),
+        "embed": total(split.embed),
+        "pos_embed": None if split.pos_embed is None else total(split.pos_embed),
         "heads": total(split.heads),
         "attention_bias": total(split.attention_bias),
-        "mlp": total(split.mlp),
+        "mlp_out": total(split.mlp_out),
         "bias": total(split.bias),
         "logit": logit,
         "capped_logit": total(split.capped) if softcap else None,

@@ -9,10 +9,9 @@ import torch
 from explaind.contract.methods.explain.tuned_lens import LensOrigin, PlainStream, TunedLens, TunedLensParams
 from explaind_worker.attachments.lookup import owner_of
 from explaind_worker.attachments.owner import AttachmentOwner
-from explaind_worker.engine.activations.stream_rows import Reading
 from explaind_worker.lenses.checkpoint import LensFile, check_owner, check_unembedding
 from explaind_worker.lenses.lookup import LENS_LOADER
-from explaind_worker.lenses.query import lens_question
+from explaind_worker.lenses.query import Reading, lens_question
 from explaind_worker.lenses.readout import read_lens
 from explaind_worker.lenses.translators import Translators
 from explaind_worker.session.session import Session
@@ -23,7 +22,7 @@ def run(params: TunedLensParams, session: Session) -> TunedLens:
     owner = owner_of(session, session.model_access.anatomy())
     name, lens = LENS_LOADER.find(params.lens, session)
     checked = check_owner(lens, owner)
-    question = lens_question(params, ("embedding", "block"), session)
+    question = lens_question(params, ("resid_pre", "resid_post"), session)
     if _same_unembedding(lens, owner, session):
         checked.append("unembedding")
     through = partial(_translated, lens.translators, question.readings)
@@ -48,7 +47,7 @@ def run(params: TunedLensParams, session: Session) -> TunedLens:
 
 def _translated(lens: Translators, readings: tuple[Reading, ...], reading: int, rows: torch.Tensor) -> torch.Tensor:
     stream, layer = readings[reading]
-    return lens(0 if stream == "embedding" else layer + 1, rows)
+    return lens(layer if stream == "resid_pre" else layer + 1, rows)
 
 
 def _same_unembedding(lens: LensFile, owner: AttachmentOwner, session: Session) -> bool:

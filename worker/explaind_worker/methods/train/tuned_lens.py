@@ -101,7 +101,7 @@ class _Course:
             {
                 "lens": self._keep(lens, step),
                 "held_out": LensQuality(
-                    streams=["embedding", *["block"] * blocks],
+                    streams=["resid_pre", *["resid_post"] * blocks],
                     layers=[0, *range(blocks)],
                     logit_lens=[*logit_lens.tolist(), 0.0],
                     tuned_lens=[*found.tolist(), 0.0],

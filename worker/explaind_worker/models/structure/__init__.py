@@ -1,1 +1,1 @@
-"""The parts of a loaded model: anatomy, hook points, classifier head, self-check."""
+"""How a network is built: where its hook points are."""

@@ -36,6 +36,7 @@ class Anatomy:
 
     `heads` query heads of `head_dim` each enter a block's output projection side by side; that is where a head's
     own output can be told from the others'. `logit_scale` and `logit_softcap` are what happens after unembedding.
+    `position_embeddings` are tables that are added to the token's embedding before the first block (GPT-2).
     """
 
     blocks: tuple[Block, ...]
@@ -47,6 +48,7 @@ class Anatomy:
     vocabulary: int
     logit_scale: float
     logit_softcap: float | None
+    position_embeddings: tuple[nn.Module, ...] = ()
 
     def final_logits(self, unembedded: torch.Tensor) -> torch.Tensor:
         """What the model makes of the unembedding's output: scaled, then soft-capped where the family does so."""
@@ -86,7 +88,12 @@ def anatomy_of(network: PreTrainedModel) -> Anatomy:
         vocabulary=int(config.vocab_size),
         logit_scale=_logit_scale(config),
         logit_softcap=getattr(config, "final_logit_softcapping", None),
+        position_embeddings=_position_tables(base, network.get_input_embeddings()),
     )
+
+
+def _position_tables(base: nn.Module, tokens: nn.Module) -> tuple[nn.Module, ...]:
+    return tuple(child for child in base.children() if isinstance(child, nn.Embedding) and child is not tokens)
 
 
 def _logit_scale(config: object) -> float:

@@ -1,4 +1,4 @@
-"""Has a model compute its attention in another way for a while."""
+"""Context manager that switches the attention implementation of a loaded model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,10 @@ from transformers import PreTrainedModel
 
 
 @contextmanager
-def attending_by(network: PreTrainedModel, implementation: str) -> Iterator[None]:
-    """Within this context the attention is that of the name under which transformers knows it ("eager", …).
+def using_attention(network: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Within this context the model attends by `implementation`, a name that transformers knows ("eager", "sdpa", …).
 
-    The model's lock must be held.
+    Its own implementation is back afterwards, after an error too. The model's lock must be held.
     """
     configs = {id(config): config for config in (network.config, network.config.get_text_config())}.values()
     before = [config._attn_implementation for config in configs]

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from explaind.contract.errors import InvalidTarget
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.classifier_config import class_names, classifies
 

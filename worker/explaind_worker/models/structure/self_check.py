@@ -9,13 +9,14 @@ since every explanation of it would be wrong without anybody noticing.
 import torch
 from transformers import PreTrainedModel
 
+from explaind.contract.blocks.hook_points import HookPoint, HookPointName
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.structure.anatomy import Anatomy
-from explaind_worker.models.structure.hook_points import Part, watching
+from explaind_worker.models.structure.hook_points import watching
 from explaind_worker.models.structure.logits_at import only_positions
 
 LENGTH = 11
-PARTS: tuple[Part, ...] = ("entering", "attention", "mlp", "leaving")
+POINTS: tuple[HookPointName, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
 
 # Largest difference allowed, relative to the largest value: what rounding in that width can explain.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8, torch.bfloat16: 4e-2, torch.float16: 1e-2}
@@ -32,18 +33,19 @@ def check(network: PreTrainedModel, anatomy: Anatomy, *, quantized: bool = False
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(dtype, 4e-2)
     ids = _sequence(anatomy.vocabulary).to(network.device)
     with torch.inference_mode():
-        seen: dict[tuple[int, Part], torch.Tensor] = {}
-        with watching(anatomy, lambda layer, part, passing: seen.update({(layer, part): passing}), PARTS):
+        seen: dict[HookPoint, torch.Tensor] = {}
+        with watching(anatomy, seen.__setitem__, POINTS):
             logits = network(input_ids=ids, use_cache=False).logits
-        last = seen[len(anatomy.blocks) - 1, "leaving"]
+        last = seen[HookPoint("resid_post", len(anatomy.blocks) - 1)]
         ours = anatomy.final_logits(anatomy.unembedding(anatomy.final_norm(last)))
         positions = torch.tensor([[2, LENGTH - 1]], device=network.device)
         with only_positions(anatomy.unembedding, positions):
             chosen = network(input_ids=ids, use_cache=False).logits
     differences = {
         "residual": max(
-            _difference(seen[i, "entering"] + seen[i, "attention"] + seen[i, "mlp"], seen[i, "leaving"])
+            _difference(entering + attention + mlp, leaving)
             for i in range(len(anatomy.blocks))
+            for entering, attention, mlp, leaving in [[seen[HookPoint(name, i)] for name in POINTS]]
         ),
         "logits": _difference(ours, logits),
         "positions": _difference(chosen, logits[:, positions[0]]),

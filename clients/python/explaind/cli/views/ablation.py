@@ -67,7 +67,7 @@ def _failures(found: Failures) -> Table:
     table.add_column("wrong answers without")
     for category in found.categories:
         table.add_column(Text(category.replace("_", " ")), justify="right")
-    for name, counts in [("the whole model", found.clean), *zip(found.parts, found.ablated, strict=True)]:
+    for name, counts in [("the whole model", found.clean), *zip(found.components, found.ablated, strict=True)]:
         table.add_row(Text(name), *map(str, counts))
     return table
 
@@ -78,5 +78,5 @@ def show_patching(console: Console, result: ActivationPatching) -> None:
     for grid in result.grids:
         where, effect = strongest(result, grid)
         console.print()
-        console.print(Text.assemble((TITLES[grid.place], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
+        console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
         show_grid(console, patch_grid(result, grid))

@@ -18,7 +18,7 @@ _CELL, _EDGE = 10, 8  # characters of a column, and of what is left of the colum
 def show_lens(console: Console, result: LensReading) -> None:
     """Layer × position grid of the likeliest tokens, the last layer on top, as many positions as the screen holds."""
     stream = max(
-        (stream for stream in reversed(result.streams) if stream.stream != "embedding"),
+        (stream for stream in reversed(result.streams) if stream.stream != "resid_pre"),
         key=lambda stream: len(stream.layers),
     )
     columns = max(1, (console.width - _EDGE) // (_CELL + 1))

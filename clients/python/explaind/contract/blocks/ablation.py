@@ -17,13 +17,13 @@ Positions = Literal["all", "last"]
 
 
 class AblationRequest(QuestionsRequest):
-    """Takes parts of the model away and asks the questions again."""
+    """Removes components of the model and asks the questions again."""
 
     ablation: Ablation = Field(
         default="zero",
         description=(
-            "What takes the place of what an ablated part says. zero: nothing. mean: its mean over all tokens of all "
-            "prompts, which keeps what it always says. resample: what it says in another of the questions, drawn by "
+            "What replaces the output of an ablated component. zero: nothing. mean: its mean over all tokens of all "
+            "prompts, which keeps what is always there. resample: its output in another of the questions, drawn by "
             "`seed`, at the same distance from the prompt's end; after it, at that question's right answer."
         ),
     )
@@ -37,7 +37,7 @@ class AblationRequest(QuestionsRequest):
     )
     positions: Positions = Field(
         default="all",
-        description="Where the part is ablated: all tokens, or the prompt's last one and those of the answer after it.",
+        description="Where it is ablated: all tokens, or the prompt's last one and those of the answer after it.",
     )
     max_new_tokens: int | None = Field(
         default=None,
@@ -62,25 +62,25 @@ class AblationRequest(QuestionsRequest):
 
 
 class Failures(ResponseModel):
-    """How the questions were answered wrongly, clean and with parts ablated; of the strongest parts only.
+    """How the questions were answered wrongly, clean and with components ablated; of the strongest only.
 
-    Categories are those of evaluate/questions. A row of the counts is one part, a column one category.
+    Categories are those of evaluate/questions. A row of the counts is one component, a column one category.
     """
 
     categories: list[str] = Field(examples=[["incomplete", "wrong_operation", "off_by_one", "hallucination"]])
     clean: list[int] = Field(description="[category]: wrong answers of the whole model.")
     clean_said: list[str] = Field(description="[question]: what the whole model said.")
-    parts: list[str] = Field(description="The parts, the strongest first.", examples=[["layer 2, head 5"]])
-    ablated: list[list[int]] = Field(description="[part][category]")
-    ablated_said: list[list[str]] = Field(description="[part][question]: what the model said without that part.")
+    components: list[str] = Field(description="The components, the strongest first.", examples=[["layer 2, head 5"]])
+    ablated: list[list[int]] = Field(description="[component][category]")
+    ablated_said: list[list[str]] = Field(description="[component][question]: what the model said without it.")
 
 
 class Ablated(ResponseModel):
     """What every ablation tells. An effect is the metric of the whole model minus that of the ablated one.
 
-    So a part with a positive effect helped, and one with a negative effect stood in the way. Intervals are Student's t
-    intervals of the mean of the paired differences over the questions, one part at a time: of many parts some are far
-    out by luck alone. They are null where there is one question only.
+    So a component with a positive effect helped, and one with a negative effect stood in the way. Intervals are
+    Student's t intervals of the mean of the paired differences over the questions, one component at a time: of many
+    some are far out by luck alone. They are null where there is one question only.
     """
 
     ablation: Ablation
@@ -95,4 +95,4 @@ class Ablated(ResponseModel):
     clean_low: float | None = None
     clean_high: float | None = None
     failures: Failures | None = Field(default=None, description="With metric accuracy.")
-    evaluations: int = Field(description="Ablated runs: parts, or sets of them, times questions.", examples=[256])
+    evaluations: int = Field(description="Ablated runs: components, or sets of them, times questions.", examples=[256])

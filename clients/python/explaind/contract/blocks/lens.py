@@ -1,10 +1,11 @@
-"""What lenses are asked and what they answer: places of the residual stream, read as if they were the last."""
+"""Requests and results of lenses: hook points of the residual stream, decoded as if they were the last."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from explaind.contract.base import ResponseModel, by_key, wrong
+from explaind.contract.blocks.hook_points import StreamPoint
 from explaind.contract.blocks.subject import (
     ContinuationText,
     GeneratedTarget,
@@ -14,8 +15,7 @@ from explaind.contract.blocks.subject import (
     TokenIdsTarget,
 )
 
-Stream = Literal["embedding", "attention", "middle", "mlp", "block"]
-STREAMS: tuple[Stream, ...] = ("embedding", "attention", "middle", "mlp", "block")
+STREAMS: tuple[StreamPoint, ...] = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 
 MOST_TOP = 50
 MOST_TRACKED = 32
@@ -120,8 +120,11 @@ class DecodedStream(ResponseModel):
     The final token of a position is the one the model itself finds likeliest there.
     """
 
-    stream: str = Field(description="embedding, attention, middle, mlp or block.", examples=["block"])
-    layers: list[int] = Field(description="The blocks, counted from 0; of the embedding the block that it enters.")
+    stream: str = Field(
+        description="The hook point: resid_pre (of layer 0), attn_out, resid_mid, mlp_out or resid_post.",
+        examples=["resid_post"],
+    )
+    layers: list[int] = Field(description="The blocks, counted from 0.")
     top_ids: list[list[list[int]]] = Field(description="Layer × position × top: token ids, likeliest first.")
     top_probabilities: list[list[list[float]]] = Field(description="Layer × position × top.")
     entropy: list[list[float]] = Field(description="Of the distribution, in nats.")
@@ -157,8 +160,8 @@ class TrackedToken(ResponseModel):
 class LensReading(ResponseModel):
     """The residual stream decoded, place by place: what the model would say if it stopped there.
 
-    `streams` are in the order of the stream: embedding, attention, middle, mlp, block. All texts of tokens that occur
-    in the arrays are in `tokens`.
+    `streams` are in the order of the stream: resid_pre, attn_out, resid_mid, mlp_out, resid_post. All texts of tokens
+    that occur in the arrays are in `tokens`.
     """
 
     prompt: str = Field(description="The text that was read; for messages, as the chat template wrote it.")

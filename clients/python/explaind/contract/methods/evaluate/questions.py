@@ -94,7 +94,7 @@ class FailureCount(ResponseModel):
 
 
 class ActivationComparison(ResponseModel):
-    """The residual stream that leaves each layer at the prompts' last token: the mean of the right beside the wrong.
+    """resid_post of each layer at the prompts' last token: the mean of the right beside that of the wrong.
 
     Two means of few questions always differ. What random splits of the same sizes give tells how much of it says
     anything: `l2_p` is how often their means lie at least as far apart. It is one number per layer: of many layers

@@ -12,7 +12,7 @@ from explaind.contract.method import Method
 
 MAX_LAYERS, MAX_PLACES = 1024, 100_000
 
-PatchPlace = Literal["residual", "attention", "mlp", "heads"]
+PatchPoint = Literal["resid_pre", "attn_out", "mlp_out", "z"]
 
 
 class ActivationPatchingParams(Subject):
@@ -42,13 +42,14 @@ class ActivationPatchingParams(Subject):
             "answer back. noise: the other way round: what cannot be done without."
         ),
     )
-    grids: list[PatchPlace] = Field(
-        default=["residual", "attention", "mlp", "heads"],
+    grids: list[PatchPoint] = Field(
+        default=["resid_pre", "attn_out", "mlp_out", "z"],
         min_length=1,
         max_length=4,
         description=(
-            "What is patched: the residual stream that enters a block, what its attention or its MLP adds (each layer "
-            "by position), and single heads (layer by head, at all positions of the prompt)."
+            "The hook points that are patched: resid_pre (the residual stream that enters a block), attn_out and "
+            "mlp_out (what its attention and its MLP add), each layer by position; and z (what single heads compute), "
+            "layer by head, at all positions of the prompt."
         ),
     )
     layers: list[Offset] | None = Field(
@@ -80,9 +81,9 @@ class ActivationPatchingParams(Subject):
 
 
 class PatchGrid(ResponseModel):
-    """What patching one kind of place did: rows are layers, columns are positions, or heads."""
+    """Patches of one hook point: rows are layers, columns are positions, of z heads."""
 
-    place: PatchPlace
+    point: PatchPoint
     layers: list[int] = Field(description="The layer of each row.", examples=[[0, 1, 2, 3]])
     columns: list[int] = Field(description="The token of the prompt, or the head, of each column.")
     effects: list[list[float]] = Field(
@@ -114,16 +115,16 @@ class ActivationPatching(ResponseModel):
     grids: list[PatchGrid]
     evaluations: int = Field(description="Patched runs.", examples=[224])
 
-    def grid(self, place: PatchPlace) -> PatchGrid:
-        """The grid of that kind of place.
+    def grid(self, point: PatchPoint) -> PatchGrid:
+        """The grid of that hook point.
 
         Raises:
-            KeyError: it was not asked for.
+            KeyError: it was not requested.
         """
         for grid in self.grids:
-            if grid.place == place:
+            if grid.point == point:
                 return grid
-        raise KeyError(place)
+        raise KeyError(point)
 
     def _repr_html_(self) -> str:
         from explaind.views.activation_patching import patching_html  # noqa: PLC0415 - renderers load only where they are used
@@ -150,6 +151,6 @@ METHOD = Method(
         "target": " Mary",
         "foil": " John",
         "score": "logit",
-        "grids": ["residual", "heads"],
+        "grids": ["resid_pre", "z"],
     },
 )

@@ -13,7 +13,8 @@ from explaind.contract.blocks.subject import Score, Seed
 from explaind.contract.blocks.units import Unit
 from explaind.contract.errors import Problem, field_errors
 from explaind.contract.method import Method
-from explaind.contract.registry import all_methods, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods
 
 MAX_MEMBERS = 16
 PREFERRED = ("shap", "feature-ablation", "integrated-gradients", "input-x-gradient")

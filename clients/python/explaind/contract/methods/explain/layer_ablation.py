@@ -9,7 +9,7 @@ from explaind.contract.blocks.ablation import Ablated, AblationRequest
 from explaind.contract.blocks.units import Offset
 from explaind.contract.method import Method
 
-LayerPart = Literal["attention", "mlp", "block"]
+LayerComponent = Literal["attention", "mlp", "block"]
 
 
 class LayerAblationParams(AblationRequest):
@@ -18,17 +18,17 @@ class LayerAblationParams(AblationRequest):
     layers: list[Offset] | None = Field(
         default=None, min_length=1, max_length=1024, description="Layers, counted from 0; null: all."
     )
-    parts: list[LayerPart] = Field(
+    components: list[LayerComponent] = Field(
         default=["attention", "mlp", "block"],
         min_length=1,
         max_length=3,
-        description="What of a layer is ablated, each alone: what its attention adds to the residual stream, what its "
-        "MLP adds, or both together.",
+        description="The components of a layer that are ablated, each alone: its attention (at the hook point "
+        "attn_out), its MLP (at mlp_out), or the whole block (at both).",
     )
 
     @model_validator(mode="after")
     def _each_once(self) -> "LayerAblationParams":
-        for name in ("layers", "parts"):
+        for name in ("layers", "components"):
             named = getattr(self, name) or []
             if len(set(named)) < len(named):
                 raise wrong(f"/{name}", "Each may be named once.")
@@ -36,21 +36,21 @@ class LayerAblationParams(AblationRequest):
 
 
 class LayerRanking(ResponseModel):
-    """The parts that were ablated, the largest mean effect first; the lists side by side."""
+    """The components that were ablated, the largest mean effect first; the lists side by side."""
 
     layers: list[int]
-    parts: list[LayerPart]
+    components: list[LayerComponent]
     effects: list[float] = Field(description="Mean over the questions.")
     low: list[float | None]
     high: list[float | None]
 
 
 class LayerAblation(Ablated):
-    """What the answers lose without parts of single layers."""
+    """What the answers lose without components of single layers."""
 
     kind: Literal["layer_ablation"] = "layer_ablation"
     layers: list[int] = Field(description="The layer of each row.", examples=[[0, 1, 2, 3]])
-    parts: list[LayerPart] = Field(description="The part of each column.")
+    components: list[LayerComponent] = Field(description="The component of each column.")
     grid: list[list[float]] = Field(description="[row][column]: mean effect.")
     effects: list[list[list[float]]] = Field(description="[row][column][question]")
     ranking: LayerRanking
@@ -69,7 +69,7 @@ METHOD = Method(
     params=LayerAblationParams,
     result=LayerAblation,
     citation="Michel et al. 2019; Chan et al. 2022, Causal Scrubbing (resampling); Wang et al. 2023 (mean ablation)",
-    cost="layers × parts × questions ablated runs, each from the ablated layer on",
+    cost="layers × components × questions ablated runs, each from the ablated layer on",
     example={
         "model": "demo",
         "questions": {

@@ -12,7 +12,9 @@ from explaind.contract.method import Method
 
 MOST_NUMBERS = 500_000  # of all target tokens together
 
-ComponentKind = Literal["embedding", "position_embedding", "head", "attention_bias", "mlp", "bias"]
+# Hook points where what is written there is one contribution; a head is a share of z, and biases have no hook point.
+ComponentKind = Literal["embed", "pos_embed", "head", "attention_bias", "mlp_out", "bias"]
+NAMES = {"embed": "embedding", "pos_embed": "position embedding", "attention_bias": "attention bias", "mlp_out": "MLP"}
 
 
 class LogitAttributionParams(PromptRequest):
@@ -61,33 +63,32 @@ class LogitComponent(ResponseModel):
         """As it is called: L2H3, L2 MLP, embedding."""
         if self.kind == "head":
             return f"L{self.layer}H{self.head}"
-        said = {"mlp": "MLP", "attention_bias": "attention bias"}.get(self.kind, self.kind.replace("_", " "))
-        return said if self.layer is None else f"L{self.layer} {said}"
+        name = NAMES.get(self.kind, self.kind)
+        return name if self.layer is None else f"L{self.layer} {name}"
 
 
 class Contributions(ResponseModel):
     """What every part of the model adds to one logit, or to a sum of logits."""
 
-    embedding: float = Field(description="The token's embedding.")
-    position_embedding: float | None = Field(
+    embed: float = Field(description="The token's embedding.")
+    pos_embed: float | None = Field(
         default=None, description="The position's; null where the family adds none to the stream."
     )
     heads: list[list[float]] = Field(description="Layer × head.")
     attention_bias: list[float] = Field(description="Per layer: the bias behind the heads; 0 where there is none.")
-    mlp: list[float] = Field(description="Per layer, its biases among it.")
+    mlp_out: list[float] = Field(description="Per layer: the MLP, its biases among it.")
     bias: float = Field(description="The final norm's bias and that of the unembedding.")
 
     @property
     def layers(self) -> list[float]:
         """Per layer the sum of its heads, its attention's bias and its MLP."""
-        return [
-            sum(heads) + bias + mlp for heads, bias, mlp in zip(self.heads, self.attention_bias, self.mlp, strict=True)
-        ]
+        layers = zip(self.heads, self.attention_bias, self.mlp_out, strict=True)
+        return [sum(heads) + bias + mlp for heads, bias, mlp in layers]
 
     @property
     def accumulated(self) -> list[float]:
         """The sum as it grows: before the first layer, then after each; the last is the sum of everything."""
-        grown = [self.embedding + (self.position_embedding or 0.0) + self.bias]
+        grown = [self.embed + (self.pos_embed or 0.0) + self.bias]
         for layer in self.layers:
             grown.append(grown[-1] + layer)
         return grown
@@ -95,13 +96,13 @@ class Contributions(ResponseModel):
     @property
     def components(self) -> list[LogitComponent]:
         """Every part by itself."""
-        found = [LogitComponent(kind="embedding", value=self.embedding)]
-        if self.position_embedding is not None:
-            found.append(LogitComponent(kind="position_embedding", value=self.position_embedding))
+        found = [LogitComponent(kind="embed", value=self.embed)]
+        if self.pos_embed is not None:
+            found.append(LogitComponent(kind="pos_embed", value=self.pos_embed))
         for layer, heads in enumerate(self.heads):
             found += [LogitComponent(kind="head", layer=layer, head=h, value=value) for h, value in enumerate(heads)]
             found.append(LogitComponent(kind="attention_bias", layer=layer, value=self.attention_bias[layer]))
-            found.append(LogitComponent(kind="mlp", layer=layer, value=self.mlp[layer]))
+            found.append(LogitComponent(kind="mlp_out", layer=layer, value=self.mlp_out[layer]))
         return [*found, LogitComponent(kind="bias", value=self.bias)]
 
 

@@ -4,20 +4,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from explaind.contract.blocks.lens import STREAMS, LensReading, LensRequest, Stream
+from explaind.contract.blocks.hook_points import StreamPoint
+from explaind.contract.blocks.lens import STREAMS, LensReading, LensRequest
 from explaind.contract.method import Method
 
 
 class LogitLensParams(LensRequest):
     """Decode the residual stream through the model's own final norm and unembedding."""
 
-    streams: list[Stream] = Field(
+    streams: list[StreamPoint] = Field(
         default=list(STREAMS),
         min_length=1,
         max_length=len(STREAMS),
-        description="What is decoded of each block: what its attention writes, the stream after that (middle), what "
-        "its MLP writes, the stream as it leaves the block; and the embedding that enters the first.",
-        examples=[["embedding", "block"]],
+        description="The hook points that are decoded of each block: attn_out (what its attention adds to the stream), "
+        "resid_mid (the stream after that), mlp_out (what its MLP adds), resid_post (the stream as it leaves the "
+        "block); and resid_pre of layer 0 (what enters the first block), any other layer's being the resid_post of "
+        "the layer before.",
+        examples=[["resid_pre", "resid_post"]],
     )
 
 

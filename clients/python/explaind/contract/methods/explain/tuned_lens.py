@@ -42,7 +42,7 @@ class LensOrigin(ResponseModel):
 class PlainStream(ResponseModel):
     """The logit lens at the same places, to compare with."""
 
-    stream: str = Field(description="embedding or block.", examples=["block"])
+    stream: str = Field(description="resid_pre or resid_post.", examples=["resid_post"])
     layers: list[int]
     divergence: list[list[float]] = Field(description="Layer × position: KL(final ‖ logit lens), in nats.")
     agreement: list[float] = Field(description="Per layer the share of positions whose top token is the final one.")

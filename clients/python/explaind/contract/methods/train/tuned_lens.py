@@ -84,8 +84,8 @@ class LensQuality(ResponseModel):
     Columns, one entry for each place in the stream, in its order; the last block's output is the model's own.
     """
 
-    streams: list[str] = Field(description="embedding, or block: the stream as it leaves it.")
-    layers: list[int] = Field(description="The block; of the embedding the one that it enters.")
+    streams: list[str] = Field(description="resid_pre (of layer 0) or resid_post.")
+    layers: list[int] = Field(description="The block, counted from 0.")
     logit_lens: list[float] = Field(description="Mean KL(final ‖ lens) over the places, in nats.")
     tuned_lens: list[float] = Field(description="The same of the lens that was trained.")
     tokens: int = Field(description="Places that the means are over.")
