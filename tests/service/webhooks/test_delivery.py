@@ -402,8 +402,8 @@ def test_the_schedule_is_spread_by_a_tenth(attempt: int) -> None:
         ("", 5),
         ("٣", 5),
         ("nan", 5),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 5),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 5, id="an hour ago"),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600, id="tomorrow"),
         ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
     ],
 )

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from explaind_worker.engine.batching.batches import matmul_precision
+from explaind_worker.engine.batching import matmul_precision
 from explaind_worker.engine.batching.matmul_precision import fast_products, products_in
 from explaind_worker.models.loading.loading import load_encoder, load_model
 
