@@ -212,14 +212,14 @@ def test_a_model_is_left_as_it_was(wide, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_dry_run_counts_and_has_the_same_shapes_without_numbers(wide, tiny_model, family):
     model, meter, dry = wide(family), CostMeter(), CostMeter()
-    sketch = ModelPool().sketch(tiny_model(family))
+    without_weights = ModelPool().meta_model(tiny_model(family))
     options = {"layers": [0, 2], "positions": [4, 2], "reads": 7}
     found = capture(model, IDS, list(HOOK_POINTS), meter=meter, **options)
-    made = capture(sketch, IDS, list(HOOK_POINTS), meter=dry, beside=1000, **options)
+    made = capture(without_weights, IDS, list(HOOK_POINTS), meter=dry, beside=1000, **options)
     assert {point: a.shape for point, a in made.items()} == {point: a.shape for point, a in found.items()}
     assert all(activations.is_meta for activations in made.values())
     assert dry.work == meter.work
-    assert dry.expected_bytes == Footprint.of(sketch).forward_bytes(1, len(IDS)) + 1000
+    assert dry.expected_bytes == Footprint.of(without_weights).forward_bytes(1, len(IDS)) + 1000
 
 
 def test_bytes_are_those_of_the_tensors(loaded):
