@@ -14,7 +14,7 @@ HEAD = """# Many jobs by many clients
 Written by `make generate` from `benchmarks/results/soak.json`. Run it again with
 
 ```
-EXPLAIND_SOAK_JSON=benchmarks/results/soak.json pytest -m soak tests/soak/test_soak.py
+EXPLAIND_TESTS=long EXPLAIND_SOAK_JSON=benchmarks/results/soak.json pytest -m soak tests/load/test_soak.py
 ```
 
 Fifty clients at once against a whole `explaind up` with the built-in model: tokenizations and scores of short prompts.

@@ -25,22 +25,20 @@ from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from tests.support.families import shape_of
 
 pytestmark = pytest.mark.gpu
 
 DEVICE = "cuda:0"
+FAMILIES = ["gpt2", "llama", "gemma"]
 SHAPE = {
-    "hidden_size": 1024,
-    "intermediate_size": 2816,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 4096,
-}
-FAMILIES = {
-    "gpt2": {"n_embd": 1024, "n_layer": 4, "n_head": 16, "n_positions": 4096},
-    "llama": SHAPE,
-    "gemma": SHAPE | {"head_dim": 128},
+    "hidden": 1024,
+    "intermediate": 2816,
+    "layers": 4,
+    "heads": 16,
+    "kv_heads": 4,
+    "head_dim": 128,
+    "positions": 4096,
 }
 POISON = """
 import sys, torch
@@ -71,7 +69,7 @@ def empty_device() -> Iterator[None]:
 
 def made(family: str, dtype: torch.dtype, vocabulary: int = 32_000) -> LoadedModel:
     ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **FAMILIES[family])
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **shape_of(family, **SHAPE))
     with torch.device(DEVICE):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
     entry = ModelEntry(name=family, builtin=True, device=DEVICE)

@@ -11,7 +11,7 @@ from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
-from tests.support.kept_files import KeptFiles
+from tests.support.memory_files import KeptFiles
 
 pytestmark = pytest.mark.real
 

@@ -1,12 +1,12 @@
 import html
 
 import pytest
-from lens_result import LENS
 
 from explaind.contract.job import Job
 from explaind.contract.methods.explain.logit_lens import LogitLens
 from explaind.views.lens import MOST_COLUMNS, grid_table, lens_html
 from explaind.views.report import job_html
+from tests.support.lens_result import LENS
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import redis
-from consistency import inconsistencies
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +21,7 @@ from explaind.contract.job import JobState, Progress
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import Claim, LeaseStatus, NewJob, Outcome, WorkerState
+from tests.support.store_invariants import inconsistencies
 
 KEYS, MODELS, QUEUES, WORKERS = ("", "a", "b"), ("x", "y"), ("cpu", "gpu"), ("w1", "w2")
 MAX_QUEUED, MAX_LOSSES = 12, 3

@@ -11,10 +11,10 @@ import redis.asyncio
 
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.records import Allowance
-from explaind_service.app import create_app
 from explaind_service.auth import key_verifier
 from explaind_service.auth.key_verifier import KeyVerifier
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 PEPPER = bytes(32)
 

@@ -4,9 +4,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from explaind.contract.errors import NotPermitted
-from explaind_service.app import create_app
 from explaind_service.auth.cross_site import CrossSiteGuard
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 
 def let_in(guard: CrossSiteGuard, host: str | None, origin: str | None = None) -> bool:

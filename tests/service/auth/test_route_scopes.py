@@ -11,9 +11,9 @@ from fastapi.routing import iter_route_contexts
 from explaind.contract.registry import all_methods, known_method
 from explaind_jobs.keys.records import Scope
 from explaind_jobs.store.job_store import JobStore
-from explaind_service.app import create_app
 from explaind_service.middleware.authentication import OPEN_PATHS
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 UNKNOWN = "job_" + "0" * 26
 UPLOAD = ("POST", "/datasets")

@@ -7,9 +7,9 @@ import pytest
 from starlette.requests import Request
 
 from explaind.contract.errors import ExplaindError, JobNotFinished, StoreUnavailable, TooManyStreams
-from explaind_service.app import create_app
 from explaind_service.errors.problems import problem_response
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 JSON = {"Content-Type": "application/json"}
 

@@ -16,9 +16,9 @@ from explaind.contract.errors import OutOfMemory
 from explaind.contract.job import Job, Progress
 from explaind.protocol.sse import EventParser, ServerSentEvent
 from explaind_jobs.store.transitions import events_key
-from explaind_service.app import create_app
 from explaind_service.events import event_stream, response, subscription
 from explaind_service.events.hub import PAGE
+from tests.support.apps import create_app
 
 UNKNOWN = "job_" + "0" * 26
 

@@ -6,11 +6,11 @@ import re
 import httpx
 import pytest
 
-from explaind_service.app import create_app
 from explaind_service.body_limits import BodyLimits
 from explaind_service.metrics.exposition import ServiceMetrics
 from explaind_service.middleware.request_context import RequestEnvelope
 from explaind_service.middleware.request_metrics import RequestWatch
+from tests.support.apps import create_app
 
 MADE = re.compile(r"req_[0-9a-f]{24}")
 PATHS = ["/", "/nowhere", "/docs", "/openapi.json", "/jobs?limit=0"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from explaind_jobs.observability.logs import log_handler
-from explaind_service.app import create_app
+from tests.support.apps import create_app
 
 LOGGER = "explaind_service.middleware.request_metrics"
 

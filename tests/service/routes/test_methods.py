@@ -9,9 +9,9 @@ import pytest
 from explaind.contract.errors import ModelLoadFailed
 from explaind.contract.job import Job
 from explaind.contract.registry import all_methods
-from explaind_service.app import create_app
 from explaind_service.dependencies import JOB_ID
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 
 @pytest.mark.parametrize("path", all_methods())

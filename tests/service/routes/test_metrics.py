@@ -68,7 +68,7 @@ async def test_everything_in_the_table_is_told_and_nothing_else(client, worker, 
 
 
 async def test_two_applications_share_nothing(client, settings, client_of) -> None:
-    from explaind_service.app import create_app
+    from tests.support.apps import create_app
 
     await client.get("/healthz")
     async with client_of(create_app(settings)) as other:

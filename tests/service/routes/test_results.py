@@ -17,9 +17,9 @@ from explaind.contract.result_page import ResultPage
 from explaind_jobs.results import directory_blobs
 from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
-from explaind_service.app import create_app
 from explaind_service.results.responses import MOST_IN_JOB
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 NUMBERS = random.Random(7)
 LARGE = {"kind": "grid", "rows": [[NUMBERS.random() for _ in range(20)] for _ in range(400)], "name": "grid"}

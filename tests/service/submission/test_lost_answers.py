@@ -6,8 +6,8 @@ import pytest
 
 from explaind.contract.job import JobState
 from explaind_jobs.store.records import Outcome, WorkerState
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 LARGE = b'{"values":[' + b",".join(str(n * 7919 % 100_003).encode() for n in range(3000)) + b"]}"
 

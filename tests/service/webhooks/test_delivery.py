@@ -25,10 +25,10 @@ from explaind_jobs.redis_scripts.script import ScriptCall
 from explaind_jobs.store import webhook_outbox
 from explaind_jobs.store.job_store import AsyncJobStore, JobStore
 from explaind_jobs.store.records import NewJob
-from explaind_service.app import create_app
 from explaind_service.webhooks.delivery import MAX_ATTEMPTS, SCHEDULE_S, WebhookDeliverer, next_delay_s
 from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
+from tests.support.apps import create_app
 
 LOCAL = ["127.0.0.0/8"]
 PEPPER = bytes(range(32))

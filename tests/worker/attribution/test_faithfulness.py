@@ -7,7 +7,6 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from reference import token_logprobs
 
 from explaind.contract.blocks.attribution import AttributionRequest
 from explaind.contract.blocks.attribution_result import Faithfulness, Replacement
@@ -25,6 +24,7 @@ from explaind_worker.models.loading import tokenizer
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.reference import token_logprobs
 
 PROMPT = "When Mary and John went to the store, John gave a drink to"
 MEASURES = ("comprehensiveness_mean", "sufficiency_mean", "deletion_area", "insertion_area")

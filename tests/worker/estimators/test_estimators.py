@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import shapley_by_permutations
 
 from explaind_worker.estimators import kernel, permutation
 from explaind_worker.estimators.exact import ExactShapley
 from explaind_worker.estimators.kernel import KernelShapley
 from explaind_worker.estimators.kernel_gls import REACH
 from explaind_worker.estimators.permutation import PermutationShapley
+from tests.support.reference import shapley_by_permutations
 
 SAMPLERS = {"kernel": KernelShapley, "permutation": PermutationShapley}
 

@@ -8,8 +8,8 @@ from torch import nn
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.lenses import decoding
 from explaind_worker.lenses.decoding import decode
+from tests.support.families import REPRESENTATIVES
 
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 READINGS, PLACES = 3, 5
 
 
@@ -69,7 +69,7 @@ def cut(request, monkeypatch):
     return lambda model: model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_every_number_is_that_of_the_whole_softmax(loaded, family, cut):
     model = loaded(family)
     rows, tracked = rows_of(model), torch.tensor([5, 64, 76, 77, model.anatomy.vocabulary - 1])

@@ -7,8 +7,8 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.lenses import trainer
 from explaind_worker.lenses.trainer import LensTraining, Recipe
 from explaind_worker.training.token_batches import drawn, held_out, longest_first, pieces
+from tests.support.families import REPRESENTATIVES
 
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 ROWS = [(1, 9, 8, 7, 30), (1, 5, 6), (1, 40, 41, 42, 43, 44, 45), (1,)]
 SGD = Recipe(steps=4, optimizer="sgd", learning_rate=1.0, weight_decay=1e-3)
 
@@ -59,7 +59,7 @@ class Reference:
         return losses.detach().numpy()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_steps_are_those_of_plain_autograd(loaded, family, monkeypatch):
     """Sliced, batched with padding, and in parts: what comes out is what one text at a time gives."""
     model = loaded(family)
@@ -75,7 +75,7 @@ def test_steps_are_those_of_plain_autograd(loaded, family, monkeypatch):
     assert all(parameter.grad is None for parameter in model.network.parameters())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_untrained_it_is_the_logit_lens_and_a_random_one_is_worse_than_a_trained_one(loaded, family):
     ours = training(loaded(family))
     plain = ours.divergence(ROWS, tuned=False)

@@ -3,11 +3,10 @@
 from typing import Any, cast
 
 import pytest
-from kept_files import KeptFiles
 
 from explaind.contract.errors import BudgetTooSmall, InvalidTarget, PromptTooLong, RequestTooLarge, TargetTooLong
 from explaind.contract.estimate import Estimate
-from explaind.contract.registry import all_methods, find_method
+from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.files.file_store import Files
 from explaind_worker.engine.batching.cost_meter import CostMeter
@@ -17,7 +16,8 @@ from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.estimate import record_measurement
 from explaind_worker.session.session import Session
-from tests.worker.conftest import FAMILIES
+from tests.support.families import ALL, families
+from tests.support.memory_files import KeptFiles
 
 DEMO = ModelEntry(name="demo", builtin=True)
 REVIEW = {"prompt": "Review: The food was great. Sentiment:", "target": " positive", "foil": " negative"}
@@ -101,7 +101,7 @@ def test_inference_is_told_exactly(demo, path, params):
     assert told == (meter.forwards, meter.tokens_evaluated, meter.tokens_saved)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_a_generation_is_as_long_as_it_may_be(tiny_model, pool, family):
     params = {"prompt": "The food was", "max_new_tokens": 6}
     said = estimated(pool, tiny_model(family), "infer/generate", params)
@@ -112,7 +112,7 @@ def test_a_generation_is_as_long_as_it_may_be(tiny_model, pool, family):
     assert "may end before" in (said.note or "")
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize("family", families("sliding"))
 @pytest.mark.parametrize("absent", ["mask", "remove"])
 def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, absent):
     entry, params = tiny_model(family), {"prompt": "The food was great", "target": " but", "absent": absent}
@@ -120,22 +120,6 @@ def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, 
     _, meter = carried_out(pool, entry, "explain/shap", params)
     assert (said.forwards, said.tokens_evaluated) == (meter.forwards, meter.tokens_evaluated)
     assert said.tokens_saved == meter.tokens_saved
-
-
-@pytest.mark.parametrize("path", all_methods())
-def test_every_method_has_an_estimate_that_touches_no_weights(path):
-    fresh = ModelPool()
-    said = estimated(fresh, DEMO, path, all_methods()[path].example)
-    assert fresh.resident() == []
-    assert said.method == path
-    assert said.fits
-    if said.forwards:
-        assert said.basis == "assumed"
-        assert said.load_s is None
-        assert said.model_bytes == size_of(DEMO)
-        assert said.seconds > 0
-    else:
-        assert (said.model_bytes, said.load_s, said.peak_bytes) == (0, 0.0, 0)
 
 
 def test_a_target_that_is_still_to_be_said_is_made_up(demo):

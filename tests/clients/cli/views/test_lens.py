@@ -1,10 +1,10 @@
 import io
 
-from lens_result import LENS
 from rich.console import Console
 
 from explaind.cli.views.lens import show_lens
 from explaind.contract.methods.explain.logit_lens import LogitLens
+from tests.support.lens_result import LENS
 
 
 def written(width=100, *, colour=False):

@@ -10,7 +10,7 @@ from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.engine.activations.attention_patterns import KeptPatterns, PatternScores, watch_patterns
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.models.structure.attention_implementation import using_attention
-from tests.worker.conftest import FAMILIES
+from tests.support.families import ALL, families
 
 IDS = [1, 40, 50, 60, 40, 70, 50, 60, 41, 42]
 
@@ -98,7 +98,7 @@ def test_only_the_second_time_is_looked_at_in_a_probe():
     assert found["induction"][0] == pytest.approx(float(np.mean([weights[0, i, i - 3] for i in range(5, 9)])))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_weights_are_those_that_transformers_gives(loaded, family):
     model = loaded(family)
     ids = torch.tensor([IDS])
@@ -120,7 +120,7 @@ def test_weights_are_those_that_transformers_gives(loaded, family):
     assert hooks(model) == hooked
 
 
-@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize("family", families("sliding"))
 def test_nobody_looks_outside_a_sliding_window(loaded, family):
     seen: dict[int, torch.Tensor] = {}
     watch_patterns(loaded(family), IDS, lambda layer, weights: seen.update({layer: weights.clone()}), meter=CostMeter())

@@ -14,7 +14,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.attention_implementation import using_attention
-from tests.worker.conftest import FAMILIES
+from tests.support.families import ALL
 
 IDS = (1, 9, 8, 7, 30, 31, 5, 5, 2, 40)
 LAYERS = range(3)
@@ -88,7 +88,7 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_every_point_is_what_plain_hooks_see(wide, family):
     model, meter = wide(family), CostMeter()
     expected = plain(model, family)
@@ -102,7 +102,7 @@ def test_every_point_is_what_plain_hooks_see(wide, family):
     assert (meter.forwards, meter.tokens_evaluated) == (1, len(IDS))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_the_parts_add_up_to_the_stream(wide, family):
     model = wide(family)
     found = capture(model, IDS, ["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"], meter=CostMeter())
@@ -209,7 +209,7 @@ def test_a_model_is_left_as_it_was(wide, family):
         assert torch.equal(model.network(input_ids=torch.tensor([IDS])).logits, before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_a_dry_run_counts_and_has_the_same_shapes_without_numbers(wide, tiny_model, family):
     model, meter, dry = wide(family), CostMeter(), CostMeter()
     without_weights = ModelPool().meta_model(tiny_model(family))

@@ -2,14 +2,16 @@
 
 import pytest
 import torch
-from allocations import peak_bytes
-from classifiers import FAMILIES
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.loading import LoadedClassifier
 from explaind_worker.models.structure.classifier_head import Classes, class_logits
+from tests.support.allocations import peak_bytes
+from tests.support.classifiers import FAMILIES
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 WIDER = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 2, "max_position_embeddings": 1024}
 SHAPES = {

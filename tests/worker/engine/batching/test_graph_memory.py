@@ -2,11 +2,13 @@
 
 import pytest
 import torch
-from allocations import peak_bytes
 
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.gradients.differentiable_score import logits_at
 from explaind_worker.models.loading.loading import LoadedModel
+from tests.support.allocations import peak_bytes
+
+pytestmark = pytest.mark.usefixtures("two_threads")
 
 
 def ratio(model: LoadedModel, rows: int, tokens: int, reads: int = 1) -> float:

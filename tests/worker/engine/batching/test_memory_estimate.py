@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from allocations import peak_bytes
-from packed_products import PackedProducts
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from explaind_jobs.catalogue import ModelEntry
@@ -20,24 +18,13 @@ from explaind_worker.models.loading.loading import LoadedModel, load_encoder, lo
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
 from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
+from tests.support.allocations import peak_bytes
+from tests.support.families import ALL, families, shape_of
+from tests.support.packed_products import PackedProducts
 
-SHAPE = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 3, "num_attention_heads": 4}
-SHAPE |= {"max_position_embeddings": 1024}
-GQA = SHAPE | {"num_key_value_heads": 2}
-WIDE = GQA | {"head_dim": 64}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_embd": 128, "n_layer": 3, "n_head": 4, "n_positions": 1024},
-    "llama": GQA,
-    "gemma": WIDE,
-    "gemma2": WIDE | {"sliding_window": 64},
-    "gemma3_text": WIDE | {"sliding_window": 64},
-    "mistral": GQA | {"sliding_window": 64},
-    "qwen3": WIDE,
-    "gpt_neox": SHAPE,
-    "phi": SHAPE,
-    "phi3": GQA,
-}
-SLIDING = {"gemma2", "gemma3_text", "mistral"}
+pytestmark = pytest.mark.usefixtures("two_threads")
+
+SHAPE = {"hidden": 128, "intermediate": 352, "head_dim": 64, "positions": 1024, "window": 64}
 Made = Callable[..., LoadedModel]
 
 
@@ -51,7 +38,7 @@ def made() -> Made:
         if key not in known:
             torch.manual_seed(0)
             ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-            config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **FAMILIES[family])
+            config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **shape_of(family, **SHAPE))
             network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
             entry = ModelEntry(name=family, builtin=True)
             known[key] = LoadedModel(
@@ -97,14 +84,14 @@ def ratio(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_estimates_are_upper_bounds_within_twice(made, family, dtype):
     model = made(family, dtype)
     for rows, tokens in [(1, 24), (1, 200), (1, 900), (12, 48)]:
         assert 1.0 <= ratio(model, rows, tokens) <= most(model), f"{rows} rows of {tokens}"
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - SLIDING))
+@pytest.mark.parametrize("family", families(without="sliding"))
 def test_shared_beginnings_stay_within_the_estimate(made, family):
     for rows, tokens, past in [(1, 200, 100), (12, 64, 40), (12, 64, 8)]:
         assert 1.0 <= ratio(made(family), rows, tokens, past=past) <= 2.5, f"{rows} rows of {tokens}, {past} shared"

@@ -9,7 +9,7 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.generation.batched_greedy import Continuations
 from explaind_worker.engine.generation.generate import greedy
-from tests.worker.conftest import FAMILIES
+from tests.support.families import ALL, shape_of
 
 ROOMY = BatchLimits(tokens=1 << 20, logits=1 << 30)
 PROMPTS = [
@@ -41,12 +41,12 @@ def together(model, prompts, new=NEW, *, limits=ROOMY, meter=None, stops=None, r
     return continuations(prompts, stops)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_ragged_prompts_say_together_what_they_say_alone(loaded, family):
     model = loaded(family)
     prompts = ids_of(model)
     assert len({len(ids) for ids in prompts}) == len(prompts)
-    assert max(map(len, prompts)) > FAMILIES[family].get("sliding_window", 0)
+    assert max(map(len, prompts)) > shape_of(family).get("sliding_window", 0)
     found = together(model, prompts)
     assert [one.token_ids for one in found] == alone(model, prompts)
 

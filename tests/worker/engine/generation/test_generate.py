@@ -1,17 +1,17 @@
 import pytest
 import torch
-from reference import token_logprobs
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.generation.generate import Generator, Sampling, greedy, read
+from tests.support.families import with_representatives
+from tests.support.reference import token_logprobs
 
 PROMPT = [1, 40, 51, 62, 73]
-FAMILIES = ["gpt2", "llama", "mistral", "gemma2", "gemma3_text", "gpt_neox", "phi3"]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", with_representatives("sliding", "fused"))
 def test_greedy_equals_transformers_generate(loaded, family):
     model = loaded(family)
     expected = model.network.generate(
@@ -30,7 +30,7 @@ def test_greedy_ends_before_an_end_token(loaded, monkeypatch):
     assert found == whole[: whole.index(whole[-1])]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", with_representatives("sliding", "fused"))
 def test_readings_equal_one_forward(loaded, family):
     model = loaded(family)
     ids = [*PROMPT, 9, 80, 22]

@@ -9,6 +9,7 @@ from explaind_worker.engine.gradients.quadrature import places_and_weights
 from explaind_worker.engine.gradients.score_gradient import Noise, Path
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.engine.scoring.value_function import TokenScores
+from tests.support.reference import token_logits, token_logprobs
 
 QUESTIONS = [
     ScoreSpec(score, target, foil=foil, labels=labels)
@@ -53,8 +54,6 @@ def test_columns_are_those_of_the_question(question):
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma", "gemma3_text", "mistral"])
 def test_ragged_continuations_share_a_forward_without_changing_it(loaded, family):
-    from reference import token_logits, token_logprobs
-
     model, prompt = loaded(family), [1, 20, 31, 42, 27, 60, 11, 90]
     question = ScoreSpec("logprob", (5, 6), labels=((5, 6), (7,), (5, 9), (8, 9, 4, 4)))
     with torch.no_grad():

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from classifiers import FAMILIES
-from reference import row_logits
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import ReplacementText
@@ -16,6 +14,8 @@ from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models.loading.classifier_check import check_classifier
+from tests.support.classifiers import FAMILIES
+from tests.support.reference import row_logits
 
 PROMPT = "Once upon a time Mary gave a drink"
 ABSENT = {"mask": "mask", "pad": "pad", "remove": "remove", "text": ReplacementText(text=" and the")}

@@ -7,8 +7,7 @@ from torch import nn
 from explaind_worker.engine.scoring import tree_attention
 from explaind_worker.engine.scoring.tree_support import why_dense
 from explaind_worker.models.loading.loading import load_encoder, load_model
-
-FAMILIES = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3"]
+from tests.support.families import ALL
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def fresh(tiny_model, loaded):
         model.verdicts["dense_because"] = known
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_every_supported_family_reads_a_tree(loaded, family):
     assert why_dense(loaded(family)) is None
 

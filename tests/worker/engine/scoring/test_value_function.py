@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from reference import token_logits, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import ReplacementText, Segments
@@ -13,20 +12,9 @@ from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.tree_attention import TRUNK, _over_trunk
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
+from tests.support.families import ALL, REPRESENTATIVES, with_representatives
+from tests.support.reference import token_logits, token_logprobs
 
-FAMILIES = [
-    "gpt2",
-    "llama",
-    "mistral",
-    "qwen2",
-    "qwen3",
-    "gemma",
-    "gemma2",
-    "gemma3_text",
-    "gpt_neox",
-    "phi",
-    "phi3",
-]
 EXHAUSTED = {
     "cuda": torch.OutOfMemoryError,
     "cpu": lambda *_: RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: …"),
@@ -55,8 +43,15 @@ def reading(request, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("absent", ["mask", "remove", ReplacementText(text=" and the")], ids=["mask", "remove", "text"])
+@pytest.mark.parametrize(
+    ("family", "absent"),
+    [
+        *((family, "mask") for family in ALL),
+        *((family, "remove") for family in with_representatives("sliding")),  # rows of many lengths
+        *((family, ReplacementText(text=" and the")) for family in REPRESENTATIVES),
+    ],
+    ids=str,
+)
 def test_equals_one_forward_per_question(loaded, reading, family, absent):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
     model = loaded(family)
@@ -71,7 +66,7 @@ def test_equals_one_forward_per_question(loaded, reading, family, absent):
         np.testing.assert_allclose(scores.logits[index], raw, atol=2e-4)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_every_distinct_beginning_is_evaluated_once(loaded, family):
     """All coalitions of a prompt, in chunks that hold a part of the tree each."""
     model, meter = loaded(family), CostMeter()

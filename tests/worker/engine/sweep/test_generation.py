@@ -10,9 +10,9 @@ from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.sweep.generation import continuations_under
 from explaind_worker.models.pool.pool import ModelPool
+from tests.support.families import REPRESENTATIVES
 from tests.worker.engine.plain_hooks import attach
 
-FAMILIES = ["gpt2", "llama", "mistral", "gemma2", "gpt_neox", "phi"]
 PROMPTS = [(1, 9, 8, 7, 30, 31, 32, 33, 40), (1, 50, 51, 52, 60, 61, 62), (1, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79)]
 WIDE = BatchLimits(tokens=4096, logits=1 << 22)
 
@@ -50,7 +50,7 @@ def variants_of(model):
     return heads + later
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*REPRESENTATIVES, "mistral"])
 def test_every_run_says_what_it_says_by_itself(loaded, family):
     model, variants = loaded(family), variants_of(loaded(family))
     asked = [variants, variants[::2], variants[:3]]

@@ -12,9 +12,9 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.sweep.support_check import why_whole
 from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
 from explaind_worker.models.pool.pool import ModelPool
+from tests.support.families import ALL
 from tests.worker.engine.plain_hooks import attach
 
-FAMILIES = ["gpt2", "llama", "mistral", "qwen3", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3"]
 PROMPTS = [(1, 9, 8, 7, 30, 31, 32, 33, 40), (1, 50, 51, 52, 60, 61, 62), (1, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79)]
 WIDE = BatchLimits(tokens=4096, logits=1 << 22)
 
@@ -57,7 +57,7 @@ def everything(model, seed=0):
     return variants
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_a_sweep_is_one_plain_forward_for_every_run(loaded, family):
     model = loaded(family)
     assert why_whole(model) is None

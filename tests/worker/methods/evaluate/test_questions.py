@@ -12,6 +12,7 @@ from explaind_jobs.catalogue import DEMO
 from explaind_worker.engine.sweep.sweep import Sweep
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.families import REPRESENTATIVES
 
 OWN = {
     "questions": [
@@ -52,7 +53,7 @@ def test_the_parts_add_up(arithmetic):
     assert arithmetic.preferred == pytest.approx(np.mean([difference > 0 for difference in differences]))
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gpt_neox", "phi"])
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_it_says_and_scores_what_generate_and_score_do(run, tiny_model, family):
     entry = tiny_model(family)
     result = run("evaluate/questions", entry=entry, questions=OWN, template="Once. {question}", max_new_tokens=5)

@@ -19,9 +19,9 @@ from explaind_worker.methods.explain.activation_patching import run as patch
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.families import REPRESENTATIVES
 from tests.worker.methods.plain_runs import Plain
 
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 CLEAN = "the room was great and John was rude"
 CORRUPTED = "the food was great and Mary was rude"
 STORY = "When Mary and John went to the store, John gave a drink to"
@@ -32,7 +32,8 @@ def ids_of(loaded, family, text):
 
 
 @pytest.mark.parametrize(
-    ("family", "direction"), [*[(family, "denoise") for family in FAMILIES], ("gpt2", "noise"), ("llama", "noise")]
+    ("family", "direction"),
+    [*[(family, "denoise") for family in REPRESENTATIVES], ("gpt2", "noise"), ("llama", "noise")],
 )
 def test_patches_are_those_of_plain_hooks(run, loaded, tiny_model, family, direction):
     target, foil = " great", " rude"
@@ -81,7 +82,7 @@ def _patched(said, point, column, length):
     return position
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_patching_everything_gives_the_clean_run(loaded, family):
     """The stream that enters any layer, at all positions; or what every layer adds from the embeddings on."""
     model, meter = loaded(family), CostMeter()

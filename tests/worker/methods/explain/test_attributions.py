@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, ShapleyValues
-from reference import shapley_by_permutations, token_logits, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import (
@@ -20,6 +19,7 @@ from explaind.contract.errors import (
 )
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
+from tests.support.reference import shapley_by_permutations, token_logits, token_logprobs
 
 PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to John"

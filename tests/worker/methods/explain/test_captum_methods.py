@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, KernelShap, Lime, Occlusion, ShapleyValueSampling
-from plain_game import PlainGame
 
 from explaind.contract.errors import BudgetTooSmall, InvalidRequest
+from tests.support.reference_game import PlainGame
 
 PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to"

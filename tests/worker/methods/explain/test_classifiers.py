@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import FeatureAblation, ShapleyValues
-from reference import row_logits, shapley_by_permutations, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NonFiniteScore, PromptTooLong, WrongModelKind
@@ -17,6 +16,7 @@ from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.provenance import provenance_of, timing_of
 from explaind_worker.session.session import Session
+from tests.support.reference import row_logits, shapley_by_permutations, token_logprobs
 
 PROMPT = "The food was great but rude"
 FAMILIES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "gpt2", "llama", "gemma"]

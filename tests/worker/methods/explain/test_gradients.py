@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import DeepLift, GradientShap, InputXGradient, IntegratedGradients, Saliency
-from embedding_reference import Embedded
 from torch import nn
 
 from explaind.contract.errors import GradientsUnavailable, NonFiniteScore, NoStandIn, RequestTooLarge
 from explaind_worker.engine.gradients import score_gradient as engine
 from explaind_worker.session.session import Session
+from tests.support.embedding_reference import Embedded
 
 PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to John"

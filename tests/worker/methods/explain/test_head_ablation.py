@@ -15,9 +15,9 @@ from explaind_worker.models.demo.cases import generate_cases
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from tests.support.families import REPRESENTATIVES
 from tests.worker.methods.plain_runs import Plain, put
 
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 RAGGED = [
     {"question": "The food was", "answer": "great", "foil": "small"},
     {"question": "When Mary and John went to the store, John gave a", "answer": "drink", "foil": "room"},
@@ -88,8 +88,8 @@ def expected(plain, questions, metric, ablation, positions, layer, place, heads=
 @pytest.mark.parametrize(
     ("family", "metric", "ablation", "positions"),
     [
-        *[(family, "logprob", "zero", "all") for family in FAMILIES],
-        *[(family, "logit_difference", "mean", "all") for family in FAMILIES],
+        *[(family, "logprob", "zero", "all") for family in REPRESENTATIVES],
+        *[(family, "logit_difference", "mean", "all") for family in REPRESENTATIVES],
         *[(family, "logprob", "resample", "all") for family in ("gpt2", "llama", "gemma2", "phi")],
         *[(family, "logit_difference", "resample", "last") for family in ("llama", "gpt_neox")],
         *[(family, "logprob", "mean", "last") for family in ("gpt2", "gemma2")],
@@ -116,7 +116,12 @@ def test_heads_are_ablated_as_by_plain_hooks(run, loaded, plain, tiny_model, fam
 
 @pytest.mark.parametrize(
     ("family", "ablation"),
-    [*[(family, "zero") for family in FAMILIES], ("gemma2", "mean"), ("llama", "mean"), ("gpt_neox", "resample")],
+    [
+        *[(family, "zero") for family in REPRESENTATIVES],
+        ("gemma2", "mean"),
+        ("llama", "mean"),
+        ("gpt_neox", "resample"),
+    ],
 )
 def test_layers_are_ablated_as_by_plain_hooks(run, loaded, plain, tiny_model, family, ablation):
     questions = RAGGED[:2]

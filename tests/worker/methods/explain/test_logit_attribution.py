@@ -13,7 +13,7 @@ from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.activations import direct_logit_attribution
 from explaind_worker.methods.explain import logit_attribution
 from explaind_worker.models.loading.loading import LoadedModel
-from tests.worker.conftest import FAMILIES, GQA
+from tests.support.families import ALL
 
 PATH = "explain/logit-attribution"
 PROMPT = "Mary and John went to the store"
@@ -34,7 +34,7 @@ def asked(model: LoadedModel, prompt: str, target: str) -> tuple[tuple[int, ...]
 
 
 @pytest.mark.parametrize("prompt", [PROMPT, "Every"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_the_sum_is_the_models_own_logit(run, loaded, tiny_model, family, prompt):
     model = loaded(family)
     result = run(PATH, entry=tiny_model(family), prompt=prompt, target=" gave a drink")
@@ -258,8 +258,7 @@ def test_very_many_tokens_are_split_in_parts(run, monkeypatch):
     assert len(parts.by_target) == len(whole.by_target)
 
 
-def test_scaled_logits_are_split_as_they_are(run, tiny_model, loaded, monkeypatch):
-    monkeypatch.setitem(FAMILIES, "cohere", GQA | {"logit_scale": 0.25})
+def test_scaled_logits_are_split_as_they_are(run, tiny_model, loaded):
     model = loaded("cohere")
     assert model.anatomy.logit_scale == 0.25
     prompt, target = asked(model, PROMPT, " John")

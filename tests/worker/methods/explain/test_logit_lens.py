@@ -8,8 +8,8 @@ from explaind_jobs.catalogue import DEMO
 from explaind_worker.lenses import query, readout
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.session.session import Session
+from tests.support.families import REPRESENTATIVES
 
-FAMILIES = ["gpt2", "llama", "gemma2", "gpt_neox", "phi"]
 PROMPT = "The food was great but"
 LENS = "explain/logit-lens"
 
@@ -53,7 +53,7 @@ def logprobs_of(model, rows):
     return anatomy.final_logits(anatomy.unembedding(anatomy.final_norm(rows))).double().log_softmax(-1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_every_stream_is_what_plain_hooks_decode(run, loaded, tiny_model, family):
     model = loaded(family)
     result = run(LENS, entry=tiny_model(family), prompt=PROMPT, target=" the room", track=[" the"], top=4)
@@ -79,7 +79,7 @@ def test_every_stream_is_what_plain_hooks_decode(run, loaded, tiny_model, family
             np.testing.assert_array_equal(found.ranks, (logprobs[:, token.positions] > own[..., None]).sum(-1))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_the_last_block_is_the_model_itself(run, loaded, tiny_model, family):
     result = run(LENS, entry=tiny_model(family), prompt=PROMPT, streams=["resid_post"], top=3)
     model = loaded(family)

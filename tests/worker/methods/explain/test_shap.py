@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from plain_game import PlainGame
 
 from explaind.contract.errors import BudgetTooSmall
 from explaind_worker.estimators.hierarchy import hierarchy
 from explaind_worker.estimators.interactions import ExactInteractions
+from tests.support.reference_game import PlainGame
 
 SHORT = "Once upon a time Mary gave"
 LONG = "The food was great but the room was small. When Mary and John went to the store, John gave"

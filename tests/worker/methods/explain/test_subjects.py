@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pytest
-from reference import token_logits, token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import InvalidTarget
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.score_query import tokens_of_characters
 from explaind_worker.engine.scoring.units import units_of
+from tests.support.reference import token_logits, token_logprobs
 
 PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to John"

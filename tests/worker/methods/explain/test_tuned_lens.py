@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from kept_files import KeptFiles
 
 from explaind.contract.errors import AttachmentMismatch, InvalidDataset, InvalidRequest, UnknownArtifact, WrongModelKind
 from explaind.contract.registry import find_method
@@ -16,6 +15,8 @@ from explaind_worker.models.demo.cases import TASKS, generate_cases
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.session.session import Session
 from explaind_worker.stops import Cancelled
+from tests.support.families import REPRESENTATIVES
+from tests.support.memory_files import KeptFiles
 
 TRAIN, LENS = "train/tuned-lens", "explain/tuned-lens"
 TEXTS = [
@@ -48,7 +49,7 @@ def held(model, **numbers):
     return files, files.put_artifact("tuned-lens", "x", packed(lens, owner, {}), model="it").id
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "gpt_neox", "phi"])
+@pytest.mark.parametrize("family", REPRESENTATIVES)
 def test_a_trained_lens_beats_the_logit_lens_everywhere_but_at_the_end(run, tiny_model, family):
     result = run(TRAIN, entry=tiny_model(family), **SHORT)
     quality = result.held_out

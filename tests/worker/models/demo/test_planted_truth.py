@@ -4,8 +4,9 @@ import pytest
 
 from explaind_jobs.catalogue import DEMO
 from explaind_worker.models.demo.cases import TASKS, generate_cases
+from tests.support import LONG
 
-CASES = 40
+CASES = 40 if LONG else 20
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from explaind.contract.errors import InternalError
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.meta_model import meta_model_of
 from explaind_worker.models.pool.pool import ModelPool
-from tests.worker.conftest import FAMILIES
+from tests.support.families import ALL
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_it_has_the_shape_of_the_model(tiny_model, loaded, family):
     model, pool = loaded(family), ModelPool()
     sketch = pool.meta_model(tiny_model(family))

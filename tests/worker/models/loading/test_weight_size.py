@@ -12,8 +12,8 @@ from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import DEMO, ModelEntry
 from explaind_worker.models.loading.loading import load_encoder, load_model, size_of
 from explaind_worker.models.loading.weight_size import counted_bytes
+from tests.support.families import ALL
 
-FAMILIES = ["gpt2", "llama", "mistral", "qwen3", "gemma", "gemma3_text", "gpt_neox", "phi", "phi3"]
 KINDS = [{}, {"dtype": "bfloat16"}, {"quantization": "int8"}, {"quantization": "nf4"}]
 
 
@@ -25,7 +25,7 @@ def test_estimate_is_the_loaded_size(tiny_model, family, fields):
     assert size_of(entry) == pytest.approx(model.bytes, rel=0.1)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_estimate_of_every_family(tiny_model, loaded, family):
     assert size_of(tiny_model(family)) == pytest.approx(loaded(family).bytes, rel=0.01)
 

@@ -5,13 +5,10 @@ from torch import nn
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.self_check import check
-
-FAMILIES = [
-    "gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "gpt_neox", "phi", "phi3",
-]  # fmt: skip
+from tests.support.families import ALL
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_every_family_is_recognised_and_passes_its_self_check(loaded, family):
     model = loaded(family)
     assert len(model.anatomy.blocks) == 3

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 import torch
-from classifiers import FAMILIES, NAMES
 from transformers import AutoModel, AutoModelForSequenceClassification
 
 from explaind.contract.blocks.subject import PromptRequest
@@ -16,6 +15,7 @@ from explaind_worker.models.loading import classifier_check
 from explaind_worker.models.loading.classifier_check import check_classifier
 from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, load_encoder, load_model, size_of
 from explaind_worker.models.structure.classifier_head import class_logits, padded
+from tests.support.classifiers import FAMILIES, NAMES
 
 PROMPT = "The food was great but the room was small"
 

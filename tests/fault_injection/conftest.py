@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stage import JOBS, Server
+
+from tests.support.fault_harness import JOBS, Server
 
 LONG_SHARE = 0.05
 LONG_S = 4.0

@@ -6,14 +6,14 @@ from typing import Any
 
 import orjson
 import pytest
-from answers import check_answer, check_problem
 
 from explaind.contract.errors import InvalidUnits
 from explaind.contract.job import JobState
 from explaind.contract.registry import all_methods
 from explaind_jobs.store.records import Outcome
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
+from tests.support.problem_checks import check_answer, check_problem
 
 MARKUP = [
     "<script>alert(1)</script>",

@@ -23,10 +23,11 @@ from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher
 from explaind_jobs.store.records import NewJob
+from tests.support import LONG
 
-FAULTY_WORKER = Path(__file__).parents[1] / "faults" / "faulty_worker.py"
+FAULTY_WORKER = Path(__file__).parents[1] / "fault_injection" / "faulty_worker.py"
 # How many jobs a cell sends, and how many a second; fewer while a cell is being written.
-JOBS = int(os.environ.get("EXPLAIND_FAULTS_JOBS", "300"))
+JOBS = int(os.environ.get("EXPLAIND_FAULTS_JOBS", "300" if LONG else "150"))
 RATE = 30.0
 PATIENCE_S = 120.0
 POLL_S = 0.005

@@ -1,6 +1,6 @@
-"""Ten thousand small jobs by fifty clients: each ends once, and neither API nor worker grows.
+"""Small jobs by fifty clients, ten thousand in the long form: each ends once, and neither API nor worker grows.
 
-EXPLAIND_SOAK_JOBS makes it shorter; EXPLAIND_SOAK_JSON names the file that the figures go to.
+EXPLAIND_SOAK_JOBS says how many; EXPLAIND_SOAK_JSON names the file that the figures go to.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import crowd
 import pytest
 import redis
-from consistency import inconsistencies, job_records, places_in_use
-from vitals import Watch
 
 from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
+from tests.support import LONG, load_clients
+from tests.support.process_stats import Watch
+from tests.support.store_invariants import inconsistencies, job_records, places_in_use
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]
 
-JOBS = int(os.environ.get("EXPLAIND_SOAK_JOBS", "10000"))
+JOBS = int(os.environ.get("EXPLAIND_SOAK_JOBS", "10000" if LONG else "2000"))
 CLIENTS = 50
 WATCHED = ("API", "worker")
 # How much of the second quarter the last may be above it.
@@ -50,12 +50,12 @@ def client(stack: EmbeddedStack) -> Iterator[redis.Redis]:
         yield client
 
 
-def test_ten_thousand_jobs(stack: EmbeddedStack, client: redis.Redis) -> None:
+def test_many_jobs(stack: EmbeddedStack, client: redis.Redis) -> None:
     pids = stack.pids
     load = os.getloadavg()[0]
     with Watch({name: pids[name] or 0 for name in WATCHED}) as watch:
         began = time.monotonic()
-        tally = asyncio.run(crowd.play(stack.url, CLIENTS, JOBS))
+        tally = asyncio.run(load_clients.play(stack.url, CLIENTS, JOBS))
         seconds = time.monotonic() - began
     _write(tally, watch, seconds, load)
     assert stack.pids == pids, "a part was started again meanwhile"
@@ -63,7 +63,7 @@ def test_ten_thousand_jobs(stack: EmbeddedStack, client: redis.Redis) -> None:
     assert len(tally.accepted) == JOBS
     records = job_records(client)
     assert records.keys() == tally.accepted, "jobs that were lost, or that nobody was told of"
-    assert {record["state"] for record in records.values()} <= crowd.ENDS
+    assert {record["state"] for record in records.values()} <= load_clients.ENDS
     # Each has exactly one end among its events, and no queue, lease or set names any of them still.
     assert inconsistencies(client) == []
     assert places_in_use(client) == []
@@ -74,7 +74,7 @@ def test_ten_thousand_jobs(stack: EmbeddedStack, client: redis.Redis) -> None:
             assert after <= before * factor + allowed, f"{what} of the {name}: {before} and at last {after}"
 
 
-def _write(tally: crowd.Tally, watch: Watch, seconds: float, load: float) -> None:
+def _write(tally: load_clients.Tally, watch: Watch, seconds: float, load: float) -> None:
     """The figures of this run, where they are wanted."""
     named = os.environ.get("EXPLAIND_SOAK_JSON")
     if not named:

@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from answers import check_answer, check_problem
 
-from explaind_service.app import create_app
+from tests.support.apps import create_app
+from tests.support.problem_checks import check_answer, check_problem
 
 MIB = 1024 * 1024
 TYPES = {

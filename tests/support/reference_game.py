@@ -4,11 +4,11 @@ from functools import cache
 
 import numpy as np
 import torch
-from reference import token_logprobs
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind_worker.engine.scoring.masker import Masker, stand_in_for
 from explaind_worker.engine.scoring.units import units_of
+from tests.support.reference import token_logprobs
 
 
 class PlainGame:

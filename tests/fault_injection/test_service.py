@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from ledger import Ledger
-from stage import JOBS, Server, Stage
 
 from explaind.contract.registry import all_methods
 from explaind_jobs.local_stack.exposure import free_port
+from tests.support.fault_harness import JOBS, Server, Stage
+from tests.support.fault_ledger import Ledger
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -4,9 +4,7 @@ import json
 from itertools import product
 
 import pytest
-from answers import check_answer, check_problem
 from click.testing import CliRunner
-from consistency import inconsistencies
 from pydantic import TypeAdapter, ValidationError
 
 from explaind.contract.blocks.subject import ModelName
@@ -14,8 +12,10 @@ from explaind.contract.errors import ResultLost
 from explaind_jobs.catalogue import Catalogue, CatalogueError
 from explaind_jobs.keys.cli import keys
 from explaind_jobs.results.directory_blobs import DirectoryBlobs
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
+from tests.support.problem_checks import check_answer, check_problem
+from tests.support.store_invariants import inconsistencies
 
 PATH = "/infer/score"
 NAMES = {

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from answers import check_answer, check_problem
+
+from tests.support.problem_checks import check_answer, check_problem
 
 JSON = {"Content-Type": "application/json"}
 PATH = "/infer/score"

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from consistency import inconsistencies, job_records, places_in_use
-from stage import Stage
-
 from explaind.contract.job import JobState
 from explaind_jobs.store.permits import permits_key
+from tests.support.fault_harness import Stage
+from tests.support.store_invariants import inconsistencies, job_records, places_in_use
 
 ROWS_VARIABLE = "EXPLAIND_FAULTS_JSON"
 TOO_LATE = re.compile(r"attempt \d+ came too late")

@@ -4,7 +4,8 @@ from itertools import product
 from urllib.parse import quote
 
 import pytest
-from answers import check_answer, check_problem
+
+from tests.support.problem_checks import check_answer, check_problem
 
 JOB = "job_" + "0" * 26
 # With {} in the place of what the route takes from the path.

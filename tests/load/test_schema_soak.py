@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 import redis
-from schema_cases import Fuzzer, documented, write_summary
 from schemathesis.specs.openapi.checks import ignored_auth
 
 from explaind.contract.registry import all_methods, known_method
@@ -24,13 +23,16 @@ from explaind_jobs.keys.records import Scope
 from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
+from tests.support import LONG
+from tests.support.schema_cases import Fuzzer, write_summary
+from tests.support.schema_document import documented, documented_once
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60" if LONG else "12"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
-OPERATIONS = documented(keys=False)
+OPERATIONS = documented_once()
 CLOSED = [operation for operation in documented(keys=True) if operation.definition.raw.get("security")]
 
 
@@ -119,7 +121,12 @@ def test_made_up_requests_about_a_job(stack: EmbeddedStack, fuzzer: Fuzzer, oper
 
 def _job(http: httpx.Client) -> str:
     example = all_methods()["infer/tokenize"].example
-    return http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()["id"]
+    job = http.post("/infer/tokenize", json=example, headers={"Prefer": "wait=1"}).json()
+    for _ in range(60):  # until it has ended
+        if job["finished_at"]:
+            break
+        job = http.get(job["links"]["self"], params={"wait": 1}).json()
+    return job["id"]
 
 
 def _dataset(http: httpx.Client) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import closing
 
 import pytest
-from answers import check_problem
 from httpx import ByteStream, Response
-from served import Served, read_all
 
 from explaind.contract.errors import Problem
+from tests.support.http_process import Served, read_all
+from tests.support.problem_checks import check_problem
 
 pytestmark = pytest.mark.integration
 

@@ -9,18 +9,25 @@ import httpx
 import orjson
 import pytest
 import redis
-from asgi import Raw
 from fastapi import FastAPI
-from served import Served, served
 
 from explaind.contract.job import JobState, Timing
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import Outcome
-from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app, take_back_apps
+from tests.support.asgi import Raw
+from tests.support.http_process import Served, served
 
 Finish = Callable[..., Awaitable[str]]
 RESULT: dict[str, Any] = {"kind": "test", "values": [1, [2, 3], {"a": []}], "empty": []}
+
+
+@pytest.fixture(autouse=True)
+def apps() -> Iterator[None]:
+    """Applications are lent to one test at a time."""
+    yield
+    take_back_apps()
 
 
 @pytest.fixture(autouse=True)

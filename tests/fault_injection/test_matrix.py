@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from ledger import Ledger
-from stage import RATE, Server, Stage
+
+from tests.support.fault_harness import RATE, Server, Stage
+from tests.support.fault_ledger import Ledger
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from consistency import job_records
-from ledger import Ledger
-from stage import Server, Stage
 
 from explaind_worker.runtime.supervisor import EXIT_HUNG
+from tests.support.fault_harness import Server, Stage
+from tests.support.fault_ledger import Ledger
+from tests.support.store_invariants import job_records
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from answers import REQUEST_ID, check_answer
 
 from explaind_jobs.observability.logs import log_handler
+from tests.support.problem_checks import REQUEST_ID, check_answer
 
 BODY = json.dumps({"model": "demo", "prompt": "3 + 4 =", "target": " 7"}).encode()
 JSON = (b"content-type", b"application/json")
