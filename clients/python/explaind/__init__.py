@@ -10,6 +10,8 @@ Everything loads when it is first used: importing the package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from explaind.contract.display import DISPLAY
+
 if TYPE_CHECKING:
     from explaind._async.client import AsyncClient
     from explaind._sync.client import Client
@@ -73,6 +75,14 @@ _HOMES = {
     "AsyncClient": "explaind._async.client",
     "JobEvent": "explaind.protocol.events",
 }
+
+
+def _notebook_html(result: object) -> str:
+    """Draws a result; the views are loaded when the first one is displayed."""
+    return import_module("explaind.views.registry").notebook_html(result)
+
+
+DISPLAY.renderer = _notebook_html
 
 
 def __getattr__(name: str) -> Any:

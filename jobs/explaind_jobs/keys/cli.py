@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.cli.session import output
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.text import one_line
 from explaind_jobs.keys import scripts
 from explaind_jobs.keys.cli_context import KeyStore, place_of_keys
 from explaind_jobs.keys.cli_types import Duration, Rate, usual_burst

@@ -12,7 +12,6 @@ from explaind.contract.blocks.attribution_result import Curve, Faithfulness, Ran
 from explaind.contract.errors import TooManyUnits
 from explaind.contract.job import Job
 from explaind.contract.methods.explain.compare_methods import Agreement, ComparedMethod, MethodComparison
-from explaind.views.drawing.curves import Line, curves_svg
 from explaind.views.report import job_html
 
 HOSTILE = "</style><script>alert(1)</script>\x1b[31m"
@@ -141,27 +140,11 @@ def test_hostile_text_stays_text(page, terminal, comparison):
 def test_an_attribution_shows_its_faithfulness(page, terminal, attribution):
     made = attribution(faithfulness=faithfulness())
     drawn = page(made, "explain/shap")
-    assert drawn.count('class="curves"') == 2
+    assert drawn.count('class="lines"') == 2
     assert drawn.count("<polyline") == 4
     for said in ("Comprehensiveness", "1.000 ± 0.500", "+3.000", "95 %", "10 random orders"):
         assert said in drawn
     said = terminal(made, "explain/shap")
     assert re.search(r"sufficiency \(lower is better\) +2\.500 +1\.000 ± 0\.500 +\+3\.000 +95 %", said)
     assert "10 random orders" in said
-    assert 'class="curves"' not in page(attribution(), "explain/shap")
-
-
-def test_a_curve_is_drawn_from_its_first_to_its_last_point():
-    line = Line("own", Curve(x=[0, 0.5, 1], y=[1.0, 0.0, -1.0], area=0.0), "for")
-    (points,) = re.findall(r'points="([^"]+)"', curves_svg([line], title="t"))
-    places = [tuple(float(part) for part in point.split(",")) for point in points.split()]
-    assert [x for x, _ in places] == [62.0, 210.0, 358.0]
-    heights = [y for _, y in places]
-    assert heights == sorted(heights), "lower scores are lower on the page"
-    assert heights[1] == pytest.approx(sum(heights) / 3, abs=0.11)
-
-
-@pytest.mark.parametrize("y", [[2.0, 2.0], [float("nan"), 1.0], []])
-def test_flat_odd_and_empty_curves_are_drawn(y):
-    curve = Curve(x=[0.0, 1.0][: len(y)], y=y, area=0.0)
-    assert "<svg" in curves_svg([Line("own", curve, "for")], title="t")
+    assert 'class="lines"' not in page(attribution(), "explain/shap")

@@ -4,7 +4,7 @@ import pytest
 
 from explaind.contract.job import Job
 from explaind.contract.methods.explain.logit_lens import LogitLens
-from explaind.views.lens import MOST_COLUMNS, grid_table, lens_html
+from explaind.views.lens import MOST_COLUMNS, grid_table, notebook
 from explaind.views.report import job_html
 from tests.support.lens_result import LENS
 
@@ -56,7 +56,7 @@ def test_of_many_positions_the_last_are_shown(lens):
 
 
 def test_a_notebook_shows_the_stream_itself(lens):
-    shown = lens_html(lens)
+    shown = notebook(lens)
     assert shown == lens._repr_html_()
     assert "block output" in shown
     assert "attention output" not in shown
@@ -66,7 +66,7 @@ def test_a_lens_of_a_single_layer_has_no_curves(lens):
     single = lens.model_copy(deep=True)
     for stream in single.streams:
         stream.layers = stream.layers[-1:]
-    assert "<svg" not in lens_html(single)
+    assert "<svg" not in notebook(single)
 
 
 def test_a_stream_is_found_by_its_name(lens):

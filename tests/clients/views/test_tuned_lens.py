@@ -11,7 +11,7 @@ from explaind.contract.blocks.lens import DecodedStream, ReadPositions
 from explaind.contract.files import ArtifactCard
 from explaind.contract.methods.explain.tuned_lens import LensOrigin, PlainStream, TunedLens
 from explaind.contract.methods.train.tuned_lens import LensHistory, LensQuality, TunedLensTraining
-from explaind.views.tuned_lens import training_sections, tuned_lens_sections
+from explaind.views.tuned_lens import sections, training_sections
 
 EVIL = "<b>evil</b>\x1b[31m"
 
@@ -81,7 +81,7 @@ def training():
 
 
 def test_both_lenses_stand_side_by_side(reading):
-    page = "".join(map(str, tuned_lens_sections(reading)))
+    page = "".join(map(str, sections(reading)))
     for shown in ("21.5", "3.25", "0.75", "logit lens", "tuned lens", "<svg"):
         assert shown in page
     assert "<b>evil" not in page

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_plain
 from explaind.contract.catalogue import MethodList, ModelList
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.text import one_line
 
 _STATES = {"ready": "green", "loading": "yellow", "cold": "dim"}
 

@@ -11,8 +11,7 @@ from rich.text import Text
 
 from explaind.cli.session import Session, json_option, messages, output, pass_session, url_option, write_plain
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, FileCard
-from explaind.views.drawing.characters import one_line
-from explaind.views.drawing.numerals import size
+from explaind.views.drawing.text import one_line, size
 
 CardT = TypeVar("CardT", bound=FileCard)
 

@@ -29,7 +29,7 @@ from explaind.contract.job import JobPage, JobState
 from explaind.protocol.events import JobEvent
 from explaind.protocol.operations import error_of_job, result_of
 from explaind.protocol.results import by_units
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.text import one_line
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 

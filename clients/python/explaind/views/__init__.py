@@ -1,1 +1,1 @@
-"""Results as HTML, for notebooks and reports: one module per kind of result."""
+"""How results look: HTML for notebooks and reports, one module per kind of result, found by `views.registry`."""

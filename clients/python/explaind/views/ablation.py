@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from explaind.contract.blocks.ablation import Ablated, Failures
 from explaind.contract.methods.explain.head_ablation import GradientScreenResult, GreedyRemoval, HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, percent, plural, signed
 from explaind.views.drawing.tables import Bar, bars_svg, table
+from explaind.views.drawing.text import number, one_line, percent, plural, signed
+from explaind.views.registry import View
 
 MOST_BARS = 20
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _QUIET = "opacity:.75"
 
 METRICS = {
@@ -68,29 +67,25 @@ def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
     return Grid(result.grid, [str(layer) for layer in result.layers], list(result.components), column_kind="part")
 
 
-def ablation_question(result: HeadAblation | LayerAblation) -> Markup:
+def heading(result: HeadAblation | LayerAblation) -> Markup:
     """What was asked, as a sentence."""
     what = "single heads" if isinstance(result, HeadAblation) else "parts of single layers"
     return join([f"What {plural(len(result.prompts), 'answer')} lose without {what}"])
 
 
-def ablation_html(result: HeadAblation | LayerAblation) -> str:
+def notebook(result: HeadAblation | LayerAblation) -> Markup:
     """The ablation for a notebook: what was asked, the grid, and the strongest parts."""
     strongest = [tag("li", f"{part.name}: {part.written}") for part in ranked(result)[:5]]
-    return str(
-        tag(
-            "div",
-            tag("div", tag("b", ablation_question(result))),
-            tag("div", summary_line(result), style=_QUIET),
-            grid_svg(effect_grid(result), title="Mean effects") if result.ranking.effects else None,
-            tag("ol", strongest),
-            class_="explaind-ablation",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "ablation",
+        tag("div", tag("b", heading(result))),
+        tag("div", summary_line(result), style=_QUIET),
+        grid_svg(effect_grid(result), title="Mean effects") if result.ranking.effects else None,
+        tag("ol", strongest),
     )
 
 
-def ablation_sections(result: HeadAblation | LayerAblation) -> list[Markup]:
+def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
     """The cards of the report."""
     parts = ranked(result)
     cards: list[Markup | None] = [tiles(_tiles(result, parts))]
@@ -231,3 +226,9 @@ def _asked(result: Ablated) -> dict[str, Node]:
         "Where": "every token" if result.positions == "all" else "the last token and the answer's",
         "Effect": "metric of the whole model minus that of the ablated one",
     }
+
+
+VIEWS = (
+    View(HeadAblation, heading=lambda _, result: heading(result), notebook=notebook, sections=sections),
+    View(LayerAblation, heading=lambda _, result: heading(result), notebook=notebook, sections=sections),
+)

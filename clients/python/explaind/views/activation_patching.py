@@ -1,14 +1,13 @@
 """Activation patching as pictures: what each patch brings over, layers by positions and by heads."""
 
 from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPoint
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.heatmap import answer_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.text import number, one_line, plural, signed
+from explaind.views.registry import View
 
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _NAME = "margin-top:.6em"
 _QUIET = "opacity:.75"
 
@@ -47,13 +46,13 @@ def strongest(result: ActivationPatching, grid: PatchGrid) -> tuple[str, float]:
     return f"layer {layer}, {where}", effect
 
 
-def patching_question(result: ActivationPatching) -> Markup:
+def heading(result: ActivationPatching) -> Markup:
     """What was asked, as a sentence."""
     rather = [" rather than ", answer_chip(result.foil)] if result.foil else []
     return join(["What carries ", answer_chip(result.target), *rather])
 
 
-def patching_html(result: ActivationPatching) -> str:
+def notebook(result: ActivationPatching) -> Markup:
     """The grids for a notebook."""
     grids = [
         [
@@ -62,19 +61,15 @@ def patching_html(result: ActivationPatching) -> str:
         ]
         for grid in result.grids
     ]
-    return str(
-        tag(
-            "div",
-            tag("div", patching_question(result)),
-            tag("div", summary_line(result), style=_QUIET),
-            grids,
-            class_="explaind-patching",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "patching",
+        tag("div", heading(result)),
+        tag("div", summary_line(result), style=_QUIET),
+        grids,
     )
 
 
-def patching_sections(result: ActivationPatching) -> list[Markup]:
+def sections(result: ActivationPatching) -> list[Markup]:
     """The cards of the report."""
     cards = [tiles(_tiles(result))]
     cards += [
@@ -116,3 +111,6 @@ def _asked(result: ActivationPatching) -> dict[str, Node]:
         "Corrupted": one_line(result.corrupted),
         "Effect": "(patched − base) / (source − base)",
     }
+
+
+VIEW = View(ActivationPatching, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

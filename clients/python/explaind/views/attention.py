@@ -1,14 +1,13 @@
 """Attention as pictures: a small matrix per head, and every head's scores by layer and head."""
 
 from explaind.contract.methods.explain.attention import AttentionPatterns, HeadPattern, Scores
-from explaind.views.drawing.cards import section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, join, tag
-from explaind.views.drawing.numerals import number, percent, plural
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.registry import View
 
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:14px 28px;align-items:flex-start"
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 MOST_DRAWN, MOST_TOKENS = 12, 48  # heads in a page, and positions along each side of a matrix
@@ -68,20 +67,16 @@ def _scores(values: Scores, scale: float | None) -> Grid:
     return Grid(values, [*map(str, rows)], [*map(str, columns)], diverging=False, scale=scale)
 
 
-def attention_html(result: AttentionPatterns) -> str:
+def notebook(result: AttentionPatterns) -> Markup:
     """The patterns for a notebook."""
-    return str(
-        tag(
-            "div",
-            _patterns(result),
-            tag("div", summary(result), style=_NOTE),
-            class_="explaind-attention",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "attention",
+        _patterns(result),
+        tag("div", summary(result), style=_NOTE),
     )
 
 
-def attention_sections(result: AttentionPatterns) -> list[Markup]:
+def sections(result: AttentionPatterns) -> list[Markup]:
     """The cards of the report."""
     drawn = min(MOST_DRAWN, len(result.patterns))
     note = "grey: sinks, which have no part in the colours"
@@ -154,7 +149,10 @@ def _labels_table(result: AttentionPatterns) -> Markup:
     return table(["Head", "Kind", "Score", "On sinks"], rows)
 
 
-def attention_heading(result: AttentionPatterns) -> Markup:
+def heading(result: AttentionPatterns) -> Markup:
     """What is shown, as a sentence."""
     said = one_line(result.prompt, 120)
     return join([f"Where {plural(len(result.patterns), 'head')} look in ", tag("code", said, dir="auto")])
+
+
+VIEW = View(AttentionPatterns, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

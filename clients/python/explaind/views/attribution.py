@@ -4,18 +4,30 @@ import math
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.blocks.regrouping import kinds_of
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.faithfulness import faithfulness_section
-from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, text_chip
+from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, question, summary, text_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, percent, plural
 from explaind.views.drawing.tables import bars_svg, matrix_table, messages_table, strongest, values_table
+from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.registry import View
 
 MOST_BARS = 20
+_NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 
 
-def attribution_sections(result: Attribution) -> list[Markup]:
+def notebook(result: Attribution) -> Markup:
+    """The attribution for a notebook: what was asked, the coloured prompt, the scale, the numbers around."""
+    return notebook_frame(
+        "attribution",
+        tag("div", question(result), style="margin-bottom:.3em"),
+        heatmap_html(result),
+        legend_html(result),
+        tag("div", summary(result), style=_NOTE),
+    )
+
+
+def sections(result: Attribution) -> list[Markup]:
     """The cards of the report."""
     bars = strongest(result, MOST_BARS)
     shown_bars = f"the strongest {len(bars)} of {len(result.values)}" if len(bars) < len(result.values) else None
@@ -103,3 +115,6 @@ def _facts(result: Attribution) -> dict[str, Node]:
 
 def _asked_chip(result: Attribution) -> Markup:
     return text_chip(result.target) if result.labels else answer_chip(result.target)
+
+
+VIEW = View(Attribution, heading=lambda _, result: question(result), notebook=notebook, sections=sections)

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.compare_methods import ComparedMethod, MethodComparison
-from explaind.views.drawing.cards import section
-from explaind.views.drawing.characters import one_line, shown
+from explaind.views.drawing.cards import notebook_frame, section
 from explaind.views.drawing.faithfulness import beaten, measures
 from explaind.views.drawing.heatmap import heatmap_html, question
 from explaind.views.drawing.html import Markup, tag
-from explaind.views.drawing.numerals import number, plural, seconds, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
+from explaind.views.registry import View
 
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _NAME = "opacity:.75;margin-top:.6em"
 
 
@@ -22,26 +21,22 @@ def attributions(result: MethodComparison) -> list[tuple[ComparedMethod, Attribu
     return [(row, _attribution(result, row, row.values)) for row in result.methods if row.values is not None]
 
 
-def comparison_question(result: MethodComparison) -> Markup:
+def heading(result: MethodComparison) -> Markup:
     """What was explained, as a sentence."""
     return question(attributions(result)[0][1])
 
 
-def comparison_html(result: MethodComparison) -> str:
+def notebook(result: MethodComparison) -> Markup:
     """The comparison for a notebook: what was asked, a coloured prompt per method, and how far they agree."""
-    return str(
-        tag(
-            "div",
-            tag("div", comparison_question(result)),
-            strips(result),
-            tag("div", [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]),
-            class_="explaind-comparison",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "comparison",
+        tag("div", heading(result)),
+        strips(result),
+        tag("div", [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]),
     )
 
 
-def comparison_sections(result: MethodComparison) -> list[Markup]:
+def sections(result: MethodComparison) -> list[Markup]:
     """The cards of the report."""
     agreement = result.agreement
     cards = [
@@ -186,3 +181,6 @@ def _attribution(result: MethodComparison, row: ComparedMethod, values: list[flo
         evaluations=row.evaluations or 0,
         faithfulness=row.faithfulness,
     )
+
+
+VIEW = View(MethodComparison, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

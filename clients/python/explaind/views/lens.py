@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 
 from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
-from explaind.views.drawing.cards import section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.line_chart import Line, line_chart
-from explaind.views.drawing.numerals import number, percent
-from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, diverging_css
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
+from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css, diverging_css
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent
+from explaind.views.registry import View
 
 MOST_COLUMNS = 40
 MOST_LINES = 6
@@ -23,12 +23,11 @@ NAMES = {
 }
 
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
 _CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
 _TOKEN = 12  # characters of a token that a cell shows
 
 
-def lens_question(result: LensReading) -> Markup:
+def heading(result: LensReading) -> Markup:
     """What was read, as a sentence."""
     said = next((token for token in result.tracked if token.role == "target"), None)
     if said is None:
@@ -36,22 +35,19 @@ def lens_question(result: LensReading) -> Markup:
     return join(["On the way to ", tag("code", one_line(result.target or said.text, 60), dir="auto")])
 
 
-def lens_html(result: LensReading) -> str:
+def notebook(result: LensReading) -> Markup:
     """The lens for a notebook: the grid of the stream itself, and the followed tokens through its layers."""
     stream = _main(result)
-    return str(
-        tag(
-            "div",
-            tag("div", tag("b", lens_question(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
-            grid_table(result, stream),
-            tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
-            class_="explaind-lens",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "lens",
+        tag("div", tag("b", heading(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
+        grid_table(result, stream),
+        tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
+        wide=True,
     )
 
 
-def lens_sections(result: LensReading) -> list[Markup]:
+def sections(result: LensReading) -> list[Markup]:
     """The cards of the report."""
     streams = [stream for stream in result.streams if stream.stream != "resid_pre"]
     streams.sort(key=lambda stream: stream is not _main(result))
@@ -169,21 +165,36 @@ def _figures(result: LensReading) -> list[Markup]:
         return []
     tracked = result.tracked[:MOST_LINES]
     followed = list(enumerate((token, token.streams[which]) for token in tracked))
-    ends = (f"layer {stream.layers[0]}", f"layer {stream.layers[-1]}")
+    layers = Axis("layer", whole=True)
+
+    def line(label: str, values: list[float], place: int) -> Line:
+        return Line(label, values, stream.layers, _hue(place))
+
     figures = []
     if followed:
-        lines = [Line(_name(token), [row[-1] for row in found.logprobs], _hue(at)) for at, (token, found) in followed]
-        figures.append(line_chart(lines, title="log-probability", ends=ends))
-        lines = [
-            Line(_name(token), [-math.log10(1 + row[-1]) for row in found.ranks], _hue(at))
-            for at, (token, found) in followed
-        ]
-        figures.append(line_chart(lines, title="rank", ends=ends, written=lambda y: f"{10**-y - 1:,.0f}"))
+        lines = [line(_name(token), [row[-1] for row in found.logprobs], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="log-probability", x=layers))
+        lines = [line(_name(token), [_depth(row[-1]) for row in found.ranks], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="rank", x=layers, y=_rank_axis([y for line in lines for y in line.y])))
     sums = [
-        Line("entropy", [row[-1] for row in stream.entropy], _hue(0)),
-        Line("KL to the final distribution", [row[-1] for row in stream.divergence], _hue(1)),
+        line("entropy", [row[-1] for row in stream.entropy], 0),
+        line("KL to the final distribution", [row[-1] for row in stream.divergence], 1),
     ]
-    return [*figures, line_chart(sums, title="entropy and divergence at the last position, nats", ends=ends)]
+    title = "entropy and divergence at the last position, nats"
+    return [*figures, line_chart(sums, title=title, x=layers, y=Axis(low=0.0))]
+
+
+def _depth(rank: int) -> float:
+    """How far below rank 0 a rank is drawn, on a logarithmic scale."""
+    return -math.log10(1 + rank)
+
+
+def _rank_axis(depths: Sequence[float]) -> Axis:
+    """Ranks 0, 10, 100 … from the top down, as far as the deepest needs."""
+    ranks = [0, *(10**power for power in range(1, 7))]
+    deepest = next((rank for rank in ranks if _depth(rank) <= min(depths)), ranks[-1])
+    ticks = {_depth(rank): f"{rank:,}" for rank in ranks}
+    return Axis("", _depth(max(deepest, 10)), 0.0, ticks=ticks, written=lambda y: f"{10**-y - 1:,.0f}")
 
 
 def _name(token: TrackedToken) -> str:
@@ -191,8 +202,7 @@ def _name(token: TrackedToken) -> str:
 
 
 def _hue(place: int) -> str:
-    red, green, blue = _HUES[place % len(_HUES)]
-    return f"rgb({red},{green},{blue})"
+    return css(_HUES[place % len(_HUES)])
 
 
 def _tracked_table(result: LensReading) -> Markup:
@@ -234,3 +244,6 @@ def _layers_table(result: LensReading) -> Markup:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / max(1, len(values))
+
+
+VIEW = View(LensReading, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

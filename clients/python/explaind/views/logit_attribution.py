@@ -2,21 +2,20 @@
 
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution, TokenContributions
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.layer_curve import layer_curve_svg
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import diverging_css, largest, share_of
 from explaind.views.drawing.tables import Bar, bars_svg, table
+from explaind.views.drawing.text import number, one_line, plural, signed
+from explaind.views.registry import View
 
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 MOST_BARS = 20
 
 
-def logit_question(result: LogitAttribution) -> Markup:
+def heading(result: LogitAttribution) -> Markup:
     """What was split, as a sentence."""
     against = [" rather than ", _chip(result.foil)] if result.foil is not None else []
     return join(["What writes ", _chip(result.target), *against])
@@ -38,31 +37,28 @@ def heads_grid(result: LogitAttribution) -> Grid:
     return Grid(rows, [str(layer) for layer in range(len(rows))], columns)
 
 
-def growth(result: LogitAttribution) -> tuple[list[str], list[float]]:
-    """The logit as the layers add to it: names and values, the embedding and the biases first."""
-    return ["before", *(str(layer) for layer in range(len(result.mlp_out)))], result.accumulated
+def _growth_chart(result: LogitAttribution) -> Markup:
+    """The logit as the layers add to it, the embedding and the biases first."""
+    names = ["before", *(str(layer) for layer in range(len(result.mlp_out)))]
+    line = Line("logit", result.accumulated)
+    y = Axis(low=0.0, high=0.0, written=signed)
+    return line_chart([line], title="The logit as it grows", x=Axis("layer", names=names), y=y, size=(640, 200))
 
 
-def logit_html(result: LogitAttribution) -> str:
+def notebook(result: LogitAttribution) -> Markup:
     """The attribution for a notebook."""
-    names, values = growth(result)
-    return str(
-        tag(
-            "div",
-            tag("div", logit_question(result), f": logit {signed(result.logit)}"),
-            grid_svg(heads_grid(result), title="Contributions by layer and head"),
-            tag("div", summary(result), style=_NOTE),
-            layer_curve_svg(names, values, title="The logit as it grows"),
-            class_="explaind-logit-attribution",
-            style=_FRAME,
-        )
+    return notebook_frame(
+        "logit-attribution",
+        tag("div", heading(result), f": logit {signed(result.logit)}"),
+        grid_svg(heads_grid(result), title="Contributions by layer and head"),
+        tag("div", summary(result), style=_NOTE),
+        _growth_chart(result),
     )
 
 
-def logit_sections(result: LogitAttribution) -> list[Markup]:
+def sections(result: LogitAttribution) -> list[Markup]:
     """The cards of the report."""
     bars = [Bar(label=c.name, place=rank + 1, value=c.value) for rank, c in enumerate(result.ranking[:MOST_BARS])]
-    names, values = growth(result)
     cards = [
         section(
             "Where it was written",
@@ -73,7 +69,7 @@ def logit_sections(result: LogitAttribution) -> list[Markup]:
         section("The strongest components", bars_svg(bars, title="The strongest components")) if bars else None,
         section(
             "How it grew",
-            layer_curve_svg(names, values, title="The logit as it grows"),
+            _growth_chart(result),
             note="the sum after each layer, with the final norm's scale held; before: embedding and biases",
         ),
         section("Every token", _columns_table(result.by_target), class_="flow") if len(result.by_target) > 1 else None,
@@ -146,3 +142,6 @@ def _facts(result: LogitAttribution) -> dict[str, Node]:
         "Position embedding": None if result.pos_embed is None else signed(result.pos_embed),
         "Biases of norm and unembedding": signed(result.bias),
     }
+
+
+VIEW = View(LogitAttribution, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

@@ -1,7 +1,6 @@
 """Answered questions as pictures and tables: what was said to each, the mistakes by kind, right beside wrong inside."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from explaind.contract.blocks.grading import MEANING
 from explaind.contract.methods.evaluate.questions import (
@@ -11,24 +10,23 @@ from explaind.contract.methods.evaluate.questions import (
     JudgedQuestion,
     QuestionsEvaluation,
 )
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import one_line, shown
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, percent, plural, signed
+from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
+from explaind.views.registry import View
 
-_WIDTH, _HEIGHT = 370, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 12, 12, 34
 _BAR_WIDTH, _ROW, _LABELS = 700, 30, 150
 
 
-def questions_heading(result: QuestionsEvaluation, model: str) -> Markup:
+def heading(result: QuestionsEvaluation, model: str) -> Markup:
     """How much it knew, as a sentence."""
     total = result.total
     return join([f"{model} is right about {total.right} of {plural(total.count, 'question')}"])
 
 
-def questions_sections(result: QuestionsEvaluation) -> list[Markup]:
+def sections(result: QuestionsEvaluation) -> list[Markup]:
     """The report's sections."""
     sections = [
         tiles(_tiles(result)),
@@ -41,12 +39,10 @@ def questions_sections(result: QuestionsEvaluation) -> list[Markup]:
     return [section for section in sections if section is not None]
 
 
-def questions_html(result: QuestionsEvaluation) -> str:
+def notebook(result: QuestionsEvaluation) -> Markup:
     """The evaluation for a notebook: its numbers and every question."""
-    frame = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
-    return str(
-        tag("div", tag("div", tag("b", summary(result))), questions_table(result.questions, inline=True), style=frame)
-    )
+    table_of_all = questions_table(result.questions, inline=True)
+    return notebook_frame("questions", tag("div", tag("b", summary(result))), table_of_all)
 
 
 def summary(result: QuestionsEvaluation) -> str:
@@ -198,29 +194,22 @@ def kinds_table(kinds: Sequence[Accuracy]) -> Markup:
     return table(["Kind", "", "", "", ""], rows)
 
 
-@dataclass(frozen=True)
-class _Line:
-    label: str
-    values: Sequence[float]
-    style: str
-
-
 def _activations(found: ActivationComparison) -> Markup:
     """Distance and cosine of the two means by layer, beside those of random splits."""
     charts = [
         _chart(
             "Distance of the means, by layer",
             [
-                _Line("random splits, 95 % below", found.random_l2_high, "random"),
-                _Line("random splits, mean", found.random_l2, "random"),
-                _Line("right and wrong", found.l2, "for"),
+                _chance_line("random splits, 95 % below", found.random_l2_high),
+                _chance_line("random splits, mean", found.random_l2),
+                Line("right and wrong", found.l2),
             ],
         ),
         _chart(
             "Cosine of the means, by layer",
             [
-                _Line("random splits, mean", found.random_cosine, "random"),
-                _Line("right and wrong", found.cosine, "for"),
+                _chance_line("random splits, mean", found.random_cosine),
+                Line("right and wrong", found.cosine),
             ],
         ),
     ]
@@ -237,34 +226,12 @@ def _activations(found: ActivationComparison) -> Markup:
     )
 
 
-def _chart(title: str, lines: Sequence[_Line]) -> Markup:
-    """Lines over the layers."""
-    values = [value for line in lines for value in line.values]
-    low, high = min(values), max(values)
-    layers = len(lines[0].values)
-    floor, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+def _chart(title: str, lines: Sequence[Line]) -> Markup:
+    return line_chart(lines, title=title, x=Axis("layer", whole=True))
 
-    def place(layer: int, value: float) -> str:
-        across = _LEFT + (layer / (layers - 1) if layers > 1 else 0.5) * (right - _LEFT)
-        down = _TOP + (high - value) / ((high - low) or 1.0) * (floor - _TOP)
-        return f"{across:.1f},{down:.1f}"
 
-    drawn: list[Node] = []
-    for line in lines:
-        points = [place(layer, value) for layer, value in enumerate(line.values)]
-        drawn.append(tag("polyline", tag("title", line.label), points=" ".join(points), class_=line.style))
-    axes = [
-        tag("line", x1=_LEFT, x2=_LEFT, y1=_TOP, y2=floor, class_="axis"),
-        tag("line", x1=_LEFT, x2=right, y1=floor, y2=floor, class_="axis"),
-        tag("text", number(high), x=_LEFT - 8, y=_TOP + 5, text_anchor="end"),
-        tag("text", number(low), x=_LEFT - 8, y=floor, text_anchor="end") if high > low else None,
-        tag("text", "0", x=_LEFT, y=floor + 16, text_anchor="middle"),
-        tag("text", "layer", x=(_LEFT + right) / 2, y=floor + 16, text_anchor="middle"),
-        tag("text", str(layers - 1), x=right, y=floor + 16, text_anchor="end") if layers > 1 else None,
-    ]
-    box = f"0 0 {_WIDTH} {_HEIGHT}"
-    picture = tag("svg", tag("title", title), axes, drawn, viewBox=box, role="img", class_="curves", aria_label=title)
-    return tag("figure", picture, tag("figcaption", title))
+def _chance_line(label: str, values: Sequence[float]) -> Line:
+    return Line(label, values, colour=QUIET_COLOUR, dashed=True)
 
 
 def _asked(result: QuestionsEvaluation) -> dict[str, Node]:
@@ -273,3 +240,11 @@ def _asked(result: QuestionsEvaluation) -> dict[str, Node]:
         "As a chat": "yes" if result.chat else "no",
         "Answer": in_words(result.answer),
     }
+
+
+VIEW = View(
+    QuestionsEvaluation,
+    heading=lambda job, result: heading(result, job.model),
+    notebook=notebook,
+    sections=sections,
+)

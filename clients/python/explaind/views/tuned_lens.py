@@ -5,24 +5,27 @@ from collections.abc import Sequence
 
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
-from explaind.views.drawing.cards import facts, section, tiles
-from explaind.views.drawing.characters import shown
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, join, tag
-from explaind.views.drawing.line_chart import Line, line_chart
-from explaind.views.drawing.numerals import number, percent, plural
-from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
+from explaind.views.drawing.palette import NEGATIVE, css
 from explaind.views.drawing.tables import table
-from explaind.views.lens import NAMES, lens_html, lens_sections
+from explaind.views.drawing.text import number, percent, plural, shown
+from explaind.views.lens import NAMES
+from explaind.views.lens import heading as lens_heading
+from explaind.views.lens import notebook as lens_notebook
+from explaind.views.lens import sections as lens_sections
+from explaind.views.registry import View
 
 SIZE = (520, 220)
 
 
-def tuned_lens_html(result: TunedLens) -> str:
+def notebook(result: TunedLens) -> Markup:
     """The lens for a notebook: its grid, and the comparison with the logit lens."""
-    return lens_html(result) + str(tag("div", _comparison(result), class_="explaind-lens"))
+    return join([lens_notebook(result), notebook_frame("lens", _comparison(result), wide=True)])
 
 
-def tuned_lens_sections(result: TunedLens) -> list[Markup]:
+def sections(result: TunedLens) -> list[Markup]:
     """The cards of the report."""
     origin = {
         "Lens": tag("code", shown(result.lens.name)),
@@ -38,14 +41,14 @@ def tuned_lens_sections(result: TunedLens) -> list[Markup]:
     ]
 
 
-def training_question(result: TunedLensTraining) -> Markup:
+def training_heading(result: TunedLensTraining) -> Markup:
     """What came of it, as a sentence."""
     return join(["A tuned lens of ", tag("code", shown(result.lens.model)), f" after {plural(result.steps, 'step')}"])
 
 
-def training_html(result: TunedLensTraining) -> str:
+def training_notebook(result: TunedLensTraining) -> Markup:
     """The training for a notebook: both lenses by layer."""
-    return str(tag("div", tag("div", tag("b", training_question(result))), _qualities(result), class_="explaind-lens"))
+    return notebook_frame("lens", tag("div", tag("b", training_heading(result))), _qualities(result), wide=True)
 
 
 def training_sections(result: TunedLensTraining) -> list[Markup]:
@@ -66,8 +69,8 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
     }
     notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
     losses = result.history.kl
-    line = Line("KL of the batches", losses, _css(POSITIVE))
-    curve = line_chart([line], title="KL by step", ends=("step 1", f"{len(losses):,}"), low=0.0, size=SIZE)
+    line = Line("KL of the batches", losses, range(1, len(losses) + 1))
+    curve = line_chart([line], title="KL by step", x=Axis("step", whole=True), y=Axis(low=0.0), size=SIZE)
     return [
         section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
         tiles(told),
@@ -117,15 +120,21 @@ def _qualities(result: TunedLensTraining) -> Markup:
 
 
 def _by_layer(plain: Sequence[float], tuned: Sequence[float], names: Sequence[tuple[str, int]]) -> Markup:
-    first = "embedding" if names[0][0] == "resid_pre" else f"layer {names[0][1]}"
-    lines = [Line("logit lens", plain, _css(NEGATIVE)), Line("tuned lens", tuned, _css(POSITIVE))]
-    ends = (first, f"layer {names[-1][1]}")
-    return line_chart(lines, title="KL to the final distribution, nats", ends=ends, low=0.0, size=SIZE)
-
-
-def _css(colour: RGB) -> str:
-    return f"rgb({','.join(map(str, colour))})"
+    lines = [Line("logit lens", plain, colour=css(NEGATIVE)), Line("tuned lens", tuned)]
+    places = Axis("layer", names=["emb." if stream == "resid_pre" else str(layer) for stream, layer in names])
+    return line_chart(lines, title="KL to the final distribution, nats", x=places, y=Axis(low=0.0), size=SIZE)
 
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / max(1, len(values))
+
+
+VIEWS = (
+    View(TunedLens, heading=lambda _, result: lens_heading(result), notebook=notebook, sections=sections),
+    View(
+        TunedLensTraining,
+        heading=lambda _, result: training_heading(result),
+        notebook=training_notebook,
+        sections=training_sections,
+    ),
+)

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from explaind._sync.jobs import JobHandle
 from explaind.cli.progress import follow
-from explaind.cli.views.job import coloured_prompt, show_job
+from explaind.cli.views.job import show_job
+from explaind.cli.views.prompt import coloured_prompt
 from explaind.contract.job import Job
 
 TOKENS = [

@@ -8,8 +8,9 @@ import pytest
 
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.blocks.units import Unit
-from explaind.views.drawing.heatmap import attribution_html, heatmap_html, pieces
+from explaind.views.drawing.heatmap import heatmap_html, pieces
 from explaind.views.drawing.palette import diverging_css, diverging_on_paper, largest, share_of, surprise_of
+from explaind.views.registry import notebook_html
 
 SPAN = re.compile(r"<span([^>]*)>(.*?)</span>", re.S)
 
@@ -91,7 +92,7 @@ def test_hostile_text_is_escaped_everywhere(attribution):
         foil=ScoredText(text=hostile, tokens=[]),
         algorithm=hostile,
     )
-    page = attribution_html(made)
+    page = notebook_html(made)
     assert "<script" not in page
     assert set(re.findall(r"<(\w+)", page)) <= {"div", "span", "code"}
     for attributes in re.findall(r"<\w+([^>]*)>", page):

@@ -9,11 +9,12 @@ from explaind.contract.blocks.ablation import Failures
 from explaind.contract.methods.explain.activation_patching import ActivationPatching
 from explaind.contract.methods.explain.head_ablation import HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
-from explaind.views.ablation import ablation_question, effect_grid, heads_in_words, ranked, summary_line
+from explaind.views.ablation import effect_grid, heading, heads_in_words, ranked, summary_line
 from explaind.views.activation_patching import TITLES, strongest
 from explaind.views.activation_patching import effect_grid as patch_grid
 from explaind.views.activation_patching import summary_line as patching_line
-from explaind.views.drawing.numerals import number, signed
+from explaind.views.drawing.text import number, signed
+from explaind.views.registry import View
 
 _MOST = 10
 _QUIET = "dim"
@@ -21,7 +22,7 @@ _QUIET = "dim"
 
 def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> None:
     """The grid of mean effects, the strongest parts, and what was ablated together."""
-    console.print(Text(str(ablation_question(result)), style="bold"), soft_wrap=True)
+    console.print(Text(str(heading(result)), style="bold"), soft_wrap=True)
     console.print(Text(summary_line(result), style=_QUIET), soft_wrap=True)
     parts = ranked(result)
     if parts:
@@ -80,3 +81,10 @@ def show_patching(console: Console, result: ActivationPatching) -> None:
         console.print()
         console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
         show_grid(console, patch_grid(result, grid))
+
+
+VIEWS = (
+    View(HeadAblation, terminal=show_ablation),
+    View(LayerAblation, terminal=show_ablation),
+    View(ActivationPatching, terminal=show_patching),
+)

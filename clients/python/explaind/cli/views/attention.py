@@ -10,10 +10,10 @@ from explaind.contract.methods.explain.attention import AttentionPatterns
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution
 from explaind.views.attention import MOST_DRAWN, TITLES, caption, pattern_grid
 from explaind.views.attention import summary as attention_summary
-from explaind.views.drawing.characters import one_line, shown
-from explaind.views.drawing.numerals import number, percent, signed
+from explaind.views.drawing.text import number, one_line, percent, shown, signed
 from explaind.views.logit_attribution import heads_grid
 from explaind.views.logit_attribution import summary as logit_summary
+from explaind.views.registry import View
 
 _QUIET = "dim"
 _MOST_ROWS = 12
@@ -58,3 +58,9 @@ def show_attention(console: Console, result: AttentionPatterns) -> None:
 
 def _quoted(text: ScoredText) -> str:
     return f"“{one_line(''.join(token.text for token in text.explained_tokens))}”"
+
+
+VIEWS = (
+    View(LogitAttribution, terminal=show_logit_attribution),
+    View(AttentionPatterns, terminal=show_attention),
+)

@@ -8,9 +8,9 @@ from explaind.cli.views.prompt import coloured_prompt, question
 from explaind.contract.blocks.attribution_result import Faithfulness
 from explaind.contract.methods.explain.compare_methods import MethodComparison
 from explaind.views.comparison import attributions, summary_line
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.faithfulness import beaten, measures
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.text import number, one_line, plural, shown, signed
+from explaind.views.registry import View
 
 _QUIET = "dim"
 
@@ -64,3 +64,6 @@ def show_faithfulness(console: Console, found: Faithfulness) -> None:
     console.print()
     console.print(table)
     console.print(Text(f"beside {plural(found.random_orders, 'random order')}", style=_QUIET))
+
+
+VIEW = View(MethodComparison, terminal=show_comparison)

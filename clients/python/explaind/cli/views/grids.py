@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.grids import Grid
 from explaind.views.drawing.palette import FAINT, SURPRISE, diverging_on_paper, on_paper, share_of
+from explaind.views.drawing.text import one_line
 
 _QUIET = "dim"
 _WIDEST = 64  # columns that are drawn; a terminal has no room for more

@@ -6,10 +6,10 @@ from rich.text import Text
 
 from explaind.cli.views.prompt import painted
 from explaind.contract.blocks.lens import DecodedStream, LensReading
-from explaind.views.drawing.characters import one_line
-from explaind.views.drawing.numerals import number, percent
 from explaind.views.drawing.palette import POSITIVE, on_paper
+from explaind.views.drawing.text import number, one_line, percent
 from explaind.views.lens import NAMES
+from explaind.views.registry import View
 
 _QUIET = "dim"
 _CELL, _EDGE = 10, 8  # characters of a column, and of what is left of the columns
@@ -64,3 +64,6 @@ def _tracked(result: LensReading, stream: int) -> Table:
             ranks,
         )
     return table
+
+
+VIEW = View(LensReading, terminal=show_lens)

@@ -4,9 +4,9 @@ from rich.style import Style
 from rich.text import Text
 
 from explaind.contract.blocks.attribution_result import Attribution, ScoredText
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.heatmap import pieces
 from explaind.views.drawing.palette import FAINT, RGB, diverging_on_paper, largest, share_of
+from explaind.views.drawing.text import one_line, shown
 
 
 def question(result: Attribution) -> Text:

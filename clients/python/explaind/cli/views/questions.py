@@ -5,9 +5,9 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.contract.methods.evaluate.questions import JudgedQuestion, QuestionsEvaluation
-from explaind.views.drawing.characters import one_line
-from explaind.views.drawing.numerals import number, signed
+from explaind.views.drawing.text import number, one_line, signed
 from explaind.views.questions import in_words, summary
+from explaind.views.registry import View
 
 _QUIET = "dim"
 
@@ -46,3 +46,6 @@ def _verdict(question: JudgedQuestion) -> Text:
     if question.right:
         return Text("right", style="green")
     return Text(in_words(question.category or "wrong"), style="red")
+
+
+VIEW = View(QuestionsEvaluation, terminal=show_questions)

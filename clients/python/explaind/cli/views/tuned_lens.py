@@ -10,9 +10,9 @@ from rich.text import Text
 from explaind.cli.views.lens import show_lens
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
-from explaind.views.drawing.characters import shown
-from explaind.views.drawing.numerals import number, plural
+from explaind.views.drawing.text import number, plural, shown
 from explaind.views.lens import NAMES
+from explaind.views.registry import View
 
 _QUIET = "dim"
 
@@ -53,3 +53,9 @@ def _say(console: Console, lines: Sequence[str]) -> None:
 
 def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / max(1, len(values))
+
+
+VIEWS = (
+    View(TunedLens, terminal=show_tuned_lens),
+    View(TunedLensTraining, terminal=show_lens_training),
+)

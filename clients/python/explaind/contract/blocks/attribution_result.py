@@ -238,8 +238,3 @@ class Attribution(ResponseModel):
         from explaind.contract.blocks.regrouping import regrouped  # noqa: PLC0415 - it is made of this module's blocks
 
         return regrouped(self, kind)
-
-    def _repr_html_(self) -> str:
-        from explaind.views.drawing.heatmap import attribution_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return attribution_html(self)

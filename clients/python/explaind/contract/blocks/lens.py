@@ -183,8 +183,3 @@ class LensReading(ResponseModel):
         if found is None:
             raise KeyError(name)
         return found
-
-    def _repr_html_(self) -> str:
-        from explaind.views.lens import lens_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return lens_html(self)

@@ -4,9 +4,16 @@ from collections.abc import Mapping
 
 from explaind.contract.errors import Problem
 from explaind.contract.job import Provenance, Timing
-from explaind.views.drawing.characters import shown
 from explaind.views.drawing.html import Markup, Node, tag
-from explaind.views.drawing.numerals import seconds
+from explaind.views.drawing.text import seconds, shown
+
+_LONG = 400  # characters of markup beyond which a fact has a row of its own
+_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
+
+
+def notebook_frame(name: str, *children: Node, wide: bool = False) -> Markup:
+    """What a notebook displays of a result, under the class `explaind-NAME`; `wide` lets grids take all the width."""
+    return tag("div", children, class_=f"explaind-{name}", style=_FRAME if wide else f"{_FRAME};max-width:60em")
 
 
 def section(title: str, *children: Node, note: str = "", class_: str | None = None) -> Markup:
@@ -27,7 +34,12 @@ def tiles(numbers: Mapping[str, tuple[str, str | None]]) -> Markup:
 def facts(named: Mapping[str, Node]) -> Markup:
     """Names and values in small print; a value of None is left out."""
     cells = [
-        tag("div", tag("dt", name), tag("dd", value), class_="long" if name.startswith("Token ids") else None)
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value),
+            class_="long" if name.startswith("Token ids") or len(str(value)) > _LONG else None,
+        )
         for name, value in named.items()
         if value is not None
     ]

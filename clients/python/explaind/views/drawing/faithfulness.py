@@ -2,10 +2,10 @@
 
 from explaind.contract.blocks.attribution_result import Curve, Faithfulness, RandomBaseline
 from explaind.views.drawing.cards import section
-from explaind.views.drawing.curves import Line, curves_svg
 from explaind.views.drawing.html import Markup, tag
-from explaind.views.drawing.numerals import number, plural, signed
+from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, plural, signed, whole_percent
 
 
 def measures(found: Faithfulness) -> dict[str, tuple[RandomBaseline, str]]:
@@ -47,9 +47,18 @@ def faithfulness_section(found: Faithfulness) -> Markup:
 
 def beaten(measure: RandomBaseline) -> str:
     """The share of random orders that are worse, as a percentage."""
-    return f"{100 * measure.beats:.0f} %"
+    return whole_percent(measure.beats)
 
 
 def _chart(title: str, own: Curve, random: Curve) -> Markup:
-    lines = [Line("random orders", random, "random"), Line("this order", own, "for")]
-    return tag("figure", curves_svg(lines, title=title), tag("figcaption", title))
+    lines = [
+        Line("random orders, mean", random.y, random.x, QUIET_COLOUR, dashed=True, note=_area(random)),
+        Line("this order", own.y, own.x, note=_area(own)),
+    ]
+    return line_chart(
+        lines, title=title, x=Axis("share of the units", 0.0, 1.0, written=whole_percent), y=Axis("score")
+    )
+
+
+def _area(curve: Curve) -> str:
+    return f"area {number(curve.area)}"

@@ -7,10 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from explaind.views.drawing.characters import one_line
 from explaind.views.drawing.html import Markup, tag
-from explaind.views.drawing.numerals import number, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css
+from explaind.views.drawing.text import number, one_line, signed
 
 _WIDEST, _LARGEST, _SMALLEST = 640, 28, 9  # pixels of all columns together, and of a cell
 _CHARACTER, _LINE = 6.3, 13  # pixels of a label's character and line

@@ -7,12 +7,10 @@ words, line breaks and the text between units stay what they are.
 from dataclasses import dataclass
 
 from explaind.contract.blocks.attribution_result import Attribution, ScoredText
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.numerals import number, plural, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of
+from explaind.views.drawing.text import number, one_line, plural, shown, signed
 
-_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;margin:.4em 0"
 _TEXT = "font-size:1.15em;line-height:2;white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext"
 _UNIT = "border-radius:3px;padding:.2em 0;box-decoration-break:clone;-webkit-box-decoration-break:clone"
 _CHIP = "white-space:pre-wrap;border:1px solid rgba(128,128,128,.4);border-radius:4px;padding:0 .3em"
@@ -82,21 +80,6 @@ def heatmap_html(attribution: Attribution) -> Markup:
     drawn = [_drawn(attribution, piece, scale) for piece in pieces(attribution)]
     # The text comes last in its element and nothing is put between pieces: white space is the prompt's own.
     return tag("div", drawn, dir="auto", style=_TEXT)
-
-
-def attribution_html(attribution: Attribution) -> str:
-    """The attribution for a notebook: what was asked, the coloured prompt, the scale, the numbers around."""
-    return str(
-        tag(
-            "div",
-            tag("div", question(attribution), style="margin-bottom:.3em"),
-            heatmap_html(attribution),
-            legend_html(attribution),
-            tag("div", summary(attribution), style=_NOTE),
-            class_="explaind-attribution",
-            style=_FRAME,
-        )
-    )
 
 
 def question(attribution: Attribution) -> Markup:

@@ -32,6 +32,11 @@ def share_of(value: float, scale: float) -> float:
     return max(-1.0, min(1.0, value / scale))
 
 
+def css(colour: RGB) -> str:
+    """A solid colour for CSS."""
+    return "rgb({},{},{})".format(*colour)
+
+
 def diverging_css(share: float) -> str:
     """The overlay of a share from −1 to 1 as a CSS colour."""
     return _overlay(POSITIVE if share > 0 else NEGATIVE, abs(share))

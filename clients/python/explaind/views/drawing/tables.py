@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from explaind.contract.blocks.attribution_result import Attribution, MessageShare, RankedToken, ScoredToken
-from explaind.views.drawing.characters import one_line, shown
 from explaind.views.drawing.html import Markup, tag
-from explaind.views.drawing.numerals import number, percent, signed
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css, surprise_of
+from explaind.views.drawing.text import number, one_line, percent, shown, signed
 
 _WIDTH, _NUMBERS = 760, 78
 _ROW, _BAR = 26, 16

@@ -133,11 +133,6 @@ class QuestionsEvaluation(ResponseModel):
         default=None, description="Where it was asked for; null as well where all answers are right, or all wrong."
     )
 
-    def _repr_html_(self) -> str:
-        from explaind.views.questions import questions_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return questions_html(self)
-
 
 METHOD = Method(
     verb="evaluate",

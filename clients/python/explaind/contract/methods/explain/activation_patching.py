@@ -126,11 +126,6 @@ class ActivationPatching(ResponseModel):
                 return grid
         raise KeyError(point)
 
-    def _repr_html_(self) -> str:
-        from explaind.views.activation_patching import patching_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return patching_html(self)
-
 
 METHOD = Method(
     verb="explain",

@@ -147,11 +147,6 @@ class AttentionPatterns(ResponseModel):
     )
     notes: list[str] = Field(default_factory=list)
 
-    def _repr_html_(self) -> str:
-        from explaind.views.attention import attention_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return attention_html(self)
-
 
 METHOD = Method(
     verb="explain",

@@ -186,11 +186,6 @@ class MethodComparison(ResponseModel):
     methods: list[ComparedMethod]
     agreement: Agreement
 
-    def _repr_html_(self) -> str:
-        from explaind.views.comparison import comparison_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return comparison_html(self)
-
 
 METHOD = Method(
     verb="explain",

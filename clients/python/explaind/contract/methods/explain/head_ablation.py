@@ -134,11 +134,6 @@ class HeadAblation(Ablated):
     greedy: GreedyRemoval | None = None
     first_pass: GradientScreenResult | None = None
 
-    def _repr_html_(self) -> str:
-        from explaind.views.ablation import ablation_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return ablation_html(self)
-
 
 METHOD = Method(
     verb="explain",

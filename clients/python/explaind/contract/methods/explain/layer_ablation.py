@@ -55,11 +55,6 @@ class LayerAblation(Ablated):
     effects: list[list[list[float]]] = Field(description="[row][column][question]")
     ranking: LayerRanking
 
-    def _repr_html_(self) -> str:
-        from explaind.views.ablation import ablation_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return ablation_html(self)
-
 
 METHOD = Method(
     verb="explain",

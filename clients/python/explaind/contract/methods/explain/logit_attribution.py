@@ -139,11 +139,6 @@ class LogitAttribution(Contributions):
     ranking: list[LogitComponent] = Field(description="The strongest components, the largest magnitude first.")
     by_target: list[TokenContributions] = Field(default_factory=list, description="One per token, when asked for.")
 
-    def _repr_html_(self) -> str:
-        from explaind.views.logit_attribution import logit_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return logit_html(self)
-
 
 def strongest(components: Sequence[LogitComponent], count: int) -> list[LogitComponent]:
     """The components of the largest magnitude, the largest first; those that add nothing are left out."""

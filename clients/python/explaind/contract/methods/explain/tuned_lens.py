@@ -56,11 +56,6 @@ class TunedLens(LensReading):
     logit_lens: list[PlainStream] = Field(description="One per stream of the result, in the same order.")
     notes: list[str] = Field(default_factory=list, description="What could not be checked of the lens.")
 
-    def _repr_html_(self) -> str:
-        from explaind.views.tuned_lens import tuned_lens_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return tuned_lens_html(self)
-
 
 METHOD = Method(
     verb="explain",

@@ -119,11 +119,6 @@ class TunedLensTraining(ResponseModel):
     )
     notes: list[str] = Field(default_factory=list, description="What a reader of these numbers should know.")
 
-    def _repr_html_(self) -> str:
-        from explaind.views.tuned_lens import training_html  # noqa: PLC0415 - renderers load only where they are used
-
-        return training_html(self)
-
 
 METHOD = Method(
     verb="train",

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from explaind.views.drawing.numerals import number, percent, plural, seconds, signed
+from explaind.views.drawing.text import number, percent, plural, seconds, signed
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,23 @@
-"""How numbers are written for people."""
+"""Text for people: untrusted text without control and direction characters, and numbers as they are written."""
 
 import math
 
 MINUS = "\N{MINUS SIGN}"
+_PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
+_REPLACED = dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F)], 0xFFFD)
+_TABLE = {**_PICTURES, 0x7F: 0x2421, **_REPLACED}
+_LINE_TABLE = {**_TABLE, ord("\n"): "⏎", ord("\t"): "⇥"}
+
+
+def shown(text: str) -> str:
+    """The text with control characters as pictures and direction overrides replaced; line breaks stay."""
+    return text.translate(_TABLE)
+
+
+def one_line(text: str, limit: int | None = None) -> str:
+    """The text on one line, line breaks as signs, cut to `limit` characters with an ellipsis."""
+    line = text.translate(_LINE_TABLE)
+    return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
 def signed(value: float) -> str:
@@ -29,6 +44,14 @@ def number(value: float, *, sign: bool = False) -> str:
     return (MINUS if value < 0 else "+" if sign else "") + text
 
 
+def plain_number(value: float) -> str:
+    """A round number as short as it can be, for the ticks of an axis: −0.5, 20, 1,500, 2e−7."""
+    size = abs(value)
+    if size and not 1e-4 <= size < 1e7:
+        return number(value) if not math.isfinite(value) else f"{value:.6g}".replace("-", MINUS)
+    return f"{value:,.10g}".replace("-", MINUS)
+
+
 def percent(share: float) -> str:
     """A probability as a percentage; never 0 % or 100 % unless it is exactly that."""
     if share <= 0 or share >= 1:
@@ -38,6 +61,11 @@ def percent(share: float) -> str:
     if share > 0.9999:
         return "> 99.99 %"
     return f"{100 * share:.2f} %" if share < 0.1 or share > 0.99 else f"{100 * share:.1f} %"
+
+
+def whole_percent(share: float) -> str:
+    """A share in whole percent: 0 %, 5 %, 100 %."""
+    return f"{100 * share:.0f} %"
 
 
 def seconds(value: float) -> str:
