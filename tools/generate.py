@@ -13,6 +13,7 @@ from benchmarks.page import rendered_page as measurements_page
 from benchmarks.soak import rendered_page as soak_page
 from explaind_service.openapi import render_openapi
 from tools import ROOT
+from tools.code_map import rendered_page as code_map
 from tools.methods_page import rendered_page as methods_page
 from tools.metrics_page import rendered_page as observability_page
 from tools.sdk_methods import rendered_methods
@@ -22,6 +23,7 @@ from tools.sync_client import sync_modules
 FILES: Mapping[str, Callable[[], str]] = {
     "clients/python/explaind/_async/methods.py": rendered_methods,
     **sync_modules(),
+    "docs/code-map.md": code_map,
     "docs/methods.md": methods_page,
     "docs/openapi.json": render_openapi,
     "docs/observability.md": observability_page,
