@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import openapi_python_client as generator
 import pytest
-
-generator = pytest.importorskip("openapi_python_client", reason="needs openapi-python-client")
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 PACKAGE = "explaind_generated"
