@@ -92,7 +92,7 @@ def test_runs_that_agree_with_the_clean_one_are_not_decoded(loaded):
     assert differing.forwards > agreeing.forwards
 
 
-def test_a_sketch_counts_about_what_is_done(loaded, tiny_model):
+def test_a_dry_run_counts_about_what_is_done(loaded, tiny_model):
     variants = variants_of(loaded("gpt2"))
     done, counted = CostMeter(), CostMeter()
     under(loaded("gpt2"), PROMPTS, [variants] * 3, meter=done)

@@ -183,11 +183,11 @@ def test_progress_is_told_and_a_forward_out_of_memory_is_halved(loaded, monkeypa
 
 
 @pytest.mark.parametrize("tokens", [4096, 60])
-def test_a_sketch_counts_what_the_sweep_does(loaded, tiny_model, tokens):
-    model, sketch = loaded("gpt2"), ModelPool().meta_model(tiny_model("gpt2"))
+def test_a_dry_run_counts_what_the_sweep_does(loaded, tiny_model, tokens):
+    model, meta = loaded("gpt2"), ModelPool().meta_model(tiny_model("gpt2"))
     limits, done, counted = BatchLimits(tokens=tokens, logits=1 << 20), CostMeter(), CostMeter()
     questions = [SweepQuestion(prompt, ((4, 5), (6,)), everything(model)) for prompt in PROMPTS]
-    scores, made_up = sweep(model, questions, limits, done), sweep(sketch, questions, limits, counted)
+    scores, made_up = sweep(model, questions, limits, done), sweep(meta, questions, limits, counted)
     assert (counted.forwards, counted.tokens_evaluated, counted.tokens_asked, counted.reads) == (
         done.forwards,
         done.tokens_evaluated,

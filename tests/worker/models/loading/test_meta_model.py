@@ -13,26 +13,26 @@ from tests.support.families import ALL
 @pytest.mark.parametrize("family", ALL)
 def test_it_has_the_shape_of_the_model(tiny_model, loaded, family):
     model, pool = loaded(family), ModelPool()
-    sketch = pool.meta_model(tiny_model(family))
-    assert Footprint.of(sketch) == Footprint.of(model)
-    assert (sketch.device, sketch.dtype) == (model.device, model.dtype)
-    assert sketch.bytes == pytest.approx(model.bytes, rel=0.02)
-    assert sketch.shape.blocks == sum(p.numel() for b in model.anatomy.blocks for p in b.module.parameters())
-    assert sketch.shape.unembedding == model.anatomy.unembedding.weight.numel()
+    meta = pool.meta_model(tiny_model(family))
+    assert Footprint.of(meta) == Footprint.of(model)
+    assert (meta.device, meta.dtype) == (model.device, model.dtype)
+    assert meta.bytes == pytest.approx(model.bytes, rel=0.02)
+    assert meta.shape.blocks == sum(p.numel() for b in model.anatomy.blocks for p in b.module.parameters())
+    assert meta.shape.unembedding == model.anatomy.unembedding.weight.numel()
     assert pool.resident() == []
-    assert pool.meta_model(tiny_model(family)) is sketch, "made once"
+    assert pool.meta_model(tiny_model(family)) is meta, "made once"
 
 
 def test_it_refuses_to_be_evaluated(tiny_model, loaded):
-    sketch = meta_model_of(tiny_model("llama"), loaded("llama").encoder)
+    meta = meta_model_of(tiny_model("llama"), loaded("llama").encoder)
     ids = torch.tensor([[1, 2]], device="meta")
-    for network in (sketch.network, sketch.network.base_model):
+    for network in (meta.network, meta.network.base_model):
         with pytest.raises(InternalError, match="cannot be told without doing it"):
             network(input_ids=ids)
 
 
-def test_the_entrys_dtype_is_the_sketchs(tiny_model):
+def test_the_entrys_dtype_is_the_meta_models(tiny_model):
     entry = tiny_model("llama", dtype="bfloat16")
-    sketch = ModelPool().meta_model(entry)
-    assert sketch.dtype == "bfloat16"
-    assert Footprint.of(sketch).width == 2
+    meta = ModelPool().meta_model(entry)
+    assert meta.dtype == "bfloat16"
+    assert Footprint.of(meta).width == 2
