@@ -42,7 +42,7 @@ class Control:
     files: KeptFiles = field(default_factory=KeptFiles)
     phases: list[str] = field(default_factory=list)
 
-    def checkpoint(self, phase: str, done: int, total: int, unit: str) -> None:
+    def report_progress(self, phase: str, done: int, total: int, unit: str) -> None:
         self.phases.append(phase)
 
 

@@ -63,7 +63,7 @@ def test_the_unforeseen_is_logged_without_its_message(caplog: pytest.LogCaptureF
     assert "job_1" in str(outcome.error.hint)
     assert "KeyError" in caplog.text
     assert "job_1" in caplog.text
-    assert "test_ending.py" in caplog.text
+    assert "test_outcome.py" in caplog.text
     assert "secret" not in caplog.text + outcome.error.model_dump_json()
 
 

@@ -53,8 +53,8 @@ def test_the_answer_says_what_fast_products_changed(run, units_for_bfloat16, mon
         seen.append(kind)
         return found(kind)
 
-    for evaluator in ("tree_rows", "dense_rows"):
-        monkeypatch.setattr(f"explaind_worker.engine.{evaluator}.products_in", watched)
+    for evaluator in ("tree_evaluator", "dense_evaluator"):
+        monkeypatch.setattr(f"explaind_worker.engine.scoring.{evaluator}.products_in", watched)
     exact, fast = run("explain/shap", **SUBJECT), run("explain/shap", **SUBJECT, precision="fast")
     assert exact.fast is None
     assert fast.fast.products == "bfloat16"

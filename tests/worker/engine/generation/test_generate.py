@@ -24,9 +24,9 @@ def test_greedy_equals_transformers_generate(loaded, family):
 
 def test_greedy_ends_before_an_end_token(loaded, monkeypatch):
     model = loaded("gpt2")
-    whole = greedy(model, PROMPT, 12, meter=CostMeter(), checkpoint=lambda *_: None)
+    whole = greedy(model, PROMPT, 12, meter=CostMeter(), report_progress=lambda *_: None)
     monkeypatch.setattr(model, "end_ids", frozenset({whole[-1]}))
-    found = greedy(model, PROMPT, 12, meter=CostMeter(), checkpoint=lambda *_: None)
+    found = greedy(model, PROMPT, 12, meter=CostMeter(), report_progress=lambda *_: None)
     assert found == whole[: whole.index(whole[-1])]
 
 
