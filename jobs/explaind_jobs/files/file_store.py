@@ -43,7 +43,8 @@ from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.records import KeptFile, NewFile
 from explaind_jobs.files.table_readers import Row
 from explaind_jobs.redis_scripts.script import ScriptCall
-from explaind_jobs.results.blob_store import BlobKind, BlobStore, open_blobs
+from explaind_jobs.results.blob_store import BlobKind, BlobStore
+from explaind_jobs.results.open_blobs import open_blobs
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import ANONYMOUS
 

@@ -6,14 +6,10 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from explaind.contract.errors import ExplaindError, StoreUnavailable
 from explaind_jobs.results.codec import missing
-from explaind_jobs.settings import JobsSettings
 
 DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -55,25 +51,6 @@ class BlobStore(Protocol):
         ...
 
 
-def open_blobs(settings: JobsSettings, place: BlobKind = RESULTS) -> BlobStore:
-    """The store of these settings for blobs of one kind; nothing is touched until it is used.
-
-    Raises:
-        StoreUnavailable: the store's library refuses its options.
-    """
-    # Here, so that nobody imports what the store in use does not need.
-    if settings.results_url is None or settings.results_url.startswith("file://"):
-        from explaind_jobs.results.directory_blobs import DirectoryBlobs  # noqa: PLC0415
-
-        return DirectoryBlobs(_folder(settings, place), place)
-    from explaind_jobs.results.fsspec_blobs import BucketBlobs  # noqa: PLC0415
-
-    with unavailable("opened"):
-        below = f"/{place.below}" if place.below else ""
-        url = f"{settings.results_url.rstrip('/')}{below}"
-        return BucketBlobs(url, settings.results_options, place)
-
-
 def name_of(digest: str, place: BlobKind = RESULTS) -> str:
     """The path of a blob below its store's root.
 
@@ -99,9 +76,3 @@ def unavailable(what: str) -> Iterator[None]:
             hint="Try again in a moment. Whoever runs the service should look at EXPLAIND_RESULTS_URL and its rights.",
             retry_after=2.0,
         ) from error
-
-
-def _folder(settings: JobsSettings, place: BlobKind) -> Path:
-    if settings.results_url is None:
-        return settings.data_dir / place.folder
-    return Path(url2pathname(urlsplit(settings.results_url).path)) / place.below

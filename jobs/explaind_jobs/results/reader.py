@@ -2,8 +2,9 @@
 
 from functools import cached_property
 
-from explaind_jobs.results.blob_store import BlobStore, open_blobs
+from explaind_jobs.results.blob_store import BlobStore
 from explaind_jobs.results.codec import StoredResult, decode, verify
+from explaind_jobs.results.open_blobs import open_blobs
 from explaind_jobs.settings import JobsSettings
 
 

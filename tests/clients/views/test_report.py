@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from explaind.contract.blocks.attribution_result import MessageShare, ScoredText, ScoredToken
+from explaind.contract.blocks.attribution_result import ScoredText, ScoredToken
+from explaind.contract.blocks.units import MessageShare
 from explaind.contract.errors import FieldError, UnknownModel
 from explaind.contract.job import Job
 from explaind.views.report import job_html

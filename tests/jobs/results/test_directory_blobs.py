@@ -10,8 +10,9 @@ import pytest
 
 from explaind.contract.errors import ResultLost, StoreUnavailable
 from explaind_jobs.results import directory_blobs
-from explaind_jobs.results.blob_store import BlobStore, name_of, open_blobs
+from explaind_jobs.results.blob_store import BlobStore, name_of
 from explaind_jobs.results.directory_blobs import DirectoryBlobs
+from explaind_jobs.results.open_blobs import open_blobs
 from explaind_jobs.settings import JobsSettings
 
 DATA = b"some bytes"

@@ -10,7 +10,8 @@ from moto.server import ThreadedMotoServer
 
 from explaind.contract.errors import ResultLost, StoreUnavailable
 from explaind.contract.job import JobState
-from explaind_jobs.results.blob_store import BlobStore, name_of, open_blobs
+from explaind_jobs.results.blob_store import BlobStore, name_of
+from explaind_jobs.results.open_blobs import open_blobs
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import NewJob, Outcome

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from pydantic import ValidationError
 
-from explaind.contract.blocks.question_sets import QUESTION_SETS
 from explaind.contract.blocks.questions import QuestionsRequest
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NoChatTemplate, PromptTooLong, field_errors
 from explaind_jobs.catalogue import DEMO
+from explaind_worker.evaluation.question_sets import QUESTION_SETS
 from explaind_worker.evaluation.questions import asked_of, spaced
 from explaind_worker.session.session import Session
 

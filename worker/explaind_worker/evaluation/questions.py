@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from explaind.contract.blocks.question_sets import QUESTION_SETS, TEMPLATES
 from explaind.contract.blocks.questions import PLACE, AskedQuestion, DatasetQuestions, InlineQuestions, QuestionsRequest
 from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Message, PromptRequest
 from explaind.contract.errors import ExplaindError, InvalidRequest, InvalidTarget, NoChatTemplate
 from explaind_worker.engine.scoring.score_query import TokenIds
+from explaind_worker.evaluation.question_sets import QUESTION_SETS, TEMPLATES
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.session.prompt_limits import check_fits, encode_part
 from explaind_worker.session.session import Session

@@ -5,8 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.regrouping import regrouped
 from explaind.contract.blocks.subject import Score
-from explaind.contract.blocks.units import Unit, UnitKind
+from explaind.contract.blocks.units import MessageShare, Unit, UnitKind
 
 
 class ScoredToken(ResponseModel):
@@ -154,15 +155,6 @@ class Interactions(ResponseModel):
     evaluations: int = Field(description="Coalitions asked for on behalf of the interactions.")
 
 
-class MessageShare(ResponseModel):
-    """What the units of one chat message contributed together."""
-
-    index: int = Field(description="Which message, counted from 0.", examples=[0])
-    role: str = Field(examples=["user"])
-    value: float = Field(description="Sum of its units' values.")
-    units: list[int] = Field(description="Indices of its units.")
-
-
 class Attribution(ResponseModel):
     """How much each unit of the prompt contributed to the score of the target.
 
@@ -235,6 +227,4 @@ class Attribution(ResponseModel):
         Raises:
             InvalidUnits: the result does not hold units of that kind.
         """
-        from explaind.contract.blocks.regrouping import regrouped  # noqa: PLC0415 - it is made of this module's blocks
-
         return regrouped(self, kind)

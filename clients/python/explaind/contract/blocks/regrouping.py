@@ -3,10 +3,13 @@
 import math
 from collections.abc import Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from explaind.contract.blocks.attribution_result import Attribution, MessageShare
-from explaind.contract.blocks.units import UNIT_KINDS, Unit, UnitKind
+from explaind.contract.blocks.units import UNIT_KINDS, MessageShare, Unit, UnitKind
 from explaind.contract.errors import InvalidUnits
+
+if TYPE_CHECKING:
+    from explaind.contract.blocks.attribution_result import Attribution
 
 # What holds of the whole and not of single units; all else is added up or dropped.
 _OF_THE_WHOLE = frozenset(
@@ -30,13 +33,13 @@ _OF_THE_WHOLE = frozenset(
 )
 
 
-def kinds_of(attribution: Attribution) -> list[UnitKind]:
+def kinds_of(attribution: "Attribution") -> list[UnitKind]:
     """The kinds of unit the result can be shown by, its own first, from fine to coarse."""
     own: list[UnitKind] = [kind for kind in UNIT_KINDS if kind == attribution.unit_kind]
     return own + [kind for kind in UNIT_KINDS if kind not in own and _is_partition(attribution, kind)]
 
 
-def regrouped(attribution: Attribution, kind: UnitKind) -> Attribution:
+def regrouped(attribution: "Attribution", kind: UnitKind) -> "Attribution":
     """The result by units of that kind, each value the sum of those it holds; itself when they are its own.
 
     Raises:
@@ -88,7 +91,7 @@ def shares_of_roles(shares: Sequence[MessageShare]) -> dict[str, float]:
     return {role: math.fsum(share.value for share in shares if share.role == role) for role in roles}
 
 
-def _is_partition(attribution: Attribution, kind: UnitKind) -> bool:
+def _is_partition(attribution: "Attribution", kind: UnitKind) -> bool:
     groups = attribution.groups.get(kind, [])
     return sorted(chain.from_iterable(groups)) == list(range(len(attribution.units))) and all(groups)
 
@@ -115,7 +118,7 @@ def _joined(prompt: str, members: Sequence[Unit]) -> Unit:
 
 
 def _groups_of_groups(
-    attribution: Attribution, kind: UnitKind, held: Sequence[UnitKind]
+    attribution: "Attribution", kind: UnitKind, held: Sequence[UnitKind]
 ) -> dict[UnitKind, list[list[int]]]:
     """What the coarser kinds hold, in indices of the units of `kind`."""
     place = {member: index for index, group in enumerate(attribution.groups[kind]) for member in group}
@@ -127,7 +130,7 @@ def _groups_of_groups(
     return coarser
 
 
-def _why_not(attribution: Attribution, kind: UnitKind) -> str:
+def _why_not(attribution: "Attribution", kind: UnitKind) -> str:
     if attribution.unit_kind == "segments":
         return "The result is by segments of the caller's own, which are no parts of tokens, words or sentences."
     if attribution.unit_kind is None:

@@ -61,3 +61,12 @@ class Unit(ResponseModel):
     role: str | None = Field(default=None, description="Whose chat message it belongs to.", examples=[None])
     message: int | None = Field(default=None, description="Index of the chat message it belongs to.", examples=[None])
     special: bool = Field(default=False, description="Whether it is a special token of the model.")
+
+
+class MessageShare(ResponseModel):
+    """What the units of one chat message contributed together."""
+
+    index: int = Field(description="Which message, counted from 0.", examples=[0])
+    role: str = Field(examples=["user"])
+    value: float = Field(description="Sum of its units' values.")
+    units: list[int] = Field(description="Indices of its units.")

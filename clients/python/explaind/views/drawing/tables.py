@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from explaind.contract.blocks.attribution_result import Attribution, MessageShare, RankedToken, ScoredToken
+from explaind.contract.blocks.attribution_result import Attribution, RankedToken, ScoredToken
+from explaind.contract.blocks.units import MessageShare
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css, surprise_of
 from explaind.views.drawing.text import number, one_line, percent, shown, signed
