@@ -43,7 +43,8 @@ def test_shap_finds_what_calls_for_a_name(session):
     assert result.units[result.top].text == "named"
     assert abs(result.completeness_gap) < 1e-4
     with torch.no_grad():
-        network, encoder = session().model().network, session().encoder
+        access = session().model_access
+        network, encoder = access.model().network, access.encoder
         ids = encoder.tokenizer(STORY + " Lily", return_tensors="pt").input_ids
         logprob = network(ids).logits[0, -2].double().log_softmax(-1)[ids[0, -1]]
     assert result.full_value == pytest.approx(float(logprob), abs=1e-4)
