@@ -92,13 +92,18 @@ def test_results_are_what_the_document_says(fuzzer: Fuzzer, operation: Any) -> N
     method = known_method(operation.path.strip("/"))
     assert method is not None
     example = method.example
-    headers = {"Idempotency-Key": f"soak{operation.path}", "Prefer": "wait=1"}
+    late = 0
     for _ in range(60):
+        headers = {"Idempotency-Key": f"soak{operation.path}{late}", "Prefer": "wait=1"}
         answer = fuzzer.one(operation.Case(body=example, headers=headers, media_type="application/json"))
-        if answer.json()["state"] == "succeeded":
+        job = answer.json()
+        if job["state"] == "succeeded":
             break
-    assert answer.status_code == 200
-    assert answer.json()["result"] is not None
+        # The deadline is short: the job that also loads the model may miss it on a busy machine.
+        late += job["state"] == "failed" and job["error"]["code"] == "deadline_exceeded"
+        assert late < 3, job["error"]
+    assert (answer.status_code, job["state"]) == (200, "succeeded"), answer.text[:1000]
+    assert job["result"] is not None
 
 
 @each(OPERATIONS)
