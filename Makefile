@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 # A machine without a GPU may take PyTorch's smaller CPU build: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+# Of pytest; each has a server, models and applications of its own.
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo up check test test-real test-faults test-soak generate clean
+.PHONY: help install dev demo up check test test-real test-faults test-soak test-all test-planted generate clean
 
 help: ## List the commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Create .venv and install the service, the worker, the SDK and the command line
 
@@ -27,34 +29,31 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m explaind.generate --check
-	$(BIN)/python -m explaind.reference --check docs/methods.md
-	$(BIN)/python -m benchmarks.page --check
-	$(BIN)/python -m benchmarks.soak --check
-	$(BIN)/python -m explaind_service.openapi --check docs/openapi.json
-	$(BIN)/python -m explaind_service.metrics.page --check docs/observability.md
-	$(BIN)/python -m explaind_service.settings_page --check docs/settings.md
+	$(BIN)/python -m tools.generate --check
 
-test: dev ## All tests that need nothing but this checkout
-	$(BIN)/pytest
+test: dev ## All tests that need nothing but this checkout, in two processes
+	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
 
 test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder
-	$(BIN)/pytest -m real
+	$(BIN)/pytest -m real tests/real
 
 test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut off (some minutes)
-	$(BIN)/pytest -m faults
+	$(BIN)/pytest -m faults tests/fault_injection
 
-test-soak: dev ## Ten thousand small jobs by fifty clients, memory watched (some minutes)
-	$(BIN)/pytest -m soak
+test-soak: dev ## Small jobs by fifty clients, memory watched, and made-up requests to a whole service (some minutes)
+	$(BIN)/pytest -m soak tests/load
 
-generate: dev ## Write again what is generated from the contract
-	$(BIN)/python -m explaind.generate --write
-	$(BIN)/python -m explaind.reference --write docs/methods.md
-	$(BIN)/python -m benchmarks.page --write
-	$(BIN)/python -m benchmarks.soak --write
-	$(BIN)/python -m explaind_service.openapi --write docs/openapi.json
-	$(BIN)/python -m explaind_service.metrics.page --write docs/observability.md
-	$(BIN)/python -m explaind_service.settings_page --write docs/settings.md
+test-all: export EXPLAIND_TESTS = long
+test-all: dev ## test, test-faults and test-soak in their long forms: every case, 10,000 jobs (an hour)
+	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
+	$(BIN)/pytest -m faults tests/fault_injection
+	$(BIN)/pytest -m soak tests/load
+
+test-planted: dev ## Plant faults in a copy of the checkout: does a test catch each? (half an hour; AREA=store for one area)
+	$(BIN)/python -m tools.planted_faults $(if $(AREA),--area $(AREA)) --against tools/planted_faults/before.json
+
+generate: dev ## Write the generated files: sync client, SDK methods, OpenAPI, pages of the docs
+	$(BIN)/python -m tools.generate --write
 
 clean: ## Remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

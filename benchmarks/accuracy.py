@@ -9,15 +9,15 @@ from captum.attr import KernelShap, ShapleyValueSampling
 from numpy.typing import NDArray
 
 from benchmarks.rows import Row
-from explaind.contract.methods.shap import ShapParams
+from explaind.contract.methods.explain.shap import ShapParams
 from explaind_jobs.catalogue import DEMO
+from explaind_worker.attribution.coalition_game import CoalitionGame
 from explaind_worker.estimators.exact import ExactShapley
 from explaind_worker.estimators.kernel import KernelShapley
 from explaind_worker.estimators.permutation import PermutationShapley
-from explaind_worker.game import Game
 from explaind_worker.models.demo.cases import generate_cases
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.session.session import Session
 
 Array = NDArray[np.float64]
 SEEDS = 40
@@ -42,12 +42,12 @@ def _scores(task: str) -> Array:
     case = generate_cases(task, 1, seed=5, split="heldout")[0]
     pool = ModelPool()
     session = Session(DEMO, pool, lambda *_: None)
-    words = Game(ShapParams(model="demo", prompt=case.prompt, target=case.answer), session).units
+    words = CoalitionGame(ShapParams(model="demo", prompt=case.prompt, target=case.answer), session).units
     segments = [(unit.start, unit.end) for unit in words[:UNITS]]
     asked = ShapParams.model_validate(
         {"model": "demo", "prompt": case.prompt, "target": case.answer, "units": {"segments": segments}}
     )
-    return Game(asked, session).play(ExactShapley(UNITS).coalitions).sum(axis=1)
+    return CoalitionGame(asked, session).play(ExactShapley(UNITS).coalitions).sum(axis=1)
 
 
 def _exact(table: Array) -> Array:

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.alternating import Array
 from benchmarks.drawn_questions import DrawnQuestions
 from benchmarks.workbench import Workbench
-from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 
 
 @contextmanager

@@ -22,11 +22,11 @@ from benchmarks.settings import Settings
 from benchmarks.shapes import DEMO, GPT2, LLAMA, Prompt, Shape
 from benchmarks.speed import largest_difference, short
 from benchmarks.workbench import Workbench
-from explaind_worker.engine.interventions import Edit, Variant
-from explaind_worker.engine.limits import BatchLimits
-from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.sweep_generation import continuations_under
-from explaind_worker.engine.sweep_support import why_whole
+from explaind_worker.engine.activations.interventions import Edit, Variant
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.sweep.generation import continuations_under
+from explaind_worker.engine.sweep.support_check import why_whole
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
     """Tokens [head, question, token] of every single-head ablation, by the engine under explain/head-ablation."""
     model = bench.model
     heads = [
-        Variant((Edit(layer, "heads", heads=(head,)),))
+        Variant((Edit(layer, "z", heads=(head,)),))
         for layer in range(len(model.anatomy.blocks))
         for head in range(model.anatomy.heads)
     ]
@@ -123,8 +123,8 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
         [heads] * len(asked.prompts),
         new_tokens,
         end_ids=model.end_ids,
-        meter=Meter(),
-        checkpoint=lambda *_: None,
+        meter=CostMeter(),
+        report_progress=lambda *_: None,
         limits=BatchLimits.for_device(model.device),
     )
     answers = [[heads_peers.padded(run, new_tokens) for run in of_question[1:]] for of_question in said]
@@ -132,8 +132,9 @@ def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> 
 
 
 def _lens(bench: Workbench, prompt: Prompt) -> Array:
-    found = bench.asked("explain/logit-lens", prompt=prompt.text, streams=["embedding", "block"], top=lens_memory.TOP)
-    return np.concatenate([np.array(found.stream(name).top_probabilities) for name in ("embedding", "block")])
+    streams = ["resid_pre", "resid_post"]
+    found = bench.asked("explain/logit-lens", prompt=prompt.text, streams=streams, top=lens_memory.TOP)
+    return np.concatenate([np.array(found.stream(name).top_probabilities) for name in streams])
 
 
 class Insides:

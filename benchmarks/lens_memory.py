@@ -46,7 +46,7 @@ def lens(bench: Workbench, prompt: Prompt, side: str) -> object:
     if side != "ours":
         peer = lens_peers.all_at_once if side == "at_once" else lens_peers.hidden_states
         return peer(bench, prompt, TOP)
-    return bench.asked("explain/logit-lens", prompt=prompt.text, streams=["embedding", "block"], top=TOP)
+    return bench.asked("explain/logit-lens", prompt=prompt.text, streams=["resid_pre", "resid_post"], top=TOP)
 
 
 def _forget_peak() -> None:

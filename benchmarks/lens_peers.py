@@ -5,7 +5,7 @@ import torch
 from benchmarks.alternating import Array
 from benchmarks.shapes import Prompt
 from benchmarks.workbench import Workbench
-from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 
 
 def hidden_states(bench: Workbench, prompt: Prompt, top: int) -> Array:

@@ -19,11 +19,11 @@ import httpx
 from benchmarks.rows import Row, spread
 from benchmarks.stand_ins import SLEEP_S
 from explaind.contract.job import Progress
-from explaind_jobs.connection import redis_from
-from explaind_jobs.embedded import EmbeddedStack, StackCommands
-from explaind_jobs.record import NewJob
+from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
+from explaind_jobs.redis_scripts.connection import redis_from
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.records import NewJob
 
 REQUEST = {"model": "demo", "prompt": "3 + 4 ="}
 CLIENTS, POST_S, WARM_S = 100, 10.0, 2.0

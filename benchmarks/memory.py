@@ -16,13 +16,14 @@ import psutil
 
 from benchmarks.rows import Row
 from benchmarks.shapes import Prompt, Shape
-from explaind.contract.methods.shap import ShapParams
+from explaind.contract.methods.explain.shap import ShapParams
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.methods import shap
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from explaind_worker.methods.explain import shap
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.session.session import Session
 
 ALLOWED_MODELS, ALLOWED_BEYOND = 1.5, 512 << 20
+STATUS = Path("/proc/self/status")
 
 
 def memory_row(shape: Shape, units: int, target: int, coalitions: int, *, algorithm: str) -> Row:
@@ -56,8 +57,8 @@ def measured(folder: Path, prompt: Prompt, coalitions: int, algorithm: str) -> d
     before, began = psutil.Process().memory_info().rss, time.monotonic()
     with Session(entry, ModelPool(), lambda *_: None) as session:
         result = shap.run(params, session)
-        size = session.model().bytes
-        tokens = session.meter.tokens_evaluated
+        size = session.model_access.model().bytes
+        tokens = session.job.meter.tokens_evaluated
     return {
         "model_bytes": size,
         "peak_bytes": peak_bytes() - before,
@@ -70,9 +71,9 @@ def measured(folder: Path, prompt: Prompt, coalitions: int, algorithm: str) -> d
     }
 
 
-def peak_bytes() -> int:
+def peak_bytes(status: Path = STATUS) -> int:
     """The most memory this process ever had. What getrusage says would count its parent's before it was started."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+    for line in status.read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
     raise OSError("This system does not tell the most memory that a process had (VmHWM in /proc/self/status).")

@@ -1,24 +1,17 @@
-"""Writes docs/measurements.md, and the table in docs/faults.md, from the committed results, so that no figure is typed
-by hand.
+"""Generator of docs/measurements.md, from the committed results of the benchmarks."""
 
-python -m benchmarks.page --write | --check
-"""
-
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults_table, insides_table, speed_table
+from benchmarks import insides_table, speed_table
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "measurements.md"
 RESULTS = ROOT / "benchmarks" / "results"
 
 HEAD = """# Measurements
 
-Written by `python -m benchmarks.page --write` from `benchmarks/results/`. Measure again with
+Written by `make generate` from `benchmarks/results/`. Measure again with
 `python -m benchmarks AREA --json benchmarks/results/AREA.json`, AREA one of service, attribution, insides and
 estimates. Absolute times are those of the machine
 named above each table; ratios and errors travel better.
@@ -26,7 +19,7 @@ named above each table; ratios and errors travel better.
 
 
 def rendered_page() -> str:
-    """The page; the same for writing and for checking."""
+    """The page, in Markdown."""
     service, attribution = _read("service"), _read("attribution")
     speed = speed_table.speed_section(attribution, _machine(attribution))
     insides = _read("insides")
@@ -129,24 +122,3 @@ def _estimates() -> list[str]:
 
 def _s(value: float) -> str:
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
-
-
-def main() -> int:
-    """Write or check the pages. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description="Write or check pages with figures.")
-    choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--write", action="store_true")
-    choice.add_argument("--check", action="store_true")
-    writes = parser.parse_args().write
-    stale = 0
-    for page, text in {PAGE: rendered_page(), faults_table.PAGE: faults_table.rendered_page()}.items():
-        if writes:
-            page.write_text(text, encoding="utf-8")
-        elif not page.exists() or page.read_text(encoding="utf-8") != text:
-            sys.stderr.write(f"{page.relative_to(ROOT)} is out of date: run `make generate`.\n")
-            stale = 1
-    return stale
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -14,7 +14,7 @@ from benchmarks import load
 from benchmarks.rows import Row, seconds, spread
 from benchmarks.settings import Settings
 from explaind import Client
-from explaind_jobs.embedded import EmbeddedStack
+from explaind_jobs.local_stack.stack import EmbeddedStack
 from explaind_jobs.settings import JobsSettings
 
 TWELVE_WORDS = "When Mary and John went to the store John gave drinks to"

@@ -1,26 +1,20 @@
-"""Writes docs/soak.md from the committed figures of a soak, so that none is typed by hand.
+"""Generator of docs/soak.md, from the committed figures of a soak."""
 
-python -m benchmarks.soak --write | --check
-"""
-
-import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "soak.md"
 RESULTS = ROOT / "benchmarks" / "results" / "soak.json"
 POINTS = 10
 
 HEAD = """# Many jobs by many clients
 
-Written by `python -m benchmarks.soak --write` from `benchmarks/results/soak.json`. Run it again with
+Written by `make generate` from `benchmarks/results/soak.json`. Run it again with
 
 ```
-EXPLAIND_SOAK_JSON=benchmarks/results/soak.json pytest -m soak tests/soak/test_soak.py
+EXPLAIND_TESTS=long EXPLAIND_SOAK_JSON=benchmarks/results/soak.json pytest -m soak tests/load/test_soak.py
 ```
 
 Fifty clients at once against a whole `explaind up` with the built-in model: tokenizations and scores of short prompts.
@@ -34,7 +28,7 @@ bound being filled: pydantic's of short JSON strings, Celery's of the last thous
 
 
 def rendered_page() -> str:
-    """The page; the same for writing and for checking."""
+    """The page, in Markdown."""
     figures = json.loads(RESULTS.read_text(encoding="utf-8"))
     return "\n".join([HEAD, *_summary(figures), "", *_quarters(figures), "", *_curve(figures)]) + "\n"
 
@@ -73,23 +67,3 @@ def _curve(figures: dict[str, Any]) -> Iterator[str]:
         points = [curve[round(step * last / (POINTS - 1))] for curve in curves]
         memory = " | ".join(format(point["rss_mb"], ".1f") for point in points)
         yield f"| {points[0]['seconds']:.0f} | {memory} |"
-
-
-def main() -> int:
-    """Write or check the page. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Write or check docs/soak.md.")
-    choice = parser.add_mutually_exclusive_group(required=True)
-    choice.add_argument("--write", action="store_true")
-    choice.add_argument("--check", action="store_true")
-    page = rendered_page()
-    if parser.parse_args().write:
-        PAGE.write_text(page, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == page:
-        return 0
-    sys.stderr.write("docs/soak.md is out of date: run `make generate`.\n")
-    return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -10,11 +10,11 @@ import warnings
 from celery.exceptions import SecurityWarning
 
 from explaind.contract.job import JobState
-from explaind_jobs.lifeline import watch_parent
-from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.local_stack.child_process import watch_parent
 from explaind_jobs.settings import JobsSettings
-from explaind_worker.control import JobControl
-from explaind_worker.tasks import JobRunner, build_worker
+from explaind_jobs.store.records import Claim, Outcome
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.runtime.worker import JobRunner, build_worker
 
 SLEEP_S = 0.01
 RESULT = b'{"kind":"tokenization","prompt":"a b","tokens":[],"units":[],"count":0}'

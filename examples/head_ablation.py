@@ -18,7 +18,7 @@ from typing import Any
 from own_service import add_arguments, ended, keep, service_of
 
 from explaind import Client
-from explaind.grids import Grid, grid_svg
+from explaind.views.drawing.grids import Grid, grid_svg
 
 SETS = ("arithmetic", "multistep", "logic", "gsm8k")
 
@@ -73,7 +73,7 @@ def told_failures(found: Any) -> list[str]:
             ", ".join(f"{n} {c.replace('_', ' ')}" for n, c in zip(of, failures.categories, strict=True) if n) or "none"
         )
 
-    rows = zip(failures.parts, failures.ablated, strict=True)
+    rows = zip(failures.components, failures.ablated, strict=True)
     return [f"  whole model fails: {counts(failures.clean)}", *(f"  without {p}: {counts(f)}" for p, f in rows)]
 
 

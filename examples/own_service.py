@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from explaind.report import job_html
+from explaind.views.report import job_html
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def service_of(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
 @contextmanager
 def stack_of(models: dict[str, Path]) -> Iterator[str]:
     """The address of a stack that has the models of those directories, or without any the built-in one."""
-    from explaind_jobs.embedded import EmbeddedStack  # noqa: PLC0415 - only where no service runs
+    from explaind_jobs.local_stack.stack import EmbeddedStack  # noqa: PLC0415 - only where no service runs
     from explaind_jobs.settings import JobsSettings  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory(prefix="explaind-example-") as folder:

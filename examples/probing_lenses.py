@@ -20,7 +20,7 @@ from own_service import add_arguments, ended, keep, service_of
 from explaind import Client
 
 PROMPT, TARGET = "When Mary and John went to the store, John gave a drink to", " Mary"
-SUBLAYERS = ("attention", "middle", "mlp", "block")
+SUBLAYERS = ("attn_out", "resid_mid", "mlp_out", "resid_post")
 TEXTS_OF_DEMO, BATCH_TOKENS = 700, 1024
 
 
@@ -60,8 +60,8 @@ def told_lens(found: Any) -> list[str]:
             said = found.tokens[name.top_ids[row][place][0]]
             rank = followed.streams[stream_index].ranks[row][0]
             tokens.append(f"{layer}: {said!r} (rank of {followed.text!r} {rank})")
-        lines.append(f"  {name.stream:9} {' | '.join(tokens)}")
-    settled = found.stream("block").settled_layer[place]
+        lines.append(f"  {name.stream:10} {' | '.join(tokens)}")
+    settled = found.stream("resid_post").settled_layer[place]
     lines.append(
         f"  the final token stays on top from layer {settled} on" if settled is not None else "  it never settles"
     )

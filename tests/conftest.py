@@ -1,7 +1,9 @@
-"""A real Valkey for the tests: one server a session, empty for every test."""
+"""A real Valkey for the tests: one server a process of pytest, empty for every test."""
 
+import gc
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,11 +12,26 @@ import pytest
 import redis
 import redis.asyncio
 
-from explaind_jobs.server import find_server, start_server
+from explaind_jobs.local_stack.redis_server import find_server, start_server
+from explaind_jobs.local_stack.stack import EmbeddedStack
+from explaind_jobs.settings import JobsSettings
 
 # As in the worker: torch's threads must not spin while another process wants the core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# On a busy machine a store that is there may take longer than the two seconds that a service gives it.
+os.environ.setdefault("EXPLAIND_STORE_TIMEOUT_S", "30")
+# Several processes of pytest share the cores; each test's numbers are small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The processes that tests start compile this source once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def pytest_collection_finish() -> None:
+    """What the imports left is there to stay: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +51,13 @@ def valkey_socket() -> Iterator[Path]:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@pytest.fixture(scope="session")
+def demo_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """A whole explaind with the built-in model, for tests that only ask it: its worker takes seconds to start."""
+    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=tmp_path_factory.mktemp("data"))) as stack:
+        yield stack
 
 
 @pytest.fixture

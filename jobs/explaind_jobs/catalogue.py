@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from explaind.contract.catalogue import ModelCard, ModelKind, ModelLimits, ModelState
 from explaind.contract.errors import UnknownModel
-from explaind.contract.registry import near_miss
-from explaind_jobs.model_config import NOTHING_READ, kind_and_labels
+from explaind.contract.near_miss import near_miss
+from explaind_jobs.classifier_config import NOTHING_READ, kind_and_labels
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # In pydantic's regular expressions `$` is the very end: no newline gets through.
@@ -19,8 +20,31 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 
-BUILTIN_LENS = "tuned"
-LENS_FILES = ("config.json", "params.pt")  # of a directory as the tuned-lens project writes it
+
+@dataclass(frozen=True)
+class AttachmentKind:
+    """One kind of what belongs to a model and is kept beside its weights: how it is written in models.toml.
+
+    Attributes:
+        table: its table, [models.NAME.<table>], and its key in `attachments` of `GET /models`.
+        noun: one of the kind, in words.
+        suffix: of a file of ours.
+        folder: files that a directory of the project it comes from holds.
+        builtin: names of those that the built-in model comes with.
+    """
+
+    table: str
+    noun: str
+    suffix: str
+    folder: tuple[str, ...]
+    builtin: tuple[str, ...] = ()
+
+
+LENSES = AttachmentKind("lenses", "tuned lens", ".safetensors", ("config.json", "params.pt"), builtin=("tuned",))
+ATTACHMENT_KINDS: Mapping[str, AttachmentKind] = {kind.table: kind for kind in (LENSES,)}
+MOST_ATTACHMENTS = 100  # of a kind, for one model
+
+Attachments = Annotated[dict[Name, Path], Field(max_length=MOST_ATTACHMENTS)]
 
 
 class CatalogueError(ValueError):
@@ -45,12 +69,20 @@ class ModelEntry(BaseModel):
     description: str = Field("", max_length=2000)
     preload: bool = False
     limits: ModelLimits = ModelLimits()
-    lenses: dict[Name, Path] = Field(default_factory=dict, max_length=100)
+    attachments: dict[str, Attachments] = Field(default_factory=dict)
 
-    @property
-    def lens_names(self) -> list[str]:
-        """The tuned lenses that requests may name; the built-in model comes with one."""
-        return [BUILTIN_LENS] if self.builtin else list(self.lenses)
+    def attachment_names(self, kind: AttachmentKind) -> list[str]:
+        """The attachments of that kind that requests may name; the built-in model comes with its own."""
+        return list(kind.builtin if self.builtin else self.attachments.get(kind.table, ()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_attachments(cls, fields: Any) -> Any:
+        """Takes the table of each kind together as `attachments`."""
+        if not isinstance(fields, dict) or not fields.keys() & ATTACHMENT_KINDS.keys():
+            return fields
+        tables = {table: fields[table] for table in ATTACHMENT_KINDS if table in fields}
+        return {**{key: value for key, value in fields.items() if key not in tables}, "attachments": tables}
 
     @model_validator(mode="after")
     def _from_one_place(self) -> Self:
@@ -83,7 +115,7 @@ class ModelEntry(BaseModel):
             kind=kind,
             labels=labels if kind == "classifier" else None,
             limits=self.limits,
-            lenses=self.lens_names,
+            attachments={table: self.attachment_names(kind) for table, kind in ATTACHMENT_KINDS.items()},
             state=state,
         )
 
@@ -153,7 +185,7 @@ def _read(path: Path) -> dict[str, ModelEntry]:
 def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
     if not isinstance(fields, dict):
         raise CatalogueError(f"{path}: model {name!r} must be a table, written as [models.{name}].")
-    for reserved in ("name", "builtin"):
+    for reserved in ("name", "builtin", "attachments"):
         if reserved in fields:
             raise CatalogueError(f"{path}: model {name!r}: {reserved}: is not written in the file.")
     _refuse_unknown_limits(path, name, fields.get("limits"))
@@ -161,7 +193,7 @@ def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
         entry = ModelEntry.model_validate({**fields, "name": name})
     except ValidationError as error:
         raise CatalogueError(_sentence(path, name, error)) from error
-    entry = entry.model_copy(update={"lenses": _lenses(path, entry)})
+    entry = entry.model_copy(update={"attachments": _attachments(path, entry)})
     if entry.path is None:
         return entry
     directory = (path.parent / entry.path.expanduser()).resolve()
@@ -170,22 +202,34 @@ def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
     return entry.model_copy(update={"path": directory})
 
 
-def _lenses(path: Path, entry: ModelEntry) -> dict[str, Path]:
-    """Where the model's lenses are; each must be there, as a file of ours or a directory of the tuned-lens project."""
-    found = {}
-    for name, given in entry.lenses.items():
-        place = (path.parent / given.expanduser()).resolve()
-        if place.is_dir():
-            missing = next((file for file in LENS_FILES if not (place / file).is_file()), None)
-            if missing is not None:
-                raise CatalogueError(f"{path}: model {entry.name!r}: lenses.{name}: {place} has no {missing}.")
-        elif place.suffix != ".safetensors" or not place.is_file():
-            raise CatalogueError(
-                f"{path}: model {entry.name!r}: lenses.{name}: {place} is neither a .safetensors file nor a directory "
-                f"with {' and '.join(LENS_FILES)}."
-            )
-        found[name] = place
+def _attachments(path: Path, entry: ModelEntry) -> dict[str, dict[str, Path]]:
+    """Where the model's attachments are, by kind and name.
+
+    Raises:
+        CatalogueError: one is not there, or is neither a file of ours nor a directory as its project writes it.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for table, named in entry.attachments.items():
+        found[table] = {}
+        for name, given in named.items():
+            place = (path.parent / given.expanduser()).resolve()
+            if (mistake := _mistake_in(ATTACHMENT_KINDS[table], place)) is not None:
+                raise CatalogueError(f"{path}: model {entry.name!r}: {table}.{name}: {mistake}")
+            found[table][name] = place
     return found
+
+
+def _mistake_in(kind: AttachmentKind, place: Path) -> str | None:
+    """What is wrong with a path as an attachment of that kind, and what to write; None where nothing is."""
+    wanted = f"a {kind.suffix} file or a directory with {' and '.join(kind.folder)}"
+    if not place.exists():
+        return f"there is no {place}. Give the path of a {kind.noun}, from the folder of models.toml: {wanted}."
+    if place.is_dir():
+        missing = next((file for file in kind.folder if not (place / file).is_file()), None)
+        return None if missing is None else f"{place} has no {missing}. A {kind.noun} is {wanted}."
+    if place.suffix != kind.suffix or not place.is_file():
+        return f"{place} is neither {wanted.replace(' or ', ' nor ')}."
+    return None
 
 
 def _refuse_unknown_limits(path: Path, name: str, limits: Any) -> None:
@@ -198,9 +242,9 @@ def _refuse_unknown_limits(path: Path, name: str, limits: Any) -> None:
 
 def _sentence(path: Path, name: str, error: ValidationError) -> str:
     first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(str(part) for part in first["loc"]).removeprefix("attachments.")
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        known = set(ModelEntry.model_fields) - {"name", "builtin"}
+        known = (ModelEntry.model_fields.keys() | ATTACHMENT_KINDS.keys()) - {"name", "builtin", "attachments"}
         message = f"unknown. {near_miss(place, known)}"
     return f"{path}: model {name!r}: {f'{place}: ' if place else ''}{message}"

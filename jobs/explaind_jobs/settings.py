@@ -57,6 +57,9 @@ class JobsSettings(BaseSettings):
         description="32 random bytes in base64, mixed into what is derived from API keys; else a file in the data dir.",
     )
     models_file: Path | None = Field(default=None, description="The models.toml; without one: the built-in model.")
+    store_timeout_s: float = Field(
+        default=2.0, gt=1, description="Seconds the HTTP service waits for an answer of Redis; then it answers 503."
+    )
     key_prefix: str = Field(default="explaind:", min_length=1, description="Every key in Redis begins with it.")
     lease_s: float = Field(default=30.0, gt=0, description="So long after its last beat a job is requeued.")
     heartbeat_s: float = Field(default=10.0, gt=0, description="How often a worker beats; well under the lease.")

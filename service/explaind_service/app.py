@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI
@@ -9,33 +10,34 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
-from explaind.contract.registry import all_estimates, all_methods
+from explaind.contract.registry import all_methods
 from explaind_jobs.catalogue import Catalogue
-from explaind_jobs.connection import async_redis_from
-from explaind_jobs.pepper import load_pepper
-from explaind_jobs.queue import PermitPublisher
-from explaind_jobs.store import AsyncJobStore
-from explaind_service.access.doorkeeper import Access, Doorkeeper
-from explaind_service.bodies import BodyLimits
+from explaind_jobs.keys.pepper import load_pepper
+from explaind_jobs.redis_scripts.connection import async_redis_from
+from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_jobs.store.permits import PermitPublisher
+from explaind_service.body_limits import BodyLimits
 from explaind_service.dependencies import Resources
-from explaind_service.envelope import RequestEnvelope
+from explaind_service.errors.not_found import RouteHints
+from explaind_service.errors.openapi_responses import ANY_ERROR, access_errors
+from explaind_service.errors.problems import add_problem_handlers
 from explaind_service.events.hub import Hub
-from explaind_service.events.stream import Streams
-from explaind_service.filing import Filing
-from explaind_service.intake import Intake
+from explaind_service.events.response import Streams
 from explaind_service.metrics.exposition import ServiceMetrics
-from explaind_service.operations import ANY_ERROR, access_errors
-from explaind_service.problems import add_problem_handlers
-from explaind_service.results import Results
-from explaind_service.routes import catalogue, events, files, health, jobs, metrics
+from explaind_service.middleware.authentication import AuthenticationMiddleware, Authenticator
+from explaind_service.middleware.request_context import RequestEnvelope
+from explaind_service.middleware.request_metrics import RequestWatch
+from explaind_service.openapi_document.document import compact_document
+from explaind_service.results.responses import Results
+from explaind_service.routes import catalogue, estimates, events, files, health, jobs, metrics
 from explaind_service.routes.files import uploads_router
 from explaind_service.routes.methods import method_router
 from explaind_service.settings import ServiceSettings
-from explaind_service.signposts import Signposts
-from explaind_service.waiting import Waiting
-from explaind_service.watching import RequestWatch
+from explaind_service.submission.file_access import AsyncFileStore
+from explaind_service.submission.submit import JobSubmitter
+from explaind_service.submission.wait_for_end import JobWaiter
 from explaind_service.webhooks.delivery import WebhookDeliverer
-from explaind_service.webhooks.guard import WebhookGuard
+from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
 
 # Of the interface, not of the package: what a client relies on stays while this does.
@@ -56,9 +58,9 @@ ABOUT_VERBS = {
     "infer": "What the model says, and how likely.",
     "evaluate": "How good the model is.",
     "train": "What makes a model better, or readable.",
-    "estimate": "What a job will cost, before it runs.",
 }
 ABOUT_REST = {
+    "estimate": "What a job will cost, before it runs.",
     "jobs": "Jobs and their results.",
     "datasets": "Tables that requests name.",
     "artifacts": "What jobs leave: trained lenses.",
@@ -70,11 +72,19 @@ ABOUT_REST = {
 class Api(FastAPI):
     """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
 
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = compact_document(super().openapi())
+        return self.openapi_schema
+
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, the door before them, and the envelope around all."""
         settings: ServiceSettings = self.state.settings
         watch = RequestWatch(self.state.metrics, access_log=settings.access_log)
-        return RequestEnvelope(Doorkeeper(super().build_middleware_stack()), BodyLimits.of_settings(settings), watch)
+        return RequestEnvelope(
+            AuthenticationMiddleware(super().build_middleware_stack()), BodyLimits.of_settings(settings), watch
+        )
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -86,6 +96,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     models = Catalogue.load(settings.models_file)
     closed = [
         method_router(),
+        estimates.router,
         jobs.router,
         events.router,
         uploads_router(settings),
@@ -111,7 +122,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.metrics = ServiceMetrics()
     for router in routers:
         app.include_router(router, responses=access_errors() if router in closed else None)
-    add_problem_handlers(app, Signposts(_routes(routers)), BodyLimits.of_settings(settings))
+    add_problem_handlers(app, RouteHints(_routes(routers)), BodyLimits.of_settings(settings))
     return app
 
 
@@ -125,16 +136,16 @@ def _lifespan(settings: ServiceSettings, models: Catalogue):
         permits = PermitPublisher(settings)
         permits.start()
         guard = WebhookGuard(settings.webhook_allowed_networks)
-        filing = Filing(store)
+        filing = AsyncFileStore(store)
         app.state.resources = Resources(
             settings=settings,
             catalogue=models,
             store=store,
-            intake=Intake(catalogue=models, store=store, permits=permits, guard=guard, filing=filing),
-            waiting=Waiting(store, hub),
+            intake=JobSubmitter(catalogue=models, store=store, permits=permits, guard=guard, filing=filing),
+            waiting=JobWaiter(store, hub),
             results=Results(store),
             filing=filing,
-            access=Access(settings, store, pepper),
+            access=Authenticator(settings, store, pepper),
             hub=hub,
             streams=Streams(settings.max_streams),
         )
@@ -157,9 +168,9 @@ def _routes(routers: list[APIRouter]) -> list[APIRoute]:
 
 
 def _tags() -> list[dict[str, str]]:
-    verbs = {method.verb for method in (*all_methods().values(), *all_estimates().values())}
+    verbs = {method.verb for method in all_methods().values()}
     new = dict.fromkeys(sorted(verbs - ABOUT_VERBS.keys()), "")
-    about = {**{verb: said for verb, said in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
+    about = {**{verb: text for verb, text in ABOUT_VERBS.items() if verb in verbs}, **new, **ABOUT_REST}
     return [{"name": name, "description": description} for name, description in about.items()]
 
 

@@ -10,17 +10,17 @@ from starlette.requests import Request
 
 from explaind.contract.errors import MalformedBody, UnsupportedMedia
 from explaind_jobs.catalogue import Catalogue
-from explaind_jobs.log_context import add_to_context
-from explaind_jobs.store import AsyncJobStore
-from explaind_jobs.view import not_found
-from explaind_service.access.doorkeeper import Access
+from explaind_jobs.observability.log_context import add_to_context
+from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_jobs.store.job_view import not_found
 from explaind_service.events.hub import Hub
-from explaind_service.events.stream import Streams
-from explaind_service.filing import Filing
-from explaind_service.intake import Intake
-from explaind_service.results import Results
+from explaind_service.events.response import Streams
+from explaind_service.middleware.authentication import Authenticator
+from explaind_service.results.responses import Results
 from explaind_service.settings import ServiceSettings
-from explaind_service.waiting import Waiting
+from explaind_service.submission.file_access import AsyncFileStore
+from explaind_service.submission.submit import JobSubmitter
+from explaind_service.submission.wait_for_end import JobWaiter
 
 JOB_ID = re.compile(r"job_[0-9a-v]{26}", re.ASCII)
 
@@ -32,11 +32,11 @@ class Resources:
     settings: ServiceSettings
     catalogue: Catalogue
     store: AsyncJobStore
-    intake: Intake
-    waiting: Waiting
+    intake: JobSubmitter
+    waiting: JobWaiter
     results: Results
-    filing: Filing
-    access: Access
+    filing: AsyncFileStore
+    access: Authenticator
     hub: Hub
     streams: Streams
 

@@ -1,9 +1,8 @@
-"""The OpenAPI document as a file: `python -m explaind_service.openapi --write FILE`, or `--check FILE`."""
+"""The OpenAPI document as text: docs/openapi.json."""
 
 import json
 
 from explaind_service.app import create_app
-from explaind_service.drift import page_command
 from explaind_service.settings import ServiceSettings
 
 
@@ -12,9 +11,3 @@ def render_openapi() -> str:
     # Not from the environment: the file must not depend on who writes it.
     document = create_app(ServiceSettings.model_construct()).openapi()
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-main = page_command(render_openapi, "Render the OpenAPI document to a file, to standard output, or against a file.")
-
-if __name__ == "__main__":
-    main()

@@ -2,11 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
-
-ROOT = Path(__file__).parents[2]
 
 HEAVY = ("torch", "transformers", "numpy")
 BEYOND_THE_SDK = (
@@ -46,32 +41,25 @@ def import_without(blocked: tuple[str, ...], *modules: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
+def test_all_but_the_worker_runs_without_torch() -> None:
+    import_without(
+        HEAVY,
         "explaind",
-        "explaind.client",
-        "explaind.aclient",
-        "explaind.report",
+        "explaind._sync.client",
+        "explaind._async.client",
+        "explaind.views.report",
         "explaind.contract.registry",
-        "explaind_jobs.store",
-        "explaind_jobs.queue",
+        "explaind_jobs.store.job_store",
+        "explaind_jobs.store.permits",
         "explaind_jobs.catalogue",
-        "explaind_jobs.embedded",
+        "explaind_jobs.local_stack.stack",
         "explaind_service.app",
-        "explaind_service.commands",
+        "explaind_service.cli",
         "explaind_service.openapi",
-    ],
-)
-def test_runs_without_torch(module: str) -> None:
-    import_without(HEAVY, module)
+    )
 
 
 def test_the_sdk_needs_only_httpx_and_pydantic() -> None:
-    import_without(BEYOND_THE_SDK, "explaind", "explaind.client", "explaind.aclient", "explaind.report")
-
-
-def test_import_contracts_hold() -> None:
-    lint = Path(sys.executable).with_name("lint-imports")
-    run = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    import_without(
+        BEYOND_THE_SDK, "explaind", "explaind._sync.client", "explaind._async.client", "explaind.views.report"
+    )

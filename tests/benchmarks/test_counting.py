@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from benchmarks.alternating import alternate
 from benchmarks.counting import Counter, matrix_peak
 from benchmarks.shapes import GPT2, LLAMA, SPECIAL, Prompt, tokenizer_of
-from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 
 
 @pytest.fixture(params=[GPT2, LLAMA], ids=lambda shape: shape.family)

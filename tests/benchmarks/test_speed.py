@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.amounts import GROUPS
 from benchmarks.attribution import Scale, cases, speed_cases
-from benchmarks.memory import measured
+from benchmarks.memory import measured, peak_bytes
 from benchmarks.settings import Settings
 from benchmarks.shapes import GPT2, LLAMA, Prompt
 from benchmarks.speed import Case, Peer, Speed, largest_difference
@@ -40,8 +40,13 @@ def speed():
     return Speed(tuple(SHAPES.values()), Settings(repeats=1))
 
 
-@pytest.mark.parametrize("family", SHAPES)
-@pytest.mark.parametrize("name", CASES)
+# The peers read every model in the same way: on the second one, a case of each kind of question shows that ours does.
+ON_BOTH = {"feature_ablation", "prefix_shap", "shapley_sampling", "integrated_gradients"}
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(family, name) for name in CASES for family in SHAPES if family == "gpt2" or name in ON_BOTH]
+)
 @pytest.mark.filterwarnings("ignore")  # the peers' own
 def test_a_case_tells_the_same_of_ours_and_the_peer(speed, name, family):
     row = speed.row(CASES[name], SHAPES[family])
@@ -113,6 +118,15 @@ def test_the_page_knows_every_case():
     assert {"accuracy", "memory", *CASES} == set(cases(Settings()))
 
 
+def test_the_most_memory_is_the_high_water_mark(tmp_path):
+    status = tmp_path / "status"
+    status.write_text("VmPeak:\t  9000 kB\nVmHWM:\t  1024 kB\nVmRSS:\t   512 kB\n")
+    assert peak_bytes(status) == 1 << 20
+    status.write_text("VmRSS:\t   512 kB\n")
+    with pytest.raises(OSError, match="VmHWM"):
+        peak_bytes(status)
+
+
 @pytest.mark.parametrize("algorithm", ["exact", "kernel"])
 def test_memory_is_measured_against_the_models_size(tmp_path, algorithm):
     shape = SHAPES["gpt2"]
@@ -120,5 +134,4 @@ def test_memory_is_measured_against_the_models_size(tmp_path, algorithm):
     figures = measured(tmp_path, Prompt.drawn(shape.vocabulary, 12, target=3), 64, algorithm)
     assert figures["coalitions"] == 64
     assert figures["tokens_evaluated"] > 64
-    assert figures["peak_bytes"] > 0
     assert figures["allowed_bytes"] - (512 << 20) == int(1.5 * figures["model_bytes"])

@@ -12,11 +12,11 @@ import pytest
 from rich.console import Console
 
 from explaind import AsyncClient, Client
-from explaind.cli.render import show_job
-from explaind.contract.blocks import Attribution, ScoredText, ScoredToken, StandIn
+from explaind.cli.views.job import show_job
+from explaind.contract.blocks.attribution_result import Attribution, Replacement, ScoredText, ScoredToken
+from explaind.contract.blocks.units import Unit
 from explaind.contract.job import Job
-from explaind.contract.units import Unit
-from explaind.report import job_html
+from explaind.views.report import job_html
 
 JOB_ID = "job_01hzy3v7k2m4n6p8q0r2s4t6v8"
 
@@ -141,7 +141,7 @@ def attribution() -> Callable[..., Attribution]:
             "completeness_gap": 0.0,
             "score": "logprob",
             "target": ScoredText(text=" yes", tokens=[ScoredToken(text=" yes", id=7, logprob=-0.25)]),
-            "absent": StandIn(absent="mask", text="<mask>", token_ids=[3]),
+            "absent": Replacement(absent="mask", text="<mask>", token_ids=[3]),
             "algorithm": "exact",
             "evaluations": 32,
         }

@@ -1,16 +1,14 @@
 """The sync and the async client do the same; where they go and what they show."""
 
 import asyncio
-import inspect
 
 import httpx
 import pytest
 
 from explaind import AsyncClient, Client
-from explaind.acalls import AsyncJobHandle, AsyncJobs, AsyncMethodCall
-from explaind.calls import JobHandle, Jobs, MethodCall
 from explaind.contract.errors import InvalidRequest, NotPermitted, QueueFull, Unauthenticated
 from explaind.contract.estimate import Estimate
+from explaind.contract.registry import all_methods
 
 PAGE_OF_ONE = {"path": "/values", "offset": 0, "limit": 1, "total": 1, "has_more": False}
 SHAP = {"model": "demo", "prompt": "great food"}
@@ -64,16 +62,10 @@ async def test_sync_and_async_send_the_same(
     assert (async_result, async_ids) == (result, ids)
 
 
-@pytest.mark.parametrize(
-    ("sync", "asynchronous"),
-    [(Client, AsyncClient), (JobHandle, AsyncJobHandle), (MethodCall, AsyncMethodCall), (Jobs, AsyncJobs)],
-)
-def test_sync_and_async_offer_the_same(sync, asynchronous):
-    def offered(cls) -> dict[str, list[str]]:
-        members = inspect.getmembers(cls, inspect.isfunction)
-        return {name: list(inspect.signature(f).parameters) for name, f in members if not name.startswith("_")}
-
-    assert offered(asynchronous) == offered(sync)
+def test_every_method_has_its_call(client: Client, async_client: AsyncClient):
+    for method in all_methods().values():
+        for made in (client, async_client):
+            assert getattr(getattr(made, method.verb), method.name.replace("-", "_")).method is method
 
 
 async def test_an_async_callback_is_awaited(async_client: AsyncClient, script, says_job, attribution_json):

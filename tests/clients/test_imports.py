@@ -20,7 +20,7 @@ PROGRAM = f"""
 import sys
 for name in {BLOCKED!r}:
     sys.modules[name] = None
-import explaind, explaind.client, explaind.aclient, explaind.heatmap, explaind.report
+import explaind, explaind._sync.client, explaind._async.client, explaind.views.drawing.heatmap, explaind.views.report
 explaind.Client().close()
 explaind.QueueFull
 first_parties = {{"explaind"}}

@@ -13,8 +13,8 @@ import explaind
 
 SNIPPET = """
 from explaind import AsyncClient, Client
-from explaind.contract.blocks import Attribution
-from explaind.contract.methods.generate import Generation
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.methods.infer.generate import Generation
 
 with Client() as client:
     a: Attribution = client.explain.shap(model="demo", prompt="x", target=" y", budget=64)

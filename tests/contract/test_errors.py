@@ -1,6 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from explaind.contract.blocks.subject import Subject
 from explaind.contract.errors import (
     ExplaindError,
     JobError,
@@ -10,7 +11,6 @@ from explaind.contract.errors import (
     error_from,
     field_errors,
 )
-from explaind.contract.subject import Subject
 
 CLASSES = sorted(classes_by_code().items())
 

@@ -2,7 +2,8 @@ import pytest
 
 from explaind.contract.errors import UnknownMethod
 from explaind.contract.estimate import Estimate
-from explaind.contract.registry import all_estimates, all_methods, find_method, known_method, near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods, find_method, known_method
 
 
 def test_every_method_is_found_under_its_verb_and_name():
@@ -43,14 +44,14 @@ def test_near_misses_are_suggested():
     assert near_miss("zzz", ["a", "b"]) == "There are: a, b."
 
 
-def test_two_modules_with_one_name_are_an_error(monkeypatch):
-    from explaind.contract.methods import score
-    from explaind.contract.methods.shap import METHOD
+def test_a_module_with_the_method_of_another_is_an_error(monkeypatch):
+    from explaind.contract.methods.explain.shap import METHOD
+    from explaind.contract.methods.infer import score
 
     monkeypatch.setattr(score, "METHOD", METHOD)
     all_methods.cache_clear()
     try:
-        with pytest.raises(TypeError, match="Two modules name the method explain/shap"):
+        with pytest.raises(TypeError, match=r"infer\.score holds the method explain/shap"):
             all_methods()
     finally:
         monkeypatch.undo()
@@ -60,9 +61,12 @@ def test_two_modules_with_one_name_are_an_error(monkeypatch):
 def test_every_method_has_an_estimate_that_takes_the_same():
     for path, method in all_methods().items():
         estimate = find_method(f"estimate/{path}")
-        assert (estimate.path, estimate.estimates, estimate.result) == (f"estimate/{path}", method, Estimate)
+        assert (estimate.path, estimate.name, estimate.result) == (f"estimate/{path}", path, Estimate)
         assert estimate.params_model is method.params_model
-    assert len(all_estimates()) == len(all_methods())
+    assert "estimate" not in {method.verb for method in all_methods().values()}
+    assert (
+        known_method("estimate") is known_method("estimate/") is known_method("estimate/estimate/infer/score") is None
+    )
     assert known_method("estimate/infer/shap") is None
     with pytest.raises(UnknownMethod, match="estimate/explain/shpa") as caught:
         find_method("estimate/explain/shpa")

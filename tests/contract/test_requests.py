@@ -1,13 +1,15 @@
+import math
+
 import pytest
 from pydantic import ValidationError
 
-from explaind.contract.attribution import PerturbationRequest
+from explaind.contract.base import RequestModel
+from explaind.contract.blocks.attribution import PerturbationRequest
+from explaind.contract.blocks.subject import MAX_TARGET_CHARS, ClassTarget, LabelsTarget, Subject, TextTarget
+from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import field_errors
-from explaind.contract.methods.score import ScoreParams
-from explaind.contract.methods.shap import ShapParams
-from explaind.contract.registry import all_methods
-from explaind.contract.subject import ClassTarget, LabelsTarget, Subject, TextTarget
-from explaind.contract.units import Segments, StandInText
+from explaind.contract.methods.explain.shap import ShapParams
+from explaind.contract.methods.infer.score import ScoreParams
 
 
 def refused(model, /, **fields):
@@ -30,7 +32,7 @@ def test_a_request_survives_json():
     assert again == asked
     assert isinstance(again.target, LabelsTarget)
     assert isinstance(again.units, Segments)
-    assert isinstance(again.absent, StandInText)
+    assert isinstance(again.absent, ReplacementText)
 
 
 def test_a_class_survives_json_under_its_own_name():
@@ -38,7 +40,7 @@ def test_a_class_survives_json_under_its_own_name():
     assert isinstance(asked.target, ClassTarget)
     assert (asked.target.class_, asked.foil.class_) == ("A", 1)
     assert Subject.model_validate_json(asked.model_dump_json()) == asked
-    assert b'"target":{"class":"A"},"foil":{"class":1}' in asked.question()
+    assert b'"target":{"class":"A"},"foil":{"class":1}' in asked.cache_fields()
     assert ClassTarget(class_="A") == asked.target
 
 
@@ -96,17 +98,6 @@ def test_labels_must_differ_and_hold_the_explained_one():
     assert refused(Subject, target={"labels": ["a", "b"], "explain": "a"}, foil="b")[0][0] == "/foil"
 
 
-@pytest.mark.parametrize("path", sorted(all_methods()))
-def test_examples_work_and_fields_are_described(path):
-    method = all_methods()[path]
-    assert method.params_model.model_validate(method.example).model == "demo"
-    for name, field in method.params_model.model_fields.items():
-        assert field.description, f"{path}: {name} has no description"
-    card = method.card()
-    assert card.path == f"/{path}"
-    assert card.params["additionalProperties"] is False
-
-
 @pytest.mark.parametrize(
     ("target", "pointer", "words"),
     [
@@ -140,3 +131,26 @@ def test_a_score_is_of_the_whole_target():
     assert refused(ScoreParams, target={"text": " yes", "span": [0, 1]})[0][0] == "/target/span"
     assert refused(ScoreParams, target={"token_ids": [1], "span": [0, 1]})[0][0] == "/target/span"
     assert refused(ScoreParams, target={"text": " yes", "span_text": "y"})[0][0] == "/target/span_text"
+
+
+def test_segments_may_touch_one_another():
+    assert Segments(segments=[(4, 8), (0, 4)]).segments == [(4, 8), (0, 4)]
+    with pytest.raises(ValidationError, match="overlaps segment 1"):
+        Segments(segments=[(3, 8), (0, 4)])
+
+
+@pytest.mark.parametrize("field", ["target", "foil"])
+def test_a_continuation_is_bounded(field):
+    assert Subject.model_validate({"model": "m", "prompt": "x", field: "y" * MAX_TARGET_CHARS})
+    for value in ("y" * (MAX_TARGET_CHARS + 1), {"text": "y" * (MAX_TARGET_CHARS + 1)}, ""):
+        [(pointer, _)] = refused(Subject, **{field: value})
+        assert pointer.startswith(f"/{field}")
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_no_request_holds_a_number_that_is_not_finite(number):
+    class Numbered(RequestModel):
+        number: float
+
+    with pytest.raises(ValidationError, match="finite"):
+        Numbered(number=number)

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from explaind.contract.base import Strict
+from explaind.contract.base import RequestModel
 from explaind.contract.errors import field_errors
 from explaind.contract.job import WebhookStatus
 from explaind.contract.webhook import Webhook, WebhookField
@@ -9,7 +9,7 @@ from explaind.contract.webhook import Webhook, WebhookField
 URL = "https://example.com/hooks?run=7"
 
 
-class Request(Strict):
+class Request(RequestModel):
     webhook: WebhookField | None = None
 
 

@@ -6,15 +6,13 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from explaind_jobs.catalogue import Catalogue
-from explaind_jobs.embedded import EmbeddedStack
-from explaind_jobs.keys.commands import keys
-from explaind_jobs.settings import JobsSettings
+from explaind_jobs.keys.cli import keys
+from explaind_jobs.local_stack.stack import EmbeddedStack
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -31,11 +29,9 @@ def fences(language: str) -> list:
     ]
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    settings = JobsSettings(redis_url=None, data_dir=tmp_path_factory.mktemp("data"))
-    with EmbeddedStack(settings) as stack:
-        yield stack
+@pytest.fixture
+def stack(demo_stack: EmbeddedStack) -> EmbeddedStack:
+    return demo_stack
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[p.name for p in PAGES])
@@ -114,10 +110,3 @@ FENCED = [code for page in PAGES for _, code in FENCE.findall(page.read_text(enc
 def test_commands_about_keys_are_as_they_are_written(arguments):
     name, *rest = shlex.split(arguments)
     assert keys.commands[name].make_context(name, rest)
-
-
-@pytest.mark.parametrize("word", ["make demo", "make test", "make help", "make up"])
-def test_the_readmes_make_commands_exist(word):
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert word in (ROOT / "README.md").read_text(encoding="utf-8")
-    assert re.search(rf"^{word.removeprefix('make ')}:", makefile, re.MULTILINE)

@@ -40,9 +40,9 @@ def test_every_head_is_ablated_and_the_failures_are_told(url, monkeypatch, tmp_p
 def test_every_sublayer_is_decoded_with_a_lens_of_its_own(url, monkeypatch, tmp_path, capsys):
     run(probing_lenses, monkeypatch, "--url", url, "--steps", 3, "--out", tmp_path)
     told = capsys.readouterr().out
-    for stream in ("attention", "middle", "mlp", "block"):
+    for stream in ("attn_out", "resid_mid", "mlp_out", "resid_post"):
         assert f"  {stream}" in told
-    assert "block 3: logit lens 0.000, tuned lens 0.000 nats" in told
+    assert "resid_post 3: logit lens 0.000, tuned lens 0.000 nats" in told
     assert "the final token stays on top from layer 3 on" in told
     found = json.loads((tmp_path / "tuned-lens.json").read_text(encoding="utf-8"))
     assert found["lens"]["name"].startswith("art_")
@@ -56,5 +56,5 @@ def test_a_lens_needs_texts_unless_the_model_is_the_built_in_one(monkeypatch, tm
 
 def test_the_lens_of_the_built_in_model_can_be_trained_again(url, tmp_path, capsys):
     train_demo_lens.trained(url, tmp_path / "lens.safetensors", steps=1, batch_tokens=64)
-    assert "block 3: logit lens 0.00, tuned lens 0.00 nats" in capsys.readouterr().out
+    assert "resid_post 3: logit lens 0.00, tuned lens 0.00 nats" in capsys.readouterr().out
     assert (tmp_path / "lens.safetensors").stat().st_size > 200_000

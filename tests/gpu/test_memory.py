@@ -11,40 +11,38 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from explaind.contract.subject import PromptRequest
+from explaind.contract.blocks.subject import PromptRequest
 from explaind_jobs.catalogue import DEMO, ModelEntry
-from explaind_worker.engine.limits import BatchLimits
-from explaind_worker.engine.memory import CUDA_WORKSPACE, Footprint
-from explaind_worker.engine.meter import Meter
-from explaind_worker.engine.players import Players, stand_in_for
-from explaind_worker.engine.units import units_of
-from explaind_worker.engine.value import ValueFunction
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.batching.memory_estimate import CUDA_WORKSPACE, Footprint
+from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.units import units_of
+from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models import demo
-from explaind_worker.models.anatomy import anatomy_of
-from explaind_worker.models.budget import CUDA_SHARE, MemoryBudget
-from explaind_worker.models.loading import LoadedModel, size_of
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.models.reading import only_positions
+from explaind_worker.models.loading.loading import LoadedModel, size_of
+from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.models.structure.anatomy import anatomy_of
+from explaind_worker.models.structure.logits_at import only_positions
+from tests.support.families import shape_of
 
 pytestmark = pytest.mark.gpu
 
 DEVICE = "cuda:0"
+FAMILIES = ["gpt2", "llama", "gemma"]
 SHAPE = {
-    "hidden_size": 1024,
-    "intermediate_size": 2816,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 4096,
-}
-FAMILIES = {
-    "gpt2": {"n_embd": 1024, "n_layer": 4, "n_head": 16, "n_positions": 4096},
-    "llama": SHAPE,
-    "gemma": SHAPE | {"head_dim": 128},
+    "hidden": 1024,
+    "intermediate": 2816,
+    "layers": 4,
+    "heads": 16,
+    "kv_heads": 4,
+    "head_dim": 128,
+    "positions": 4096,
 }
 POISON = """
 import sys, torch
-from explaind_worker.models.device_health import EXIT_POISONED, poisoned
+from explaind_worker.models.device_errors import EXIT_POISONED, poisoned
 try:
     torch.zeros(4, device="cuda").gather(0, torch.tensor([9], device="cuda"))
     torch.cuda.synchronize()
@@ -71,7 +69,7 @@ def empty_device() -> Iterator[None]:
 
 def made(family: str, dtype: torch.dtype, vocabulary: int = 32_000) -> LoadedModel:
     ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **FAMILIES[family])
+    config = AutoConfig.for_model(family, vocab_size=vocabulary, **ends, **shape_of(family, **SHAPE))
     with torch.device(DEVICE):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
     entry = ModelEntry(name=family, builtin=True, device=DEVICE)
@@ -153,18 +151,18 @@ def test_out_of_memory_halves_the_batch():
     model, _ = ModelPool().model(DEMO.model_copy(update={"device": DEVICE}))
     encoded = model.encoder.prompt(PromptRequest(model="demo", prompt="word " * 200))
     unit_map = units_of(encoded, "word")
-    players = Players(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.random.default_rng(0).random((512, players.count)) < 0.5
-    expected = ValueFunction(model, players, [(3,)], meter=Meter(), checkpoint=lambda *_: None)(coalitions)
+    expected = ValueFunction(model, players, [(3,)], meter=CostMeter(), report_progress=lambda *_: None)(coalitions)
     torch.cuda.empty_cache()
     footprint = Footprint.of(model)
     large = footprint.forward_bytes(256, players.longest, cached=True)
     total = torch.cuda.get_device_properties(DEVICE).total_memory
     allowed = torch.cuda.memory_reserved() + large // 8
     torch.cuda.set_per_process_memory_fraction(allowed / total)
-    meter, limits = Meter(), BatchLimits(tokens=1 << 30, logits=1 << 40)
+    meter, limits = CostMeter(), BatchLimits(tokens=1 << 30, logits=1 << 40)
     scores = ValueFunction(
-        model, players, [(3,)], meter=meter, checkpoint=lambda *_: None, limits=limits
+        model, players, [(3,)], meter=meter, report_progress=lambda *_: None, limits=limits
     )(coalitions)  # fmt: skip
     assert meter.backoffs > 0
     np.testing.assert_allclose(scores.logprobs, expected.logprobs, atol=1e-3)

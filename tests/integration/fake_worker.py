@@ -10,12 +10,12 @@ import sys
 import threading
 
 from explaind.contract.job import JobState
-from explaind_jobs.logs import log_to_stderr
-from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.observability.logs import log_to_stderr
 from explaind_jobs.settings import JobsSettings
-from explaind_worker.control import JobControl
-from explaind_worker.models.device_health import DevicePoisoned
-from explaind_worker.tasks import JobRunner, build_worker
+from explaind_jobs.store.records import Claim, Outcome
+from explaind_worker.models.device_errors import DevicePoisoned
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.runtime.worker import JobRunner, build_worker
 
 
 class FakeRunner(JobRunner):
@@ -29,7 +29,7 @@ class FakeRunner(JobRunner):
             raise DevicePoisoned("The device is broken for this process.")
         steps = request.get("steps", 0)
         for step in range(steps):
-            control.checkpoint("waiting", step, steps, "steps")
+            control.report_progress("waiting", step, steps, "steps")
             wait(request.get("step_s", 0))
         result = {"attempt": claim.attempt}
         if "dataset" in request:

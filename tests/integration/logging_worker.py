@@ -10,11 +10,11 @@ import threading
 
 from explaind.contract.errors import PromptTooLong
 from explaind.contract.job import JobState
-from explaind_jobs.logs import log_to_stderr
-from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.observability.logs import log_to_stderr
 from explaind_jobs.settings import JobsSettings
-from explaind_worker.control import JobControl
-from explaind_worker.tasks import JobRunner, build_worker
+from explaind_jobs.store.records import Claim, Outcome
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.runtime.worker import JobRunner, build_worker
 
 
 class LoggingRunner(JobRunner):

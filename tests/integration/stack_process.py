@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from explaind_jobs.embedded import EmbeddedStack, StackCommands
+from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.settings import JobsSettings
 
 HERE = Path(__file__).parent

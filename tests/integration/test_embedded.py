@@ -15,9 +15,9 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from explaind_jobs.embedded import EmbeddedStack, StackCommands
-from explaind_jobs.keys.commands import keys
-from explaind_jobs.server import StackError, find_server
+from explaind_jobs.keys.cli import keys
+from explaind_jobs.local_stack.redis_server import StackError, find_server
+from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = pytest.mark.integration
@@ -38,6 +38,14 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def answers(stack: EmbeddedStack) -> bool:
+    """Whether its API does, which may have been started again a moment ago."""
+    try:
+        return httpx.get(f"{stack.url}/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 def runs(pid: int | None) -> bool:
     """Whether a process is there and no zombie."""
     try:
@@ -47,10 +55,12 @@ def runs(pid: int | None) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.fixture(autouse=True)
-def _children_find_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
-    monkeypatch.delenv("EXPLAIND_REDIS_URL", raising=False)
+@pytest.fixture(scope="module", autouse=True)
+def _children_find_the_packages() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        patch.delenv("EXPLAIND_REDIS_URL", raising=False)
+        yield
 
 
 @pytest.fixture
@@ -58,8 +68,10 @@ def settings(tmp_path: Path) -> JobsSettings:
     return JobsSettings(redis_url=None, data_dir=tmp_path / "data")
 
 
-@pytest.fixture
-def stack(settings: JobsSettings) -> Iterator[EmbeddedStack]:
+@pytest.fixture(scope="module")
+def stack(_children_find_the_packages: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """One for the tests that leave it running."""
+    settings = JobsSettings(redis_url=None, data_dir=tmp_path_factory.mktemp("stack"))
     with EmbeddedStack(settings, commands=STAND_INS) as stack:
         yield stack
 
@@ -84,11 +96,14 @@ def test_what_was_accepted_is_there_after_a_restart(settings: JobsSettings) -> N
             client.set("word", "kept")
 
 
-def test_a_long_data_directory_gets_a_short_socket(tmp_path: Path) -> None:
+def test_a_long_data_directory_gets_a_short_socket_that_keys_find(tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 25)
     with EmbeddedStack(JobsSettings(redis_url=None, data_dir=folder), commands=STAND_INS) as stack:
         assert httpx.get(f"{stack.url}/healthz").status_code == 200
         assert not (folder / "redis" / "redis.sock").exists()
+        made = CliRunner().invoke(keys, ["create", "--name", "x", "--data-dir", str(folder)])
+        assert made.exit_code == 0, made.output
+        assert stack.asks_for_keys
 
 
 def test_ones_own_redis_comes_first(redis_url: str, tmp_path: Path) -> None:
@@ -112,10 +127,11 @@ def test_a_child_that_dies_is_restarted(stack: EmbeddedStack, name: str) -> None
     eventually(lambda: stack.pids[name] != before and runs(stack.pids[name]), f"another {name}")
 
 
-def test_a_data_directory_has_one_user(stack: EmbeddedStack, settings: JobsSettings) -> None:
+def test_a_data_directory_has_one_user(stack: EmbeddedStack) -> None:
+    settings = JobsSettings(redis_url=None, data_dir=stack.data_dir)
     with pytest.raises(StackError, match="Another explaind uses the data directory"):
         EmbeddedStack(settings, commands=STAND_INS).start()
-    assert httpx.get(f"{stack.url}/healthz").status_code == 200
+    eventually(lambda: answers(stack), "it goes on")
 
 
 def test_a_port_in_use_is_named(settings: JobsSettings) -> None:
@@ -145,14 +161,6 @@ def test_keys_are_made_beside_it_and_open_other_hosts(settings: JobsSettings) ->
     assert CliRunner().invoke(keys, ["list", "--data-dir", str(settings.data_dir)]).exit_code == 1, "nothing runs"
     with EmbeddedStack(settings, host="0.0.0.0", commands=STAND_INS) as stack:  # noqa: S104
         assert stack.warnings == []
-        assert stack.asks_for_keys
-
-
-def test_keys_of_a_stack_in_a_long_directory(tmp_path: Path) -> None:
-    folder = tmp_path / ("long" * 25)
-    with EmbeddedStack(JobsSettings(redis_url=None, data_dir=folder), commands=STAND_INS) as stack:
-        made = CliRunner().invoke(keys, ["create", "--name", "x", "--data-dir", str(folder)])
-        assert made.exit_code == 0, made.output
         assert stack.asks_for_keys
 
 
@@ -191,7 +199,7 @@ def test_the_order_in_which_a_server_is_looked_for(monkeypatch: pytest.MonkeyPat
 
 
 def test_fakeredis_stands_in_with_a_warning(settings: JobsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("explaind_jobs.embedded.find_server", lambda: None)
+    monkeypatch.setattr("explaind_jobs.local_stack.stack.find_server", lambda: None)
     with EmbeddedStack(settings, commands=STAND_INS) as stack:
         assert "KEEPS NOTHING" in stack.warnings[0]
         assert sorted(stack.pids) == ["API", "worker"]

@@ -20,10 +20,10 @@ from explaind import AsyncClient, Client
 from explaind.contract.errors import WaitTimeout
 from explaind.contract.job import JobState, Progress
 from explaind.contract.registry import all_methods
-from explaind_jobs.queue import permits_key
-from explaind_jobs.record import Outcome
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import permits_key
+from explaind_jobs.store.records import Outcome
 
 pytestmark = pytest.mark.integration
 
@@ -79,8 +79,26 @@ class Service:
         pytest.fail(self.log.read_text())
 
 
+@pytest.fixture(scope="module")
+def services(valkey_socket: Path) -> Iterator[list[Service]]:
+    """Those that were started, the last one at the end; all are stopped when the module is over."""
+    started: list[Service] = []
+    yield started
+    for service in started:
+        service.process.kill()
+        service.process.wait()
+
+
 @pytest.fixture
-def service(redis_url: str, tmp_path: Path) -> Iterator[Service]:
+def service(services: list[Service], redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A running service with an empty store: the one of the test before, unless that test stopped it."""
+    if not services or services[-1].process.poll() is not None:
+        services.append(start_service(redis_url, tmp_path_factory.mktemp("service")))
+        services[-1].wait_until_up()
+    return services[-1]
+
+
+def start_service(redis_url: str, folder: Path) -> Service:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -88,19 +106,13 @@ def service(redis_url: str, tmp_path: Path) -> Iterator[Service]:
         **os.environ,
         "EXPLAIND_REDIS_URL": redis_url,
         "EXPLAIND_PORT": str(port),
-        "EXPLAIND_DATA_DIR": str(tmp_path / "data"),
+        "EXPLAIND_DATA_DIR": str(folder / "data"),
         "EXPLAIND_MAX_BODY_BYTES": "4096",
     }
-    log = tmp_path / "service.log"
+    log = folder / "service.log"
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "explaind_service"], env=env, stdout=out, stderr=out)
-    service = Service(process, port, log)
-    try:
-        service.wait_until_up()
-        yield service
-    finally:
-        process.kill()
-        process.wait()
+    return Service(process, port, log)
 
 
 @pytest.fixture

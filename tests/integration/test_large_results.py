@@ -16,13 +16,13 @@ import pytest
 import redis
 
 from explaind import Client
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.job import JobState
-from explaind_jobs.queue import PermitPublisher
-from explaind_jobs.record import NewJob, Outcome
-from explaind_jobs.results.calls import GRACE_MS
+from explaind_jobs.results.scripts import GRACE_MS
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import PermitPublisher
+from explaind_jobs.store.records import NewJob, Outcome
 
 pytestmark = pytest.mark.integration
 

@@ -14,15 +14,15 @@ import pytest
 from explaind.contract.errors import PromptTooLong
 from explaind.contract.job import JobState
 from explaind.contract.registry import all_methods
-from explaind_jobs import logs
-from explaind_jobs.log_context import hand_down_context
-from explaind_jobs.logs import log_handler
-from explaind_jobs.record import Claim, Outcome
+from explaind_jobs.observability import logs
+from explaind_jobs.observability.log_context import hand_down_context
+from explaind_jobs.observability.logs import log_handler
 from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store.records import Claim, Outcome
 from explaind_service.app import create_app
 from explaind_service.settings import ServiceSettings
-from explaind_worker.control import JobControl
-from explaind_worker.tasks import JobRunner, Worker
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.runtime.worker import JobRunner, Worker
 
 MARKER = "correct-horse-battery"
 JSON = {"Content-Type": "application/json"}

@@ -12,23 +12,20 @@ import httpx
 import pytest
 
 from explaind import AsyncClient, Client
-from explaind.contract.blocks import Attribution
+from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidUnits, PromptTooLong, UnknownModel
 from explaind.contract.job import JobState
 from explaind.contract.registry import all_methods
-from explaind_jobs.embedded import EmbeddedStack
-from explaind_jobs.settings import JobsSettings
+from explaind_jobs.local_stack.stack import EmbeddedStack
 
 pytestmark = pytest.mark.integration
 
 REVIEW = "Review: The food was great. Sentiment:"
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
-    settings = JobsSettings(redis_url=None, data_dir=tmp_path_factory.mktemp("data"))
-    with EmbeddedStack(settings) as stack:
-        yield stack
+@pytest.fixture
+def stack(demo_stack: EmbeddedStack) -> EmbeddedStack:
+    return demo_stack
 
 
 @pytest.fixture

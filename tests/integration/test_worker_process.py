@@ -13,10 +13,10 @@ import pytest
 import redis
 
 from explaind.contract.job import JobState
-from explaind_jobs.queue import PermitPublisher, permits_key
-from explaind_jobs.record import NewJob
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import PermitPublisher, permits_key
+from explaind_jobs.store.records import NewJob
 
 pytestmark = pytest.mark.integration
 

@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from explaind.contract.job import JobState, Timing
-from explaind_jobs.record import Claim, NewJob, Outcome, WorkerState
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.records import Claim, NewJob, Outcome, WorkerState
 
 DONE = Outcome(JobState.SUCCEEDED, result=b'{"values": [1]}', timing=Timing.model_validate({"seconds": 1.5}))
 

@@ -91,22 +91,43 @@ def test_mistakes_name_file_model_and_field(tmp_path: Path, text: str, said: str
 
 def test_lenses_are_named_and_must_be_there(tmp_path: Path) -> None:
     written = '[models.x]\npath = "."\n[models.x.lenses]\npile = "pile"\nours = "ours.safetensors"'
-    with pytest.raises(CatalogueError, match=r"lenses.pile: .* is neither"):
+    with pytest.raises(CatalogueError, match=r"'x': lenses.pile: there is no .*pile. Give the path of a tuned lens"):
         load(tmp_path, written)
+    (tmp_path / "pile").write_bytes(b"")
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .*pile is neither a .safetensors file nor a directory"):
+        load(tmp_path, written)
+    (tmp_path / "pile").unlink()
     (tmp_path / "pile").mkdir()
     (tmp_path / "ours.safetensors").write_bytes(b"")
     (tmp_path / "pile" / "config.json").write_text("{}")
-    with pytest.raises(CatalogueError, match=r"lenses.pile: .* has no params.pt"):
+    with pytest.raises(CatalogueError, match=r"lenses.pile: .* has no params.pt. A tuned lens is"):
         load(tmp_path, written)
     (tmp_path / "pile" / "params.pt").write_bytes(b"")
     entry = load(tmp_path, written).find("x")
-    assert entry.lenses == {
-        "pile": (tmp_path / "pile").resolve(),
-        "ours": (tmp_path / "ours.safetensors").resolve(),
+    assert entry.attachments == {
+        "lenses": {
+            "pile": (tmp_path / "pile").resolve(),
+            "ours": (tmp_path / "ours.safetensors").resolve(),
+        }
     }
-    assert entry.card().lenses == ["pile", "ours"]
+    assert entry.card().attachments == {"lenses": ["pile", "ours"]}
     assert str(tmp_path) not in entry.card().model_dump_json()
-    assert Catalogue.load(None).find("demo").card().lenses == ["tuned"]
+    assert Catalogue.load(None).find("demo").card().attachments == {"lenses": ["tuned"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[models.x.lense]\na = 'a'", "lense: unknown. Did you mean 'lenses'?"),
+        ("[models.x.attachments.lenses]\na = 'a'", "attachments: is not written in the file."),
+        ("[models.x.lenses]\n'a b' = 'a'", "lenses.a b.[key]: String should match pattern"),
+        ("[models.x.lenses]\na = 1", "lenses.a: Input is not a valid path"),
+    ],
+)
+def test_mistakes_in_attachments_name_table_and_field(tmp_path: Path, table: str, said: str) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        load(tmp_path, f'[models.x]\npath = "."\n{table}')
+    assert f"'x': {said}" in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

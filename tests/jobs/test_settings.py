@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.connection import async_redis_from, redis_from
-from explaind_jobs.queue import make_celery
+from explaind_jobs.redis_scripts.connection import async_redis_from, redis_from
 from explaind_jobs.settings import JobsSettings, settings_mistake
+from explaind_jobs.store.permits import make_celery
 
 
 def test_the_environment_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:

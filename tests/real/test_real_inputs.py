@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from explaind.contract.methods.feature_ablation import FeatureAblationParams
-from explaind.contract.methods.generate import GenerateParams
-from explaind.contract.methods.shap import ShapParams
-from explaind.contract.methods.tokenize import TokenizeParams
+from explaind.contract.methods.explain.feature_ablation import FeatureAblationParams
+from explaind.contract.methods.explain.shap import ShapParams
+from explaind.contract.methods.infer.generate import GenerateParams
+from explaind.contract.methods.infer.tokenize import TokenizeParams
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.methods import feature_ablation, generate, shap, tokenize
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.session import Session
+from explaind_worker.methods.explain import feature_ablation, shap
+from explaind_worker.methods.infer import generate, tokenize
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.session.session import Session
 
 pytestmark = pytest.mark.real
 
@@ -42,7 +43,8 @@ def test_shap_finds_what_calls_for_a_name(session):
     assert result.units[result.top].text == "named"
     assert abs(result.completeness_gap) < 1e-4
     with torch.no_grad():
-        network, encoder = session().model().network, session().encoder
+        access = session().model_access
+        network, encoder = access.model().network, access.encoder
         ids = encoder.tokenizer(STORY + " Lily", return_tensors="pt").input_ids
         logprob = network(ids).logits[0, -2].double().log_softmax(-1)[ids[0, -1]]
     assert result.full_value == pytest.approx(float(logprob), abs=1e-4)

@@ -8,10 +8,10 @@ import torch
 
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.runner import implementation_of
-from explaind_worker.session import Session
-from tests.support.kept_files import KeptFiles
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.session import Session
+from tests.support.memory_files import KeptFiles
 
 pytestmark = pytest.mark.real
 
@@ -34,7 +34,7 @@ def ask(real_inputs):
             found = implementation_of(method)(
                 method.params_model.model_validate({"model": entry.name, **fields}), session
             )
-            return found, session.model()
+            return found, session.model_access.model()
 
     return run
 
@@ -44,7 +44,7 @@ def test_the_lens_ends_where_the_model_does(ask):
     ids = model.encoder.tokenizer(STORY, return_tensors="pt").input_ids
     with torch.inference_mode():
         best = model.network(ids).logits[0].double().softmax(-1).max(-1)
-    last = lens.stream("block")
+    last = lens.stream("resid_post")
     places = range(ids.shape[1])
     np.testing.assert_allclose([last.top_probabilities[-1][p][0] for p in places], best.values, atol=1e-5)
     assert [last.top_ids[-1][p][0] for p in places] == best.indices.tolist()

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,11 @@ from fastapi import FastAPI
 from explaind.contract.errors import JobError
 from explaind.contract.job import JobState, Timing
 from explaind.contract.registry import all_methods
-from explaind_jobs.queue import permits_key
-from explaind_jobs.record import Claim, Outcome
-from explaind_jobs.store import JobStore
-from explaind_service.app import create_app
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.permits import permits_key
+from explaind_jobs.store.records import Claim, Outcome
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app, take_back_apps
 
 ATTRIBUTION: dict[str, Any] = {
     "kind": "attribution",
@@ -79,6 +79,13 @@ class StandInWorker:
         outcome = Outcome(JobState.FAILED, error=error.problem())
         assert self.store.finish(claim.id, claim.attempt, outcome) == "finished"
         return claim
+
+
+@pytest.fixture(autouse=True)
+def apps() -> Iterator[None]:
+    """Applications are lent to one test at a time."""
+    yield
+    take_back_apps()
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from explaind.contract.subject import PromptRequest
-from explaind_worker.models.loading import LoadedModel
+from explaind.contract.blocks.subject import PromptRequest
+from explaind_worker.models.loading.loading import LoadedModel
 
 
 class Embedded:

@@ -41,7 +41,7 @@ LENS: dict[str, Any] = {
         "template": [False, False, False],
         "in_target": [False, False, False],
     },
-    "streams": [decoded("embedding", [0]), decoded("attention", [0, 1]), decoded("block", [0, 1])],
+    "streams": [decoded("resid_pre", [0]), decoded("attn_out", [0, 1]), decoded("resid_post", [0, 1])],
     "tracked": [followed("target", [2]), followed("given", [0, 1, 2])],
     "tokens": {"1": "<i>one", "2": "[bold]two", "3": "th\x1b[31mree", "4": "<b>Mary"},
     "layer_count": 2,

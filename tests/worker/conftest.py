@@ -6,46 +6,24 @@ from typing import Any
 
 import pytest
 import torch
-from classifiers import ENCODERS, save_classifier, word_pieces
-from kept_files import KeptFiles
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers import models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading import LoadedClassifier, LoadedModel
-from explaind_worker.models.pool import ModelPool
-from explaind_worker.runner import implementation_of
-from explaind_worker.session import Session
+from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.runtime.runner import implementation_of
+from explaind_worker.session.session import Session
+from tests.support.classifiers import ENCODERS, save_classifier, word_pieces
+from tests.support.families import shape_of
+from tests.support.memory_files import KeptFiles
 
 TEXT = (
     "The food was great but the room was small and the staff were rude. When Mary and John went to the store, "
     "John gave a drink to Mary. Every fox is red. 3 + 4 = 7. I don't like it... really! Once upon a time 12 and 3."
 )
-SHAPE = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "max_position_embeddings": 128,
-}
-GQA = SHAPE | {"num_key_value_heads": 2}
-WIDE = GQA | {"head_dim": 32}
-FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt2": {"n_embd": 64, "n_layer": 3, "n_head": 4, "n_positions": 128},
-    "llama": GQA,
-    "mistral": GQA | {"sliding_window": 6},
-    "qwen2": GQA,
-    "qwen3": WIDE,
-    "gemma": WIDE,
-    "gemma2": WIDE | {"sliding_window": 6},
-    "gemma3_text": WIDE | {"sliding_window": 6},
-    "gpt_neox": SHAPE,
-    "phi": SHAPE,
-    "phi3": GQA,
-}
-
 ModelMaker = Callable[..., ModelEntry]
 
 
@@ -91,7 +69,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTo
                 pad_token_id=0,
                 bos_token_id=1,
                 eos_token_id=2,
-                **FAMILIES[family],
+                **shape_of(family),
             )
             folder = tmp_path_factory.mktemp(family)
             AutoModelForCausalLM.from_config(config).save_pretrained(folder)

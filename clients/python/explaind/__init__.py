@@ -10,9 +10,11 @@ Everything loads when it is first used: importing the package costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from explaind.contract.display import DISPLAY
+
 if TYPE_CHECKING:
-    from explaind.aclient import AsyncClient
-    from explaind.client import Client
+    from explaind._async.client import AsyncClient
+    from explaind._sync.client import Client
     from explaind.contract.errors import (
         CapacityError,
         ClientError,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
         WaitTimeout,
         WebhookNotVerified,
     )
-    from explaind.events import JobEvent
+    from explaind.protocol.events import JobEvent
 
     __version__: str
 
@@ -68,14 +70,26 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Client": "explaind.client", "AsyncClient": "explaind.aclient", "JobEvent": "explaind.events"}
+_HOMES = {
+    "Client": "explaind._sync.client",
+    "AsyncClient": "explaind._async.client",
+    "JobEvent": "explaind.protocol.events",
+}
+
+
+def _notebook_html(result: object) -> str:
+    """Draws a result; the views are loaded when the first one is displayed."""
+    return import_module("explaind.views.registry").notebook_html(result)
+
+
+DISPLAY.renderer = _notebook_html
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
-        value = import_module("explaind.address").package_version()
+        value = import_module("explaind.protocol.config").package_version()
     else:
         value = getattr(import_module(_HOMES.get(name, "explaind.contract.errors")), name)
     globals()[name] = value

@@ -7,8 +7,8 @@ from pydantic import TypeAdapter
 
 from explaind.contract.errors import ArtifactNotFound, BodyTooLarge, DatasetNotFound, FileLost, NotFound
 from explaind.contract.files import ArtifactCard, DatasetCard, FileKind
-from explaind_jobs.calls import ID_DIGITS
-from explaind_jobs.files.record import KeptFile
+from explaind_jobs.files.records import KeptFile
+from explaind_jobs.store.transitions import ID_DIGITS
 
 _json = TypeAdapter(dict[str, Any])
 

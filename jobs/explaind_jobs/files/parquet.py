@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from explaind.contract.errors import UnsupportedMedia
-from explaind_jobs.files.tables import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
+from explaind_jobs.files.table_readers import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
 
 # Few rows at a time: a dictionary makes one long text into a thousand, which `datasets` bounds as it writes them.
 BATCH_ROWS = 64

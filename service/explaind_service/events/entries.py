@@ -8,16 +8,16 @@ from typing import Any
 
 from fastapi.sse import format_sse_event
 
-Place = tuple[int, int]
+StreamId = tuple[int, int]
 
 END = "end"
-START: Place = (0, 0)
+START: StreamId = (0, 0)
 MAX_PART = 2**64 - 1
 
 _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
 
 
-def place_of(event_id: str) -> Place | None:
+def place_of(event_id: str) -> StreamId | None:
     """Where in a stream the entry of that id is; None when no entry can have it."""
     found = _ID.fullmatch(event_id)
     if found is None:
@@ -26,7 +26,7 @@ def place_of(event_id: str) -> Place | None:
     return place if max(place) <= MAX_PART else None
 
 
-def id_of(place: Place) -> str:
+def id_of(place: StreamId) -> str:
     """The id of the entry at that place."""
     return f"{place[0]}-{place[1]}"
 
@@ -35,7 +35,7 @@ def id_of(place: Place) -> str:
 class Event:
     """One entry: what happened (`state`, `progress` or `end`), and its data as JSON."""
 
-    place: Place
+    place: StreamId
     kind: str
     data: str
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import redis
 
-from explaind_jobs.calls import events_key
-from explaind_jobs.connection import async_redis_from
+from explaind_jobs.redis_scripts.connection import async_redis_from
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import translated
-from explaind_service.events.entries import START, Event, Place, events_of, id_of, place_of
+from explaind_jobs.store.job_store import translated
+from explaind_jobs.store.transitions import events_key
+from explaind_service.events.entries import START, Event, StreamId, events_of, id_of, place_of
 from explaind_service.events.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
-# Below the client's timeout, so that a store that answers nothing is told from one where nothing happens.
+# Below the shortest `store_timeout_s`, so that a store that answers nothing is told from one where nothing happens.
 BLOCK_MS = 1000
 AWAY_PAUSE_S = 0.25
 CANCEL_AGAIN_S = 0.05
@@ -35,7 +35,7 @@ FEW = 4
 class Followed:
     """A job that somebody follows; all up to `place` has been handed on."""
 
-    place: Place
+    place: StreamId
     subscriptions: set[Subscription] = field(default_factory=set)
 
 
@@ -88,7 +88,7 @@ class Hub:
             if not job.subscriptions and self._followed.get(key) is job:
                 del self._followed[key]
 
-    async def past(self, job_id: str, after: Place) -> list[Event]:
+    async def past(self, job_id: str, after: StreamId) -> list[Event]:
         """The next events of a job that came after that place, at most `PAGE` of them.
 
         Raises:
@@ -97,7 +97,7 @@ class Hub:
         with translated():
             return events_of(await self._client.xrange(*self._range(job_id, f"({id_of(after)}", "+"), count=PAGE))
 
-    async def holds(self, job_id: str, place: Place) -> bool:
+    async def holds(self, job_id: str, place: StreamId) -> bool:
         """Whether the event at that place is kept still, and with it all that came after it.
 
         Raises:

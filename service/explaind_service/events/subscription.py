@@ -5,7 +5,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from explaind_service.events.entries import END, Event, Place
+from explaind_service.events.entries import END, Event, StreamId
 
 # Some tens of seconds of the busiest job; all clients of a job share the events themselves.
 BACKLOG = 256
@@ -17,7 +17,9 @@ class Subscription:
     `behind` says that the hub had handed on more than this client had seen when it came: the rest is to be fetched.
     """
 
-    def __init__(self, place: Place, *, behind: bool = False, stopping: bool = False, only_end: bool = False) -> None:
+    def __init__(
+        self, place: StreamId, *, behind: bool = False, stopping: bool = False, only_end: bool = False
+    ) -> None:
         self.place = place
         self.behind = behind
         self.stopping = stopping

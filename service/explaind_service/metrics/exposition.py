@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 from explaind import __version__
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.store import AsyncJobStore
+from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_service.metrics import names
 from explaind_service.metrics.families import StoreSight, store_families
 

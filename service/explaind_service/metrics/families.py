@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
-from explaind_jobs.record import Census, WorkerState
+from explaind_jobs.store.records import StoreStats, WorkerState
 from explaind_service.metrics import names
 from explaind_service.metrics.names import MetricName
 
@@ -18,7 +18,7 @@ Counters = Mapping[tuple[str, ...], float]
 class StoreSight:
     """The store as it was seen: what is in it, and who works."""
 
-    census: Census
+    census: StoreStats
     workers: Sequence[WorkerState]
 
 

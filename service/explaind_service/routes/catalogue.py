@@ -9,13 +9,14 @@ from starlette.responses import Response
 
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, ModelState
 from explaind.contract.errors import InvalidRequest, NotFound, UnknownMethod
-from explaind.contract.registry import all_methods, find_method, near_miss
-from explaind_jobs.keys.record import Scope
-from explaind_jobs.record import WorkerState
-from explaind_service.access.caller import permitted
-from explaind_service.answers import json_answer
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods, find_method
+from explaind_jobs.keys.records import Scope
+from explaind_jobs.store.records import WorkerState
+from explaind_service.auth.caller import permitted
 from explaind_service.dependencies import Models, Store
-from explaind_service.operations import problem_responses
+from explaind_service.errors.openapi_responses import problem_responses
+from explaind_service.results.json_response import json_answer
 
 router = APIRouter(tags=["catalogue"], dependencies=[Security(permitted, scopes=[Scope.READ])])
 

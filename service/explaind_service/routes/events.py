@@ -7,13 +7,13 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from explaind.contract.errors import InvalidRequest, JobNotFound, TooManyStreams
-from explaind_service.access.caller import Reader
+from explaind_service.auth.caller import Reader
 from explaind_service.dependencies import FromApp, JobId
-from explaind_service.events.entries import Place, place_of
+from explaind_service.errors.openapi_responses import problem_responses
+from explaind_service.events.entries import StreamId, place_of
+from explaind_service.events.event_stream import EventStreamWriter, StreamStart
 from explaind_service.events.hub import Hub
-from explaind_service.events.stream import EventStream
-from explaind_service.events.teller import Beginning, Teller
-from explaind_service.operations import problem_responses
+from explaind_service.events.response import EventStream
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -70,14 +70,14 @@ async def follow_job(
     resumed = await _resumed(resources.hub, job_id, last_event_id)
     if job.state.terminal and resumed is not None and resumed == place_of(last):
         return Response(status_code=204)  # what makes a browser stop coming back
-    beginning = Beginning(job, last, resumed)
+    beginning = StreamStart(job, last, resumed)
     settings = resources.settings
     lasts_s = min(seconds or settings.max_stream_s, settings.max_stream_s)
-    teller = Teller(resources.hub, look, beginning, ping_s=settings.ping_s, seconds=lasts_s)
+    teller = EventStreamWriter(resources.hub, look, beginning, ping_s=settings.ping_s, seconds=lasts_s)
     return EventStream(resources.hub, resources.streams, beginning, teller)
 
 
-async def _resumed(hub: Hub, job_id: str, last_event_id: str | None) -> Place | None:
+async def _resumed(hub: Hub, job_id: str, last_event_id: str | None) -> StreamId | None:
     """The place of the last event that the client has seen, while that is kept."""
     place = place_of(last_event_id or "")
     return place if place is not None and await hub.holds(job_id, place) else None

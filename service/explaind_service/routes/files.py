@@ -26,14 +26,14 @@ from explaind.contract.files import (
     DatasetPage,
     DatasetPreview,
 )
-from explaind_jobs.files.datasets import TableForm
+from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.parquet import require_parquet
-from explaind_service.access.caller import Reader, Writer
-from explaind_service.answers import json_answer
-from explaind_service.bodies import UPLOADS, BodyLimits, body_of
+from explaind_service.auth.caller import Reader, Writer
+from explaind_service.body_limits import UPLOADS, BodyLimits, body_of
 from explaind_service.dependencies import FromApp
-from explaind_service.operations import problem_responses
-from explaind_service.representations import Encoding, entity_tag, is_known
+from explaind_service.errors.openapi_responses import problem_responses
+from explaind_service.results.json_response import json_answer
+from explaind_service.results.negotiation import Encoding, entity_tag, is_known
 from explaind_service.settings import ServiceSettings
 
 FORMS: dict[str, TableForm] = {

@@ -7,24 +7,24 @@ from pydantic import Field
 from starlette.responses import Response
 
 from explaind import __version__
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 from explaind.contract.catalogue import Readiness
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.store import AsyncJobStore
-from explaind_service.answers import json_answer
+from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_service.dependencies import Store
+from explaind_service.results.json_response import json_answer
 
 router = APIRouter(tags=["health"])
 
 
-class Health(Answer):
+class Health(ResponseModel):
     """The process is alive."""
 
     status: Literal["ok"] = "ok"
     version: str = Field(examples=["0.1.0"])
 
 
-class IndexLinks(Answer):
+class IndexLinks(ResponseModel):
     """Where things are."""
 
     docs: str = "/docs"
@@ -34,7 +34,7 @@ class IndexLinks(Answer):
     jobs: str = "/jobs"
 
 
-class Index(Answer):
+class Index(ResponseModel):
     """What this is and where its parts are."""
 
     name: Literal["explaind"] = "explaind"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import (
     InvalidRequest,
     InvalidUnits,
@@ -20,15 +21,14 @@ from explaind.contract.errors import (
     ResultLost,
 )
 from explaind.contract.job import Job, JobPage, JobState
-from explaind.contract.results import ResultPage
-from explaind.contract.units import UnitKind
-from explaind.report import job_html
-from explaind_jobs.listing import Filters
-from explaind_service.access.caller import Reader, Writer
-from explaind_service.answers import job_answer, json_answer
+from explaind.contract.result_page import ResultPage
+from explaind.views.report import job_html
+from explaind_jobs.store.listing import Filters
+from explaind_service.auth.caller import Reader, Writer
 from explaind_service.dependencies import JOB_ID, FromApp, JobId, Store, StoredResults
-from explaind_service.operations import PROBLEM, problem_responses
-from explaind_service.problems import problem_response, stored_problem
+from explaind_service.errors.openapi_responses import PROBLEM, problem_responses
+from explaind_service.errors.problems import problem_response, stored_problem
+from explaind_service.results.json_response import job_answer, json_answer
 
 MAX_SECONDS = 10**9
 REPORT_POLICY = (

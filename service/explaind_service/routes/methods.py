@@ -9,22 +9,21 @@ from fastapi.openapi.models import Example
 from starlette.requests import Request
 from starlette.responses import Response
 
+from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job
 from explaind.contract.method import Method
-from explaind.contract.registry import all_estimates, all_methods
-from explaind.contract.subject import ModelRequest
-from explaind_jobs.log_context import add_to_context
-from explaind_service.access.rates import rate_headers
-from explaind_service.answers import job_answer
-from explaind_service.asking import AskerOfRequest
+from explaind.contract.registry import all_methods
+from explaind_jobs.observability.log_context import add_to_context
 from explaind_service.dependencies import FromApp, Resources, require_json
-from explaind_service.intake import Accepted
-from explaind_service.operations import RATE, RETRY_AFTER, Responses, submission_errors
-from explaind_service.prefer import Preference, parse_prefer
+from explaind_service.errors.openapi_responses import RATE, RETRY_AFTER, Responses, submission_errors
+from explaind_service.errors.rate_limit_headers import rate_headers
+from explaind_service.results.json_response import job_answer
+from explaind_service.submission.prefer import Preference, parse_prefer
+from explaind_service.submission.request_headers import AskerOfRequest
+from explaind_service.submission.submit import JobOrigin, Submission
 
 ASK_AGAIN_S = "1"
-ESTIMATE_WAIT_S = 10  # an estimate is short: its caller waits for it unless they say otherwise
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +39,9 @@ Prefer = Annotated[
 
 
 def method_router() -> APIRouter:
-    """The routes of all methods, and of what says what they would cost."""
+    """The routes of all methods."""
     router = APIRouter()
-    for method in (*all_methods().values(), *all_estimates().values()):
+    for method in all_methods().values():
         router.add_api_route(
             f"/{method.path}",
             _submission(method),
@@ -54,7 +53,9 @@ def method_router() -> APIRouter:
             description=_description(method),
             response_model=Job[method.result],
             response_description="The job was accepted.",
-            responses=_responses(method),
+            responses=submission_responses(
+                Job[method.result], ended="The job has ended, in time for `Prefer: wait` or before a repeated request."
+            ),
             dependencies=[Depends(require_json)],
         )
     return router
@@ -68,32 +69,54 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         asker: AskerOfRequest,
         _prefer: Prefer = None,
     ) -> Response:
-        preference = parse_prefer(request.headers.getlist("prefer"), max_wait_s=resources.settings.max_wait_s)
-        wait_s = _wait_s(method, preference, resources.settings.max_wait_s)
-        accepted = await resources.intake.accept(method, params, asker)
-        add_to_context(job=accepted.job.id, method=method.path, model=params.model)
-        log.info("accepted %s on %s%s", method.path, params.model, _how(accepted))
-        headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-        if accepted.rate is not None:
-            headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
-        ready = accepted.replayed or accepted.job.state.terminal or wait_s is not None
-        job, result = await _ended(resources, request, accepted, wait_s or 0) if ready else (accepted.job, None)
-        return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
+        preference = preference_of(request, resources)
+        return await submitted(
+            request, method, params, resources, asker, preference=preference, wait_s=preference.wait_s
+        )
 
     # What FastAPI reads to validate and to document: each route has the params of its own method.
-    examples: dict[str, Example] = {"works": {"summary": "Works on the built-in model", "value": method.example}}
-    submit.__annotations__["params"] = Annotated[method.params_model, Body(openapi_examples=examples)]
+    submit.__annotations__["params"] = Annotated[method.params_model, Body(openapi_examples=examples_of(method))]
     return submit
 
 
-def _wait_s(method: Method[..., Any], preference: Preference, most_s: int) -> int | None:
-    if method.estimates is None or preference.wait_s is not None or preference.respond_async:
-        return preference.wait_s
-    return min(ESTIMATE_WAIT_S, most_s)
+def examples_of(method: Method[..., Any]) -> dict[str, Example]:
+    """The OpenAPI examples of a request to the method."""
+    return {"works": {"summary": "Works on the built-in model", "value": method.example}}
+
+
+def preference_of(request: Request, resources: Resources) -> Preference:
+    """The `Prefer` of the request, within the service's longest wait."""
+    return parse_prefer(request.headers.getlist("prefer"), max_wait_s=resources.settings.max_wait_s)
+
+
+async def submitted(
+    request: Request,
+    method: Method[..., Any],
+    params: ModelRequest,
+    resources: Resources,
+    asker: JobOrigin,
+    *,
+    preference: Preference,
+    wait_s: int | None,
+) -> Response:
+    """Submits a job: 202 and the job, or 200 where it has ended within `wait_s` seconds (None: no wait).
+
+    Raises:
+        InvalidRequest, CapacityError: what the intake refuses.
+    """
+    accepted = await resources.intake.accept(method, params, asker)
+    add_to_context(job=accepted.job.id, method=method.path, model=params.model)
+    log.info("accepted %s on %s%s", method.path, params.model, _how(accepted))
+    headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+    if accepted.rate is not None:
+        headers |= rate_headers(asker.allowance, accepted.rate.remaining, accepted.rate.reset_s)
+    ready = accepted.replayed or accepted.job.state.terminal or wait_s is not None
+    job, result = await _ended(resources, request, accepted, wait_s or 0) if ready else (accepted.job, None)
+    return _answer(job, result, preference, headers, ended=ready and job.state.terminal)
 
 
 async def _ended(
-    resources: Resources, request: Request, accepted: Accepted, wait_s: int
+    resources: Resources, request: Request, accepted: Submission, wait_s: int
 ) -> tuple[Job[Any], bytes | None]:
     job = accepted.job
     try:
@@ -115,7 +138,7 @@ def _answer(
     return job_answer(job, status=202, headers={**headers, "Retry-After": ASK_AGAIN_S})
 
 
-def _how(accepted: Accepted) -> str:
+def _how(accepted: Submission) -> str:
     if accepted.replayed:
         return ", sent before"
     return ", answered before" if accepted.job.cached else ""
@@ -130,17 +153,11 @@ def _description(method: Method[..., Any]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _responses(method: Method[..., Any]) -> Responses:
-    ended = "The job has ended, in time for `Prefer: wait` or before a repeated request."
-    if method.estimates is not None:
-        ended = f"The estimate. It is waited for: {ESTIMATE_WAIT_S} s, or as long as `Prefer: wait` says."
+def submission_responses(job: type[Job[Any]], *, ended: str) -> Responses:
+    """The OpenAPI responses of an operation that takes a job; `ended` describes its 200."""
     location = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
     return {
-        200: {
-            "model": Job[method.result],
-            "description": ended,
-            "headers": {**location, **RATE},
-        },
+        200: {"model": job, "description": ended, "headers": {**location, **RATE}},
         202: {"headers": {**location, **RETRY_AFTER, **RATE}},
         **submission_errors(),
     }

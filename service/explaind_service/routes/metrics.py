@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from explaind.contract.errors import InvalidRequest
-from explaind_service.access.caller import MetricsReader
+from explaind_service.auth.caller import MetricsReader
 from explaind_service.dependencies import Store
+from explaind_service.errors.openapi_responses import problem_responses
 from explaind_service.metrics.exposition import ServiceMetrics
-from explaind_service.operations import problem_responses
 
 router = APIRouter(tags=["health"])
 

@@ -17,17 +17,17 @@ from typing import Any
 
 import httpcore
 
-from explaind.address import package_version
 from explaind.contract.errors import InvalidRequest, StoreUnavailable
 from explaind.contract.job import WebhookStatus
 from explaind.contract.webhook import WebhookEvent
+from explaind.protocol.config import package_version
 from explaind.webhooks import sign
-from explaind_jobs import outbox
-from explaind_jobs.call import Call
-from explaind_jobs.outbox import Noted, OutboxMessage
-from explaind_jobs.store import AsyncJobStore
-from explaind_jobs.webhook_secret import webhook_secret
-from explaind_service.webhooks.guard import WebhookGuard
+from explaind_jobs.keys.webhook_secret import webhook_secret
+from explaind_jobs.redis_scripts.script import ScriptCall
+from explaind_jobs.store import webhook_outbox
+from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_jobs.store.webhook_outbox import Noted, OutboxMessage
+from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
 
 # Seconds from one try to the next: for short absences, a restart, an evening.
@@ -125,7 +125,7 @@ class WebhookDeliverer:
         Raises:
             StoreUnavailable: Redis does not answer.
         """
-        messages = await self._store.run(outbox.take(CONCURRENCY - len(self._sending), self._lease_s))
+        messages = await self._store.run(webhook_outbox.take(CONCURRENCY - len(self._sending), self._lease_s))
         for message in messages:
             self._spawn(self.deliver(message))
         return len(messages)
@@ -139,17 +139,17 @@ class WebhookDeliverer:
             # A record that cannot be read, or a mistake of ours: the lease runs out, and the tries are counted.
             log.exception("webhook of %s: try %d stumbled", message.id, message.attempt)
 
-    async def _attempt(self, message: OutboxMessage) -> Call[Noted]:
+    async def _attempt(self, message: OutboxMessage) -> ScriptCall[Noted]:
         try:
             webhook = message.webhook()
         except ValueError:
             log.warning("webhook of %s: the record is not one that this version knows; given up", message.id)
-            return outbox.settle(message.id, message.attempt, _status("failed", message, Try()))
+            return webhook_outbox.settle(message.id, message.attempt, _status("failed", message, Try()))
         if message.attempt > MAX_ATTEMPTS:  # those before were cut off before they could note anything
             return self._given_up(message, Try(trouble="no try came to its end"))
         job = message.job()
         if job.state.value not in webhook.events:
-            return outbox.settle(message.id, message.attempt, None)
+            return webhook_outbox.settle(message.id, message.attempt, None)
         event = WebhookEvent(type=f"job.{job.state.value}", timestamp=job.finished_at or datetime.now(UTC), data=job)
         # Every try sends the same bytes: how far the telling is is no part of what is told.
         body = event.model_dump_json(exclude={"data": {"result", "webhook"}}).encode()
@@ -173,21 +173,21 @@ class WebhookDeliverer:
             return Try(trouble=f"not reached ({type(error).__name__})")
         return Try(status=answer.status, retry_after=answer.retry_after)
 
-    def _judged(self, message: OutboxMessage, result: Try) -> Call[Noted]:
+    def _judged(self, message: OutboxMessage, result: Try) -> ScriptCall[Noted]:
         if result.delivered:
             log.info("webhook of %s: delivered by try %d", message.id, message.attempt)
-            return outbox.settle(message.id, message.attempt, _status("delivered", message, result))
+            return webhook_outbox.settle(message.id, message.attempt, _status("delivered", message, result))
         if result.status == GONE or message.attempt >= MAX_ATTEMPTS:
             return self._given_up(message, result)
         delay_s = next_delay_s(message.attempt, result.retry_after)
         log.info("webhook of %s: try %d: %s; again in %.0f s", message.id, message.attempt, result, delay_s)
-        return outbox.again(message.id, message.attempt, _status("pending", message, result), delay_s)
+        return webhook_outbox.again(message.id, message.attempt, _status("pending", message, result), delay_s)
 
-    def _given_up(self, message: OutboxMessage, result: Try) -> Call[Noted]:
+    def _given_up(self, message: OutboxMessage, result: Try) -> ScriptCall[Noted]:
         log.warning("webhook of %s: given up after %d tries: %s", message.id, message.attempt, result)
-        return outbox.settle(message.id, message.attempt, _status("failed", message, result))
+        return webhook_outbox.settle(message.id, message.attempt, _status("failed", message, result))
 
-    async def _noted(self, message: OutboxMessage, note: Call[Noted], held_until: float) -> None:
+    async def _noted(self, message: OutboxMessage, note: ScriptCall[Noted], held_until: float) -> None:
         """Notes the outcome, however often that takes while the message is held; after that it is sent once more."""
         pause = self._poll_s
         while True:

@@ -14,7 +14,7 @@ import httpcore
 import httpx
 from httpcore import SOCKET_OPTION, AnyIOBackend, AsyncNetworkBackend, AsyncNetworkStream
 
-from explaind_service.webhooks.guard import Destination
+from explaind_service.webhooks.ssrf_guard import Destination
 
 MAX_ANSWER_BYTES = 4096
 GLANCE_S = 1.0

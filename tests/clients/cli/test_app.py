@@ -5,7 +5,9 @@ from importlib.metadata import EntryPoint
 import click
 import pytest
 
-from explaind.cli import parts
+from explaind.cli import plugins
+from explaind.cli.session import messages, show_error
+from explaind.contract.errors import FieldError, InvalidRequest
 
 
 @pytest.fixture
@@ -13,8 +15,8 @@ def entries(monkeypatch):
     """Puts these entry points in the place of the installed ones."""
 
     def put(*values: str) -> None:
-        made = [EntryPoint(*value.split("="), parts.GROUP) for value in values]
-        monkeypatch.setattr(parts, "entry_points", lambda group: made)
+        made = [EntryPoint(*value.split("="), plugins.GROUP) for value in values]
+        monkeypatch.setattr(plugins, "entry_points", lambda group: made)
 
     return put
 
@@ -57,3 +59,11 @@ def test_version(run):
     ran = run("--version")
     assert ran.exit_code == 0
     assert ran.stdout.startswith("explaind, version ")
+
+
+def test_an_error_steers_no_terminal(capsys):
+    field = FieldError(pointer="/prompt", detail="b\x1b[2J")
+    show_error(messages(), InvalidRequest("a\x1b[31m", hint="c\x1b]0;", errors=[field]))
+    said = capsys.readouterr().err
+    assert all(letter in said for letter in "abc")
+    assert "\x1b" not in said

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
 
 
 @pytest.fixture

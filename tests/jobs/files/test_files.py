@@ -16,10 +16,10 @@ from explaind.contract.errors import (
     UnknownArtifact,
     UnknownDataset,
 )
-from explaind_jobs.files import calls
-from explaind_jobs.record import ANYONE
+from explaind_jobs.files import scripts
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
+from explaind_jobs.store.records import ANYONE
 
 ROWS = b'{"a": 1}\n{"a": 2, "b": "x"}\n'
 
@@ -37,7 +37,7 @@ def age(store: JobStore) -> None:
     key = f"{store.settings.key_prefix}files:loose"
     found: Any = store.client.zrange(key, 0, -1, withscores=True)
     for blob, at in found:
-        store.client.zadd(key, {blob: at - calls.LOOSE_MS - 1})
+        store.client.zadd(key, {blob: at - scripts.LOOSE_MS - 1})
 
 
 def test_a_dataset_is_kept_once_and_read_by_its_owner(store: JobStore) -> None:
@@ -94,12 +94,12 @@ def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore) -> N
     assert len(others | {first.id}) == 3
 
 
-def test_a_rehearsal_reads_and_keeps_nothing(store: JobStore) -> None:
+def test_a_dry_run_reads_and_keeps_nothing(store: JobStore) -> None:
     files = store.files.of("k1", job="job_a")
     dataset, _ = files.put_dataset(ROWS, "jsonl", "one")
-    rehearsal = files.rehearsing()
-    assert len(rehearsal.rows(dataset.id)) == 2
-    card = rehearsal.put_artifact("tuned-lens", "lens", b"abc", model="demo")
+    dry = files.dry_run()
+    assert len(dry.rows(dataset.id)) == 2
+    card = dry.put_artifact("tuned-lens", "lens", b"abc", model="demo")
     assert card.bytes == 3
     assert files.artifacts().data == []
     assert files.put_artifact("tuned-lens", "lens", b"abc", model="demo").id == card.id

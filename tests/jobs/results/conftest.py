@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from explaind_jobs.results.directory import DirectoryBlobs
+from explaind_jobs.results.directory_blobs import DirectoryBlobs
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import JobStore
+from explaind_jobs.store.job_store import JobStore
 
 
 @pytest.fixture

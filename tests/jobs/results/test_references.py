@@ -15,16 +15,16 @@ import redis.asyncio
 
 from explaind.contract.errors import ExplaindError, ResultLost, StoreUnavailable
 from explaind.contract.job import JobState
-from explaind_jobs import calls
-from explaind_jobs.call import Call, script_text
-from explaind_jobs.record import NewJob, Outcome
-from explaind_jobs.results import calls as result_calls
-from explaind_jobs.results.blobs import name_of
+from explaind_jobs.redis_scripts.script import ScriptCall, script_text
+from explaind_jobs.results import scripts as result_calls
+from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
-from explaind_jobs.results.directory import DirectoryBlobs
-from explaind_jobs.results.sweeping import REMOVAL_S, sweep
+from explaind_jobs.results.directory_blobs import DirectoryBlobs
+from explaind_jobs.results.garbage_collection import REMOVAL_S, sweep
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import AsyncJobStore, JobStore
+from explaind_jobs.store import transitions
+from explaind_jobs.store.job_store import AsyncJobStore, JobStore
+from explaind_jobs.store.records import NewJob, Outcome
 
 RAW = ('{"values": [' + ", ".join(str(i * 0.37) for i in range(200)) + "]}").encode()
 DIGEST = encode(RAW).digest
@@ -210,7 +210,7 @@ def test_a_finish_after_the_blob_was_swept_is_not_accepted(store: JobStore, valk
     claim = store.claim("w", ["default"])
     assert claim is not None
     outcome, stored = succeeded(), encode(RAW).stored(0)
-    finish = calls.finish(job_id, claim.attempt, outcome, stored)
+    finish = transitions.finish(job_id, claim.attempt, outcome, stored)
     store.run(result_calls.announce(DIGEST))
     store.bodies.blobs.write(DIGEST, encode(RAW).data)
     age(valkey)
@@ -378,12 +378,14 @@ async def test_the_async_store_reads_what_the_sync_one_wrote(
 
 
 def test_a_reply_to_an_unknown_word_is_not_swallowed() -> None:
-    call: Call[None] = result_calls.announce(DIGEST)
+    call: ScriptCall[None] = result_calls.announce(DIGEST)
     assert call.parse(b"go") is None
     with pytest.raises(ExplaindError):
         call.parse(b"wait")
 
 
 def test_the_store_imports_no_bucket_library() -> None:
-    code = "import sys, explaind_jobs.store; sys.exit(bool({'fsspec', 's3fs', 'botocore'} & sys.modules.keys()))"
+    code = (
+        "import sys, explaind_jobs.store.job_store; sys.exit(bool({'fsspec', 's3fs', 'botocore'} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

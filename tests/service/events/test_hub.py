@@ -12,12 +12,12 @@ import redis
 import redis.asyncio
 
 from explaind.contract.job import Progress
-from explaind_jobs.calls import events_key
-from explaind_jobs.record import NewJob
-from explaind_jobs.server import find_server, start_server
+from explaind_jobs.local_stack.redis_server import find_server, start_server
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store import AsyncJobStore, JobStore
-from explaind_service.events.entries import Event, Place, id_of, place_of
+from explaind_jobs.store.job_store import AsyncJobStore, JobStore
+from explaind_jobs.store.records import NewJob
+from explaind_jobs.store.transitions import events_key
+from explaind_service.events.entries import Event, StreamId, id_of, place_of
 from explaind_service.events.hub import BLOCK_MS, CONTROL_TTL_S, Hub
 from explaind_service.events.subscription import BACKLOG, Subscription
 
@@ -268,5 +268,5 @@ def test_what_is_no_id(text: str) -> None:
 
 
 @pytest.mark.parametrize("place", [(0, 0), (1795248444341, 7), (2**64 - 1, 2**64 - 1)])
-def test_ids_and_places_are_the_same(place: Place) -> None:
+def test_ids_and_places_are_the_same(place: StreamId) -> None:
     assert place_of(id_of(place)) == place

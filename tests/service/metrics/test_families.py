@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.core import Metric
 
-from explaind_jobs import call
-from explaind_jobs.record import Census, WorkerState
+from explaind_jobs.redis_scripts import script
+from explaind_jobs.store.records import StoreStats, WorkerState
 from explaind_service.metrics import names
 from explaind_service.metrics.families import StoreSight, store_families
 
-EMPTY = Census(depths={}, ages={}, running=0, outbox=0, counters={})
+EMPTY = StoreStats(depths={}, ages={}, running=0, outbox=0, counters={})
 
 
-def told(census: Census = EMPTY, *workers: WorkerState) -> dict[str, Metric]:
+def told(census: StoreStats = EMPTY, *workers: WorkerState) -> dict[str, Metric]:
     return {family.name: family for family in store_families(StoreSight(census, workers))}
 
 
@@ -29,7 +29,7 @@ def worker(name: str, **gauges: float) -> WorkerState:
 
 
 def test_the_buckets_are_those_of_the_scripts() -> None:
-    lua = (Path(call.__file__).parent / "lua" / "common.lua").read_text(encoding="utf-8")
+    lua = (Path(script.__file__).parent / "lua" / "common.lua").read_text(encoding="utf-8")
     found = re.search(r"^local BUCKETS = \{(.*)\}$", lua, re.MULTILINE)
     assert found is not None
     assert tuple(json.loads(f"[{found[1]}]")) == names.JOB_BUCKETS
@@ -44,7 +44,7 @@ def test_buckets_are_cumulative() -> None:
         ("queued_seconds_bucket", "infer/score", "0.01"): 7.0,
         ("queued_seconds_sum", "infer/score"): 0.02,
     }
-    family = told(Census({}, {}, 0, 0, counters))["explaind_job_seconds"]
+    family = told(StoreStats({}, {}, 0, 0, counters))["explaind_job_seconds"]
     buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
     assert list(buckets) == ["0.01", "0.03", "0.1", "0.3", "1.0", "3.0", "10.0", "30.0", "100.0", "300.0", "1000.0",
                              "3000.0", "+Inf"]  # fmt: skip
@@ -58,14 +58,14 @@ def test_buckets_are_cumulative() -> None:
 
 def test_a_bound_of_another_version_is_not_lost() -> None:
     counters = {("job_seconds_bucket", "m", "0.1"): 1.0, ("job_seconds_bucket", "m", "0.2"): 1.0}
-    family = told(Census({}, {}, 0, 0, counters))["explaind_job_seconds"]
+    family = told(StoreStats({}, {}, 0, 0, counters))["explaind_job_seconds"]
     buckets = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
     assert (buckets["0.2"], buckets["+Inf"]) == (2, 2)
 
 
 def test_counters_keep_their_labels() -> None:
     counters = {("finished", "explain/shap", "demo", "failed"): 2.0, ("fenced",): 1.0, ("from the future", "x"): 9.0}
-    families = told(Census({}, {}, 0, 0, counters))
+    families = told(StoreStats({}, {}, 0, 0, counters))
     (sample,) = families["explaind_jobs_finished"].samples
     assert sample.name == "explaind_jobs_finished_total"
     assert (sample.labels, sample.value) == ({"method": "explain/shap", "model": "demo", "state": "failed"}, 2)
@@ -77,7 +77,7 @@ def test_what_never_happened_is_zero_where_it_has_no_labels() -> None:
 
 
 def test_the_queue() -> None:
-    families = told(Census({("gpu", "big"): 3, ("default", "demo"): 1}, {"gpu": 12.5, "default": 0.0}, 4, 5, {}))
+    families = told(StoreStats({("gpu", "big"): 3, ("default", "demo"): 1}, {"gpu": 12.5, "default": 0.0}, 4, 5, {}))
     assert values(families["explaind_queue_depth"]) == {("gpu", "big"): 3, ("default", "demo"): 1}
     assert values(families["explaind_queue_oldest_seconds"]) == {("gpu",): 12.5, ("default",): 0}
     assert values(families["explaind_jobs_running"]) == {(): 4}

@@ -4,9 +4,9 @@ import pytest
 
 from explaind.contract.catalogue import MethodList, ModelList
 from explaind.contract.registry import all_methods
-from explaind_jobs.record import WorkerState
-from explaind_service.app import create_app
+from explaind_jobs.store.records import WorkerState
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 
 def worker_with(models: list[str], loading: list[str]) -> WorkerState:

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from explaind_jobs.store import JobStore
-from explaind_service.app import create_app
+from explaind_jobs.store.job_store import JobStore
+from tests.support.apps import create_app
 
 JSONL = {"Content-Type": "application/jsonl"}
 CSV = {"Content-Type": "text/csv; charset=utf-8"}

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 from explaind.contract.catalogue import Readiness
-from explaind_jobs.record import WorkerState
+from explaind_jobs.store.records import WorkerState
 
 
 async def test_alive_whatever_is_down(client_without_store) -> None:

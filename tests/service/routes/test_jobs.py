@@ -8,7 +8,7 @@ import pytest
 
 from explaind.contract.errors import OutOfMemory, WorkerLost
 from explaind.contract.job import Job, JobPage, Progress
-from explaind_service.app import create_app
+from tests.support.apps import create_app
 
 UNKNOWN = "job_" + "0" * 26
 

@@ -8,10 +8,10 @@ import pytest
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind.contract.job import Job
-from explaind.contract.registry import all_estimates, all_methods
-from explaind_service.app import create_app
+from explaind.contract.registry import all_methods
 from explaind_service.dependencies import JOB_ID
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 
 @pytest.mark.parametrize("path", all_methods())
@@ -174,14 +174,14 @@ ESTIMATE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("path", all_estimates())
+@pytest.mark.parametrize("path", all_methods())
 async def test_every_method_has_an_estimate(client, worker, path: str) -> None:
-    method = all_methods()[path.removeprefix("estimate/")]
+    method = all_methods()[path]
     body = {**method.example, "priority": "low"}
-    response = await client.post(f"/{path}", json=body, headers={"Prefer": "respond-async"})
+    response = await client.post(f"/estimate/{path}", json=body, headers={"Prefer": "respond-async"})
     assert response.status_code == 202
     job = response.json()
-    assert (job["method"], job["state"], job["priority"]) == (path, "queued", "high")
+    assert (job["method"], job["state"], job["priority"]) == (f"estimate/{path}", "queued", "high")
     assert method.params_model.model_validate_json(worker.claim().request) == method.params_model.model_validate(body)
 
 
@@ -215,5 +215,33 @@ async def test_an_estimate_is_refused_as_its_method_is(client, shap, expect_prob
     problem = expect_problem(response, 422, "invalid_request", "/bugdet")
     assert "Did you mean 'budget'?" in problem["errors"][0]["detail"]
     assert "GET /methods/explain/shap describes every field" in problem["hint"]
-    missing = expect_problem(await client.post("/estimate/explain/shpa", json=shap), 404, "not_found")
-    assert "/estimate/explain/shap" in missing["hint"]
+    for nowhere in ("explain/shpa", "expalin/shap"):
+        missing = expect_problem(await client.post(f"/estimate/{nowhere}", json=shap), 404, "unknown_method")
+        assert "'estimate/explain/shap'" in missing["hint"]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "application/json"),
+        (b"null", "application/json"),
+        (b"[1]", "application/json"),
+        (b'"text"', "application/json"),
+        (b'{"model": "demo",}', "application/json"),
+        (b'{"model": "demo"}', "application/json"),
+        (b'{"model": "demo", "prompt": "x", "target": {"labels": ["a", "a"], "explain": "a"}}', "application/json"),
+        (b'{"model": "demo", "prompt": 3, "score": "x", "units": {"segments": [[1]]}}', "application/json"),
+        (b'{"model": "demo", "prompt": "x"}', "text/plain"),
+        (b'{"model": "nowhere", "prompt": "x"}', "application/json"),
+    ],
+)
+async def test_an_estimate_answers_a_wrong_body_as_its_method_does(client, body: bytes, content_type: str) -> None:
+    headers = {"content-type": content_type}
+    own, estimate = [
+        (await client.post(f"{base}/explain/shap", content=body, headers=headers)).json() for base in ("", "/estimate")
+    ]
+    assert own["status"] in {400, 415, 422}
+    different = {"request_id", "instance"}
+    assert {k: v for k, v in estimate.items() if k not in different} == {
+        k: v for k, v in own.items() if k not in different
+    }

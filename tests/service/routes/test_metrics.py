@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from explaind.contract.errors import StoreUnavailable, WorkerLost
-from explaind_jobs.record import WorkerState
+from explaind_jobs.store.records import WorkerState
 from explaind_service.metrics import names
 
 GAUGES = {metric.key: float(number) for number, metric in enumerate(names.WORKER_GAUGES)}
@@ -68,7 +68,7 @@ async def test_everything_in_the_table_is_told_and_nothing_else(client, worker, 
 
 
 async def test_two_applications_share_nothing(client, settings, client_of) -> None:
-    from explaind_service.app import create_app
+    from tests.support.apps import create_app
 
     await client.get("/healthz")
     async with client_of(create_app(settings)) as other:
@@ -82,7 +82,7 @@ async def test_a_store_that_went_away_is_told_of(client, app, expect_problem, mo
         raise StoreUnavailable("The job store does not answer.")
 
     monkeypatch.setattr(app.state.resources.store, "run", silent)
-    monkeypatch.setattr("explaind_service.access.keyring.REMEMBERED_S", 0.0)
+    monkeypatch.setattr("explaind_service.auth.key_verifier.REMEMBERED_S", 0.0)
     expect_problem(await client.get("/jobs"), 503, "store_unavailable")
     response = await client.get("/metrics")
     assert response.status_code == 200

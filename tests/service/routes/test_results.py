@@ -13,13 +13,13 @@ import pytest
 import zstandard
 
 from explaind.contract.job import Job
-from explaind.contract.results import ResultPage
-from explaind_jobs.results import directory
-from explaind_jobs.results.blobs import name_of
+from explaind.contract.result_page import ResultPage
+from explaind_jobs.results import directory_blobs
+from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
-from explaind_service.app import create_app
-from explaind_service.results import MOST_IN_JOB
+from explaind_service.results.responses import MOST_IN_JOB
 from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
 
 NUMBERS = random.Random(7)
 LARGE = {"kind": "grid", "rows": [[NUMBERS.random() for _ in range(20)] for _ in range(400)], "name": "grid"}
@@ -278,7 +278,7 @@ async def test_a_store_that_cannot_be_read_may_come_back(plain, job, monkeypatch
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(directory.os, "open", fail)
+        patch.setattr(directory_blobs.os, "open", fail)
         response = await plain.get(f"{job}/result")
     expect_problem(response, 503, "store_unavailable")
     assert response.headers["retry-after"] == "2"
@@ -303,6 +303,8 @@ async def test_an_empty_result(plain, worker, shap, expect_problem) -> None:
 def test_the_document_tells_of_pages() -> None:
     operation = create_app(ServiceSettings.model_construct()).openapi()["paths"]["/jobs/{job_id}/result"]
     assert set(operation) == {"get"}
-    assert {each["name"] for each in operation["get"]["parameters"]} == {"job_id", "path", "offset", "limit", "units"}
+    job_id, *others = operation["get"]["parameters"]
+    assert job_id == {"$ref": "#/components/parameters/JobId"}
+    assert {each["name"] for each in others} == {"path", "offset", "limit", "units"}
     assert {"200", "206", "304", "416", "422"} <= set(operation["get"]["responses"])
     assert "ResultPage" in str(operation["get"]["responses"]["200"])

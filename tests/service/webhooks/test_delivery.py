@@ -18,17 +18,17 @@ from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import WebhookStatus
 from explaind.contract.webhook import Webhook
 from explaind.webhooks import verify
-from explaind_jobs import outbox
-from explaind_jobs.call import Call
-from explaind_jobs.connection import async_redis_from
-from explaind_jobs.pepper import load_pepper
-from explaind_jobs.record import NewJob
-from explaind_jobs.store import AsyncJobStore, JobStore
-from explaind_jobs.webhook_secret import webhook_secret
-from explaind_service.app import create_app
+from explaind_jobs.keys.pepper import load_pepper
+from explaind_jobs.keys.webhook_secret import webhook_secret
+from explaind_jobs.redis_scripts.connection import async_redis_from
+from explaind_jobs.redis_scripts.script import ScriptCall
+from explaind_jobs.store import webhook_outbox
+from explaind_jobs.store.job_store import AsyncJobStore, JobStore
+from explaind_jobs.store.records import NewJob
 from explaind_service.webhooks.delivery import MAX_ATTEMPTS, SCHEDULE_S, WebhookDeliverer, next_delay_s
-from explaind_service.webhooks.guard import WebhookGuard
+from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
+from tests.support.apps import create_app
 
 LOCAL = ["127.0.0.0/8"]
 PEPPER = bytes(range(32))
@@ -274,7 +274,7 @@ async def test_what_a_dead_process_took_is_sent_again(post, running, receiver, a
     # Held by nobody, but leased: another attempt only once that is over.
     await running.stop()
     job_id = post.end(url_of(receiver))
-    assert await AsyncJobStore(async_valkey, settings).run(outbox.take(1, 0.2))
+    assert await AsyncJobStore(async_valkey, settings).run(webhook_outbox.take(1, 0.2))
     running.start()
     assert (await post.until(job_id, delivered)).attempts == 2
 
@@ -325,7 +325,7 @@ class Unsteady(AsyncJobStore):
         self.down: set[str] = set()
         self.refused = 0
 
-    async def run(self, call: Call[Any]) -> Any:
+    async def run(self, call: ScriptCall[Any]) -> Any:
         if call.script in self.down:
             self.refused += 1
             raise StoreUnavailable("The job store does not answer.")
@@ -402,8 +402,8 @@ def test_the_schedule_is_spread_by_a_tenth(attempt: int) -> None:
         ("", 5),
         ("٣", 5),
         ("nan", 5),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 5),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600),
+        pytest.param(format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 5, id="an hour ago"),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), 3600, id="tomorrow"),
         ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
     ],
 )

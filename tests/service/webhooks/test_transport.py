@@ -10,7 +10,7 @@ import pytest
 from httpcore import SOCKET_OPTION, AsyncNetworkBackend, AsyncNetworkStream
 
 from explaind.contract.errors import InvalidRequest
-from explaind_service.webhooks.guard import WebhookGuard
+from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
 
 LOCAL = ["127.0.0.0/8"]

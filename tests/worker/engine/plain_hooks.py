@@ -8,11 +8,11 @@ def attach(model, edit):
 
     def new(x):
         x = x.clone()
-        view = x.view(*x.shape[:-1], heads, -1) if edit.place == "heads" else x
+        view = x.view(*x.shape[:-1], heads, -1) if edit.point == "z" else x
         start, end = edit.positions or (0, x.shape[1])
         for place in range(start, min(end, x.shape[1])):
             value = 0.0 if edit.value is None else edit.value[min(place - start, len(edit.value) - 1)]
-            if edit.place == "heads":
+            if edit.point == "z":
                 for number, head in enumerate(edit.heads):
                     view[0, place, head] = value if edit.value is None else value[number]
             else:
@@ -29,18 +29,9 @@ def attach(model, edit):
     def after(_m, _a, out):
         return new(out) if isinstance(out, torch.Tensor) else (new(out[0]), *out[1:])
 
-    if edit.place == "residual":
+    if edit.point == "resid_pre":
         return block.module.register_forward_pre_hook(before, with_kwargs=True)
-    if edit.place == "heads":
+    if edit.point == "z":
         return block.output_projection.register_forward_pre_hook(before, with_kwargs=True)
-    if edit.place == "block":
-
-        def skip(_m, args, kwargs, out):
-            entered = args[0] if args else kwargs["hidden_states"]
-            left = out if isinstance(out, torch.Tensor) else out[0]
-            left = entered + new(left - entered)
-            return left if isinstance(out, torch.Tensor) else (left, *out[1:])
-
-        return block.module.register_forward_hook(skip, with_kwargs=True)
-    module = block.attention_write if edit.place == "attention" else block.mlp_write
+    module = block.attention_write if edit.point == "attn_out" else block.mlp_write
     return module.register_forward_hook(after)

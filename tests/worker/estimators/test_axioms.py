@@ -9,7 +9,7 @@ from explaind_worker.estimators.exact import ExactShapley
 from explaind_worker.estimators.hierarchy import hierarchy
 from explaind_worker.estimators.kernel import KernelShapley
 from explaind_worker.estimators.permutation import PermutationShapley
-from explaind_worker.libraries import captum_estimators, shap_partition
+from explaind_worker.libraries import captum, shap_partition
 
 UNITS = 7
 SEEDS_EACH = 24
@@ -25,12 +25,8 @@ FINDERS = {
     "kernel": lambda seed: planned(KernelShapley(UNITS, 60, seed)),
     "permutation": lambda seed: planned(PermutationShapley(UNITS, 60, seed)),
     "partition": lambda seed: lambda play: shap_partition.partition(play, PAIRED, budget=1000, seed=seed)[0],
-    "captum sampling": lambda seed: (
-        lambda play: captum_estimators.shapley_sampling(play, UNITS, n_samples=5, seed=seed).values
-    ),
-    "captum kernel": lambda seed: (
-        lambda play: captum_estimators.kernel_shap(play, UNITS, n_samples=60, seed=seed).values
-    ),
+    "captum sampling": lambda seed: lambda play: captum.shapley_sampling(play, UNITS, n_samples=5, seed=seed).values,
+    "captum kernel": lambda seed: lambda play: captum.kernel_shap(play, UNITS, n_samples=60, seed=seed).values,
 }
 # captum adds up in float32 and meets full − empty by a large weight.
 TOLERANCE = {"captum sampling": 1e-4, "captum kernel": 1e-2}

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import shapley_by_permutations
 
 from explaind_worker.estimators import kernel, permutation
 from explaind_worker.estimators.exact import ExactShapley
 from explaind_worker.estimators.kernel import KernelShapley
+from explaind_worker.estimators.kernel_gls import REACH
 from explaind_worker.estimators.permutation import PermutationShapley
+from tests.support.reference import shapley_by_permutations
 
 SAMPLERS = {"kernel": KernelShapley, "permutation": PermutationShapley}
 
@@ -149,3 +150,23 @@ def test_kernel_is_no_worse_than_shap_and_half_of_captum():
     rms = {name: np.sqrt(np.mean(np.square(found))) for name, found in errors.items()}
     assert rms["ours"] <= rms["shap"]
     assert rms["ours"] <= 0.5 * rms["captum"]
+
+
+def test_errors_of_a_regression_with_few_pairs_are_honest():
+    """Of games drawn from the prior that it expects, with three degrees of freedom left."""
+    units = 8
+    estimator = KernelShapley(units, budget=2 * (units + 3), seed=0)
+    exact = ExactShapley(units)
+    signs = np.where(exact.coalitions, 1.0, -1.0)
+    terms = [members for order in (1, 3, 5, 7) for members in itertools.combinations(range(units), order)]
+    products = np.stack([signs[:, members].prod(axis=1) for members in terms], axis=1)  # [coalition, term]
+    spread = np.array([(REACH / units) ** (len(members) / 2) for members in terms])
+    games = products @ (spread[:, None] * np.random.default_rng(1).normal(size=(len(terms), 300)))
+    asked = estimator.coalitions @ (1 << np.arange(units))
+    squares, promised = 0.0, 0.0
+    for scores in games.T[:, :, None]:
+        found = estimator.estimate(scores[asked])
+        assert found.standard_errors is not None
+        squares += ((found.values - exact.estimate(scores).values) ** 2).sum()
+        promised += (found.standard_errors**2).sum()
+    assert squares / promised == pytest.approx(1.0, abs=0.2)

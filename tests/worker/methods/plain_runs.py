@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
-from explaind_worker.models.anatomy import anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 
-# what passes, [position, hidden] or of heads [position, head, head_dim] -> what shall pass instead
+# what passes, [position, hidden] or of z [position, head, head_dim] -> what shall pass instead
 Change = Callable[[torch.Tensor], torch.Tensor]
 Changes = Sequence[tuple[int, str, Change]]
 
@@ -38,7 +38,7 @@ class Plain:
         last = self.logits([*prompt, *answer[:apart]], changes)[-1]
         return float(last[answer[apart]] - last[foil[apart]])
 
-    def seen(self, ids: Sequence[int], layer: int, place: str) -> torch.Tensor:
+    def seen(self, ids: Sequence[int], layer: int, point: str) -> torch.Tensor:
         """What passes there in the clean run."""
         kept = []
 
@@ -46,19 +46,19 @@ class Plain:
             kept.append(passing.clone())
             return passing
 
-        self.logits(ids, [(layer, place, keep)])
+        self.logits(ids, [(layer, point, keep)])
         return kept[0]
 
     @contextmanager
     def _changed(self, changes: Changes) -> Iterator[None]:
         handles = []
-        for layer, place, change in changes:
+        for layer, point, change in changes:
             block = self.anatomy.blocks[layer]
-            if place in {"residual", "heads"}:
-                module = block.module if place == "residual" else block.output_projection
-                handles.append(module.register_forward_pre_hook(self._before(place, change), with_kwargs=True))
+            if point in {"resid_pre", "z"}:
+                module = block.module if point == "resid_pre" else block.output_projection
+                handles.append(module.register_forward_pre_hook(self._before(point, change), with_kwargs=True))
                 continue
-            written = {"attention": block.attention_write, "mlp": block.mlp_write, "module": block.attention}[place]
+            written = {"attn_out": block.attention_write, "mlp_out": block.mlp_write, "module": block.attention}[point]
             handles.append(written.register_forward_hook(_after(change)))
         try:
             yield
@@ -66,14 +66,14 @@ class Plain:
             for handle in handles:
                 handle.remove()
 
-    def _before(self, place: str, change: Change):
+    def _before(self, point: str, change: Change):
         shape = (self.anatomy.heads, self.anatomy.head_dim)
 
         def hook(_module, args, kwargs):
             passing = args[0] if args else kwargs["hidden_states"]
-            row = passing[0].unflatten(-1, shape) if place == "heads" else passing[0]
+            row = passing[0].unflatten(-1, shape) if point == "z" else passing[0]
             changed = change(row.clone())
-            new = (changed.flatten(-2) if place == "heads" else changed)[None]
+            new = (changed.flatten(-2) if point == "z" else changed)[None]
             return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
 
         return hook

@@ -8,7 +8,7 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from explaind_worker.estimators import odd_orders
+from explaind_worker.estimators import kernel_gls
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
 
 PART = 4096  # pairs that are floating-point numbers at once
@@ -77,8 +77,8 @@ class KernelShapley:
         # A pair tells of the difference of its scores; their sum is fixed by the constraint that values add up.
         pairs, change = len(self._half), scores[-1] - scores[0]
         difference = scores[1 : 1 + pairs] - scores[1 + pairs : -1]  # [pair, column]
-        if self._population and self._units <= pairs <= odd_orders.PAIRS:
-            return odd_orders.estimate(self._half, difference, change)
+        if self._population and self._units <= pairs <= kernel_gls.PAIRS:
+            return kernel_gls.estimate(self._half, difference, change)
         return self._weighted(difference, change)
 
     def _weighted(self, difference: FloatArray, change: FloatArray) -> Estimate:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from explaind_worker.engine.players import BoolArray
-from explaind_worker.engine.value import FloatArray
-from explaind_worker.libraries.draws import Draws
+from explaind_worker.engine.scoring.masker import BoolArray
+from explaind_worker.engine.scoring.value_function import FloatArray
+from explaind_worker.libraries.global_rng import GlobalRng
 
 # Coalitions that the explainer chooses before it sees the next scores: large enough for the engine, small enough to
 # go on where the score moves. A number of its own, so that the engine's batches do not change the answer.
@@ -37,7 +37,7 @@ def partition(
     """
     from shap import PartitionExplainer  # noqa: PLC0415 - takes seconds
 
-    draws, asked, units = Draws(seed), 0, len(clustering) + 1
+    draws, asked, units = GlobalRng(seed), 0, len(clustering) + 1
 
     def score(rows: NDArray[np.float64]) -> FloatArray:
         nonlocal asked

@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from explaind.address import package_version
 from explaind.cli.catalogue import methods, models
 from explaind.cli.files import artifacts, datasets
 from explaind.cli.jobs import jobs
 from explaind.cli.methods import VerbGroup, verbs
-from explaind.cli.parts import part_command, part_names
+from explaind.cli.plugins import part_command, part_names
 from explaind.cli.session import INTERRUPTED, exit_with, messages
 from explaind.contract.errors import ExplaindError
-from explaind.contract.registry import near_miss
+from explaind.contract.near_miss import near_miss
+from explaind.protocol.config import package_version
 
 _OWN = {"jobs": jobs, "datasets": datasets, "artifacts": artifacts, "models": models, "methods": methods}
 

@@ -4,9 +4,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from explaind.characters import one_line
 from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_plain
 from explaind.contract.catalogue import MethodList, ModelList
+from explaind.views.drawing.text import one_line
 
 _STATES = {"ready": "green", "loading": "yellow", "cold": "dim"}
 

@@ -9,10 +9,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from explaind.characters import one_line
 from explaind.cli.session import Session, json_option, messages, output, pass_session, url_option, write_plain
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, FileCard
-from explaind.numerals import size
+from explaind.views.drawing.text import one_line, size
 
 CardT = TypeVar("CardT", bound=FileCard)
 

@@ -9,11 +9,9 @@ from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
-from explaind.characters import one_line
-from explaind.cli.live import counted, doing
 from explaind.cli.methods import finish
 from explaind.cli.output import job_json, out_option, write_out
-from explaind.cli.render import show_job
+from explaind.cli.progress import counted, doing
 from explaind.cli.session import (
     Session,
     json_option,
@@ -24,12 +22,14 @@ from explaind.cli.session import (
     url_option,
     write_plain,
 )
+from explaind.cli.views.job import show_job
+from explaind.contract.blocks.units import UNIT_KINDS, UnitKind
 from explaind.contract.errors import JobNotFinished
 from explaind.contract.job import JobPage, JobState
-from explaind.contract.units import UNIT_KINDS, UnitKind
-from explaind.events import JobEvent
-from explaind.flows import error_of_job, result_of
-from explaind.results import by_units
+from explaind.protocol.events import JobEvent
+from explaind.protocol.operations import error_of_job, result_of
+from explaind.protocol.results import by_units
+from explaind.views.drawing.text import one_line
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 

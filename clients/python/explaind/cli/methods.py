@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from explaind.calls import JobHandle
-from explaind.cli.live import follow
+from explaind._sync.jobs import JobHandle
 from explaind.cli.options import field_options, given_fields, json_object
 from explaind.cli.output import deliver, job_json, out_option
+from explaind.cli.progress import follow
 from explaind.cli.session import (
     INTERRUPTED,
     Session,
@@ -24,7 +24,7 @@ from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
-from explaind.flows import estimate_path
+from explaind.protocol.operations import estimate_path
 
 
 class VerbGroup(click.Group):

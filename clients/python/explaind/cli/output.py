@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
-from explaind.cli.render import show_job
 from explaind.cli.session import exit_with, messages, output, write_plain
+from explaind.cli.views.job import show_job
 from explaind.contract.job import Job, JobState
-from explaind.flows import error_of_job
-from explaind.report import job_html
+from explaind.protocol.operations import error_of_job
+from explaind.views.report import job_html
 
 _SUFFIXES = (".json", ".html")
 

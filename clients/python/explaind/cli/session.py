@@ -10,9 +10,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from explaind.characters import shown
-from explaind.client import Client
+from explaind._sync.client import Client
 from explaind.contract.errors import CapacityError, ClientError, ExplaindError, JobError
+from explaind.views.drawing.text import shown
 
 PIPE_COLUMNS = 160
 JOB_FAILED, BAD_REQUEST, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130

@@ -5,17 +5,23 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Discriminator
 from pydantic_core import PydanticCustomError
 
+from explaind.contract.display import DISPLAY
 
-class Strict(BaseModel):
+
+class RequestModel(BaseModel):
     """Something a caller sends: an unknown field is an error, since it is most often a misspelt one."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Something the service sends: an older client ignores the fields it does not know yet."""
 
     model_config = ConfigDict(extra="ignore")
+
+    def _repr_html_(self) -> str | None:
+        """HTML for a notebook by the registered renderer; without one a notebook shows the text."""
+        return None if DISPLAY.renderer is None else DISPLAY.renderer(self)
 
 
 def wrong(pointer: str, message: str) -> PydanticCustomError:

@@ -4,20 +4,20 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 
 ModelState = Literal["cold", "loading", "ready"]
 ModelKind = Literal["causal", "classifier"]
 
 
-class ModelLimits(Answer):
+class ModelLimits(ResponseModel):
     """What a request to this model may ask for."""
 
     max_prompt_tokens: int = Field(default=2048, ge=1)
     max_target_tokens: int = Field(default=256, ge=1)
 
 
-class ModelCard(Answer):
+class ModelCard(ResponseModel):
     """A model of the catalogue."""
 
     name: str = Field(examples=["demo"])
@@ -37,13 +37,15 @@ class ModelCard(Answer):
         default=None, description="Names of a classifier's classes, in order of their index.", examples=[None]
     )
     limits: ModelLimits
-    lenses: list[str] = Field(
-        default_factory=list, description="Tuned lenses that explain/tuned-lens may name.", examples=[["tuned"]]
+    attachments: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Names of what belongs to the model, by kind: `lenses` are tuned lenses, for explain/tuned-lens.",
+        examples=[{"lenses": ["tuned"]}],
     )
     state: ModelState = Field(default="cold", description="ready when a live worker holds it.")
 
 
-class MethodCard(Answer):
+class MethodCard(ResponseModel):
     """A method of the catalogue."""
 
     path: str = Field(description="POST here.", examples=["/explain/shap"])
@@ -58,19 +60,19 @@ class MethodCard(Answer):
     example: dict[str, Any] = Field(description="A request that works on the built-in model.")
 
 
-class ModelList(Answer):
+class ModelList(ResponseModel):
     """The models of a service."""
 
     data: list[ModelCard]
 
 
-class MethodList(Answer):
+class MethodList(ResponseModel):
     """The methods of a service."""
 
     data: list[MethodCard]
 
 
-class Readiness(Answer):
+class Readiness(ResponseModel):
     """Whether jobs will be taken and done."""
 
     ready: bool

@@ -11,7 +11,7 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   ├── DatasetNotFound     │   ├── UnknownDataset, UnknownArtifact, InvalidDataset
 │   ├── MethodNotAllowed 405    │   ├── ArtifactNotFound    │   ├── PromptTooLong, TargetTooLong
 │   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, LensMismatch, …
+│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, AttachmentMismatch, …
 │   │                           ├── JobActive 409           │
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
@@ -26,17 +26,17 @@ from typing import Any, ClassVar, Self
 
 from pydantic import Field
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 
 
-class FieldError(Answer):
+class FieldError(ResponseModel):
     """One field that is wrong."""
 
     pointer: str = Field(description="JSON pointer to the field in the request body.", examples=["/prompt"])
     detail: str = Field(description="What is wrong with it.", examples=["String should have at least 1 character"])
 
 
-class Problem(Answer):
+class Problem(ResponseModel):
     """An RFC 9457 problem: what happened, why (`detail`) and what to do (`hint`)."""
 
     type: str = Field(
@@ -241,8 +241,8 @@ class NoStandIn(InvalidRequest):
     code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
 
 
-class LensMismatch(InvalidRequest):
-    code, title = "lens_mismatch", "The lens belongs to another model"
+class AttachmentMismatch(InvalidRequest):
+    code, title = "attachment_mismatch", "What the request names was made for another model"
 
 
 class GradientsUnavailable(InvalidRequest):

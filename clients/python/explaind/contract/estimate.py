@@ -4,10 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
+
+ESTIMATE = "estimate"  # the verb of the jobs that have an Estimate as their result
 
 
-class Estimate(Answer):
+class Estimate(ResponseModel):
     """What a request would cost if it ran now, on the worker that answers.
 
     Forwards and tokens are counted by going through the method without the model; they are exact unless what the model

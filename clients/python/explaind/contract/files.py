@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from explaind.contract.base import Answer, Strict
+from explaind.contract.base import RequestModel, ResponseModel
 
 Cell = str | int | float | bool | None
 CardT = TypeVar("CardT", bound="FileCard")
@@ -34,13 +34,13 @@ ArtifactId = Annotated[str, StringConstraints(pattern=ARTIFACT_ID_PATTERN), Afte
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
-class DatasetColumns(Strict):
+class DatasetColumns(RequestModel):
     """A dataset that a request names; a method's own class adds the columns that it reads, each a ColumnName."""
 
     dataset: DatasetId = Field(description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])
 
 
-class FileCard(Answer):
+class FileCard(ResponseModel):
     """What datasets and artifacts have in common."""
 
     id: str
@@ -81,8 +81,13 @@ class ArtifactCard(FileCard):
     )
 
 
-class FilePage(Answer, Generic[CardT]):
+class FilePage(ResponseModel, Generic[CardT]):
     """A page of datasets or artifacts, newest first."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """The name of the class and its schema: `DatasetPage` of `DatasetCard`s."""
+        return f"{params[0].__name__.removesuffix('Card')}Page"
 
     data: list[CardT]
     has_more: bool = Field(description="Whether older ones follow: ask again with `after` = the last id.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, StringConstraints
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
 from explaind.contract.errors import Problem
 
 ResultT = TypeVar("ResultT")
@@ -38,7 +38,7 @@ class JobState(StrEnum):
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 
 
-class Progress(Answer):
+class Progress(ResponseModel):
     """How far a running job is."""
 
     phase: str = Field(description="What is being done.", examples=["evaluating"])
@@ -47,7 +47,7 @@ class Progress(Answer):
     unit: str = Field(description="What is counted.", examples=["coalitions"])
 
 
-class Timing(Answer):
+class Timing(ResponseModel):
     """What the job cost."""
 
     queued_s: float | None = Field(default=None, description="Seconds between acceptance and start.", examples=[0.004])
@@ -67,7 +67,7 @@ class Timing(Answer):
     peak_bytes: int | None = Field(default=None, description="Most accelerator memory in use at once; null on a CPU.")
 
 
-class Provenance(Answer):
+class Provenance(ResponseModel):
     """What is needed to replay the job and to judge it."""
 
     model: str
@@ -85,7 +85,7 @@ class Provenance(Answer):
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"explaind": "0.1.0", "torch": "2.13.0"}])
 
 
-class WebhookStatus(Answer):
+class WebhookStatus(ResponseModel):
     """How far the telling of a job's end is."""
 
     state: Literal["pending", "delivered", "failed"] = Field(
@@ -98,7 +98,7 @@ class WebhookStatus(Answer):
     last_at: datetime | None = Field(default=None, description="When it was last tried.")
 
 
-class Links(Answer):
+class Links(ResponseModel):
     """Where the parts of a job are."""
 
     self: str = Field(examples=["/jobs/job_0f3c"])
@@ -108,8 +108,13 @@ class Links(Answer):
     events: str = Field(default="", examples=["/jobs/job_0f3c/events"])
 
 
-class Job(Answer, Generic[ResultT]):
+class Job(ResponseModel, Generic[ResultT]):
     """A job as `GET /jobs/{id}` answers it. `ResultT` is the result of the job's method."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """The name of the class and its schema: `AttributionJob` of an `Attribution`, `Job` of any result."""
+        return "Job" if params[0] is Any else f"{params[0].__name__}Job"
 
     id: str = Field(examples=["job_0f3c"])
     method: str = Field(description="Verb and name.", examples=["explain/shap"])
@@ -142,7 +147,7 @@ class Job(Answer, Generic[ResultT]):
     links: Links
 
 
-class JobPage(Answer):
+class JobPage(ResponseModel):
     """A page of jobs, newest first, without their results."""
 
     data: list[Job[Any]]

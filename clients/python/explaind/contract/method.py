@@ -1,15 +1,16 @@
 """What a method is: its name, its parameters and result, where it comes from and what it costs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from explaind.contract.base import Answer
+from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard
-from explaind.contract.subject import ModelRequest
+from explaind.contract.estimate import ESTIMATE, Estimate
 
 P = ParamSpec("P")
-ResultT = TypeVar("ResultT", bound=Answer)
+ResultT = TypeVar("ResultT", bound=ResponseModel)
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,7 @@ class Method(Generic[P, ResultT]):
     """One method, as client, service and worker see it.
 
     The route, the OpenAPI entry, the SDK call and the CLI command are derived from this. `params` is the pydantic
-    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords. A method that
-    `estimates` another tells what that would cost; it is derived from it.
+    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords.
     """
 
     verb: str
@@ -31,7 +31,6 @@ class Method(Generic[P, ResultT]):
     citation: str | None = None
     version: str = "1"
     cost: str = ""
-    estimates: "Method[..., Any] | None" = None
 
     @property
     def path(self) -> str:
@@ -40,11 +39,8 @@ class Method(Generic[P, ResultT]):
 
     @property
     def module(self) -> str:
-        """The name of its module: that of the contract, and the worker's of the same name.
-
-        Two verbs may have a method of one name: `explain/tuned-lens` and `train/tuned-lens`.
-        """
-        return self.params_model.__module__.rpartition(".")[2]
+        """Its module below `methods`, in the contract and in the worker: `explain.integrated_gradients`."""
+        return f"{self.verb}.{self.name}".replace("-", "_")
 
     @property
     def params_model(self) -> type[ModelRequest]:
@@ -52,6 +48,16 @@ class Method(Generic[P, ResultT]):
         if not (isinstance(self.params, type) and issubclass(self.params, ModelRequest)):
             raise TypeError(f"The params of {self.path} must be a ModelRequest model.")
         return self.params
+
+    def estimate(self) -> "Method[P, Any]":
+        """The method `estimate/{path}`: of the same params, with an `Estimate` of this one's cost as its result."""
+        return replace(
+            cast("Method[P, Any]", self),
+            verb=ESTIMATE,
+            name=self.path,
+            title=f"Estimate: {self.title}",
+            result=Estimate,
+        )
 
     def card(self) -> MethodCard:
         """The method as `GET /methods` shows it."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from explaind.contract.base import Answer, Strict
+from explaind.contract.base import RequestModel, ResponseModel
 from explaind.contract.job import Job
 
 MAX_URL_CHARS = 2000
@@ -47,7 +47,7 @@ def checked_url(url: str) -> str:
 WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS), AfterValidator(checked_url)]
 
 
-class Webhook(Strict):
+class Webhook(RequestModel):
     """Where the end of a job is told, and which ends."""
 
     url: WebhookUrl = Field(
@@ -71,7 +71,7 @@ def _from_url(value: object) -> object:
 WebhookField = Annotated[Webhook, BeforeValidator(_from_url, json_schema_input_type=WebhookUrl | Webhook)]
 
 
-class WebhookEvent(Answer):
+class WebhookEvent(ResponseModel):
     """What a webhook's receiver gets."""
 
     type: str = Field(description='"job." and how the job ended.', examples=["job.succeeded"])

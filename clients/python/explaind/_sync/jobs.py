@@ -1,0 +1,256 @@
+# Generated from clients/python/explaind/_async/jobs.py by `make generate`.
+"""Method calls, job handles and the jobs of a service, for the sync client."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from explaind._sync.concurrency import Interrupt, time_limit
+from explaind._sync.driver import FlowDriver
+from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.units import UnitKind
+from explaind.contract.errors import ExplaindError
+from explaind.contract.estimate import Estimate
+from explaind.contract.job import Job, JobState, Progress
+from explaind.contract.method import Method
+from explaind.contract.result_page import ResultPage
+from explaind.protocol.events import JobEvent
+from explaind.protocol.exchange import FlowRun, OnProgress
+from explaind.protocol.follow import follow
+from explaind.protocol.operations import (
+    CANCEL_TIMEOUT_S,
+    CallOptions,
+    cancel_job,
+    delete_job,
+    estimate_path,
+    get_job,
+    get_result,
+    get_result_page,
+    list_jobs,
+    request_body,
+    result_of,
+    submit_job,
+)
+from explaind.protocol.paging import Paging
+
+P = ParamSpec("P")
+ResultT = TypeVar("ResultT")
+AnswerT = TypeVar("AnswerT", bound=ResponseModel)
+
+
+class JobHandle(Generic[ResultT]):
+    """A submitted job: follow it, wait for it, cancel it, take its result. `job` is its state when last seen."""
+
+    def __init__(self, driver: FlowDriver, job: Job[ResultT]) -> None:
+        self._driver = driver
+        self.job = job
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+    @property
+    def state(self) -> JobState:
+        """The job's state when last seen."""
+        return self.job.state
+
+    @property
+    def progress(self) -> Progress | None:
+        """The job's progress when last seen."""
+        return self.job.progress
+
+    def refresh(self) -> Job[ResultT]:
+        """Get the job's present state from the service."""
+        self.job = self._driver.run(get_job(self._driver.policy, self.id))
+        return self.job
+
+    def wait(self, timeout: float | None = None, on_progress: OnProgress | None = None) -> Job[ResultT]:
+        """Wait until the job has ended, however it ends.
+
+        Args:
+            timeout: seconds to wait at most; None means without limit.
+            on_progress: called with the job whenever its state, progress or place in the queue has changed.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+
+        def seen(job: Job[Any]) -> object:
+            self.job = job
+            return on_progress(job) if on_progress is not None else None
+
+        self.job = self._driver.run(follow(self._driver.policy, self.job, timeout), seen)
+        return self.job
+
+    def events(self, timeout: float | None = None) -> Generator[JobEvent, None, None]:
+        """Every event of the job, as it happens, up to its end.
+
+        Closing the iterator, or leaving a loop over it, ends the connection.
+
+        Args:
+            timeout: seconds to follow it at most; None means without limit.
+
+        Raises:
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        run = FlowRun(follow(self._driver.policy, self.job, timeout))
+        with closing(self._driver.events(run)) as events:
+            for event in events:
+                self.job = event.job
+                yield event
+
+    def result(self, timeout: float | None = None) -> ResultT:
+        """Wait for the job's result.
+
+        Raises:
+            JobError: the job failed (of the class that the worker raised) or was cancelled.
+            WaitTimeout: the job had not ended by then; it goes on.
+        """
+        return result_of(self.wait(timeout))
+
+    def cancel(self) -> Job[ResultT]:
+        """Request the job's cancellation; a job that has ended stays as it is."""
+        self.job = self._driver.run(cancel_job(self._driver.policy, self.id))
+        return self.job
+
+
+class MethodCall(Generic[P, AnswerT]):
+    """A method of the service as a callable: `client.explain.shap(model=…, prompt=…)`."""
+
+    def __init__(self, driver: FlowDriver, method: Method[P, AnswerT], options: CallOptions | None = None) -> None:
+        self._driver = driver
+        self._options = options or CallOptions()
+        self.method = method
+        self.__doc__ = f"{method.title}: {method.summary}"
+
+    def __repr__(self) -> str:
+        return f"<{self.method.path}: {self.method.title}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> AnswerT:
+        """Submit, wait, return the result. An interrupt (Ctrl-C) also requests the job's cancellation.
+
+        Raises:
+            RequestError: the request cannot be accepted; its fields are checked before anything is sent.
+            JobError: the job failed, of the class that the worker raised.
+            ExplaindError: anything else of the tree.
+        """
+        handle = self.submit(*args, **kwargs)
+        try:
+            job = handle.wait(self._options.timeout, self._options.on_progress)
+        except Interrupt:
+            with suppress(ExplaindError, TimeoutError):
+                with time_limit(CANCEL_TIMEOUT_S):
+                    self._driver.run(cancel_job(self._driver.policy, handle.id, once=True))
+            raise
+        return result_of(job)
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[AnswerT]:
+        """Submit the job and return its handle at once."""
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        flow = submit_job(self._driver.policy, self.method.path, body, self._options)
+        return JobHandle(self._driver, self._driver.run(flow))
+
+    def estimate(self, *args: P.args, **kwargs: P.kwargs) -> Estimate:
+        """The cost of the call: forwards, tokens, bytes and seconds. Nothing is computed.
+
+        Raises:
+            RequestError: the call itself would be refused for the same reason.
+            JobError: the call itself would fail for the same reason.
+        """
+        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        path, options = estimate_path(self.method.path), self._options.for_estimate()
+        job = self._driver.run(submit_job(self._driver.policy, path, body, options))
+        handle: JobHandle[Estimate] = JobHandle(self._driver, job)
+        return handle.result(self._options.timeout)
+
+    def with_options(
+        self,
+        *,
+        timeout: float | None = None,
+        on_progress: OnProgress | None = None,
+        idempotency_key: str | None = None,
+        fresh: bool | None = None,
+    ) -> "MethodCall[P, AnswerT]":
+        """The same call with other options; those left out stay as they are.
+
+        Args:
+            timeout: seconds that a call waits for its job.
+            on_progress: called with the job whenever it has changed.
+            idempotency_key: calls with the same key and request are one job.
+            fresh: compute the result although a cached one may exist.
+        """
+        options = self._options.updated(
+            timeout=timeout, on_progress=on_progress, idempotency_key=idempotency_key, fresh=fresh
+        )
+        return MethodCall(self._driver, self.method, options)
+
+
+class Jobs:
+    """The jobs of the service."""
+
+    def __init__(self, driver: FlowDriver) -> None:
+        self._driver = driver
+
+    def get(self, job_id: str) -> Job[Any]:
+        """The job as it is now, with its result when it has succeeded. Raises JobNotFound."""
+        return self._driver.run(get_job(self._driver.policy, job_id))
+
+    def handle(self, job_id: str) -> JobHandle[Any]:
+        """The handle of a job that was submitted earlier, or elsewhere. Raises JobNotFound."""
+        return JobHandle(self._driver, self.get(job_id))
+
+    def list(
+        self,
+        *,
+        state: JobState | str | None = None,
+        method: str | None = None,
+        model: str | None = None,
+        page_size: int = 100,
+    ) -> Iterator[Job[Any]]:
+        """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
+        filters = {"state": str(state) if state else None, "method": method, "model": model}
+        paging = Paging()
+        while paging.more:
+            flow = list_jobs(self._driver.policy, filters, after=paging.after, limit=page_size)
+            for job in paging.take(self._driver.run(flow)):
+                yield job
+
+    def result(self, job_id: str) -> Any:
+        """The result of a job that has ended.
+
+        Raises:
+            JobError: it failed or was cancelled.
+            JobNotFinished: it has not ended.
+        """
+        return self._driver.run(get_result(self._driver.policy, job_id))
+
+    def result_page(
+        self, job_id: str, path: str, *, offset: int = 0, limit: int = 100, units: UnitKind | None = None
+    ) -> ResultPage:
+        """Some items of one array of a result, which is not fetched as a whole.
+
+        Args:
+            job_id: a job that has succeeded.
+            path: JSON pointer to the array, e.g. "/values_by_target".
+            offset: the index of the first item.
+            limit: how many items at most; the service takes up to 10,000.
+            units: show an attribution by larger units than it was computed by.
+
+        Raises:
+            InvalidRequest: `path` names no array of the result, or it does not hold those units.
+            JobError: the job failed, was cancelled, or its result was lost.
+            JobNotFinished: it has not ended.
+        """
+        return self._driver.run(get_result_page(self._driver.policy, job_id, path, offset, limit, units=units))
+
+    def cancel(self, job_id: str) -> Job[Any]:
+        """Request a job's cancellation; a job that has ended stays as it is."""
+        return self._driver.run(cancel_job(self._driver.policy, job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Delete the record and the result of a job that has ended. Raises JobActive, JobNotFound."""
+        self._driver.run(delete_job(self._driver.policy, job_id))

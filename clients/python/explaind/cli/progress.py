@@ -1,0 +1,80 @@
+"""A job's progress, live."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Display
+
+from explaind._sync.jobs import JobHandle
+from explaind.contract.job import Job, JobState, Progress
+
+# Before that a rate would say more about the start than about the work.
+FIRST_RATE_S = 1.0
+
+
+def follow(console: Console, handle: JobHandle[Any], timeout: float | None = None) -> Job[Any]:
+    """Wait until the job has ended, however it ends, and show on the way how far it is.
+
+    Raises:
+        WaitTimeout: it had not ended after `timeout` seconds; it goes on.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=32),
+        TextColumn("{task.fields[count]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Display(*columns, console=console, transient=True, disable=not console.is_terminal) as display:
+        task = display.add_task("sending", total=None, count="")
+        pace = Pace()
+        return handle.wait(timeout, lambda job: _advance(display, task, job, pace))
+
+
+class Pace:
+    """How fast the phase of a job advances."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._phase: str | None = None
+        self._began, self._first = 0.0, 0
+
+    def rate(self, now: Progress) -> float | None:
+        """Of its unit a second, since the phase was first seen; None while that cannot be told."""
+        if now.phase != self._phase or now.done < self._first:
+            self._phase, self._began, self._first = now.phase, self._clock(), now.done
+        seconds = self._clock() - self._began
+        return (now.done - self._first) / seconds if seconds >= FIRST_RATE_S and now.done > self._first else None
+
+
+def doing(job: Job[Any]) -> str:
+    """What becomes of the job just now, in a few words."""
+    if job.state is JobState.QUEUED:
+        place = f"queued behind {job.queue_position}" if job.queue_position else "queued"
+        return place if job.starts_in_s is None else f"{place}, starts in {_about(job.starts_in_s)}"
+    return job.progress.phase if job.progress and job.state is JobState.RUNNING else job.state.value
+
+
+def counted(now: Progress, rate: float | None = None) -> str:
+    """How far it is, and how fast."""
+    total = "" if now.total is None else f"/{now.total:,}"
+    pace = "" if rate is None else f"  {rate:,.0f}/s" if rate >= 10 else f"  {rate:.2g}/s"
+    return f"{now.done:,}{total} {now.unit}{pace}"
+
+
+def _about(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
+
+
+def _advance(display: Display, task: TaskID, job: Job[Any], pace: Pace) -> None:
+    now = job.progress
+    if now is None:
+        display.update(task, description=doing(job), total=None, count="")
+        return
+    count = counted(now, pace.rate(now))
+    display.update(task, description=doing(job), completed=now.done, total=now.total, count=count)

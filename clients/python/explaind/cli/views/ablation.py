@@ -1,0 +1,90 @@
+"""Ablations and activation patching for the terminal: their grids, and what is strongest."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from explaind.cli.views.grids import show_grid
+from explaind.contract.blocks.ablation import Failures
+from explaind.contract.methods.explain.activation_patching import ActivationPatching
+from explaind.contract.methods.explain.head_ablation import HeadAblation
+from explaind.contract.methods.explain.layer_ablation import LayerAblation
+from explaind.views.ablation import effect_grid, heading, heads_in_words, ranked, summary_line
+from explaind.views.activation_patching import TITLES, strongest
+from explaind.views.activation_patching import effect_grid as patch_grid
+from explaind.views.activation_patching import summary_line as patching_line
+from explaind.views.drawing.text import number, signed
+from explaind.views.registry import View
+
+_MOST = 10
+_QUIET = "dim"
+
+
+def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> None:
+    """The grid of mean effects, the strongest parts, and what was ablated together."""
+    console.print(Text(str(heading(result)), style="bold"), soft_wrap=True)
+    console.print(Text(summary_line(result), style=_QUIET), soft_wrap=True)
+    parts = ranked(result)
+    if parts:
+        console.print()
+        show_grid(console, effect_grid(result))
+        console.print()
+        console.print(_rows([(str(n), part.name, part.written) for n, part in enumerate(parts[:_MOST], start=1)]))
+    if isinstance(result, HeadAblation):
+        _show_together(console, result)
+    if result.failures is not None:
+        console.print()
+        console.print(_failures(result.failures))
+
+
+def _show_together(console: Console, result: HeadAblation) -> None:
+    if result.sets is not None:
+        for heads, effect in zip(result.sets.heads, result.sets.effects, strict=True):
+            console.print(Text(f"without {heads_in_words(heads)}: {signed(effect)}"), soft_wrap=True)
+    if result.greedy is not None:
+        gone = result.greedy
+        steps = zip(gone.heads, gone.metric, strict=True)
+        line = " → ".join([number(result.clean_mean), *(f"−{a}.{b} {number(metric)}" for (a, b), metric in steps)])
+        console.print(Text(f"one after the other: {line}"), soft_wrap=True)
+    if result.first_pass is not None:
+        found = result.first_pass.spearman
+        agreement = "not defined" if found is None else number(found)
+        text = f"first pass by gradients; rank correlation with the exact effects: {agreement}"
+        console.print(Text(text, style=_QUIET), soft_wrap=True)
+
+
+def _rows(rows: list[tuple[str, str, str]]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("#", justify="right", style=_QUIET)
+    table.add_column("part")
+    table.add_column("mean effect")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _failures(found: Failures) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("wrong answers without")
+    for category in found.categories:
+        table.add_column(Text(category.replace("_", " ")), justify="right")
+    for name, counts in [("the whole model", found.clean), *zip(found.components, found.ablated, strict=True)]:
+        table.add_row(Text(name), *map(str, counts))
+    return table
+
+
+def show_patching(console: Console, result: ActivationPatching) -> None:
+    """Every grid and its strongest patch."""
+    console.print(Text(patching_line(result), style=_QUIET), soft_wrap=True)
+    for grid in result.grids:
+        where, effect = strongest(result, grid)
+        console.print()
+        console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
+        show_grid(console, patch_grid(result, grid))
+
+
+VIEWS = (
+    View(HeadAblation, terminal=show_ablation),
+    View(LayerAblation, terminal=show_ablation),
+    View(ActivationPatching, terminal=show_patching),
+)

@@ -1,0 +1,51 @@
+"""Answered questions for the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from explaind.contract.methods.evaluate.questions import JudgedQuestion, QuestionsEvaluation
+from explaind.views.drawing.text import number, one_line, signed
+from explaind.views.questions import in_words, summary
+from explaind.views.registry import View
+
+_QUIET = "dim"
+
+
+def show_questions(console: Console, result: QuestionsEvaluation) -> None:
+    """One line per question with how it was judged, and what they come to together."""
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("question", max_width=44, no_wrap=True)
+    table.add_column("expected", max_width=16, no_wrap=True)
+    table.add_column("said", max_width=24, no_wrap=True)
+    table.add_column("judged")
+    table.add_column("log-prob", justify="right")
+    differs = any(question.foil_logprob is not None for question in result.questions)
+    if differs:
+        table.add_column("− foil", justify="right")
+    for question in result.questions:
+        cells = [
+            Text(one_line(question.name or question.question)),
+            Text(one_line(question.answer)),
+            Text(one_line(question.said)),
+            _verdict(question),
+            Text(number(question.logprob)),
+        ]
+        if differs:
+            foil = question.foil_logprob
+            cells.append(Text("" if foil is None else signed(question.logprob - foil)))
+        table.add_row(*cells)
+    console.print(table)
+    for kind in result.by_kind:
+        line = f"{one_line(kind.kind or 'of no kind')}: {kind.right} of {kind.count} right"
+        console.print(Text(line, style=_QUIET), soft_wrap=True)
+    console.print(Text(summary(result)), soft_wrap=True)
+
+
+def _verdict(question: JudgedQuestion) -> Text:
+    if question.right:
+        return Text("right", style="green")
+    return Text(in_words(question.category or "wrong"), style="red")
+
+
+VIEW = View(QuestionsEvaluation, terminal=show_questions)

@@ -1,0 +1,59 @@
+"""What every attribution asks for: a subject, units, and by perturbation what stands in for an absent one."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from explaind.contract.base import wrong
+from explaind.contract.blocks.faithfulness import FaithfulnessChoice
+from explaind.contract.blocks.subject import Subject
+from explaind.contract.blocks.units import Absent, Segments, Units
+
+
+class AttributionRequest(Subject):
+    """Tells how much each unit of the prompt contributed to the score."""
+
+    units: Units = Field(
+        default="word",
+        description='What the prompt is explained by: "token", "word", "sentence" or {"segments": [[start, end]]}.',
+        examples=["word"],
+    )
+    faithfulness: FaithfulnessChoice = Field(
+        default=False,
+        description=(
+            "Whether to check the answer on the model: units are removed (deletion, comprehensiveness) and inserted "
+            "(insertion, sufficiency) in order of their value, beside random orders. true, or an object that says how."
+        ),
+        examples=[False],
+    )
+
+    @model_validator(mode="after")
+    def _segments_within_prompt(self) -> "AttributionRequest":
+        if isinstance(self.units, Segments) and self.prompt is not None:
+            for index, segment in enumerate(self.units.segments):
+                if segment[1] > len(self.prompt):
+                    raise wrong(
+                        f"/units/segments/{index}",
+                        f"The segment ends at {segment[1]}, past the prompt's {len(self.prompt)} characters.",
+                    )
+        return self
+
+
+class PerturbationRequest(AttributionRequest):
+    """An attribution that looks at what the score becomes when units of the prompt are absent."""
+
+    absent: Absent = Field(
+        default="mask",
+        description=(
+            "What stands in for an absent unit: the mask token for each of its tokens (or, where the model has none, "
+            'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
+        ),
+        examples=["mask"],
+    )
+    precision: Literal["full", "fast"] = Field(
+        default="full",
+        description=(
+            "full: matrix products in the model's own type. fast: those of a float32 model in bfloat16 (or TF32 on a "
+            "GPU) where the processor has units for it; the answer says how much that changed the scores."
+        ),
+    )

@@ -1,0 +1,66 @@
+"""How an attribution's faithfulness is asked for: units are removed in order of their value, the model asked again."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from explaind.contract.base import RequestModel
+from explaind.contract.blocks.subject import Seed
+from explaind.contract.blocks.units import Absent
+
+SHARES_PERCENT = (1, 5, 10, 20, 50)
+"""The shares of units at which comprehensiveness and sufficiency are read (DeYoung et al. 2020, ERASER)."""
+
+
+class FaithfulnessOptions(RequestModel):
+    """How the order of an attribution's units is held against random orders."""
+
+    random_orders: int = Field(default=10, ge=2, le=1000, description="How many random orders to compare with.")
+    steps: int = Field(
+        default=20,
+        ge=2,
+        le=1000,
+        description="How finely a curve is drawn: up to so many units are removed one at a time, more in strides.",
+    )
+    seed: Seed = Field(default=0, description="Of the random orders.")
+    absent: Absent | None = Field(
+        default=None,
+        description="What stands in for a removed unit; null: what the method's own `absent` or `baseline` says.",
+    )
+
+    def most_evaluations(self, units: int) -> int:
+        """Coalitions of so many units that are evaluated, if none is known already."""
+        return (len(removal_counts(units, self.steps)) - 2) * (self.random_orders + 2) + 2
+
+
+def removal_counts(units: int, steps: int) -> list[int]:
+    """After how many removed units the score is read, from 0 to all of them, ascending.
+
+    Beside the strides these are the counts of the shares; with every count its mirror image, so that one set of
+    coalitions serves a deletion and, read from its end, an insertion.
+    """
+    half = {index * units // steps for index in range(steps // 2 + 1)} | set(share_counts(units))
+    if units <= steps:
+        half |= set(range(units + 1))
+    return sorted(half | {units - count for count in half})
+
+
+def share_counts(units: int) -> list[int]:
+    """How many units the shares are: rounded up, so at least one."""
+    return [-(-units * percent // 100) for percent in SHARES_PERCENT]
+
+
+def _branch(value: object) -> str:
+    return "~FaithfulnessOptions" if isinstance(value, dict | FaithfulnessOptions) else "~Plain"
+
+
+def _as_options(value: bool | FaithfulnessOptions) -> bool | FaithfulnessOptions:
+    return FaithfulnessOptions() if value is True else value
+
+
+# `true` is short for {}; after validation it is False or the options.
+FaithfulnessChoice = Annotated[
+    Annotated[bool, Tag("~Plain")] | Annotated[FaithfulnessOptions, Tag("~FaithfulnessOptions")],
+    Discriminator(_branch),
+    AfterValidator(_as_options),
+]

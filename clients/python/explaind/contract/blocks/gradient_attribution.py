@@ -1,0 +1,39 @@
+"""What every attribution by gradients asks for: a subject, units, and where its inputs are compared with."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from explaind.contract.base import by_key
+from explaind.contract.blocks.attribution import AttributionRequest
+from explaind.contract.blocks.units import ReplacementText
+
+Baseline = Annotated[
+    Annotated[Literal["mask", "pad", "zero"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
+    by_key(text="~ReplacementText"),
+]
+
+
+class GradientRequest(AttributionRequest):
+    """An attribution by the score's gradient with respect to the embeddings of the prompt's tokens.
+
+    The models' weights are not perturbed and no token is replaced: what moves are the embeddings of the tokens that
+    belong to a unit. All others (a start token, a template) keep their own, in the baseline too.
+    """
+
+    baseline: Baseline = Field(
+        default="mask",
+        description=(
+            "The embedding that each token's own is compared with: that of the mask token (or, where the model has "
+            'none, of its unknown, pad or end token), of the pad token, zeros, or that of {"text"}, which must be '
+            "a single token."
+        ),
+        examples=["mask"],
+    )
+    per_target: bool = Field(
+        default=False,
+        description=(
+            "Also tell the values for each target token (and foil token) apart; takes a backward pass for each. "
+            "Otherwise `values_by_target` has one column, the whole score."
+        ),
+    )

@@ -1,0 +1,273 @@
+"""What is explained: a model, a prompt or messages, a target, a foil, a score."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+
+from explaind.contract.base import RequestModel, by_key, wrong
+from explaind.contract.blocks.units import Offset
+from explaind.contract.job import Metadata, Priority
+from explaind.contract.webhook import WebhookField
+
+MAX_PROMPT_CHARS = 200_000
+MAX_TARGET_CHARS = 20_000
+MAX_TARGET_TOKENS = 1024
+MAX_TIMEOUT_S = 7 * 86_400
+MAX_KEEP_S = 366 * 86_400
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ContinuationText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET_CHARS)]
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
+ClassIndex = Annotated[int, Field(strict=True, ge=0, lt=2**31)]
+
+
+class Message(RequestModel):
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"] = Field(examples=["user"])
+    content: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS, examples=["3 + 4 ="])
+
+
+class ModelRequest(RequestModel):
+    """What every request says."""
+
+    # Fields that change when, for whom and how long a job runs, and never what it answers. Any other is in the key.
+    job_fields: ClassVar[frozenset[str]] = frozenset({"metadata", "priority", "timeout_s", "keep_s", "webhook"})
+
+    model: ModelName = Field(description="A model of `GET /models`.", examples=["demo"])
+    metadata: Metadata = Field(default_factory=dict, description="Up to 16 pairs of your own, returned with the job.")
+    priority: Priority = Field(
+        default="normal", description="Which of your waiting jobs go first; others' jobs are not pushed back by it."
+    )
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_TIMEOUT_S,
+        description="Seconds of work after which the job fails; the service's own limit holds beside it.",
+        examples=[600],
+    )
+    keep_s: int | None = Field(
+        default=None,
+        ge=60,
+        le=MAX_KEEP_S,
+        description="Seconds that the record and its result are kept after the end, up to the service's limit.",
+        examples=[86_400],
+    )
+
+    webhook: WebhookField | None = Field(
+        default=None,
+        description="Where to tell that the job has ended, signed: a URL, or an object that also says which ends.",
+        examples=[None],
+    )
+
+    def cache_fields(self) -> bytes:
+        """The request as JSON without `job_fields`: requests of one method that agree in this have the same answer."""
+        return self.model_dump_json(exclude=set(self.job_fields)).encode()
+
+
+class PromptRequest(ModelRequest):
+    """A request about a prompt, given as text or as chat messages."""
+
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_PROMPT_CHARS,
+        description="The text the model reads. Give this or `messages`.",
+        examples=["Review: The food was great. Sentiment:"],
+    )
+    messages: list[Message] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="A chat; the model's own chat template is applied once, with the assistant's turn opened.",
+        examples=[None],
+    )
+
+    @model_validator(mode="after")
+    def _one_prompt(self) -> "PromptRequest":
+        if (self.prompt is None) == (self.messages is None):
+            raise wrong("/prompt", "Give exactly one of 'prompt' and 'messages'.")
+        return self
+
+
+def _not_empty(span: tuple[int, int]) -> tuple[int, int]:
+    if span[0] >= span[1]:
+        raise wrong("", f"The span is empty: start {span[0]}, end {span[1]}.")
+    return span
+
+
+Span = Annotated[tuple[Offset, Offset], AfterValidator(_not_empty)]
+
+
+class TextTarget(RequestModel):
+    """A continuation given as text, with its leading space if it has one; all of it is explained, or a span."""
+
+    text: ContinuationText = Field(examples=[" positive"])
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens that share characters [start, end] of the text; those before are given.",
+        examples=[None],
+    )
+    span_text: ContinuationText | None = Field(
+        default=None, description="The span as the piece of the text it covers, where it first occurs.", examples=[None]
+    )
+
+    @model_validator(mode="after")
+    def _span_within(self) -> "TextTarget":
+        _refuse_two_spans(self.span, self.span_text)
+        if self.span is not None and self.span[1] > len(self.text):
+            raise wrong("/span", f"The span ends at {self.span[1]}, past the text's {len(self.text)} characters.")
+        if self.span_text is not None and self.span_text not in self.text:
+            raise wrong("/span_text", f"The text does not hold {self.span_text!r}.")
+        return self
+
+
+class TokenIdsTarget(RequestModel):
+    """A continuation given as exact token ids; all of it is explained, or a span."""
+
+    token_ids: list[TokenId] = Field(min_length=1, max_length=MAX_TARGET_TOKENS, examples=[[417]])
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens [first, one past the last]; those before are given.",
+        examples=[None],
+    )
+
+    @model_validator(mode="after")
+    def _span_within(self) -> "TokenIdsTarget":
+        if self.span is not None and self.span[1] > len(self.token_ids):
+            raise wrong("/span", f"The span ends at {self.span[1]}, past the {len(self.token_ids)} tokens.")
+        return self
+
+
+class GenerateOptions(RequestModel):
+    """How a generated target is made: greedily, up to so many tokens."""
+
+    max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS)
+
+
+class GeneratedTarget(RequestModel):
+    """What the model itself says next, generated greedily and then explained: all of it, or a span."""
+
+    generate: GenerateOptions
+    span: Span | None = Field(
+        default=None,
+        description="Explain only the tokens that share characters [start, end] of what it says.",
+        examples=[None],
+    )
+    span_text: ContinuationText | None = Field(
+        default=None, description="The span as the piece of it that is meant, where it first occurs.", examples=[None]
+    )
+
+    @model_validator(mode="after")
+    def _one_span(self) -> "GeneratedTarget":
+        _refuse_two_spans(self.span, self.span_text)
+        return self
+
+
+def _refuse_two_spans(span: tuple[int, int] | None, span_text: str | None) -> None:
+    if span is not None and span_text is not None:
+        raise wrong("/span_text", "Give one of 'span' and 'span_text'.")
+
+
+class LabelsTarget(RequestModel):
+    """A closed set of answers: the score of one label is normalised over all of them."""
+
+    labels: list[ContinuationText] = Field(min_length=2, max_length=256, examples=[[" positive", " negative"]])
+    explain: ContinuationText = Field(description="The label that is explained.", examples=[" positive"])
+    by: Literal["whole", "first_token"] = Field(
+        default="whole",
+        description="What of a label is scored: all its tokens, or the first alone (which must then differ).",
+    )
+
+    @model_validator(mode="after")
+    def _explain_a_label(self) -> "LabelsTarget":
+        if len(set(self.labels)) != len(self.labels):
+            raise wrong("/labels", "The labels must differ from each other.")
+        if self.explain not in self.labels:
+            raise wrong("/explain", f"This must be one of the labels; {self.explain!r} is not.")
+        return self
+
+
+class ClassTarget(RequestModel):
+    """A class of a sequence classifier, by its name or its index."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    class_: Annotated[
+        Annotated[ClassName, Tag("~Name")] | Annotated[ClassIndex, Tag("~Index")],
+        Discriminator(lambda value: "~Index" if isinstance(value, int) else "~Name"),
+    ] = Field(alias="class", description="Its name in `labels` of `GET /models`, or its index.", examples=["POSITIVE"])
+
+
+def _as_text_target(value: object) -> object:
+    return TextTarget(text=value) if isinstance(value, str) else value
+
+
+# A bare string is short for {"text": …}; after validation a target is never a string.
+Continuation = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")],
+    by_key(text="~TextTarget", token_ids="~TokenIdsTarget"),
+    AfterValidator(_as_text_target),
+]
+Foil = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")]
+    | Annotated[ClassTarget, Tag("~ClassTarget")],
+    by_key(text="~TextTarget", token_ids="~TokenIdsTarget", **{"class": "~ClassTarget"}),
+    AfterValidator(_as_text_target),
+]
+Target = Annotated[
+    Annotated[ContinuationText, Tag("~Plain")]
+    | Annotated[TextTarget, Tag("~TextTarget")]
+    | Annotated[TokenIdsTarget, Tag("~TokenIdsTarget")]
+    | Annotated[GeneratedTarget, Tag("~GeneratedTarget")]
+    | Annotated[LabelsTarget, Tag("~LabelsTarget")]
+    | Annotated[ClassTarget, Tag("~ClassTarget")],
+    by_key(
+        text="~TextTarget",
+        token_ids="~TokenIdsTarget",
+        generate="~GeneratedTarget",
+        labels="~LabelsTarget",
+        **{"class": "~ClassTarget"},
+    ),
+    AfterValidator(_as_text_target),
+]
+
+Score = Literal["logprob", "prob", "logit"]
+
+
+class Subject(PromptRequest):
+    """What an attribution explains: `score` of `target` (minus that of `foil`) after the prompt."""
+
+    target: Target | None = Field(
+        default=None,
+        description=(
+            'The continuation that is explained: a string or {"text"}, {"token_ids"}, {"generate"} (what the model '
+            'says itself), {"labels", "explain"} (one label of a closed set), or null: the model\'s next token. Of a '
+            'classifier {"class"} (a name or an index), or null: the class it predicts.'
+        ),
+        examples=[" positive"],
+    )
+    foil: Foil | None = Field(
+        default=None,
+        description="Explain why the target rather than this: the score of the target minus that of the foil.",
+        examples=[" negative"],
+    )
+    score: Score = Field(
+        default="logprob",
+        description=(
+            "What is explained of each target token, or of the class: its log-probability, its probability or its raw "
+            "logit."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _no_foil_among_labels(self) -> "Subject":
+        if self.foil is not None and isinstance(self.target, LabelsTarget):
+            raise wrong("/foil", "A target of labels is already compared with the other labels: leave 'foil' out.")
+        return self

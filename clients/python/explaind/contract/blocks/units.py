@@ -1,0 +1,72 @@
+"""What a prompt is explained by (units), and what stands in for a unit that is absent."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, Tag, model_validator
+
+from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
+
+UnitKind = Literal["token", "word", "sentence"]
+UNIT_KINDS: tuple[UnitKind, ...] = ("token", "word", "sentence")  # from fine to coarse
+SegmentName = Annotated[str, StringConstraints(max_length=200)]
+Offset = Annotated[int, Field(ge=0)]
+Segment = tuple[Offset, Offset] | tuple[Offset, Offset, SegmentName]
+
+
+class Segments(RequestModel):
+    """Units of the caller's own: [start, end] or [start, end, "name"], in characters of the prompt, end exclusive.
+
+    Text outside every segment is always present.
+    """
+
+    segments: list[Segment] = Field(min_length=1, max_length=4096, examples=[[[0, 7, "cue"], [8, 23, "review"]]])
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Segments":
+        for index, segment in enumerate(self.segments):
+            if segment[0] >= segment[1]:
+                raise wrong(f"/segments/{index}", f"The segment is empty: start {segment[0]}, end {segment[1]}.")
+        order = sorted(range(len(self.segments)), key=lambda i: self.segments[i][0])
+        for before, after in pairwise(order):
+            if self.segments[before][1] > self.segments[after][0]:
+                raise wrong(f"/segments/{after}", f"The segment overlaps segment {before}.")
+        return self
+
+
+Units = Annotated[
+    Annotated[UnitKind, Tag("~Plain")] | Annotated[Segments, Tag("~Segments")], by_key(segments="~Segments")
+]
+
+
+class ReplacementText(RequestModel):
+    """A text that takes the place of each absent unit, once per unit."""
+
+    text: str = Field(min_length=1, max_length=1000, examples=["something"])
+
+
+Absent = Annotated[
+    Annotated[Literal["mask", "pad", "remove"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
+    by_key(text="~ReplacementText"),
+]
+
+
+class Unit(ResponseModel):
+    """A piece of the prompt: clean text and the characters it covers. Repeated words are units of their own."""
+
+    text: str = Field(description="The characters it covers, without surrounding space.", examples=["great"])
+    start: int = Field(description="First character in the prompt.", examples=[21])
+    end: int = Field(description="One past its last character.", examples=[26])
+    name: str | None = Field(default=None, description="The name given to a segment.")
+    role: str | None = Field(default=None, description="Whose chat message it belongs to.", examples=[None])
+    message: int | None = Field(default=None, description="Index of the chat message it belongs to.", examples=[None])
+    special: bool = Field(default=False, description="Whether it is a special token of the model.")
+
+
+class MessageShare(ResponseModel):
+    """What the units of one chat message contributed together."""
+
+    index: int = Field(description="Which message, counted from 0.", examples=[0])
+    role: str = Field(examples=["user"])
+    value: float = Field(description="Sum of its units' values.")
+    units: list[int] = Field(description="Indices of its units.")

@@ -1,0 +1,1 @@
+"""Parameters and results of the methods under /evaluate, one module each."""

@@ -1,0 +1,210 @@
+"""explain/compare-methods: several attributions of one subject, and how far they agree."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, Tag, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
+from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
+from explaind.contract.blocks.attribution_result import Attribution, Faithfulness, Replacement, ScoredText
+from explaind.contract.blocks.faithfulness import FaithfulnessOptions
+from explaind.contract.blocks.subject import Score, Seed
+from explaind.contract.blocks.units import Unit
+from explaind.contract.errors import Problem, field_errors
+from explaind.contract.method import Method
+from explaind.contract.near_miss import near_miss
+from explaind.contract.registry import all_methods
+
+MAX_MEMBERS = 16
+PREFERRED = ("shap", "feature-ablation", "integrated-gradients", "input-x-gradient")
+
+
+class ComparedSpec(RequestModel):
+    """One of the methods that are compared, with fields of its own."""
+
+    method: str = Field(min_length=1, max_length=100, description="Its name without the verb.", examples=["shap"])
+    params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of that method alone; the subject, units and stand-in are those of the comparison.",
+        examples=[{"algorithm": "kernel"}],
+    )
+
+
+def _as_member(value: str | ComparedSpec) -> ComparedSpec:
+    return ComparedSpec(method=value) if isinstance(value, str) else value
+
+
+# A bare name is short for {"method": …}; after validation every one is a ComparedSpec.
+MemberChoice = Annotated[
+    Annotated[str, Field(min_length=1, max_length=100), Tag("~Plain")] | Annotated[ComparedSpec, Tag("~ComparedSpec")],
+    by_key(method="~ComparedSpec"),
+    AfterValidator(_as_member),
+]
+
+
+class CompareMethodsParams(PerturbationRequest):
+    """The same subject, explained by several methods in one job."""
+
+    methods: list[MemberChoice] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=MAX_MEMBERS,
+        description=(
+            'Names of methods of /explain whose result is an attribution, or {"method", "params"}; null: '
+            f"{', '.join(PREFERRED)}, as far as the service has them."
+        ),
+        examples=[["shap", {"method": "shap", "params": {"algorithm": "permutation"}}]],
+    )
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="How many of the strongest units are compared; null: a fifth of them, rounded up.",
+    )
+    seed: Seed = Field(default=0, description="Given to every method that has one and does not name its own.")
+
+    @property
+    def members(self) -> list[ComparedSpec]:
+        """The methods that are compared."""
+        return [_as_member(member) for member in self.methods or []]
+
+    def request_of(self, member: ComparedSpec) -> AttributionRequest:
+        """The request that this member alone would have been.
+
+        Raises:
+            ValidationError: its fields are not valid.
+        """
+        params = comparable_methods()[member.method].params_model
+        shared = (PerturbationRequest.model_fields.keys() - self.job_fields) | {"seed"}
+        given = {name: getattr(self, name) for name in shared & set(params.model_fields)}
+        if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.absent is None:
+            # All are held against the model in the same game, whatever a method of its own compares with.
+            given["faithfulness"] = self.faithfulness.model_copy(update={"absent": self.absent})
+        request = params.model_validate({**given, **member.params})
+        assert isinstance(request, AttributionRequest)  # noqa: S101 - every comparable method's is
+        return request
+
+    @model_validator(mode="after")
+    def _every_member_is_valid(self) -> "CompareMethodsParams":
+        known = comparable_methods()
+        if self.methods is None:
+            self.methods = [ComparedSpec(method=name) for name in PREFERRED if name in known]
+        for index, member in enumerate(self.members):
+            if member.method not in known:
+                raise wrong(
+                    f"/methods/{index}",
+                    f"No method of /explain that attributes is called {member.method!r}. "
+                    f"{near_miss(member.method, known)}",
+                )
+            for name in member.params:
+                if name in PerturbationRequest.model_fields:
+                    raise wrong(f"/methods/{index}/params/{name}", "This is the same for all: say it once, outside.")
+            try:
+                self.request_of(member)
+            except ValidationError as error:
+                raise _within(error, index, member, known[member.method]) from None
+        return self
+
+
+def member_pointer(pointer: str, index: int) -> str:
+    """Where a field of one member's request is in the request for the comparison."""
+    first = pointer.removeprefix("/").partition("/")[0]
+    return pointer if first in PerturbationRequest.model_fields else f"/methods/{index}/params{pointer}"
+
+
+def _within(error: ValidationError, index: int, member: ComparedSpec, method: Method[..., Any]) -> PydanticCustomError:
+    first = error.errors()[0]
+    field = field_errors([first])[0]
+    detail = field.detail
+    if first["type"] == "extra_forbidden":
+        own = sorted(set(method.params_model.model_fields) - set(PerturbationRequest.model_fields))
+        detail = "There is no such field. " + (
+            near_miss(str(first["loc"][-1])[:100], own) if own else f"{member.method} has none of its own."
+        )
+    return wrong(member_pointer(field.pointer, index), detail)
+
+
+def comparable_methods() -> dict[str, Method[..., Any]]:
+    """The methods of /explain whose result is an attribution, by name."""
+    return {
+        method.name: method
+        for method in all_methods().values()
+        if method.verb == "explain"
+        and issubclass(method.result, Attribution)
+        and issubclass(method.params_model, AttributionRequest)
+    }
+
+
+class ComparedMethod(ResponseModel):
+    """One row: what a method found and what it cost, or why it could not."""
+
+    label: str = Field(description="Its name, numbered where it is compared with itself.", examples=["shap"])
+    method: str = Field(examples=["shap"])
+    params: dict[str, Any] = Field(default_factory=dict, description="The fields that were given for it alone.")
+    values: list[float] | None = Field(default=None, description="One per unit; null when it failed.")
+    standard_errors: list[float] | None = None
+    base_value: float | None = Field(default=None, description="The score with every unit absent, as it sees that.")
+    full_value: float | None = None
+    completeness_gap: float | None = Field(default=None, description="full_value − base_value − the sum of the values.")
+    algorithm: str | None = Field(default=None, examples=["exact"])
+    evaluations: int | None = Field(default=None, description="Coalitions or points whose score it asked for.")
+    seconds: float = Field(description="Of work; what an earlier method had evaluated costs a later one nothing.")
+    forwards: int = 0
+    tokens_evaluated: int = 0
+    faithfulness: Faithfulness | None = None
+    error: Problem | None = Field(default=None, description="Why it failed; the others are not touched by it.")
+
+
+class Agreement(ResponseModel):
+    """How far the methods that succeeded agree, method × method; null where it is not defined.
+
+    Spearman: rank correlation of the signed values, ties at their mean rank; null where all values are equal.
+    Top overlap: share of the k units of the largest magnitude that two methods have in common (Krishna et al. 2022,
+    feature agreement); of equal magnitudes the earlier unit. Cosine: of the values; null where all are zero.
+    """
+
+    labels: list[str]
+    spearman: list[list[float | None]]
+    top_overlap: list[list[float | None]]
+    cosine: list[list[float | None]]
+    top_k: int = Field(description="The k of the overlap.", examples=[5])
+    top_overlap_by_chance: float = Field(description="What two random choices of k units share on average.")
+
+
+class MethodComparison(ResponseModel):
+    """One subject as several methods explain it: the units once, a row per method, and their agreement."""
+
+    kind: Literal["method_comparison"] = "method_comparison"
+    prompt: str = Field(description="The text that was explained; for messages, as the chat template wrote it.")
+    units: list[Unit]
+    score: Score
+    target: ScoredText
+    foil: ScoredText | None = None
+    labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
+    absent: Replacement = Field(description="What stood in for absent units in methods that perturb.")
+    methods: list[ComparedMethod]
+    agreement: Agreement
+
+
+METHOD = Method(
+    verb="explain",
+    name="compare-methods",
+    title="Compare methods",
+    summary="Explains one subject by several methods in one job: their values side by side, and how far they agree.",
+    params=CompareMethodsParams,
+    result=MethodComparison,
+    citation=(
+        "Attanasio et al. 2023, ferret; Krishna et al. 2022, The Disagreement Problem; "
+        "DeYoung et al. 2020, ERASER; Petsiuk et al. 2018, RISE"
+    ),
+    cost="that of its methods together, less what they ask in common",
+    example={
+        "model": "demo",
+        "prompt": "Review: The food was great. Sentiment:",
+        "target": " positive",
+        "foil": " negative",
+        "methods": ["shap", "feature-ablation"],
+        "faithfulness": True,
+    },
+)

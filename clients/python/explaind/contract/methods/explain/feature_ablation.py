@@ -1,0 +1,27 @@
+"""explain/feature-ablation: what the score loses when one unit at a time is absent."""
+
+from explaind.contract.blocks.attribution import PerturbationRequest
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.method import Method
+
+
+class FeatureAblationParams(PerturbationRequest):
+    """The score with every unit present minus the score without one of them."""
+
+
+METHOD = Method(
+    verb="explain",
+    name="feature-ablation",
+    title="Feature ablation",
+    summary="How much the score of a continuation drops when each unit of the prompt is left out, one at a time.",
+    params=FeatureAblationParams,
+    result=Attribution,
+    citation="Zeiler & Fergus 2014; captum.attr.FeatureAblation; Miglani et al. 2023, Using Captum to Explain LLMs",
+    cost="n + 2 evaluations for n units",
+    example={
+        "model": "demo",
+        "prompt": "When Mary and John went to the store, John gave a drink to",
+        "target": " Mary",
+        "foil": " John",
+    },
+)

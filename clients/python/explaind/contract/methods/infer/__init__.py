@@ -1,0 +1,1 @@
+"""Parameters and results of the methods under /infer, one module each."""

@@ -1,0 +1,58 @@
+"""infer/generate: what the model says next, token by token, with log-probabilities."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.attribution_result import RankedToken
+from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, PromptRequest, Seed
+from explaind.contract.method import Method
+
+StopText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class GenerateParams(PromptRequest):
+    """Generate a continuation."""
+
+    max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS, description="Most tokens to generate.")
+    temperature: float = Field(default=0.0, ge=0.0, le=10.0, description="0 takes the likeliest token each time.")
+    top_p: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="Sample among the likeliest tokens of this total probability.",
+    )
+    top_k: int | None = Field(default=None, ge=1, le=1000, description="Sample among so many of the likeliest tokens.")
+    stop: list[StopText] = Field(default_factory=list, max_length=16, description="Stop when one of these appears.")
+    top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
+    seed: Seed = Field(default=0, description="Same seed, same request: same text.")
+
+
+Finish = Literal["end", "stop", "length", "cancelled"]
+
+
+class Generation(ResponseModel):
+    """A continuation with the log-probability of each of its tokens under the unmodified distribution."""
+
+    kind: Literal["generation"] = "generation"
+    prompt: str = Field(description="The text that was continued; for messages, as the chat template wrote it.")
+    text: str = Field(description="The continuation, without the stop text or end token that ended it.")
+    tokens: list[RankedToken] = Field(description="Every token generated, an end token included.")
+    logprob: float = Field(description="Sum over the tokens, in nats.")
+    finish_reason: Finish = Field(
+        description="end: the model ended; stop: a stop text appeared; length: max_new_tokens was reached; "
+        "cancelled: the job was cancelled, and this is what there was."
+    )
+
+
+METHOD = Method(
+    verb="infer",
+    name="generate",
+    title="Generate",
+    summary="Continue a prompt, greedily or by sampling, with the log-probability and rank of every token.",
+    params=GenerateParams,
+    result=Generation,
+    cost="one forward per token",
+    example={"model": "demo", "prompt": "47 + 38 =", "max_new_tokens": 8, "top_logprobs": 3},
+)

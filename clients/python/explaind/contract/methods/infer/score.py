@@ -1,0 +1,49 @@
+"""infer/score: how likely the model finds a continuation."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.blocks.attribution_result import RankedToken
+from explaind.contract.blocks.subject import Continuation, PromptRequest
+from explaind.contract.method import Method
+
+
+class ScoreParams(PromptRequest):
+    """Score a continuation, and the prompt itself if asked."""
+
+    target: Continuation = Field(description='The continuation: a string, {"text"} or {"token_ids"}.', examples=[" 7"])
+    top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
+    prompt_logprobs: bool = Field(default=False, description="Score the prompt's own tokens too.")
+
+    @model_validator(mode="after")
+    def _whole_target(self) -> "ScoreParams":
+        for name in ("span", "span_text"):
+            if getattr(self.target, name, None) is not None:
+                raise wrong(f"/target/{name}", f"Every token of the target is scored here: leave {name!r} out.")
+        return self
+
+
+class Scoring(ResponseModel):
+    """The target's tokens, each with its log-probability and rank after everything before it."""
+
+    kind: Literal["scoring"] = "scoring"
+    prompt: str = Field(description="The text that came before; for messages, as the chat template wrote it.")
+    text: str = Field(description="The target's text.")
+    tokens: list[RankedToken]
+    logprob: float = Field(description="Sum over the target's tokens, in nats.")
+    perplexity: float = Field(description="exp of minus the mean log-probability of the target's tokens.")
+    prompt_tokens: list[RankedToken] | None = Field(default=None, description="The prompt's tokens, when asked for.")
+
+
+METHOD = Method(
+    verb="infer",
+    name="score",
+    title="Score",
+    summary="Log-probability and rank of every token of a given continuation.",
+    params=ScoreParams,
+    result=Scoring,
+    cost="one forward",
+    example={"model": "demo", "prompt": "3 + 4 =", "target": " 7", "top_logprobs": 3},
+)

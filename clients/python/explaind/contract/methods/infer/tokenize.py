@@ -1,0 +1,50 @@
+"""infer/tokenize: how a model's tokenizer cuts a text, and which units it would be explained by."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from explaind.contract.base import ResponseModel
+from explaind.contract.blocks.subject import PromptRequest
+from explaind.contract.blocks.units import Unit, UnitKind
+from explaind.contract.method import Method
+
+
+class TokenizeParams(PromptRequest):
+    """Cut a prompt into tokens and units; the model itself is not loaded."""
+
+    units: UnitKind = Field(default="word", description="The units to list beside the tokens.")
+
+
+class Token(ResponseModel):
+    """A token of the prompt. Tokens that the tokenizer adds cover no characters: start and end are null."""
+
+    id: int
+    text: str = Field(description="The text it decodes to.")
+    start: int | None = None
+    end: int | None = None
+    special: bool = False
+    template: bool = Field(default=False, description="Whether the chat template wrote it: then it is always present.")
+    unit: int | None = Field(default=None, description="Index of the unit it belongs to; null when it belongs to none.")
+
+
+class Tokenization(ResponseModel):
+    """The tokens as the model sees them, and the units an attribution would use."""
+
+    kind: Literal["tokenization"] = "tokenization"
+    prompt: str = Field(description="The text that was cut; for messages, as the chat template wrote it.")
+    tokens: list[Token]
+    units: list[Unit]
+    count: int = Field(description="Number of tokens.")
+
+
+METHOD = Method(
+    verb="infer",
+    name="tokenize",
+    title="Tokenize",
+    summary="Tokens with ids and character offsets, and the units an attribution would use.",
+    params=TokenizeParams,
+    result=Tokenization,
+    cost="no forward",
+    example={"model": "demo", "prompt": "Review: The food was great. Sentiment:", "units": "word"},
+)

@@ -1,0 +1,186 @@
+"""A comparison of methods as pictures: the prompt once per method, their numbers, and how far they agree."""
+
+from collections.abc import Sequence
+
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.methods.explain.compare_methods import ComparedMethod, MethodComparison
+from explaind.views.drawing.cards import notebook_frame, section
+from explaind.views.drawing.faithfulness import beaten, measures
+from explaind.views.drawing.heatmap import heatmap_html, question
+from explaind.views.drawing.html import Markup, tag
+from explaind.views.drawing.palette import diverging_css, largest, share_of
+from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
+from explaind.views.registry import View
+
+_NAME = "opacity:.75;margin-top:.6em"
+
+
+def attributions(result: MethodComparison) -> list[tuple[ComparedMethod, Attribution]]:
+    """The rows that have values, each with what of it can be drawn: values without their columns."""
+    return [(row, _attribution(result, row, row.values)) for row in result.methods if row.values is not None]
+
+
+def heading(result: MethodComparison) -> Markup:
+    """What was explained, as a sentence."""
+    return question(attributions(result)[0][1])
+
+
+def notebook(result: MethodComparison) -> Markup:
+    """The comparison for a notebook: what was asked, a coloured prompt per method, and how far they agree."""
+    return notebook_frame(
+        "comparison",
+        tag("div", heading(result)),
+        strips(result),
+        tag("div", [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]),
+    )
+
+
+def sections(result: MethodComparison) -> list[Markup]:
+    """The cards of the report."""
+    agreement = result.agreement
+    cards = [
+        section(
+            "Which words did it",
+            tag("div", strips(result), class_="strips"),
+            note="each method in its own scale: orange speaks for, blue against",
+        ),
+        section("The methods", _methods_table(result), class_="flow"),
+    ]
+    checked = any(row.faithfulness for row in result.methods)
+    if checked:
+        note = "share of random orders beaten, and the number itself"
+        cards.append(section("Does the model agree", _faithfulness_table(result), note=note, class_="flow"))
+    if len(agreement.labels) > 1:
+        chance = f"{100 * agreement.top_overlap_by_chance:.0f} % by chance"
+        tables = [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]
+        cards.append(section("How far they agree", tables, note=f"top {agreement.top_k}: {chance}", class_="flow"))
+    cards.append(section("Every unit", _values_table(result), class_="flow"))
+    return cards
+
+
+def strips(result: MethodComparison) -> Markup:
+    """The prompt once per method, in its colours; or why the method has none."""
+    drawn = {row.label: heatmap_html(attribution) for row, attribution in attributions(result)}
+    blocks = []
+    for row in result.methods:
+        note = row.algorithm or (row.error.title if row.error else "")
+        body = drawn.get(row.label) or tag("div", shown(row.error.detail) if row.error else "")
+        name = tag("div", tag("b", one_line(row.label)), f" {note}", style=_NAME)
+        blocks.append(tag("div", name, body, class_="heat"))
+    return tag("div", blocks)
+
+
+def agreement_table(result: MethodComparison, title: str, matrix: Sequence[Sequence[float | None]]) -> Markup:
+    """One measure of agreement, method × method, as a small heat table."""
+    labels = [one_line(label) for label in result.agreement.labels]
+    rows = [
+        tag("tr", tag("th", label), [_agreement_cell(entry) for entry in entries])
+        for label, entries in zip(labels, matrix, strict=True)
+    ]
+    head = tag("thead", tag("tr", tag("th", title), [tag("th", label, class_="num") for label in labels]))
+    return tag("div", tag("table", head, tag("tbody", rows), class_="matrix"), class_="scroll")
+
+
+def _agreement_cell(entry: float | None) -> Markup:
+    if entry is None:
+        return tag("td", "none", class_="num quiet")
+    return tag("td", f"{number(entry)}", class_="num", style=f"background:{diverging_css(0.6 * entry)}")
+
+
+def _matrices(result: MethodComparison) -> list[tuple[str, Sequence[Sequence[float | None]]]]:
+    agreement = result.agreement
+    return [
+        ("Spearman", agreement.spearman),
+        (f"Top {agreement.top_k} in common", agreement.top_overlap),
+        ("Cosine", agreement.cosine),
+    ]
+
+
+def _methods_table(result: MethodComparison) -> Markup:
+    rows = [
+        tag(
+            "tr",
+            tag("td", one_line(row.label)),
+            tag("td", row.algorithm or (row.error.title if row.error else "")),
+            tag("td", "" if row.completeness_gap is None else number(row.completeness_gap), class_="num"),
+            tag("td", "" if row.evaluations is None else f"{row.evaluations:,}", class_="num"),
+            tag("td", f"{row.tokens_evaluated:,}", class_="num quiet"),
+            tag("td", seconds(row.seconds), class_="num quiet"),
+        )
+        for row in result.methods
+    ]
+    return table(["Method", "Algorithm", "Gap", "Evaluations", "Tokens", "Seconds"], rows)
+
+
+def _faithfulness_table(result: MethodComparison) -> Markup:
+    names: list[str] = []
+    rows = []
+    for row in result.methods:
+        if row.faithfulness is None:
+            continue
+        found = measures(row.faithfulness)
+        names = [f"{name} ({better})" for name, (_, better) in found.items()]
+        cells = [
+            tag("td", beaten(measure), tag("small", f" {number(measure.value)}"), class_="num")
+            for measure, _ in found.values()
+        ]
+        rows.append(tag("tr", tag("td", one_line(row.label)), cells))
+    return table(["Method", *names], rows)
+
+
+def _values_table(result: MethodComparison) -> Markup:
+    found = [(row, row.values, largest(row.values)) for row in result.methods if row.values is not None]
+    rows = []
+    for index, unit in enumerate(result.units):
+        cells = [
+            tag(
+                "td",
+                signed(values[index]),
+                class_="num",
+                style=f"background:{diverging_css(share_of(values[index], scale))}",
+            )
+            for _, values, scale in found
+        ]
+        name = tag("code", one_line(unit.name or unit.text, 40))
+        rows.append(tag("tr", tag("th", name, dir="auto"), cells))
+    head = tag(
+        "thead", tag("tr", tag("th", "Unit"), [tag("th", one_line(row.label), class_="num") for row, *_ in found])
+    )
+    return tag("div", tag("table", head, tag("tbody", rows), class_="matrix"), class_="scroll")
+
+
+def summary_line(row: ComparedMethod) -> str:
+    """The numbers of one method in a line."""
+    parts = [
+        row.algorithm or "",
+        "" if row.evaluations is None else plural(row.evaluations, "evaluation"),
+        "" if row.completeness_gap is None else f"completeness gap {number(row.completeness_gap)}",
+        f"deletion beats {beaten(row.faithfulness.deletion_area)} of random orders" if row.faithfulness else "",
+        seconds(row.seconds),
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def _attribution(result: MethodComparison, row: ComparedMethod, values: list[float]) -> Attribution:
+    return Attribution(
+        prompt=result.prompt,
+        units=result.units,
+        values=values,
+        values_by_target=[[value] for value in values],
+        standard_errors=row.standard_errors,
+        base_value=row.base_value or 0.0,
+        full_value=row.full_value or 0.0,
+        completeness_gap=row.completeness_gap or 0.0,
+        score=result.score,
+        target=result.target,
+        foil=result.foil,
+        labels=result.labels,
+        absent=result.absent,
+        algorithm=row.algorithm or "",
+        evaluations=row.evaluations or 0,
+        faithfulness=row.faithfulness,
+    )
+
+
+VIEW = View(MethodComparison, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

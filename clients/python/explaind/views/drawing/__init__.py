@@ -1,0 +1,1 @@
+"""What views are drawn with: escaped HTML, text, colours, tables, cards and charts; knows no single result."""

@@ -1,0 +1,94 @@
+"""Parts of a report that are the same for every method: cards, tiles, small print, cost, origin, problem."""
+
+from collections.abc import Mapping
+
+from explaind.contract.errors import Problem
+from explaind.contract.job import Provenance, Timing
+from explaind.views.drawing.html import Markup, Node, tag
+from explaind.views.drawing.text import seconds, shown
+
+_LONG = 400  # characters of markup beyond which a fact has a row of its own
+_FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
+
+
+def notebook_frame(name: str, *children: Node, wide: bool = False) -> Markup:
+    """What a notebook displays of a result, under the class `explaind-NAME`; `wide` lets grids take all the width."""
+    return tag("div", children, class_=f"explaind-{name}", style=_FRAME if wide else f"{_FRAME};max-width:60em")
+
+
+def section(title: str, *children: Node, note: str = "", class_: str | None = None) -> Markup:
+    """A titled card."""
+    heading = tag("h2", title, tag("span", f" ({note})") if note else None)
+    return tag("section", heading, children, class_=class_)
+
+
+def tiles(numbers: Mapping[str, tuple[str, str | None]]) -> Markup:
+    """A row of large numbers: name, value, note."""
+    cells = [
+        tag("div", tag("dt", name), tag("dd", value, tag("small", note) if note else None))
+        for name, (value, note) in numbers.items()
+    ]
+    return tag("section", cells, class_="tiles")
+
+
+def facts(named: Mapping[str, Node]) -> Markup:
+    """Names and values in small print; a value of None is left out."""
+    cells = [
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value),
+            class_="long" if name.startswith("Token ids") or len(str(value)) > _LONG else None,
+        )
+        for name, value in named.items()
+        if value is not None
+    ]
+    return tag("dl", cells, class_="facts")
+
+
+def problem_section(problem: Problem) -> Markup:
+    """What went wrong, why, and what to do."""
+    fields = [tag("li", tag("code", error.pointer or "/"), " ", shown(error.detail)) for error in problem.errors]
+    request = tag("p", f"Request {problem.request_id}", class_="quiet") if problem.request_id else None
+    return section(
+        problem.title,
+        tag("p", shown(problem.detail)),
+        tag("p", shown(problem.hint)) if problem.hint else None,
+        tag("ul", fields) if fields else None,
+        tag("p", "The same request may succeed later.", class_="quiet") if problem.retryable else None,
+        request,
+        class_="problem",
+    )
+
+
+def timing_facts(timing: Timing) -> dict[str, Node]:
+    """What the job cost."""
+    return {
+        "Seconds of work": None if timing.seconds is None else seconds(timing.seconds),
+        "Waited in the queue": None if timing.queued_s is None else seconds(timing.queued_s),
+        "Loading the model": seconds(timing.model_load_s) if timing.model_load_s else None,
+        "Forward passes": f"{timing.forwards:,}",
+        "Tokens evaluated": f"{timing.tokens_evaluated:,}",
+        "Tokens saved": f"{timing.tokens_saved:,}",
+        "Most accelerator memory": None if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:,.0f} MiB",
+    }
+
+
+def provenance_facts(provenance: Provenance) -> dict[str, Node]:
+    """What is needed to replay the job."""
+    named: dict[str, Node] = {
+        "Model": provenance.model,
+        "Source": provenance.source,
+        "Revision": provenance.revision,
+        "Architecture": provenance.architecture,
+        "Type of numbers": provenance.dtype,
+        "Quantization": provenance.quantization,
+        "Device": provenance.device,
+        "Seed": None if provenance.seed is None else str(provenance.seed),
+        "Method version": provenance.method_version,
+    }
+    named |= dict(sorted(provenance.versions.items()))
+    if provenance.token_ids:
+        ids = " ".join(str(token_id) for token_id in provenance.token_ids)
+        named["Token ids of the prompt"] = tag("code", ids)
+    return named

@@ -1,0 +1,64 @@
+"""An attribution's faithfulness for the report: its curves, and its numbers beside those of random orders."""
+
+from explaind.contract.blocks.attribution_result import Curve, Faithfulness, RandomBaseline
+from explaind.views.drawing.cards import section
+from explaind.views.drawing.html import Markup, tag
+from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
+from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, plural, signed, whole_percent
+
+
+def measures(found: Faithfulness) -> dict[str, tuple[RandomBaseline, str]]:
+    """The numbers by their names, each with which way is better."""
+    return {
+        "Comprehensiveness": (found.comprehensiveness_mean, "higher"),
+        "Sufficiency": (found.sufficiency_mean, "lower"),
+        "Area of deletion": (found.deletion_area, "lower"),
+        "Area of insertion": (found.insertion_area, "higher"),
+    }
+
+
+def faithfulness_section(found: Faithfulness) -> Markup:
+    """A card: what the score becomes as units go and come in the attribution's order, and in random ones."""
+    charts = [
+        _chart("Units removed, the strongest first", found.deletion, found.random_deletion),
+        _chart("Units inserted, the strongest first", found.insertion, found.random_insertion),
+    ]
+    rows = [
+        tag(
+            "tr",
+            tag("td", name, tag("small", f" {better} is better")),
+            tag("td", number(measure.value), class_="num"),
+            tag("td", f"{number(measure.random_mean)} ± {number(measure.random_deviation)}", class_="num quiet"),
+            tag("td", "" if measure.z is None else signed(measure.z), class_="num"),
+            tag("td", beaten(measure), class_="num"),
+        )
+        for name, (measure, better) in measures(found).items()
+    ]
+    heads = ["", "This order", "Random orders", "z", "Beats"]
+    return section(
+        "Does the model agree",
+        tag("div", charts, class_="charts"),
+        table(heads, rows),
+        note=f"beside {plural(found.random_orders, 'random order')}, dashed: their mean",
+        class_="flow",
+    )
+
+
+def beaten(measure: RandomBaseline) -> str:
+    """The share of random orders that are worse, as a percentage."""
+    return whole_percent(measure.beats)
+
+
+def _chart(title: str, own: Curve, random: Curve) -> Markup:
+    lines = [
+        Line("random orders, mean", random.y, random.x, QUIET_COLOUR, dashed=True, note=_area(random)),
+        Line("this order", own.y, own.x, note=_area(own)),
+    ]
+    return line_chart(
+        lines, title=title, x=Axis("share of the units", 0.0, 1.0, written=whole_percent), y=Axis("score")
+    )
+
+
+def _area(curve: Curve) -> str:
+    return f"area {number(curve.area)}"

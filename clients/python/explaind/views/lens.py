@@ -1,0 +1,249 @@
+"""A lens as pictures: layer × position grids of what each place would say, and tokens followed through the layers."""
+
+import math
+from collections.abc import Sequence
+
+from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
+from explaind.views.drawing.cards import notebook_frame, section, tiles
+from explaind.views.drawing.html import Markup, Node, join, tag
+from explaind.views.drawing.line_chart import Axis, Line, line_chart
+from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css, diverging_css
+from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent
+from explaind.views.registry import View
+
+MOST_COLUMNS = 40
+MOST_LINES = 6
+NAMES = {
+    "resid_pre": "embedding",
+    "attn_out": "attention output",
+    "resid_mid": "after attention",
+    "mlp_out": "MLP output",
+    "resid_post": "block output",
+}
+
+_HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
+_CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
+_TOKEN = 12  # characters of a token that a cell shows
+
+
+def heading(result: LensReading) -> Markup:
+    """What was read, as a sentence."""
+    said = next((token for token in result.tracked if token.role == "target"), None)
+    if said is None:
+        return join(["What each layer would say"])
+    return join(["On the way to ", tag("code", one_line(result.target or said.text, 60), dir="auto")])
+
+
+def notebook(result: LensReading) -> Markup:
+    """The lens for a notebook: the grid of the stream itself, and the followed tokens through its layers."""
+    stream = _main(result)
+    return notebook_frame(
+        "lens",
+        tag("div", tag("b", heading(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
+        grid_table(result, stream),
+        tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
+        wide=True,
+    )
+
+
+def sections(result: LensReading) -> list[Markup]:
+    """The cards of the report."""
+    streams = [stream for stream in result.streams if stream.stream != "resid_pre"]
+    streams.sort(key=lambda stream: stream is not _main(result))
+    grids = [grid_table(result, stream) for stream in streams]
+    body: Node = grids
+    if len(grids) > 1:
+        switches = [
+            join(
+                [
+                    tag(
+                        "input",
+                        type="radio",
+                        name="streams",
+                        id=f"stream-{stream.stream}",
+                        checked=None if place else "checked",
+                    ),
+                    tag("label", NAMES[stream.stream], for_=f"stream-{stream.stream}"),
+                ]
+            )
+            for place, stream in enumerate(streams)
+        ]
+        body = tag("div", switches, tag("div", grids), class_="switch")
+    figures = _figures(result)
+    cards = [
+        section(
+            "What each layer would say",
+            body,
+            note=f"{_shown(result)}; the likeliest next token, the stronger the likelier",
+            class_="flow",
+        ),
+        tiles(_tiles(result)),
+        section("Through the layers", tag("div", figures, class_="charts")) if figures else None,
+        section("Tokens followed", _tracked_table(result), class_="flow") if result.tracked else None,
+        section("Layers", _layers_table(result), note="means over the positions", class_="flow"),
+    ]
+    return [card for card in cards if card is not None]
+
+
+def grid_table(result: LensReading, stream: DecodedStream) -> Markup:
+    """Layer × position, the last layer on top: the likeliest token of each place over the colour of its probability."""
+    columns = _columns(result)
+    rows = [
+        _grid_row(result, stream, place, f"{stream.layers[place]}", columns)
+        for place in reversed(range(len(stream.layers)))
+    ]
+    embedding = next((other for other in result.streams if other.stream == "resid_pre"), None)
+    if embedding is not None and stream.stream == "resid_post":
+        rows.append(_grid_row(result, embedding, 0, "emb.", columns))
+    texts = [tag("th", one_line(result.positions.text[column], _TOKEN), style=_CELL) for column in columns]
+    foot = tag("tr", tag("th", "token", style=_CELL), texts)
+    table = tag("table", tag("tbody", rows, foot), class_="matrix", style="direction:ltr")
+    # Where it is too wide its end shows, and the beginning is scrolled to: what comes next is asked most.
+    return tag("div", table, class_="scroll", style="overflow-x:auto;direction:rtl")
+
+
+def _grid_row(result: LensReading, stream: DecodedStream, place: int, name: str, columns: Sequence[int]) -> Markup:
+    cells = []
+    for column in columns:
+        ids, chances = stream.top_ids[place][column], stream.top_probabilities[place][column]
+        listed = [
+            f"{one_line(result.tokens.get(token, '?'))}  {percent(chance)}"
+            for token, chance in zip(ids, chances, strict=True)
+        ]
+        numbers = f"entropy {number(stream.entropy[place][column])}, KL {number(stream.divergence[place][column])}"
+        cells.append(
+            tag(
+                "td",
+                one_line(result.tokens.get(ids[0], "?"), _TOKEN),
+                title="\n".join([*listed, numbers]),
+                style=f"{_CELL};background:{diverging_css(chances[0])}",
+            )
+        )
+    return tag("tr", tag("th", name, style=_CELL), cells)
+
+
+def _columns(result: LensReading) -> range:
+    count = len(result.positions.index)
+    return range(max(0, count - MOST_COLUMNS), count)
+
+
+def _shown(result: LensReading) -> str:
+    count = len(result.positions.index)
+    return f"the last {MOST_COLUMNS} of {count:,} positions" if count > MOST_COLUMNS else "by layer and position"
+
+
+def _main(result: LensReading) -> DecodedStream:
+    """The stream that pictures begin with: the block output, unless only its last layer is there."""
+    candidates = [stream for stream in result.streams if stream.stream != "resid_pre"]
+    return max(reversed(candidates), key=lambda stream: len(stream.layers))
+
+
+def _tiles(result: LensReading) -> dict[str, tuple[str, str | None]]:
+    stream = _main(result)
+    settled = stream.settled_layer[-1]
+    numbers: dict[str, tuple[str, str | None]] = {
+        "At the last position": (
+            "in none" if settled is None else f"layer {settled}",
+            f"the final token is on top from here on, of {result.layer_count} layers",
+        )
+    }
+    for token in result.tracked[:3]:
+        chance = token.streams[-1].probabilities[-1][-1]
+        numbers[f"{one_line(token.text, 20)} ({token.role})"] = (
+            percent(chance),
+            f"in the end, rank {token.streams[-1].ranks[-1][-1]:,}",
+        )
+    return numbers
+
+
+def _figures(result: LensReading) -> list[Markup]:
+    """Curves over the layers of the main stream; none where it has a single layer."""
+    stream = _main(result)
+    which = result.streams.index(stream)
+    if len(stream.layers) < 2:
+        return []
+    tracked = result.tracked[:MOST_LINES]
+    followed = list(enumerate((token, token.streams[which]) for token in tracked))
+    layers = Axis("layer", whole=True)
+
+    def line(label: str, values: list[float], place: int) -> Line:
+        return Line(label, values, stream.layers, _hue(place))
+
+    figures = []
+    if followed:
+        lines = [line(_name(token), [row[-1] for row in found.logprobs], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="log-probability", x=layers))
+        lines = [line(_name(token), [_depth(row[-1]) for row in found.ranks], at) for at, (token, found) in followed]
+        figures.append(line_chart(lines, title="rank", x=layers, y=_rank_axis([y for line in lines for y in line.y])))
+    sums = [
+        line("entropy", [row[-1] for row in stream.entropy], 0),
+        line("KL to the final distribution", [row[-1] for row in stream.divergence], 1),
+    ]
+    title = "entropy and divergence at the last position, nats"
+    return [*figures, line_chart(sums, title=title, x=layers, y=Axis(low=0.0))]
+
+
+def _depth(rank: int) -> float:
+    """How far below rank 0 a rank is drawn, on a logarithmic scale."""
+    return -math.log10(1 + rank)
+
+
+def _rank_axis(depths: Sequence[float]) -> Axis:
+    """Ranks 0, 10, 100 … from the top down, as far as the deepest needs."""
+    ranks = [0, *(10**power for power in range(1, 7))]
+    deepest = next((rank for rank in ranks if _depth(rank) <= min(depths)), ranks[-1])
+    ticks = {_depth(rank): f"{rank:,}" for rank in ranks}
+    return Axis("", _depth(max(deepest, 10)), 0.0, ticks=ticks, written=lambda y: f"{10**-y - 1:,.0f}")
+
+
+def _name(token: TrackedToken) -> str:
+    return f"{one_line(token.text, 20)} ({token.role})"
+
+
+def _hue(place: int) -> str:
+    return css(_HUES[place % len(_HUES)])
+
+
+def _tracked_table(result: LensReading) -> Markup:
+    """The rank of each token by layer, at the last position where it was followed."""
+    stream = _main(result)
+    which = result.streams.index(stream)
+    rows = []
+    for token in result.tracked:
+        found = token.streams[which]
+        index = result.positions.index[token.positions[-1]]
+        ranks = " ".join(f"{row[-1]:,}" for row in found.ranks)
+        rows.append(
+            tag(
+                "tr",
+                tag("td", tag("code", one_line(token.text, 30)), tag("small", f" {token.role}")),
+                tag("td", str(index), class_="num quiet"),
+                tag("td", percent(token.streams[-1].probabilities[-1][-1]), class_="num"),
+                tag("td", ranks, style="overflow-wrap:anywhere"),
+            )
+        )
+    return table(["Token", "Position", "Probability", f"Rank by layer ({NAMES[stream.stream]})"], rows)
+
+
+def _layers_table(result: LensReading) -> Markup:
+    rows = [
+        tag(
+            "tr",
+            tag("td", NAMES[stream.stream]),
+            tag("td", str(layer), class_="num quiet"),
+            tag("td", percent(stream.agreement[place]), class_="num"),
+            tag("td", number(_mean(stream.divergence[place])), class_="num"),
+            tag("td", number(_mean(stream.entropy[place])), class_="num"),
+        )
+        for stream in result.streams
+        for place, layer in enumerate(stream.layers)
+    ]
+    return table(["Stream", "Layer", "Final token on top", "KL to the final", "Entropy"], rows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / max(1, len(values))
+
+
+VIEW = View(LensReading, heading=lambda _, result: heading(result), notebook=notebook, sections=sections)

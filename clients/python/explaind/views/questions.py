@@ -1,0 +1,250 @@
+"""Answered questions as pictures and tables: what was said to each, the mistakes by kind, right beside wrong inside."""
+
+from collections.abc import Sequence
+
+from explaind.contract.blocks.grading import MEANING
+from explaind.contract.methods.evaluate.questions import (
+    Accuracy,
+    ActivationComparison,
+    FailureCount,
+    JudgedQuestion,
+    QuestionsEvaluation,
+)
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
+from explaind.views.drawing.html import Markup, Node, join, tag
+from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
+from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
+from explaind.views.registry import View
+
+_BAR_WIDTH, _ROW, _LABELS = 700, 30, 150
+
+
+def heading(result: QuestionsEvaluation, model: str) -> Markup:
+    """How much it knew, as a sentence."""
+    total = result.total
+    return join([f"{model} is right about {total.right} of {plural(total.count, 'question')}"])
+
+
+def sections(result: QuestionsEvaluation) -> list[Markup]:
+    """The report's sections."""
+    sections = [
+        tiles(_tiles(result)),
+        section("How it went wrong", failures_svg(result.failures), _rules(result.failures)) if _any(result) else None,
+        section("Every question", questions_table(result.questions), class_="flow"),
+        section("By kind", kinds_table(result.by_kind), class_="flow") if result.by_kind else None,
+        _activations(result.activations) if result.activations else None,
+        section("How it was asked", facts(_asked(result))),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def notebook(result: QuestionsEvaluation) -> Markup:
+    """The evaluation for a notebook: its numbers and every question."""
+    table_of_all = questions_table(result.questions, inline=True)
+    return notebook_frame("questions", tag("div", tag("b", summary(result))), table_of_all)
+
+
+def summary(result: QuestionsEvaluation) -> str:
+    """One line: accuracy with its interval, and the mistakes."""
+    total = result.total
+    said = f"{total.right} of {total.count} right ({percent(total.accuracy)}, {_interval(total)})"
+    mistakes = [f"{failure.count} {in_words(failure.category)}" for failure in result.failures if failure.count]
+    return " · ".join([said, *mistakes])
+
+
+def in_words(name: str) -> str:
+    """A category or rule as words."""
+    return name.replace("_", " ")
+
+
+def _any(result: QuestionsEvaluation) -> bool:
+    return any(failure.count for failure in result.failures)
+
+
+def _tiles(result: QuestionsEvaluation) -> dict[str, tuple[str, str | None]]:
+    confidence = f"{100 * result.confidence:g} %"
+    numbers: dict[str, tuple[str, str | None]] = {
+        "Accuracy": (percent(result.total.accuracy), f"{confidence} interval {_interval(result.total)}"),
+        "Right answers": (number(result.mean_logprob), "mean log-probability, nats"),
+    }
+    if result.mean_difference is not None and result.preferred is not None:
+        numbers["Answer minus foil"] = (signed(result.mean_difference), "mean log-probability, nats")
+        numbers["Prefers the answer"] = (percent(result.preferred), "of the questions with a foil")
+    return numbers
+
+
+def _interval(of: Accuracy) -> str:
+    return f"{100 * of.low:.0f} to {100 * of.high:.0f} %"
+
+
+def failures_svg(failures: Sequence[FailureCount]) -> Markup:
+    """A bar for each kind of mistake, with its count."""
+    most = max(failure.count for failure in failures) or 1
+    rows = []
+    for index, failure in enumerate(failures):
+        middle = index * _ROW + _ROW / 2
+        width = (_BAR_WIDTH - _LABELS - 50) * failure.count / most
+        rows.append(
+            tag(
+                "g",
+                tag("title", f"{in_words(failure.category)}: {failure.count}"),
+                tag("text", in_words(failure.category), x=_LABELS - 10, y=middle + 4.5, text_anchor="end"),
+                tag("rect", x=_LABELS, y=middle - 8, width=f"{width:.1f}", height=16, rx=2, class_="for"),
+                tag("text", str(failure.count), x=f"{_LABELS + width + 7:.1f}", y=middle + 4.5, class_="value"),
+            )
+        )
+    height = _ROW * len(failures)
+    axis = tag("line", x1=_LABELS, x2=_LABELS, y1=0, y2=height, class_="axis")
+    title = "Mistakes by kind"
+    return tag(
+        "svg",
+        tag("title", title),
+        rows,
+        axis,
+        viewBox=f"0 0 {_BAR_WIDTH} {height}",
+        role="img",
+        class_="bars",
+        aria_label=title,
+    )
+
+
+def _rules(failures: Sequence[FailureCount]) -> Markup:
+    """What the rules say that found something."""
+    rows = [
+        tag(
+            "tr",
+            tag("td", in_words(failure.category)),
+            tag("td", in_words(rule)),
+            tag("td", str(count), class_="num"),
+            tag("td", MEANING[rule], class_="quiet"),
+        )
+        for failure in failures
+        for rule, count in failure.rules.items()
+    ]
+    return table(["Mistake", "Rule", "", ""], rows)
+
+
+def questions_table(questions: Sequence[JudgedQuestion], *, inline: bool = False) -> Markup:
+    """Every question with what was expected and said, and how it was judged."""
+    rows = [
+        tag(
+            "tr",
+            tag("td", str(index + 1), class_="num quiet"),
+            tag("td", one_line(question.name or question.question, 140), dir="auto"),
+            tag("td", tag("code", one_line(question.answer, 40)), dir="auto"),
+            tag("td", _said(question), dir="auto"),
+            tag("td", _verdict(question)),
+            tag("td", number(question.logprob), class_="num"),
+            tag("td", _difference(question), class_="num"),
+        )
+        for index, question in enumerate(questions)
+    ]
+    heads = ["#", "Question", "Expected", "Said", "Judged", "Log-prob", "− foil"]
+    if not inline:
+        return table(heads, rows)
+    return tag(
+        "table",
+        tag("thead", tag("tr", [tag("th", head, style="text-align:left;padding-right:1em") for head in heads])),
+        tag("tbody", rows),
+    )
+
+
+def _said(question: JudgedQuestion) -> Markup:
+    """What was said, and what of it was taken for the answer where that is less."""
+    said = tag("code", one_line(question.said, 80)) if question.said.strip() else tag("small", "nothing")
+    if question.extracted is None or question.extracted == question.said.strip():
+        return said
+    return join([said, tag("small", f" taken: {one_line(question.extracted, 40)}")])
+
+
+def _verdict(question: JudgedQuestion) -> Markup:
+    if question.right:
+        return tag("span", "✓ right", class_="succeeded")
+    category = in_words(question.category or "wrong")
+    why = tag("div", tag("small", shown(question.explanation))) if question.explanation else None
+    return join([tag("span", f"✗ {category}", class_="failed"), why])
+
+
+def _difference(question: JudgedQuestion) -> str:
+    return "" if question.foil_logprob is None else signed(question.logprob - question.foil_logprob)
+
+
+def kinds_table(kinds: Sequence[Accuracy]) -> Markup:
+    """Accuracy for each kind of question."""
+    rows = [
+        tag(
+            "tr",
+            tag("td", one_line(kind.kind or "of no kind", 60), dir="auto"),
+            tag("td", f"{kind.right} of {kind.count}", class_="num"),
+            tag("td", percent(kind.accuracy), class_="num"),
+            tag("td", _interval(kind), class_="num quiet"),
+            tag(
+                "td",
+                tag(
+                    "div",
+                    tag("i", style=f"width:{100 * kind.accuracy:.1f}%;left:0", class_="sure"),
+                    class_="meter plain",
+                ),
+                class_="wide",
+            ),
+        )
+        for kind in kinds
+    ]
+    return table(["Kind", "", "", "", ""], rows)
+
+
+def _activations(found: ActivationComparison) -> Markup:
+    """Distance and cosine of the two means by layer, beside those of random splits."""
+    charts = [
+        _chart(
+            "Distance of the means, by layer",
+            [
+                _chance_line("random splits, 95 % below", found.random_l2_high),
+                _chance_line("random splits, mean", found.random_l2),
+                Line("right and wrong", found.l2),
+            ],
+        ),
+        _chart(
+            "Cosine of the means, by layer",
+            [
+                _chance_line("random splits, mean", found.random_cosine),
+                Line("right and wrong", found.cosine),
+            ],
+        ),
+    ]
+    least = min(range(len(found.l2_p)), key=lambda layer: found.l2_p[layer])
+    said = (
+        f"In layer {least} the means of right and wrong lie furthest apart beside chance: {percent(found.l2_p[least])} "
+        f"of the random splits lie as far, the smallest such share of {plural(len(found.l2_p), 'layer')}."
+    )
+    return section(
+        "Inside: right beside wrong",
+        tag("div", charts, class_="charts"),
+        tag("div", said, class_="quiet"),
+        note=f"{found.right} right, {found.wrong} wrong; dashed: {plural(found.splits, 'random split')}",
+    )
+
+
+def _chart(title: str, lines: Sequence[Line]) -> Markup:
+    return line_chart(lines, title=title, x=Axis("layer", whole=True))
+
+
+def _chance_line(label: str, values: Sequence[float]) -> Line:
+    return Line(label, values, colour=QUIET_COLOUR, dashed=True)
+
+
+def _asked(result: QuestionsEvaluation) -> dict[str, Node]:
+    return {
+        "Template": tag("code", shown(result.template), dir="auto"),
+        "As a chat": "yes" if result.chat else "no",
+        "Answer": in_words(result.answer),
+    }
+
+
+VIEW = View(
+    QuestionsEvaluation,
+    heading=lambda job, result: heading(result, job.model),
+    notebook=notebook,
+    sections=sections,
+)

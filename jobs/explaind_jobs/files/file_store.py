@@ -1,0 +1,305 @@
+"""The files that are kept: bytes in the blob store, in a place of their own, records in Redis.
+
+Everything here blocks. A record is made when its blob is written, and deleted before it; a blob that nothing refers to
+(a crash, between the two) is loose, and swept after an hour.
+"""
+
+import hashlib
+import logging
+import secrets
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Protocol, TypeVar
+
+from pydantic import TypeAdapter
+
+from explaind.contract.errors import (
+    ExplaindError,
+    NotFound,
+    RequestTooLarge,
+    TooManyFiles,
+    UnknownArtifact,
+    UnknownDataset,
+)
+from explaind.contract.files import (
+    ArtifactCard,
+    ArtifactPage,
+    DatasetCard,
+    DatasetPage,
+    DatasetPreview,
+    FileKind,
+)
+from explaind_jobs.files import dataset_codec, scripts
+from explaind_jobs.files.cards import (
+    artifact_card,
+    content_id,
+    dataset_card,
+    dataset_too_large,
+    kind_of,
+    lost,
+    not_found,
+)
+from explaind_jobs.files.dataset_codec import TableForm
+from explaind_jobs.files.records import KeptFile, NewFile
+from explaind_jobs.files.table_readers import Row
+from explaind_jobs.redis_scripts.script import ScriptCall
+from explaind_jobs.results.blob_store import BlobKind, BlobStore
+from explaind_jobs.results.open_blobs import open_blobs
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store.records import ANONYMOUS
+
+T = TypeVar("T")
+
+SWEPT_AT_A_TIME = 100
+
+log = logging.getLogger(__name__)
+
+_json = TypeAdapter(dict[str, Any])
+_rows = TypeAdapter(list[Row])
+
+
+FILES = BlobKind(folder="files", below="files", ending=".bin", lost=lost)
+
+
+class Run(Protocol):
+    """Makes a script call, and waits for its meaning."""
+
+    def __call__(self, call: ScriptCall[T], /) -> T:
+        """Returns and raises what the reply means, and StoreUnavailable."""
+        ...
+
+
+class FileStore:
+    """All files. `of` gives those of one owner."""
+
+    def __init__(self, run: Run, settings: JobsSettings) -> None:
+        self.run = run
+        self.settings = settings
+
+    @cached_property
+    def blobs(self) -> BlobStore:
+        """Where the bytes are; opened when first needed. Raises StoreUnavailable."""
+        return open_blobs(self.settings, FILES)
+
+    def of(self, owner: str, *, sees: str | None = None, job: str | None = None) -> "Files":
+        """The files of an owner (an API key's id); `sees` is whose files are found, if not only theirs."""
+        return Files(self, owner, owner if sees is None else sees, job)
+
+    def sweep(self) -> int:
+        """Remove some blobs that nothing has referred to for long; returns how many. Raises StoreUnavailable."""
+        found = self.run(scripts.loose(SWEPT_AT_A_TIME))
+        for blob in found:
+            self.discard(blob)
+        return len(found)
+
+    def write(self, data: bytes) -> str:
+        """Write a blob of its own name, durably; it is loose until a record refers to it. Raises StoreUnavailable."""
+        blob = secrets.token_hex(32)
+        self.run(scripts.announce(blob))
+        self.blobs.write(blob, data)
+        return blob
+
+    def read(self, file: KeptFile) -> bytes:
+        """The bytes of a file. Raises FileLost, StoreUnavailable."""
+        data = self.blobs.read(file.blob)
+        if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.digest:
+            raise lost()
+        return data
+
+    def discard(self, blob: str) -> None:
+        """Remove a loose blob; one that cannot be removed stays loose, and is tried again."""
+        try:
+            self.blobs.remove(blob)
+            self.run(scripts.bury(blob))
+        except ExplaindError as error:
+            log.warning("a file that nobody needs stays in the store for now: %s", error.detail)
+
+
+class Files:
+    """The datasets and artifacts of one owner, as jobs and routes need them."""
+
+    def __init__(self, store: FileStore, owner: str = ANONYMOUS, sees: str = ANONYMOUS, job: str | None = None) -> None:
+        self._store = store
+        self._owner = owner
+        self._sees = sees
+        self._job = job
+        self._storing = True
+
+    def dry_run(self) -> "Files":
+        """The same files, where reading works and nothing is kept."""
+        files = Files(self._store, self._owner, self._sees, self._job)
+        files._storing = False
+        return files
+
+    def rows(self, dataset_id: str, *, pointer: str = "/dataset") -> list[Row]:
+        """The rows of a dataset; each has every column, None where it was left out.
+
+        Args:
+            dataset_id: its id.
+            pointer: the field of the request that names it.
+
+        Raises:
+            UnknownDataset: its owner has none of that id.
+            FileLost, StoreUnavailable: it cannot be read.
+        """
+        file = self._named("dataset", dataset_id, pointer)
+        return dataset_codec.decode(self._store.read(file), dataset_card(file).columns)
+
+    def artifact(self, artifact_id: str, *, pointer: str = "/artifact") -> bytes:
+        """The bytes of an artifact that a request names at `pointer`.
+
+        Raises:
+            UnknownArtifact: its owner has none of that id.
+            FileLost, StoreUnavailable: it cannot be read.
+        """
+        return self._store.read(self._named("artifact", artifact_id, pointer))
+
+    def require(self, file_id: str, *, pointer: str) -> None:
+        """Refuses a request that names, at `pointer`, a dataset or an artifact that is not there.
+
+        Raises:
+            UnknownDataset, UnknownArtifact: its owner has none of that id.
+        """
+        self._named(kind_of(file_id), file_id, pointer)
+
+    def card(self, file_id: str) -> DatasetCard | ArtifactCard:
+        """The card of a dataset or an artifact. Raises DatasetNotFound, ArtifactNotFound, StoreUnavailable."""
+        kind = kind_of(file_id)
+        file = self._found(kind, file_id)
+        return dataset_card(file) if kind == "dataset" else artifact_card(file)
+
+    def dataset(self, dataset_id: str) -> DatasetPreview:
+        """The card of a dataset with its first rows. Raises DatasetNotFound, StoreUnavailable."""
+        file = self._found("dataset", dataset_id, preview=True)
+        return DatasetPreview(**dataset_card(file).model_dump(), preview=_rows.validate_json(file.preview))
+
+    def content(self, artifact_id: str) -> tuple[ArtifactCard, str]:
+        """The card of an artifact and the SHA-256 of its bytes. Raises ArtifactNotFound, StoreUnavailable."""
+        file = self._found("artifact", artifact_id)
+        return artifact_card(file), file.digest
+
+    def content_bytes(self, artifact_id: str) -> bytes:
+        """The bytes of an artifact. Raises ArtifactNotFound, FileLost, StoreUnavailable."""
+        return self._store.read(self._found("artifact", artifact_id))
+
+    def datasets(self, after: str | None = None, limit: int = 20) -> DatasetPage:
+        """A page of datasets, newest first, that follow `after`. Raises InvalidRequest, StoreUnavailable."""
+        found = self._store.run(scripts.page("dataset", self._sees, after, limit + 1))
+        return DatasetPage(data=[dataset_card(file) for file in found[:limit]], has_more=len(found) > limit)
+
+    def artifacts(self, after: str | None = None, limit: int = 20) -> ArtifactPage:
+        """A page of artifacts, newest first, that follow `after`. Raises InvalidRequest, StoreUnavailable."""
+        found = self._store.run(scripts.page("artifact", self._sees, after, limit + 1))
+        return ArtifactPage(data=[artifact_card(file) for file in found[:limit]], has_more=len(found) > limit)
+
+    def put_dataset(self, data: bytes, form: TableForm, name: str) -> tuple[DatasetCard, bool]:
+        """Keep a dataset; its card, and whether it is new: the same file has the same id, and its first name.
+
+        Raises:
+            InvalidDataset, UnsupportedMedia: it cannot be read, or is over a limit.
+            BodyTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
+        """
+        most = self._store.settings.dataset_bytes
+        if len(data) > most:
+            raise dataset_too_large(most)
+        file_id = content_id("ds", self._owner.encode(), form.encode(), data)
+        known = self._store.run(scripts.get("dataset", file_id, self._owner))
+        if known is not None:
+            return dataset_card(known), False
+        encoded = dataset_codec.encode(data, form)
+        card = {"name": name, "bytes": len(data), "rows": encoded.rows, "columns": encoded.columns}
+        new = NewFile(
+            kind="dataset",
+            id=file_id,
+            blob=self._store.write(encoded.data),
+            digest=encoded.digest,
+            size=len(encoded.data),
+            card=_json.dump_json(card).decode(),
+            preview=_rows.dump_json(encoded.preview).decode(),
+        )
+        file, created = self._keep(new)
+        return dataset_card(file), created
+
+    def check_room(self, size: int = 0) -> None:
+        """To be asked before the work whose artifact, of so many bytes, would not be kept in the end.
+
+        Raises:
+            RequestTooLarge, TooManyFiles, StoreUnavailable: it would not.
+        """
+        self._check_size(size)
+        most = self._store.settings.max_files
+        if len(self._store.run(scripts.page("artifact", self._owner, None, most))) >= most:
+            raise scripts.too_many("artifact", most)
+
+    def put_artifact(self, kind: str, name: str, data: bytes, *, model: str, job_id: str | None = None) -> ArtifactCard:
+        """Keep what a job leaves, durably; in a dry run only its card is made.
+
+        A job has one artifact of a name: a second attempt replaces what the first has left.
+
+        Args:
+            kind: what it is, such as "tuned-lens".
+            name: the name of its file.
+            data: its bytes.
+            model: the model that it belongs to.
+            job_id: the job, where it is not the one that these files were opened for.
+
+        Raises:
+            RequestTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
+        """
+        self._check_size(len(data))
+        job = job_id or self._job
+        file_id = content_id("art", self._owner.encode(), (job or secrets.token_hex(16)).encode(), name.encode())
+        card = {"name": name, "bytes": len(data), "kind": kind, "model": model, "job": job}
+        digest = hashlib.sha256(data).hexdigest()
+        described = _json.dump_json(card).decode()
+        if not self._storing:
+            return artifact_card(KeptFile(file_id, datetime.now(UTC), described, "", digest, len(data)))
+        blob = self._store.write(data)
+        return artifact_card(
+            self._keep(NewFile("artifact", file_id, blob, digest, len(data), described, replaces=True))[0]
+        )
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Forget a dataset. Raises DatasetNotFound, StoreUnavailable."""
+        self._delete("dataset", dataset_id)
+
+    def delete_artifact(self, artifact_id: str) -> None:
+        """Forget an artifact. Raises ArtifactNotFound, StoreUnavailable."""
+        self._delete("artifact", artifact_id)
+
+    def _delete(self, kind: FileKind, file_id: str) -> None:
+        blob = self._store.run(scripts.delete(kind, file_id, self._sees))
+        if blob is None:
+            raise not_found(kind, file_id)
+        self._store.discard(blob)
+
+    def _check_size(self, size: int) -> None:
+        most = self._store.settings.artifact_bytes
+        if size > most:
+            raise RequestTooLarge(
+                f"The artifact has {size} bytes; this service keeps artifacts of up to {most}.",
+                hint="Ask for less of it, or have EXPLAIND_ARTIFACT_BYTES raised.",
+            )
+
+    def _keep(self, new: NewFile) -> tuple[KeptFile, bool]:
+        try:
+            put = self._store.run(scripts.put(self._owner, new, self._store.settings.max_files))
+        except TooManyFiles:  # of any other error nobody knows whether the record refers to the blob by now
+            self._store.discard(new.blob)
+            raise
+        if put.loose is not None:
+            self._store.discard(put.loose)
+        return put.file, put.created
+
+    def _found(self, kind: FileKind, file_id: str, *, preview: bool = False) -> KeptFile:
+        file = self._store.run(scripts.get(kind, file_id, self._sees, preview=preview))
+        if file is None:
+            raise not_found(kind, file_id)
+        return file
+
+    def _named(self, kind: FileKind, file_id: str, pointer: str) -> KeptFile:
+        try:
+            return self._found(kind, file_id)
+        except NotFound as error:
+            unknown = UnknownDataset if kind == "dataset" else UnknownArtifact
+            raise unknown.at(pointer, error.detail, hint=error.hint) from error

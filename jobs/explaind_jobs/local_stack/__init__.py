@@ -1,0 +1,1 @@
+"""`explaind up`: API, worker and Redis as child processes of one command."""

@@ -1,0 +1,106 @@
+"""A supervised child process: started, restarted with growing pauses, stopped, its last words kept."""
+
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+FIRST_PAUSE_S = 0.5
+MAX_PAUSE_S = 10.0
+STEADY_S = 20.0
+MAX_QUICK_DEATHS = 5
+LAST_LINES = 15
+# How a worker leaves a hung job behind, and a device that a job broke for its process.
+LEFT_BECAUSE_OF_A_JOB = (75, 76)
+
+
+class SupervisedProcess:
+    """One process of the embedded stack.
+
+    `spawn` starts it; what it writes is in `log`. A child that ran for a while and died is restarted at once,
+    one that keeps dying young is restarted more and more slowly, and given up after five times. One that was killed,
+    or that a job brought down, is not given up: the job is, by and by, and the child must be there for the others.
+    """
+
+    def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._spawn = spawn
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._restart_at: float | None = None
+        self._quick_deaths = 0
+        self._failures = 0
+        self._came_up = False
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, while there is a process."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it ended young, by itself, too often to be started again."""
+        return self._failures >= MAX_QUICK_DEATHS
+
+    def start(self) -> None:
+        """Start it."""
+        self._started = time.monotonic()
+        self._restart_at = None
+        self._came_up = False
+        self._process = self._spawn()
+        self._came_up = True
+
+    def tend(self) -> bool:
+        """Restart it if it died and its pause is over; True when it was found dead just now."""
+        if self.alive or self.given_up:
+            return False
+        now = time.monotonic()
+        if self._restart_at is None:
+            young = now - self._started < STEADY_S
+            self._quick_deaths = self._quick_deaths + 1 if young else 0
+            self._failures = self._failures + 1 if young and not self._was_brought_down() else 0
+            pause = FIRST_PAUSE_S * 2 ** (self._quick_deaths - 1) if young else 0.0
+            self._restart_at = now + min(pause, MAX_PAUSE_S)
+            return True
+        if now >= self._restart_at:
+            self.start()
+        return False
+
+    def _was_brought_down(self) -> bool:
+        """Whether it ended by a signal, or left because of a job; not when it did not even start."""
+        status = self._process.returncode if self._process is not None and self._came_up else None
+        return status is not None and (status < 0 or status in LEFT_BECAUSE_OF_A_JOB)
+
+    def stop(self, patience_s: float) -> None:
+        """Ask it to end, and make it after `patience_s` seconds."""
+        if self._process is None:
+            return
+        if self.alive:
+            self._process.terminate()
+        try:
+            self._process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def last_words(self) -> str:
+        """The end of its log and its exit status, for a person to read."""
+        lines: deque[str] = deque(maxlen=LAST_LINES)
+        if self.log.exists():
+            with self.log.open(encoding="utf-8", errors="replace") as log:
+                lines.extend(line.rstrip() for line in log)
+        status = self._process.returncode if self._process is not None else None
+        ended = f"the {self.name} ended (exit status {status})" if status is not None else f"the {self.name} runs"
+        return "\n".join([f"{ended}; the last lines of {self.log}:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,1 @@
+"""Logs, log context and tracing, shared by service and worker."""

@@ -1,0 +1,59 @@
+"""Listing jobs: which script calls a page takes, and what they found."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from explaind.contract.job import Job, JobPage, JobState
+from explaind_jobs.redis_scripts.script import ScriptCall, text
+from explaind_jobs.store.job_view import job_from
+
+LIST_SCAN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which jobs to list; None means any."""
+
+    state: JobState | None = None
+    method: str | None = None
+    model: str | None = None
+
+
+def list_jobs(
+    caller: str, after: str | None, limit: int, filters: Filters
+) -> ScriptCall[tuple[list[Job[Any]], str | None]]:
+    """Some of the jobs after one, newest first, and the id to go on after (None: there are no more)."""
+
+    def parse(reply: Any) -> tuple[list[Job[Any]], str | None]:
+        return [job_from(row) for row in reply[1:]], text(reply[0]) or None
+
+    state = filters.state.value if filters.state else ""
+    args = [caller, after or "", limit, LIST_SCAN, state, filters.method or "", filters.model or ""]
+    return ScriptCall("list", args, parse)
+
+
+class Paging:
+    """Gathers one page of a listing over as many calls as its filters need."""
+
+    def __init__(self, caller: str, after: str | None, limit: int, filters: Filters) -> None:
+        self._caller, self._after, self._limit = caller, after, limit
+        self._filters = filters
+        self._jobs: list[Job[Any]] = []
+        self._ended = False
+
+    def next_call(self) -> ScriptCall[tuple[list[Job[Any]], str | None]] | None:
+        """The next call to make; None when the page is full or nothing is left."""
+        missing = self._limit + 1 - len(self._jobs)
+        if self._ended or missing <= 0:
+            return None
+        return list_jobs(self._caller, self._after, missing, self._filters)
+
+    def take(self, found: tuple[list[Job[Any]], str | None]) -> None:
+        """Add what the call found."""
+        jobs, self._after = found
+        self._jobs += jobs
+        self._ended = self._after is None
+
+    def page(self) -> JobPage:
+        """The page gathered."""
+        return JobPage(data=self._jobs[: self._limit], has_more=len(self._jobs) > self._limit)

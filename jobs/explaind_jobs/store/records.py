@@ -1,0 +1,154 @@
+"""What service, store and worker hand each other about a job."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from explaind.contract.errors import Problem
+from explaind.contract.job import Job, JobState, Priority, Provenance, Timing
+
+# Who looks at a job: an API key's id sees the jobs of that key, ANONYMOUS those that nobody's key made, ANYONE all.
+ANONYMOUS = ""
+ANYONE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one API key may ask for; 0 means no limit of its own."""
+
+    requests_per_minute: int = 0
+    burst: int = 1
+    max_queued: int = 0
+    max_running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be accepted. `request` is JSON that was validated against the contract.
+
+    `key` is the id of the API key that asked, `cache_key` a digest of everything that the answer depends on beside
+    the model's revision (None: do not answer from the cache), `webhook` the contract's Webhook as JSON.
+    """
+
+    method: str
+    model: str
+    queue: str
+    request: bytes
+    metadata: dict[str, str] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    key: str = ANONYMOUS
+    allowance: Allowance = Allowance()
+    priority: Priority = "normal"
+    timeout_s: float | None = None
+    keep_s: int | None = None
+    webhook: str | None = None
+    request_id: str | None = None
+    trace: str | None = None
+    cache_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What is left of a key's rate: requests at once, and seconds until all of them are back."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """An accepted job, and the id of the last event that led there; `existing` when its idempotency key named a job
+    that was there already."""
+
+    job: Job[Any]
+    last: str
+    existing: bool = False
+    rate: Rate | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.job.id
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to run a job. `attempt` fences it: only the newest attempt may report.
+
+    `suspect` says that a worker died while it ran this job: it runs alone.
+    """
+
+    id: str
+    attempt: int
+    method: str
+    model: str
+    request: bytes
+    queued_s: float
+    suspect: bool = False
+    timeout_s: float | None = None
+    key: str = ANONYMOUS
+    request_id: str | None = None
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: succeeded with a result (JSON), failed with a problem, or cancelled, perhaps with a part of it.
+
+    `revision` names the very weights that the result was computed with; with it, it may answer the same request again.
+    """
+
+    state: JobState
+    result: bytes | None = None
+    error: Problem | None = None
+    provenance: Provenance | None = None
+    timing: Timing | None = None
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.state.terminal:
+            raise ValueError(f"A job does not end {self.state.value}.")
+
+
+class LeaseStatus(StrEnum):
+    """What a worker's job is, as the store sees it."""
+
+    HELD = "held"
+    CANCEL = "cancel"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """A live worker. `models` are in its memory, `loading` on the way; `instance` is new at each start.
+
+    `revisions` names the weights of each model that it has loaded, `gauges` what /metrics shows of it.
+    """
+
+    name: str
+    instance: str
+    queues: list[str]
+    models: list[str]
+    loading: list[str]
+    slots: int
+    started_at: datetime
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    gauges: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """The store as a whole, for /metrics.
+
+    `depths` counts waiting jobs by (queue, model), `ages` says how many seconds the oldest of a queue has waited, and
+    `counters` holds what the scripts count, by name and labels.
+    """
+
+    depths: Mapping[tuple[str, str], int]
+    ages: Mapping[str, float]
+    running: int
+    outbox: int
+    counters: Mapping[tuple[str, ...], float]

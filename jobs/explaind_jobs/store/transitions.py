@@ -1,0 +1,278 @@
+"""The transitions of a job and what is asked of it: which script, with which arguments, and what its reply means.
+
+Shared by the sync and the async store, so that nothing is decided twice.
+"""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+from pydantic import TypeAdapter
+
+from explaind.contract.errors import (
+    IdempotencyKeyReused,
+    JobActive,
+    QueueExpired,
+    QueueFull,
+    RateLimited,
+    StoreUnavailable,
+    WorkerLost,
+)
+from explaind.contract.job import Job, Priority, Progress
+from explaind_jobs.redis_scripts.script import Argument, ScriptCall, text
+from explaind_jobs.results.codec import StoredResult
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store.job_view import job_from, job_or_missing, not_found
+from explaind_jobs.store.records import Claim, Created, LeaseStatus, NewJob, Outcome, Rate, StoreStats, WorkerState
+
+Finished = Literal["finished", "fenced", "already", "unknown"]
+
+WORKER_EXPIRY_MS = 30_000
+FULL_QUEUE_RETRY_S = 5.0
+ID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+# A job of high priority stands where one created so much earlier would: it overtakes, but starves nobody.
+HEAD_START_S: dict[Priority, int] = {"low": -600, "normal": 0, "high": 600}
+
+_worker_state = TypeAdapter(WorkerState)
+_metadata = TypeAdapter(dict[str, str])
+
+
+def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
+    """Accept a job, or find the one its idempotency key named, or the answer that is known already."""
+    allowance = job.allowance
+
+    def parse(reply: Any) -> Created:
+        outcome, left, reset_ms = (text(reply[place]) for place in (0, 2, 3))
+        rate = Rate(allowance.burst, int(left), int(reset_ms) / 1000) if reset_ms else None
+        _refuse(outcome, settings, job, rate)
+        return Created(job_from(reply[1]), text(reply[4]), existing=outcome == "existing", rate=rate)
+
+    metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
+    body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)
+    named = _digest(job.key.encode(), job.idempotency_key.encode()) if job.idempotency_key is not None else ""
+    chance = _chance()
+    keep_s = min(job.keep_s or settings.job_ttl_s, settings.max_job_ttl_s)
+    args: list[Argument] = [chance, job.method, job.model, job.queue, job.request, metadata, named, body, job.key]
+    args += [job.priority, HEAD_START_S[job.priority] * 1_000_000, keep_s]
+    args += [job.timeout_s or "", job.webhook or "", job.request_id or "", job.trace or "", job.cache_key or ""]
+    args += [settings.max_queued, allowance.max_queued, allowance.requests_per_minute, allowance.burst]
+    return ScriptCall("create", args, parse)
+
+
+def claim(
+    settings: JobsSettings, worker: str, queues: Sequence[str], resident: Sequence[str] = (), held: int = 0
+) -> ScriptCall[Claim | None]:
+    """Take the job that should run next, if any waits; `held` is the number of jobs that the worker runs already."""
+
+    def parse(reply: Any) -> Claim | None:
+        if not reply:
+            return None
+        job_id, attempt, method, model, request, queued_ms, suspect, timeout_s, key, request_id, trace = reply
+        return Claim(
+            id=text(job_id),
+            attempt=int(attempt),
+            method=text(method),
+            model=text(model),
+            request=bytes(request),
+            queued_s=int(queued_ms) / 1000,
+            suspect=bool(suspect),
+            timeout_s=float(timeout_s) if timeout_s else None,
+            key=text(key),
+            request_id=text(request_id) or None,
+            trace=text(trace) or None,
+        )
+
+    patience_ms, affinity_ms = round(settings.suspect_patience_s * 1000), round(settings.affinity_s * 1000)
+    # The client repeats a call whose reply was lost: by the token the script knows it again.
+    token = secrets.token_hex(8)
+    args = [worker, _lease_ms(settings), held, affinity_ms, patience_ms, token, len(queues), *queues, *resident]
+    return ScriptCall("claim", args, parse)
+
+
+def beat(
+    settings: JobsSettings, worker: WorkerState, held: Sequence[tuple[str, int]]
+) -> ScriptCall[dict[str, LeaseStatus]]:
+    """Tell that the worker lives, extend its leases, and learn what its jobs are."""
+
+    def parse(reply: Any) -> dict[str, LeaseStatus]:
+        words = [text(word) for word in reply]
+        return {job_id: LeaseStatus(word) for job_id, word in zip(words[::2], words[1::2], strict=True)}
+
+    pairs = [word for job_id, attempt in held for word in (job_id, attempt)]
+    args = [worker.name, _worker_state.dump_json(worker), WORKER_EXPIRY_MS, _lease_ms(settings), *pairs]
+    return ScriptCall("heartbeat", args, parse)
+
+
+def progress(settings: JobsSettings, job_id: str, attempt: int, state: Progress) -> ScriptCall[LeaseStatus]:
+    """Record how far a job is, extend its lease, and learn what it is."""
+    args = [job_id, attempt, _lease_ms(settings), state.model_dump_json()]
+    return ScriptCall("progress", args, lambda reply: LeaseStatus(text(reply)))
+
+
+def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | None = None) -> ScriptCall[Finished]:
+    """Store how an attempt ended, unless it is no longer the one that counts.
+
+    `result` stands for the outcome's; its blob, if it is one, is in the blob store already.
+    """
+
+    def parse(reply: Any) -> Finished:
+        word = text(reply)
+        if word == "unwritten":
+            raise StoreUnavailable("The result waited too long to be referred to.", hint="Nothing was lost. Try again.")
+        return next(known for known in get_args(Finished) if known == word)
+
+    parts = (outcome.error, outcome.provenance, outcome.timing)
+    args: list[Argument] = [job_id, attempt, outcome.state.value]
+    args += ["", b""] if result is None else [_described(result), result.inline or b""]
+    args += ["" if part is None else part.model_dump_json() for part in parts]
+    args += [outcome.revision or "", outcome.timing.tokens_evaluated if outcome.timing else 0]
+    return ScriptCall("finish", args, parse)
+
+
+def cancel(job_id: str, caller: str) -> ScriptCall[Job[Any]]:
+    """Cancel a waiting job, ask a running one to stop, leave an ended one alone."""
+    return ScriptCall("cancel", [job_id, caller], lambda reply: job_or_missing(job_id, reply))
+
+
+def release(settings: JobsSettings, job_id: str, attempt: int, *, lost: bool = False) -> ScriptCall[bool]:
+    """Give a job back to the queue: unharmed, or `lost` with what its worker stood on."""
+    return ScriptCall("release", [job_id, attempt, int(lost), *_loss(settings)], bool)
+
+
+def reclaim(settings: JobsSettings, worker: str) -> ScriptCall[list[str]]:
+    """Put the jobs of a dead predecessor of that name back; each counts a loss."""
+    return ScriptCall("reclaim", [worker, *_loss(settings)], lambda reply: [text(job_id) for job_id in reply])
+
+
+def reap(settings: JobsSettings) -> ScriptCall[int]:
+    """Deal with every job whose lease ran out, and with those that have waited too long."""
+    expired = QueueExpired(
+        f"No worker took the job within {settings.queue_ttl_s} s.",
+        hint="Is there a worker for the model's queue (GET /readyz)? Then send the request again.",
+    ).problem()
+    return ScriptCall("reap", [*_loss(settings), settings.queue_ttl_s * 1000, expired.model_dump_json()], int)
+
+
+def delete(job_id: str, caller: str) -> ScriptCall[None]:
+    """Delete an ended job and its result."""
+
+    def parse(reply: Any) -> None:
+        outcome = text(reply)
+        if outcome == "unknown":
+            raise not_found(job_id)
+        if outcome == "active":
+            raise JobActive(f"{job_id} has not ended.", hint="Cancel it first, then delete it.")
+
+    return ScriptCall("delete", [job_id, caller], parse)
+
+
+def get(job_id: str, caller: str) -> ScriptCall[Job[Any]]:
+    """The job as callers see it, without its result."""
+    return ScriptCall("get", [job_id, caller], lambda reply: job_or_missing(job_id, reply))
+
+
+def follow(job_id: str, caller: str) -> ScriptCall[tuple[Job[Any], str]]:
+    """The job as it is, and the id of the last event that led there: whoever listens from it on misses nothing."""
+
+    def parse(reply: Any) -> tuple[Job[Any], str]:
+        view, last = reply if reply is not None else (None, b"")
+        return job_or_missing(job_id, view), text(last)
+
+    return ScriptCall("follow", [job_id, caller], parse)
+
+
+def events_key(settings: JobsSettings, job_id: str) -> str:
+    """The stream of a job's events; the same as in common.lua."""
+    return f"{settings.key_prefix}events:{job_id}"
+
+
+def waiting() -> ScriptCall[dict[str, int]]:
+    """How many jobs wait in each queue."""
+
+    def parse(reply: Any) -> dict[str, int]:
+        return {text(queue): int(count) for queue, count in zip(reply[::2], reply[1::2], strict=True)}
+
+    return ScriptCall("waiting", [], parse)
+
+
+def census() -> ScriptCall[StoreStats]:
+    """What is true of the store as a whole."""
+
+    def parse(reply: Any) -> StoreStats:
+        facts, counters = json.loads(reply[0]), reply[1]
+        return StoreStats(
+            depths={(queue, model): int(count) for queue, model, count in facts["depths"] or ()},
+            ages={queue: float(age) for queue, age in facts["ages"] or ()},
+            running=int(facts["running"]),
+            outbox=int(facts["outbox"]),
+            counters={
+                tuple(text(name).split("|")): float(value)
+                for name, value in zip(counters[::2], counters[1::2], strict=True)
+            },
+        )
+
+    return ScriptCall("stats", [], parse)
+
+
+def workers() -> ScriptCall[list[WorkerState]]:
+    """The live workers, by name."""
+    return ScriptCall(
+        "workers", [WORKER_EXPIRY_MS], lambda reply: [_worker_state.validate_json(state) for state in reply]
+    )
+
+
+def leave(worker: str) -> ScriptCall[None]:
+    """The worker has stopped."""
+    return ScriptCall("deregister", [worker], lambda reply: None)
+
+
+def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None) -> None:
+    """Raises what a refusal of CREATE means."""
+    if outcome == "reused":
+        raise IdempotencyKeyReused(
+            "This Idempotency-Key was first used with another request.",
+            hint="Use a new key for a new request; repeat a request only with the very same body.",
+        )
+    if outcome in {"full", "full_key"}:
+        most, whose = (settings.max_queued, "") if outcome == "full" else (job.allowance.max_queued, " of this key")
+        raise QueueFull(
+            f"{most} jobs{whose} are waiting already, and no more are taken.",
+            hint="Try again later.",
+            retry_after=FULL_QUEUE_RETRY_S,
+        )
+    if outcome == "limited" and rate is not None:
+        raise RateLimited(
+            f"This key may send {job.allowance.requests_per_minute} requests a minute, "
+            f"{job.allowance.burst} of them at once.",
+            hint="Wait as Retry-After says, then send it again.",
+            retry_after=rate.reset_s,
+        )
+
+
+def _chance() -> str:
+    """Fifteen digits of chance, 75 bits, for an id that nobody guesses."""
+    bits = int.from_bytes(secrets.token_bytes(10))  # one call of the system, where fifteen would cost half a request
+    return "".join(ID_DIGITS[bits >> place & 31] for place in range(0, 75, 5))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _described(result: StoredResult) -> str:
+    at = "blob" if result.inline is None else "inline"
+    return f"{at} {result.digest} {result.size} {result.encoded_size}"
+
+
+def _lease_ms(settings: JobsSettings) -> int:
+    return round(settings.lease_s * 1000)
+
+
+def _loss(settings: JobsSettings) -> list[Argument]:
+    problem = WorkerLost(
+        f"The worker died {settings.max_losses} times while it ran this job.",
+        hint="It may need more memory than the worker has: try a shorter prompt or a smaller budget.",
+    ).problem()
+    return [settings.max_losses, problem.model_dump_json()]

@@ -1,0 +1,1 @@
+"""Authentication and authorization: API keys, scopes, cross-site checks."""

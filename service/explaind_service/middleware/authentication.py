@@ -1,0 +1,71 @@
+"""The door: every request is from a caller, known before anything of it is read, but on a few open paths."""
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from explaind.contract.errors import ExplaindError, Unauthenticated
+from explaind_jobs.keys.key_format import id_of_key
+from explaind_jobs.local_stack.exposure import is_loopback
+from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_service.auth.caller import ANYBODY, Caller
+from explaind_service.auth.cross_site import CrossSiteGuard
+from explaind_service.auth.key_verifier import HOW, KeyVerifier
+from explaind_service.errors.problems import problem_response
+from explaind_service.settings import ServiceSettings
+
+# Whoever watches the service must hear that its store is down: who scraped a while ago may go on.
+WATCHED = "/metrics"
+WATCHED_OUTLASTS_S = 900.0
+# What says nothing of anybody's jobs. Everything else is closed, a route that is not there included.
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+
+
+class Authenticator:
+    """Tells who sent a request."""
+
+    def __init__(self, settings: ServiceSettings, store: AsyncJobStore, pepper: bytes) -> None:
+        self._ring = KeyVerifier(store, pepper)
+        self._sites = CrossSiteGuard(settings.host, settings.allowed_hosts)
+        self._always = not (is_loopback(settings.host) or settings.allow_anonymous)
+
+    async def caller(self, headers: Headers, path: str) -> Caller:
+        """The holder of the key that was sent; anybody while no key is asked for.
+
+        Raises:
+            Unauthenticated: a key is asked for, and none that works was sent.
+            NotPermitted: no key is asked for, but a page of another site may have sent this.
+            StoreUnavailable: nobody can tell.
+        """
+        presented = _bearer(headers)
+        outlast_s = WATCHED_OUTLASTS_S if path == WATCHED else 0.0
+        known = await self._ring.look_up(id_of_key(presented) or "", outlast_s=outlast_s)
+        if not (known.asked_for or self._always):
+            self._sites.check(headers)
+            return ANYBODY
+        if not presented:
+            raise Unauthenticated("This service asks for an API key, and none was sent.", hint=HOW)
+        key = self._ring.verified(presented, known)
+        return Caller(key.id, key.scopes, key.allowance)
+
+
+class AuthenticationMiddleware:
+    """Asks who is there before the application sees a request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+            access: Authenticator = scope["app"].state.resources.access
+            try:
+                scope.setdefault("state", {})["caller"] = await access.caller(Headers(scope=scope), scope["path"])
+            except ExplaindError as error:
+                await problem_response(error, Request(scope))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

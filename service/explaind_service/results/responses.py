@@ -1,0 +1,173 @@
+"""Results as answers: inside their job when small, alone in the form the caller takes, or page by page."""
+
+import gzip
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from explaind.contract.blocks.units import UnitKind
+from explaind.contract.errors import RangeNotSatisfiable, ResultLost
+from explaind.contract.job import Job, JobState
+from explaind_jobs.results.codec import StoredResult, encode
+from explaind_jobs.results.scripts import disown
+from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_jobs.store.job_view import not_found
+from explaind_service.errors.problems import problem_response
+from explaind_service.results.json_response import JSON, json_answer
+from explaind_service.results.negotiation import (
+    ByteRange,
+    Encoding,
+    asked_range,
+    chosen_encoding,
+    entity_tag,
+    is_known,
+    refuses_identity,
+)
+from explaind_service.results.pagination import ResultPages
+from explaind_service.results.regroup import regrouped_json
+
+# A larger result is a link in its job: whoever polls a job should not pay for it at every look.
+MOST_IN_JOB = 1024 * 1024
+# Each may hold some tens of megabytes; more of them at a time would only wait for the same cores.
+HEAVY_AT_A_TIME = 4
+GZIP_LEVEL = 5
+
+
+class Results:
+    """The results of the store, as the routes need them."""
+
+    def __init__(self, store: AsyncJobStore) -> None:
+        self._store = store
+        self._pages = ResultPages(store.bodies)
+        self._heavy = CapacityLimiter(HEAVY_AT_A_TIME)
+
+    async def stored(self, job: Job[Any]) -> StoredResult | None:
+        """The reference to the job's result; None when it has none.
+
+        A cancelled job has one where a part of the work means something alone.
+
+        Raises:
+            JobNotFound: the job has been deleted, or has expired, since it was looked at.
+        """
+        if job.state not in {JobState.SUCCEEDED, JobState.CANCELLED}:
+            return None
+        stored = await self._store.stored_result(job.id)
+        if stored is None and job.state is JobState.SUCCEEDED:
+            raise not_found(job.id)
+        return stored
+
+    @asynccontextmanager
+    async def reading(self, job: Job[Any]) -> AsyncIterator[None]:
+        """Around every reading of a job's result: one that turns out to be lost answers nobody else."""
+        try:
+            yield
+        except ResultLost:
+            await self._store.run(disown(job.id))
+            raise
+
+    async def within(self, job: Job[Any]) -> bytes | None:
+        """The JSON that goes into the job itself; None when there is no result, or one that is only linked.
+
+        Raises:
+            JobNotFound: as `stored`.
+        """
+        stored = await self.stored(job)
+        if stored is None or stored.inline is None or stored.size > MOST_IN_JOB:
+            return None
+        return self._store.bodies.raw(stored)
+
+    async def raw(self, stored: StoredResult) -> bytes:
+        """The whole JSON. Raises ResultLost and StoreUnavailable."""
+        return await to_thread.run_sync(self._store.bodies.raw, stored, limiter=self._heavy)
+
+    async def regrouped(self, job: Job[Any], stored: StoredResult, kind: UnitKind) -> StoredResult:
+        """The result by larger units, as if it had been stored so: with a digest of its own.
+
+        Raises:
+            InvalidUnits: the result is no attribution, or does not hold units of that kind.
+            ResultLost, StoreUnavailable: it cannot be read.
+        """
+
+        def work() -> StoredResult:
+            raw = self._store.bodies.raw(stored)
+            changed = regrouped_json(job.method, raw, kind)
+            if changed is None:
+                return stored
+            encoded = encode(changed)
+            return encoded.stored(most_inline=len(encoded.data))
+
+        return await to_thread.run_sync(work, limiter=self._heavy)
+
+    async def page(self, stored: StoredResult, path: str, offset: int, limit: int) -> Response:
+        """A page of one array of the result. Raises InvalidRequest, ResultLost and StoreUnavailable."""
+        page = await to_thread.run_sync(self._pages.page, stored, path, offset, limit, limiter=self._heavy)
+        return json_answer(page)
+
+    async def answer(self, request: Request, stored: StoredResult) -> Response:
+        """The result alone: as its caller takes it, or a range of it, or the word that it has not changed.
+
+        Raises:
+            ResultLost, StoreUnavailable: it cannot be read.
+        """
+        accepted = request.headers.get("accept-encoding")
+        plain = entity_tag(stored.digest, Encoding.IDENTITY)
+        part: ByteRange | None = None
+        outside: RangeNotSatisfiable | None = None
+        if request.method == "GET" and not refuses_identity(accepted):
+            try:
+                part = asked_range(request.headers.get("range"), request.headers.get("if-range"), plain, stored.size)
+            except RangeNotSatisfiable as error:
+                outside = error
+        # Ranges are of the plain bytes: their offsets mean something to a caller, those of zstd do not.
+        encoding = Encoding.IDENTITY if part or outside else chosen_encoding(accepted)
+        headers = _headers(stored, encoding)
+        if is_known(request.headers.get("if-none-match"), headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        if outside is not None:
+            refusal = problem_response(outside, request)
+            refusal.headers["Content-Range"] = f"bytes */{stored.size}"
+            return refusal
+        if part is not None:
+            return await self._range(stored, part, headers)
+        if encoding is not Encoding.IDENTITY:
+            headers["Content-Encoding"] = encoding
+        if request.method == "HEAD":
+            return _head(stored, encoding, headers)
+        return Response(await self._body(stored, encoding), headers=headers, media_type=JSON)
+
+    async def _range(self, stored: StoredResult, part: ByteRange, headers: dict[str, str]) -> Response:
+        body = (await self.raw(stored))[part.first : part.last + 1]
+        headers["Content-Range"] = part.content_range
+        return Response(body, status_code=206, headers=headers, media_type=JSON)
+
+    async def _body(self, stored: StoredResult, encoding: Encoding) -> bytes:
+        def work() -> bytes:
+            bodies = self._store.bodies
+            match encoding:
+                case Encoding.ZSTD:
+                    return bodies.encoded(stored)
+                case Encoding.GZIP:
+                    # Without a time in it, so that the same result is the same bytes.
+                    return gzip.compress(bodies.raw(stored), GZIP_LEVEL, mtime=0)
+                case Encoding.IDENTITY:
+                    return bodies.raw(stored)
+
+        return await to_thread.run_sync(work, limiter=self._heavy)
+
+
+def _headers(stored: StoredResult, encoding: Encoding) -> dict[str, str]:
+    return {"ETag": entity_tag(stored.digest, encoding), "Vary": "Accept-Encoding", "Accept-Ranges": "bytes"}
+
+
+def _head(stored: StoredResult, encoding: Encoding, headers: Mapping[str, str]) -> Response:
+    sizes = {Encoding.IDENTITY: stored.size, Encoding.ZSTD: stored.encoded_size}
+    response = Response(headers=headers, media_type=JSON)
+    if encoding in sizes:
+        response.headers["Content-Length"] = str(sizes[encoding])
+    else:  # known only once it is made
+        del response.headers["Content-Length"]
+    return response

@@ -1,0 +1,1 @@
+"""Tests of explaind; what several of them share is in `tests.support`."""

@@ -1,0 +1,201 @@
+"""Known answers, rates, events, what callers may see, and what expires."""
+
+import json
+
+import pytest
+import redis
+
+from explaind.contract.errors import JobNotFound, RateLimited
+from explaind.contract.job import JobState, Progress
+from explaind_jobs.store.records import Allowance, Outcome
+
+REVISED = Outcome(JobState.SUCCEEDED, result=b'{"values": [2]}', revision="r1")
+
+
+def test_a_known_answer_ends_a_job_at_once(shop):
+    shop.beat(revisions={"demo": "r1"})
+    first = shop.put(cache_key="q")
+    shop.end(shop.take(), REVISED)
+    created = shop.store.create(shop.job(cache_key="q"))
+    assert created.job.cached
+    job = shop.store.get(created.id)
+    assert (job.state, job.cached, job.attempt) == (JobState.SUCCEEDED, True, 0)
+    assert shop.store.result(created.id) == shop.store.result(first) == b'{"values": [2]}'
+    assert shop.store.claim("w", ["default"]) is None
+    assert [name for name, _ in shop.events(created.id)] == ["end"]
+
+
+@pytest.mark.parametrize("cache_key", [None, "other"])
+def test_another_question_is_computed(shop, cache_key):
+    shop.beat(revisions={"demo": "r1"})
+    shop.put(cache_key="q")
+    shop.end(shop.take(), REVISED)
+    assert not shop.store.create(shop.job(cache_key=cache_key)).job.cached
+
+
+def test_another_revision_of_the_model_is_computed(shop):
+    shop.beat(revisions={"demo": "r1"})
+    shop.put(cache_key="q")
+    shop.end(shop.take(), REVISED)
+    shop.beat(revisions={"demo": "r2"})
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
+
+
+def test_a_failure_is_no_answer(shop):
+    shop.beat(revisions={"demo": "r1"})
+    shop.put(cache_key="q")
+    shop.end(shop.take(), Outcome(JobState.CANCELLED, revision="r1"))
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
+
+
+def test_a_deleted_answer_is_forgotten(shop):
+    shop.beat(revisions={"demo": "r1"})
+    first = shop.put(cache_key="q")
+    shop.end(shop.take(), REVISED)
+    shop.store.delete(first)
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
+
+
+def test_a_rate_lets_a_burst_through_and_then_its_pace(shop):
+    allowance = Allowance(requests_per_minute=2, burst=3)  # half a minute each: no slow machine gets one back
+    rates = [shop.store.create(shop.job(key="a", allowance=allowance)).rate for _ in range(3)]
+    assert [rate.remaining for rate in rates] == [2, 1, 0]
+    assert rates[2].limit == 3
+    with pytest.raises(RateLimited) as caught:
+        shop.put(key="a", allowance=allowance)
+    assert 20 < caught.value.retry_after <= 30
+    shop.put(key="b", allowance=allowance)
+    shop.store.client.incrbyfloat("explaind:rate:a", -30_000)  # half a minute goes by
+    shop.put(key="a", allowance=allowance)
+    with pytest.raises(RateLimited):
+        shop.put(key="a", allowance=allowance)
+
+
+def test_a_repeated_request_costs_no_rate(shop):
+    allowance = Allowance(requests_per_minute=1, burst=1)
+    first = shop.put(key="a", allowance=allowance, idempotency_key="k")
+    assert shop.put(key="a", allowance=allowance, idempotency_key="k") == first
+
+
+def test_idempotency_keys_are_each_callers_own(shop):
+    assert shop.put(key="a", idempotency_key="k") != shop.put(key="b", idempotency_key="k")
+
+
+def test_every_step_is_an_event(shop):
+    job_id = shop.put()
+    claimed = shop.take()
+    shop.store.progress(job_id, claimed.attempt, Progress(phase="evaluating", done=1, total=2, unit="rows"))
+    shop.store.release(job_id, claimed.attempt)
+    again = shop.take()
+    shop.store.cancel(job_id)
+    shop.end(again, Outcome(JobState.CANCELLED))
+    heard = [(name, json.loads(data)) for name, data in shop.events(job_id)]
+    assert [name for name, _ in heard] == ["state", "state", "progress", "state", "state", "state", "end"]
+    states = [data["state"] for name, data in heard if name != "progress"]
+    assert states == ["queued", "running", "queued", "running", "cancelling", "cancelled"]
+    assert heard[2][1]["done"] == 1
+    assert heard[4][1]["attempt"] == 2
+
+
+def test_events_expire_with_their_job_and_go_with_it(shop, valkey: redis.Redis):
+    job_id = shop.put(keep_s=100)
+    assert valkey.ttl(f"explaind:events:{job_id}") == -1
+    shop.end(shop.take())
+    assert all(0 < valkey.ttl(f"explaind:{part}:{job_id}") <= 100 for part in ("events", "job", "result"))
+    shop.store.delete(job_id)
+    assert not valkey.exists(f"explaind:events:{job_id}")
+
+
+def test_nobody_keeps_a_job_longer_than_the_service_allows(shop, valkey: redis.Redis):
+    job_id = shop.put(keep_s=10**8)
+    shop.end(shop.take())
+    assert valkey.ttl(f"explaind:job:{job_id}") <= shop.store.settings.max_job_ttl_s
+
+
+def test_a_job_that_no_worker_takes_expires(shop):
+    job_id, young = shop.put(), shop.put()
+    shop.age(job_id, shop.store.settings.queue_ttl_s + 1)
+    shop.store.reap()
+    job = shop.store.get(job_id)
+    assert (job.state, job.error.code) == (JobState.EXPIRED, "queue_expired")
+    assert shop.store.get(young).state is JobState.QUEUED
+    assert shop.take().id == young
+
+
+def test_others_jobs_are_not_there(shop):
+    job_id = shop.put(key="a")
+    assert shop.store.get(job_id, "a").id == shop.store.get(job_id).id == job_id
+    for ask in (shop.store.get, shop.store.cancel, shop.store.delete):
+        for caller in ("b", ""):
+            with pytest.raises(JobNotFound):
+                ask(job_id, caller)
+    assert shop.store.get(job_id).state is JobState.QUEUED
+
+
+def test_each_caller_lists_its_own(shop):
+    mine, other = shop.put(key="a"), shop.put(key="b")
+    listed = {caller: [job.id for job in shop.store.list(None, 10, caller=caller).data] for caller in ("a", "b", "*")}
+    assert listed == {"a": [mine], "b": [other], "*": [other, mine]}
+    shop.store.cancel(mine)
+    shop.store.delete(mine)
+    assert shop.store.client.zcard("explaind:index:a") == 0
+
+
+def test_a_claim_carries_what_the_worker_must_know(shop):
+    shop.put(timeout_s=2.5, request_id="req_1", trace="00-1-2-01", key="a")
+    claimed = shop.take()
+    assert (claimed.timeout_s, claimed.request_id, claimed.trace, claimed.key) == (2.5, "req_1", "00-1-2-01", "a")
+
+
+def test_a_webhook_goes_to_the_outbox_for_the_events_it_wants(shop, valkey: redis.Redis):
+    wanted = shop.put(webhook='{"url": "https://example.org", "events": ["succeeded"]}')
+    shop.end(shop.take())
+    shop.put(webhook='{"url": "https://example.org", "events": ["failed"]}')
+    shop.end(shop.take())
+    assert valkey.zrange("explaind:outbox", 0, -1) == [wanted.encode()]
+
+
+async def test_the_census_counts(shop, async_valkey):
+    from explaind_jobs.store.job_store import AsyncJobStore
+
+    shop.put(model="x")
+    shop.put(model="y")
+    shop.end(shop.take())
+    shop.put(model="y")
+    shop.take()
+    shop.lose_all()
+    census = await AsyncJobStore(async_valkey, shop.store.settings).census()
+    assert sum(census.depths.values()) == 2
+    assert census.ages["default"] >= 0
+    assert census.running == 0
+    assert census.counters["submitted", "explain/shap", "y"] == 2
+    assert census.counters["finished", "explain/shap", "x", "succeeded"] == 1
+    assert census.counters["lost", "explain/shap"] == 1
+    assert sum(n for name, n in census.counters.items() if name[0] == "job_seconds_bucket") == 1
+
+
+async def test_the_time_of_work_that_was_requeued_counts(shop, async_valkey):
+    from explaind_jobs.store.job_store import AsyncJobStore
+
+    shop.put(key="a")
+    claimed = shop.take()
+    await async_valkey.hincrby(f"explaind:job:{claimed.id}", "started", -5000)
+    shop.lose_all()
+    shop.end(claimed)
+    census = await AsyncJobStore(async_valkey, shop.store.settings).census()
+    assert census.counters["job_seconds_sum", "explain/shap"] >= 5
+    assert float(await async_valkey.hget("explaind:turns", "a")) >= 5
+
+
+async def test_following_begins_where_the_view_stands(shop, async_valkey):
+    from explaind_jobs.store.job_store import AsyncJobStore
+
+    job_id = shop.put()
+    store = AsyncJobStore(async_valkey, shop.store.settings)
+    job, last = await store.follow(job_id)
+    assert job.state is JobState.QUEUED
+    shop.take()
+    later = await async_valkey.xrange(f"explaind:events:{job_id}", f"({last}")
+    assert [json.loads(fields[b"data"])["state"] for _, fields in later] == ["running"]
+    with pytest.raises(JobNotFound):
+        await store.follow(job_id, "somebody")

@@ -1,0 +1,107 @@
+"""While nobody is asked for a key, no page of another site gets anything out of the service."""
+
+import pytest
+from starlette.datastructures import Headers
+
+from explaind.contract.errors import NotPermitted
+from explaind_service.auth.cross_site import CrossSiteGuard
+from explaind_service.settings import ServiceSettings
+from tests.support.apps import create_app
+
+
+def let_in(guard: CrossSiteGuard, host: str | None, origin: str | None = None) -> bool:
+    pairs = {"host": host, "origin": origin}
+    try:
+        guard.check(Headers({name: value for name, value in pairs.items() if value is not None}))
+    except NotPermitted:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "127.0.0.1",
+            "127.0.0.1:8000",
+            "127.9.9.9",
+            "localhost",
+            "localhost:8000",
+            "LocalHost:1",
+            "[::1]",
+            "[::1]:80",
+        ),
+        *("localhost.", "app.localhost:8000"),
+    ],
+)
+def test_names_of_this_machine(host: str) -> None:
+    assert let_in(CrossSiteGuard("127.0.0.1", []), host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil.example", "192.168.0.2", None),
+        *("", ":8000", "[::1", "0.0.0.0", "127.0.0.1@evil.example", "evil.example#localhost", "notlocalhost"),  # noqa: S104
+    ],
+)
+def test_a_name_made_to_resolve_to_this_machine(host: str | None) -> None:
+    assert not let_in(CrossSiteGuard("127.0.0.1", []), host)
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8000", "http://127.0.0.1:3000", "https://[::1]"])
+def test_pages_of_this_machine(origin: str) -> None:
+    assert let_in(CrossSiteGuard("localhost", []), "localhost:8000", origin)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "", "http://localhost.evil.example", "file://", "http://[::1", "evil"]
+)
+def test_pages_of_other_sites(origin: str) -> None:
+    assert not let_in(CrossSiteGuard("127.0.0.1", []), "localhost:8000", origin)
+
+
+def test_allowed_names() -> None:
+    guard = CrossSiteGuard("127.0.0.1", ["explaind.example", "*.lab.example"])
+    for name in ("explaind.example", "Explaind.Example:443", "a.lab.example", "a.b.lab.example", "localhost"):
+        assert let_in(guard, name)
+        assert let_in(guard, "localhost", f"https://{name}")
+    for name in ("lab.example", "evil-lab.example", "x.explaind.example"):
+        assert not let_in(guard, name)
+        assert not let_in(guard, "localhost", f"https://{name}")
+    assert let_in(CrossSiteGuard("127.0.0.1", ["*"]), "anything.example", "https://evil.example")
+
+
+def test_a_service_open_on_purpose_answers_to_any_name_but_only_its_own_pages() -> None:
+    guard = CrossSiteGuard("0.0.0.0", [])  # noqa: S104
+    assert let_in(guard, "explaind.internal:8000")
+    assert let_in(guard, "explaind.internal:8000", "http://explaind.internal:8000")
+    assert not let_in(guard, "explaind.internal:8000", "https://evil.example")
+    assert not let_in(guard, "explaind.internal:8000", "http://localhost"), "a page of the caller's own machine"
+    assert not let_in(CrossSiteGuard("0.0.0.0", ["explaind.internal"]), "evil.example")  # noqa: S104
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/jobs"), ("POST", "/explain/shap"), ("POST", f"/jobs/job_{'0' * 26}/cancel"), ("GET", "/nowhere")],
+)
+async def test_over_http(client, expect_problem, shap, headers, method: str, path: str) -> None:
+    problem = expect_problem(await client.request(method, path, json=shap, headers=headers), 403, "not_permitted")
+    assert "EXPLAIND_ALLOWED_HOSTS" in problem["hint"]
+    assert (await client.get("/healthz", headers=headers)).status_code == 200
+
+
+async def test_whoever_shows_a_key_may_come_from_anywhere(client, issue, forgetful) -> None:
+    """Behind a reverse proxy, or from a page that knows the key."""
+    headers = {"Authorization": f"Bearer {issue('read').key}", "Host": "x.example", "Origin": "https://y.example"}
+    assert (await client.get("/jobs", headers=headers)).status_code == 200
+
+
+async def test_names_come_from_the_environment(redis_url, client_of, monkeypatch) -> None:
+    monkeypatch.setenv("EXPLAIND_ALLOWED_HOSTS", " a.example, *.b.example,")
+    settings = ServiceSettings(redis_url=redis_url)
+    assert settings.allowed_hosts == ["a.example", "*.b.example"]
+    async with client_of(create_app(settings)) as client:
+        assert (await client.get("/jobs", headers={"Host": "a.example"})).status_code == 200
+        assert (await client.get("/jobs", headers={"Host": "c.example"})).status_code == 403

@@ -1,0 +1,1 @@
+"""Ablation of heads and layers: runs, effects, generated answers."""

@@ -1,0 +1,96 @@
+"""What the answers lose under ablations: each asked for once, with intervals over the questions."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from explaind.contract.blocks.ablation import Failures
+from explaind_worker.ablation.generated_answers import GeneratedAnswers
+from explaind_worker.ablation.runs import AblationRuns, AblationSet
+from explaind_worker.engine.scoring.rows import FloatArray
+from explaind_worker.statistics.t_intervals import mean_interval
+
+MOST_FAILURES = 10  # parts whose answers are told
+
+
+class Effects:
+    """The metric of the whole model, and what of it is lost under each cut, by question. What is known is free."""
+
+    def __init__(self, ablating: AblationRuns) -> None:
+        self._ablating = ablating
+        self._answers = GeneratedAnswers(ablating) if ablating.request.metric == "accuracy" else None
+        self._clean: FloatArray | None = None
+        self._known: dict[AblationSet, FloatArray] = {}
+        self.evaluations = 0
+
+    @property
+    def clean(self) -> FloatArray:
+        """The metric of the whole model, [question]."""
+        if self._clean is None:
+            self.ablate([])
+        assert self._clean is not None  # noqa: S101 - ablating nothing sets it too
+        return self._clean
+
+    def ablate(self, cuts: Sequence[AblationSet]) -> None:
+        """Finds out about those cuts that are not known yet."""
+        missing = [cut for cut in dict.fromkeys(cuts) if cut not in self._known]
+        if not missing and self._clean is not None:
+            return
+        metrics = (self._answers or self._ablating).metrics(missing)
+        self._clean = metrics[0] if self._clean is None else self._clean
+        # Compared with the clean run of the same sweep: what rounds differently from batch to batch falls out.
+        self._known.update(zip(missing, metrics[0] - metrics[1:], strict=True))
+        self.evaluations += len(missing) * metrics.shape[1]
+
+    def of(self, cut: AblationSet) -> FloatArray:
+        """Clean minus ablated, [question]."""
+        return self._known[cut]
+
+    def all_of(self, cuts: Sequence[AblationSet]) -> FloatArray:
+        """Clean minus ablated, [cut, question]."""
+        return np.array([self._known[cut] for cut in cuts]).reshape(len(cuts), len(self.clean))
+
+    def intervals(self, effects: FloatArray) -> tuple[list[float], list[float | None], list[float | None]]:
+        """Mean effects [cut] of `effects` [cut, question], and the ends of their intervals; None where unknown."""
+        mean, low, high = mean_interval(effects, self._ablating.request.confidence)
+        return mean.tolist(), nullable(low), nullable(high)
+
+    def ranked(
+        self, cuts: Sequence[AblationSet]
+    ) -> tuple[list[int], list[float], list[float | None], list[float | None]]:
+        """The order of the cuts, the largest mean effect first, and their means and ends of intervals in that order."""
+        effects = self.all_of(cuts)
+        order = np.argsort(-effects.mean(axis=1), kind="stable").tolist()
+        return order, *self.intervals(effects[order])
+
+    def common(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> dict[str, Any]:
+        """The fields that every ablation's result has; `names` are those of the cuts."""
+        ablating, request = self._ablating, self._ablating.request
+        [mean], [low], [high] = self.intervals(self.clean[None])
+        return {
+            "ablation": request.ablation,
+            "metric": request.metric,
+            "positions": request.positions,
+            "confidence": request.confidence,
+            "prompts": [asked.prompt.text for asked in ablating.asked],
+            "answers": ablating.texts([asked.answer_ids for asked in ablating.asked]),
+            "foils": ablating.texts([asked.foil_ids for asked in ablating.asked]),
+            "clean": self.clean.tolist(),
+            "clean_mean": mean,
+            "clean_low": low,
+            "clean_high": high,
+            "failures": self._failures(names, cuts),
+            "evaluations": self.evaluations,
+        }
+
+    def _failures(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> Failures | None:
+        if self._answers is None:
+            return None
+        order, *_ = self.ranked(cuts)
+        return self._answers.failures({names[index]: cuts[index] for index in order[:MOST_FAILURES]})
+
+
+def nullable(values: FloatArray) -> list[float | None]:
+    """Numbers [n], None for NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]

@@ -1,0 +1,1 @@
+"""What attribution methods share: the resolved query, the coalition game, embedding gradients, faithfulness."""

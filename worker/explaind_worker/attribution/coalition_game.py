@@ -1,0 +1,130 @@
+"""A prompt's units as a coalition game: what every attribution by perturbation stands on."""
+
+from functools import cached_property, partial
+
+import numpy as np
+
+from explaind.contract.blocks.attribution import PerturbationRequest
+from explaind.contract.blocks.attribution_result import Attribution, ReducedPrecision, Replacement
+from explaind.contract.errors import NonFiniteScore
+from explaind_worker.attribution.query import AttributionQuery
+from explaind_worker.attribution.unit_hierarchy import Place, places_of
+from explaind_worker.engine.batching.matmul_precision import fast_products
+from explaind_worker.engine.scoring.masker import BoolArray, Masker, stand_in_for
+from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores, ValueFunction
+from explaind_worker.session.prompt_limits import check_rows_fit
+from explaind_worker.session.session import Session
+from explaind_worker.session.value_function import value_function
+
+CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
+CHECKED_SHARE = 32  # and at most one in so many
+
+
+class CoalitionGame:
+    """The request's units as players and the score of its target as the game's value.
+
+    Making one checks all that can be checked without the model's weights; `play` is where forwards begin. What was
+    played once is known for the life of the game and costs nothing again.
+
+    Raises:
+        InvalidRequest: prompt, units, target or stand-in cannot be used with this model (the field is named).
+    """
+
+    def __init__(self, request: PerturbationRequest, session: Session) -> None:
+        self._session = session
+        self._inquiry = AttributionQuery(request, session)
+        self.units = self._inquiry.units
+        encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
+        self._stand_in = stand_in_for(request.absent, session.model_access.encoder, encoded, unit_map)
+        self._players = Masker(encoded, unit_map, self._stand_in)
+        self._fast = request.precision == "fast"
+        self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
+        check_rows_fit(session.model_access, self._players.longest)
+
+    def play(self, coalitions: BoolArray) -> FloatArray:
+        """Scores [coalition, column] of coalitions [coalition, unit].
+
+        Raises:
+            NonFiniteScore: the model answered with NaN or infinity.
+        """
+        if self._fast and not len(self._sample):
+            wanted = min(CHECKED, max(1, len(coalitions) // CHECKED_SHARE))
+            self._sample = coalitions[np.linspace(0, len(coalitions) - 1, wanted).astype(int)]
+        return self._columns(self._value(coalitions))
+
+    @property
+    def stand_in(self) -> Replacement:
+        """What takes the place of an absent unit."""
+        return self._stand_in
+
+    @property
+    def places(self) -> list[Place]:
+        """Which message, sentence and word each unit stands in."""
+        return places_of(self._inquiry.encoded, self.units)
+
+    @property
+    def empty_and_full(self) -> tuple[FloatArray, FloatArray]:
+        """Scores [column] with every unit absent and with every unit present."""
+        scores = self._columns(self._ends)
+        return scores[0], scores[1]
+
+    def attribution(
+        self,
+        values: FloatArray,
+        *,
+        algorithm: str,
+        evaluations: int,
+        standard_errors: FloatArray | None = None,
+    ) -> Attribution:
+        """The result: values [unit, column], and how many coalitions the algorithm asked for."""
+        empty, full = self.empty_and_full
+        made = self._inquiry.attribution(
+            values,
+            base=float(empty.sum()),
+            full=float(full.sum()),
+            logprobs=self._ends.logprobs[1].tolist(),
+            algorithm=algorithm,
+            evaluations=evaluations,
+            absent=self._stand_in,
+            standard_errors=standard_errors,
+        )
+        return made.model_copy(update={"fast": self._verdict()}) if self._fast else made
+
+    def _verdict(self) -> ReducedPrecision:
+        """How far the scores of a sample are from those in the model's own precision."""
+        products = fast_products(self._session.model_access.either_model())
+        if products is None:
+            return ReducedPrecision(
+                products=self._session.model_access.either_model().dtype, largest_difference=0.0, checked=0
+            )
+        fast, exact = self._columns(self._value(self._sample)), self._columns(self._value_in(None)(self._sample))
+        difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
+        return ReducedPrecision(products=products, largest_difference=float(difference), checked=len(self._sample))
+
+    @cached_property
+    def _ends(self) -> TokenScores:
+        """Token scores of the empty and of the full coalition."""
+        return self._value(np.stack([np.zeros(len(self.units), dtype=bool), np.ones(len(self.units), dtype=bool)]))
+
+    @cached_property
+    def _value(self) -> ValueFunction:
+        return self._value_in(fast_products(self._session.model_access.either_model()) if self._fast else None)
+
+    def _value_in(self, products: str | None) -> ValueFunction:
+        """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
+        encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
+        continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
+        stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
+        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations, products)
+        make = partial(value_function, self._session, self._players, continuations, products=products)
+        return self._session.job.shared(("value", asked), make)
+
+    def _columns(self, scores: TokenScores) -> FloatArray:
+        columns = self._inquiry.question().columns(scores)
+        if not np.isfinite(columns).all():
+            raise NonFiniteScore(
+                f"{self._session.model_access.entry.name} answered with a score that is not a finite number.",
+                hint='A label may be impossible under this score, or the dtype too narrow: try score "logprob" or '
+                'dtype = "float32".',
+            )
+        return columns

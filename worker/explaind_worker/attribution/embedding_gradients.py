@@ -1,0 +1,177 @@
+"""A prompt's units and the gradient of the score: what every attribution by gradients stands on."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from explaind.contract.blocks.attribution_result import Attribution, Replacement
+from explaind.contract.blocks.gradient_attribution import Baseline, GradientRequest
+from explaind.contract.blocks.units import ReplacementText
+from explaind.contract.errors import NonFiniteScore, NoStandIn
+from explaind_worker.attribution.query import AttributionQuery
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.gradients.deeplift import deeplift
+from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, embed
+from explaind_worker.engine.gradients.score_gradient import Noise, Path, Reduce, ScoreGradient
+from explaind_worker.engine.scoring.masker import special_stand_in
+from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
+from explaind_worker.models.loading.gradient_support import gradient_notes
+from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
+from explaind_worker.session.session import Session
+
+
+class EmbeddingGradients:
+    """The request's units, the baseline of their embeddings, and the gradient of the score between the two.
+
+    Making one checks all that can be checked without the model's weights. `units` are the prompt's.
+
+    Raises:
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model, or gradients do not pass
+            its quantized weights (the field is named).
+    """
+
+    def __init__(self, request: GradientRequest, session: Session) -> None:
+        self._session = session
+        self._per_target = request.per_target
+        self._inquiry = AttributionQuery(request, session)
+        self._notes = gradient_notes(session.model_access.entry)
+        self._baseline = baseline_of(request.baseline, session.model_access.encoder, self._inquiry.encoded)
+        self.units = self._inquiry.units
+        self._unit = np.array([-1 if u is None else u for u in self._inquiry.unit_map.unit_of_token], dtype=np.int64)
+
+    def path(self, fractions: FloatArray | Sequence[float], *, stdev: float = 0.0, seed: int = 0) -> Path:
+        """The line from the baseline to the prompt at `fractions` [point], the prompt noisy where a stdev is given."""
+        self._limits  # noqa: B018 - before the embeddings, which are weights, are looked up
+        noise = Noise(stdev, seed, self._moves) if stdev else None
+        return Path(self._base, self._full, np.asarray(fractions, dtype=np.float64), noise)
+
+    def contributions(self, path: Path, reduce: Reduce) -> Iterator[tuple[Sequence[int], FloatArray]]:
+        """For each batch its points and their contributions [point, unit, column], summed over the units' tokens.
+
+        Raises:
+            NonFiniteScore: a gradient is NaN or infinite.
+            GradientsUnavailable: no gradient comes back through the model.
+        """
+        for points, values in self._engine.contributions(path, reduce, per_target=self._per_target):
+            yield points, self._in_units(values)
+
+    def deeplift(self) -> FloatArray:
+        """What DeepLIFT gives each unit of the difference between baseline and prompt: [unit, column].
+
+        Raises:
+            NonFiniteScore: a contribution is NaN or infinite.
+            GradientsUnavailable: the network has no activations that its rule can be set on.
+        """
+        session = self._session
+        rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
+        session.model_access.gradient_batch_limits(2 * rows, len(self._unit) + fed, reads=reads)
+        values = deeplift(
+            session.model_access.model(),
+            self._inquiry.question(),
+            self.path([]),
+            per_target=self._per_target,
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
+        )
+        return self._in_units(values[None])[0]
+
+    def _in_units(self, values: FloatArray) -> FloatArray:
+        """Values [point, position, column] summed over the tokens of each unit: [point, unit, column]."""
+        self._refuse_nonfinite(values)
+        summed = np.zeros((len(self.units), len(values), values.shape[-1]))
+        inside = self._unit >= 0
+        np.add.at(summed, self._unit[inside], values[:, inside].swapaxes(0, 1))
+        return summed.swapaxes(0, 1)
+
+    def attribution(
+        self,
+        values: FloatArray,
+        *,
+        algorithm: str,
+        evaluations: int,
+        standard_errors: FloatArray | None = None,
+    ) -> Attribution:
+        """The result: values [unit, column], and at how many points the gradient was taken."""
+        columns = self._inquiry.question().columns(self._ends)
+        self._refuse_nonfinite(columns)
+        result = self._inquiry.attribution(
+            values,
+            base=float(columns[0].sum()),
+            full=float(columns[1].sum()),
+            logprobs=self._ends.logprobs[1].tolist(),
+            algorithm=algorithm,
+            evaluations=evaluations + len(columns),
+            absent=self._baseline,
+            standard_errors=standard_errors,
+        )
+        return result.model_copy(update={"notes": list(self._notes)})
+
+    @cached_property
+    def _full(self) -> torch.Tensor:
+        """The prompt's own embeddings [position, hidden]."""
+        return embed(self._session.model_access.either_model(), self._inquiry.encoded.token_ids)
+
+    @cached_property
+    def _base(self) -> torch.Tensor:
+        """The baseline's embeddings [position, hidden]: tokens outside every unit keep their own."""
+        ids = self._baseline.token_ids
+        stand_in = embed(self._session.model_access.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
+        return torch.where(self._moves[:, None], stand_in, self._full)
+
+    @cached_property
+    def _moves(self) -> torch.Tensor:
+        """Which positions belong to a unit, [position]."""
+        return torch.from_numpy(self._unit >= 0).to(self._session.model_access.either_model().device)
+
+    @cached_property
+    def _ends(self) -> TokenScores:
+        """Token scores of the baseline and of the prompt."""
+        return self._engine.ends(self.path([]))
+
+    @cached_property
+    def _limits(self) -> BatchLimits:
+        """How large a batch may be; memory is looked at before the weights are loaded."""
+        rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
+        return self._session.model_access.gradient_batch_limits(rows, len(self._unit) + fed, reads=reads)
+
+    @cached_property
+    def _engine(self) -> ScoreGradient:
+        session, limits = self._session, self._limits
+        return ScoreGradient(
+            session.model_access.either_model(),
+            self._inquiry.question(),
+            meter=session.job.meter,
+            report_progress=session.job.report_progress,
+            limits=limits,
+        )
+
+    def _refuse_nonfinite(self, values: FloatArray) -> None:
+        if not np.isfinite(values).all():
+            raise NonFiniteScore(
+                f"{self._session.model_access.entry.name} answered with a score or a gradient that is not a finite "
+                "number.",
+                hint='A label may be impossible under this score, or the dtype too narrow: try score "logprob" or '
+                'dtype = "float32".',
+            )
+
+
+def baseline_of(choice: Baseline, encoder: Encoder, encoded: EncodedPrompt) -> Replacement:
+    """The token whose embedding the prompt's tokens are compared with; none for zeros.
+
+    Raises:
+        NoStandIn: the model has no token for the choice, or the text is more than one token.
+    """
+    if isinstance(choice, ReplacementText):
+        ids = encoder.continuation(encoded, choice.text, pointer="/baseline/text")
+        if len(ids) != 1:
+            raise NoStandIn.at(
+                "/baseline/text",
+                f"{choice.text!r} is {len(ids)} tokens to this model; a baseline is one token, in place of each other.",
+                hint="infer/tokenize shows a text's tokens; a leading space may matter.",
+            )
+        return Replacement(absent="text", text=choice.text, token_ids=list(ids))
+    if choice == "zero":
+        return Replacement(absent="zero")
+    return special_stand_in(choice, encoder, pointer="/baseline", hint='Choose "zero" or {"text": "…"}.')

@@ -1,0 +1,1 @@
+"""How much goes into one forward, what it costs, and what a dry run does instead."""

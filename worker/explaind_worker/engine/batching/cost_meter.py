@@ -1,0 +1,46 @@
+"""Cost meter of a job: forwards, tokens, bytes."""
+
+from dataclasses import dataclass
+
+from explaind_worker.models.pool.timing_model import Work
+
+
+@dataclass
+class CostMeter:
+    """Forward passes, tokens that went through the blocks, and tokens that one forward per question would have cost.
+
+    `tokens_back` are those of the tokens that a gradient went back through, `reads` the places whose logits were read.
+    `backoffs` are the batches that were halved because the device ran out of memory, `expected_bytes` the most that
+    a forward of a dry run would have taken up. `dense_because` says why rows were not read as a
+    tree of prefixes, where that is the case.
+    """
+
+    forwards: int = 0
+    tokens_evaluated: int = 0
+    tokens_asked: int = 0
+    tokens_back: int = 0
+    reads: int = 0
+    backoffs: int = 0
+    dense_because: str | None = None
+    expected_bytes: int = 0
+
+    def forward(self, tokens: int, *, reads: int = 0, back: bool = False) -> None:
+        """One forward of so many tokens, padding included; `back` when a gradient went back through it."""
+        self.forwards += 1
+        self.tokens_evaluated += tokens
+        self.tokens_back += tokens if back else 0
+        self.reads += reads
+
+    def expect(self, bytes: int) -> None:
+        """A forward would take up so many bytes beside the weights."""
+        self.expected_bytes = max(self.expected_bytes, bytes)
+
+    @property
+    def tokens_saved(self) -> int:
+        """Tokens that did not have to be evaluated."""
+        return max(0, self.tokens_asked - self.tokens_evaluated)
+
+    @property
+    def work(self) -> Work:
+        """What was done, as a pace counts it."""
+        return Work(self.forwards, self.tokens_evaluated, self.tokens_back, self.reads)

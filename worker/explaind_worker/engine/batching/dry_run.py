@@ -1,0 +1,88 @@
+"""Dry runs: the one place where a model without weights is told from a loaded one.
+
+An estimate runs the method itself on a model without weights (docs/decisions/0011). Engines hand every forward to
+`forward`, and what else reads weights to `computed`; neither they nor the methods branch. Placeholders are drawn, the
+same numbers for the same key: with all scores equal a method that refines until it is sure would stop at once, and the
+estimate would be its least cost, not its most.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.models.loading.loading import AnyModel, LoadedModel
+from explaind_worker.models.loading.meta_model import MetaClassifier, MetaModel
+
+T = TypeVar("T")
+
+
+def forward(
+    model: AnyModel,
+    run: Callable[[], T],
+    *,
+    placeholder: Callable[[], T],
+    meter: CostMeter,
+    tokens: int,
+    reads: int = 0,
+    bytes: int = 0,
+    back: bool = False,
+) -> T:
+    """The result of `run`, one forward, counted on `meter`; of a model without weights, the placeholder.
+
+    `run` is called under the model's lock, in inference mode or, with `back` (a gradient goes back through it), with
+    gradients enabled. The forward is of `tokens` tokens, padding included, whose logits are read at `reads` positions;
+    `bytes` is what it takes up beside the weights. A forward that fails is not counted.
+    """
+    if _without_weights(model):
+        meter.forward(tokens, reads=reads, back=back)
+        meter.expect(bytes)
+        return placeholder()
+    with model.lock, torch.enable_grad() if back else torch.inference_mode():
+        result = run()
+    meter.forward(tokens, reads=reads, back=back)
+    return result
+
+
+def computed(model: AnyModel, run: Callable[[], T], *, placeholder: Callable[[], T]) -> T:
+    """The result of `run`, which reads the model's weights; of a model without weights, the placeholder.
+
+    Nothing is locked or counted: for what is no forward, and for several forwards that a dry run counts at once.
+    """
+    return placeholder() if _without_weights(model) else run()
+
+
+def verdict(model: LoadedModel, name: str, probe: Callable[[LoadedModel], str | None]) -> str | None:
+    """Result of probing the model, remembered with it; None where nothing is wrong.
+
+    A model without weights cannot be probed: it has the verdict of its loaded twin if there is one, else None, which
+    is right for most models.
+    """
+    if name not in model.verdicts and not _without_weights(model):
+        model.verdicts[name] = probe(model)
+    return model.verdicts.get(name)
+
+
+def input_device(model: AnyModel) -> torch.device:
+    """Where a forward's inputs belong; of a model without weights the CPU, whatever device its weights would be on."""
+    return torch.device("cpu") if _without_weights(model) else model.device
+
+
+def placeholder(key: bytes, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Numbers between −2 and 0 of that shape, the same for the same key."""
+    drawn = np.frombuffer(key[:8].ljust(8, b"\0"), dtype=np.uint64)[0] / 2.0**64
+    # The golden ratio's multiples spread evenly over the unit interval.
+    return ((drawn + 0.6180339887498949 * np.arange(np.prod(shape))) % 1.0 * 2.0 - 2.0).reshape(shape)
+
+
+def placeholder_token(model: AnyModel) -> int:
+    """The token id that stands for each generated token."""
+    known = model.encoder.tokenizer.eos_token_id
+    return known if isinstance(known, int) else 0
+
+
+def _without_weights(model: AnyModel) -> bool:
+    return isinstance(model, MetaModel | MetaClassifier)

@@ -1,0 +1,1 @@
+"""Greedy generation, one prompt or many."""

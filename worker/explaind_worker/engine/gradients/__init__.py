@@ -1,0 +1,1 @@
+"""Gradients of the target's score with respect to embeddings."""

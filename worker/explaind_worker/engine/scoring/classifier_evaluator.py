@@ -1,0 +1,79 @@
+"""Reads rows with a sequence classifier, in dense batches: it sees both ways, so that nothing is shared."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from explaind_worker.engine.batching.batches import batched
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import forward, placeholder
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.batching.matmul_precision import products_in
+from explaind_worker.engine.batching.memory_estimate import Footprint
+from explaind_worker.engine.batching.oom_backoff import Backoff
+from explaind_worker.engine.scoring.rows import AskedRow, FloatArray
+from explaind_worker.models.loading.loading import LoadedClassifier
+from explaind_worker.models.structure.classifier_head import class_logits, padded
+
+
+class ClassRows:
+    """Rows of similar length share a batch, padded on the right, or rows of equal length only where the model's
+    answers do not bear padding. The log-probabilities of a regression, which has none, are NaN.
+    """
+
+    def __init__(
+        self, model: LoadedClassifier, limits: BatchLimits, meter: CostMeter, products: str | None = None
+    ) -> None:
+        self._model = model
+        self._products = products
+        self._limits = limits
+        self._meter = meter
+        self._footprint = Footprint.of_classifier(model)
+        self._backoff = Backoff(meter)
+        self._filler = model.network.config.get_text_config().pad_token_id or 0
+
+    def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
+        """Each row with its answer [kind, 1, class that is asked for]."""
+        for batch in self._batches(rows):
+            for part, answers in self._backoff.halving(batch, self._forward):
+                yield from zip(part, answers, strict=True)
+
+    def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
+        """Rows in order of length, as many to a batch as the limits allow and the model bears; at least one."""
+
+        def joins(batch: list[AskedRow], row: AskedRow) -> bool:
+            longest = len(row.tokens)
+            return (self._model.pads or len(batch[0].tokens) == longest) and self._fits(len(batch) + 1, longest)
+
+        return batched(sorted(rows, key=lambda row: (len(row.tokens), row.tokens.tobytes())), joins)
+
+    def _fits(self, rows: int, tokens: int) -> bool:
+        limits = self._limits
+        if rows * tokens > limits.tokens or rows * len(self._model.classes) > limits.logits:
+            return False
+        return limits.bytes is None or self._footprint.forward_bytes(rows, tokens, cached=True) <= limits.bytes
+
+    def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
+        """Answers [row, kind, 1, class] of one batch."""
+        longest = max(len(row.tokens) for row in batch)
+        return forward(
+            self._model,
+            lambda: self._read(batch),
+            placeholder=lambda: np.stack([placeholder(row.key[1], (2, *row.group.read.shape)) for row in batch]),
+            meter=self._meter,
+            tokens=len(batch) * longest,
+            reads=len(batch),
+            bytes=self._footprint.forward_bytes(len(batch), longest, reads=1),
+        )
+
+    def _read(self, batch: Sequence[AskedRow]) -> FloatArray:
+        """Answers of one batch, as `_forward`. The model's lock must be held."""
+        model = self._model
+        ids, mask = padded([row.tokens for row in batch], self._filler)
+        ids, mask = ids.to(model.device), None if mask is None else mask.to(model.device)
+        with products_in(self._products):
+            logits = class_logits(model.network, input_ids=ids, attention_mask=mask).double()
+        scores = torch.stack([logits, model.classes.logprobs(logits)], dim=1).cpu().numpy()  # [row, kind, class]
+        asked = [row.group.read[0].numpy() for row in batch]
+        return np.stack([score[:, None, classes] for score, classes in zip(scores, asked, strict=True)])

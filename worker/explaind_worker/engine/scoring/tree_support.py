@@ -1,0 +1,59 @@
+"""Whether a model can read a tree of prefixes: tried once on a small one, and believed only if the answers agree."""
+
+import numpy as np
+import torch
+
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.dry_run import verdict
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.scoring.dense_evaluator import DenseRows
+from explaind_worker.engine.scoring.rows import AskedRow, grouped
+from explaind_worker.engine.scoring.tree_attention import NotATree
+from explaind_worker.engine.scoring.tree_evaluator import TreeRows
+from explaind_worker.models.device_errors import out_of_memory, poisoned
+from explaind_worker.models.loading.loading import LoadedModel
+
+# Largest difference of log-probabilities allowed, in nats: what rounding in that width can explain.
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
+NARROW_TOLERANCE = 0.25
+LENGTH = 12
+
+
+def why_dense(model: LoadedModel) -> str | None:
+    """Why this model's rows are read in dense batches; None where they are read as a tree.
+
+    Found out at the first call and remembered with the model.
+    """
+    return verdict(model, "dense_because", _tried)
+
+
+def _tried(model: LoadedModel) -> str | None:
+    if model.network.config.get_text_config().is_encoder_decoder:
+        return "the model is an encoder and a decoder"
+    rows = _rows(model.anatomy.vocabulary)
+    limits = BatchLimits(tokens=LENGTH * 2, logits=1 << 30)  # several chunks
+    try:
+        tree = {row.key: answer for row, answer in TreeRows(model, limits, CostMeter())(rows)}
+    except NotATree as refusal:
+        return str(refusal)
+    except Exception as error:
+        if out_of_memory(error) or poisoned(error):
+            raise
+        return f"its attention could not be replaced ({type(error).__name__})"
+    dense = {row.key: answer for row, answer in DenseRows(model, limits, CostMeter())(rows)}
+    difference = max(float(np.abs(tree[key] - dense[key]).max()) for key in dense)
+    allowed = NARROW_TOLERANCE if model.entry.quantization else TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE)
+    if not difference <= allowed:
+        return f"its answers over a tree differ by {difference:.1e}"
+    return None
+
+
+def _rows(vocabulary: int) -> list[AskedRow]:
+    """Rows of several lengths that share beginnings; the same for every model of that vocabulary."""
+    tokens = (np.arange(LENGTH) * 7919 + 13) % vocabulary
+    group = grouped([(1, 2, 3)])[0]
+    made = []
+    for number, (replaced, length) in enumerate([(0, 12), (3, 12), (7, 12), (7, 9), (9, 11), (9, 12)]):
+        row = np.where(np.arange(LENGTH) == replaced, 5, tokens)[:length]
+        made.append(AskedRow((0, bytes([number])), np.concatenate([row, group.fed]), group))
+    return made

@@ -1,0 +1,1 @@
+"""Many changed runs of one prompt in one growing forward."""

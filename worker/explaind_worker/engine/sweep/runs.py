@@ -1,0 +1,92 @@
+"""The rows of a sweep: which questions are read in which changed runs, and which of them share a forward."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from explaind_worker.engine.activations.interventions import Variant
+from explaind_worker.engine.batching.dry_run import input_device
+from explaind_worker.engine.scoring.rows import Group
+from explaind_worker.engine.sweep.forward import SweepPass
+from explaind_worker.models.loading.loading import LoadedModel
+
+PADDED = 1.25  # a row may be padded to so many times its length, so that it shares a forward
+
+Fits = Callable[[int, int, int], bool]  # rows, their length, places read of each
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A row of tokens that is read clean and changed: one question's prompt with what one group is fed."""
+
+    question: int
+    tokens: tuple[int, ...]
+    group: Group
+
+    @property
+    def kind(self) -> tuple[int, ...]:
+        """Rows of one kind may share a forward: they read as many places and score as many tokens there."""
+        return tuple(self.group.read.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One variant of a base; number 0 is the clean run."""
+
+    base: Base
+    number: int
+    variant: Variant
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """A pass over some runs: what it is fed [row, position], the places it reads [row, read], and each run's row."""
+
+    rows: SweepPass
+    ids: torch.Tensor
+    reads: torch.Tensor
+    row_of: list[int]
+
+
+def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept:
+    """The pass over those runs, of one kind; runs of a base share its clean row."""
+    bases = list({run.base: None for run in runs})
+    place_of = {base: place for place, base in enumerate(bases)}
+    changed = sorted((i for i, run in enumerate(runs) if run.variant.edits), key=lambda i: runs[i].variant.entry)
+    row_of = [place_of[run.base] for run in runs]
+    for row, index in enumerate(changed, start=len(bases)):
+        row_of[index] = row
+    base_of = [*range(len(bases)), *(place_of[runs[index].base] for index in changed)]
+    variants = [*(Variant() for _ in bases), *(runs[index].variant for index in changed)]
+    device = input_device(model)
+    longest, reads = max(len(base.tokens) for base in bases), bases[0].kind[0]
+    # Padding stands on the right, where causal attention never looks.
+    ids = torch.tensor(
+        [[*base.tokens, *base.tokens[-1:] * (longest - len(base.tokens))] for base in bases], device=device
+    )
+    read_at = torch.tensor([range(len(base.tokens) - reads, len(base.tokens)) for base in bases], device=device)
+    rows = SweepPass(model.anatomy, variants, base_of, bases=len(bases), reads=read_at, growing=growing)
+    return Swept(rows, ids if growing else ids[base_of], read_at[base_of], row_of)
+
+
+def batches(runs: Sequence[Run], fits: Fits) -> Iterator[list[Run]]:
+    """Runs of one kind and similar length, as many to a forward as fit, at least one; late joiners come last."""
+    batch: list[Run] = []
+    bases: set[Base] = set()
+    for run in sorted(runs, key=_order):
+        length = len(run.base.tokens)
+        rows = len(batch) + 1 + len(bases) + (run.base not in bases)  # each base's clean row is read beside its runs
+        alike = bool(batch) and run.base.kind == batch[0].base.kind and length <= PADDED * len(batch[0].base.tokens) + 1
+        if batch and not (alike and fits(rows, length, run.base.kind[0])):
+            yield batch
+            batch, bases = [], set()
+        batch.append(run)
+        bases.add(run.base)
+    if batch:
+        yield batch
+
+
+def _order(run: Run) -> tuple[object, ...]:
+    base = run.base
+    return (base.kind, len(base.tokens), base.question, base.group.fed.tobytes(), run.variant.entry, run.number)

@@ -1,0 +1,1 @@
+"""Questions with known answers: prompts, extraction of answers, grading."""

@@ -1,0 +1,1 @@
+"""Logit and tuned lenses: lookup, checkpoints, readout, training."""

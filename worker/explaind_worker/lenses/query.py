@@ -1,0 +1,218 @@
+"""What a lens is asked, settled against tokenizer and model: what is fed, read where, and which tokens are followed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from explaind.contract.blocks.hook_points import StreamPoint
+from explaind.contract.blocks.lens import STREAMS, LensRequest
+from explaind.contract.blocks.subject import GeneratedTarget, TextTarget, TokenIdsTarget
+from explaind.contract.errors import InvalidRequest, InvalidTarget, RequestTooLarge
+from explaind_worker.engine.generation.generate import greedy
+from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.session.job_context import JobContext
+from explaind_worker.session.prompt_limits import check_fits, encode_prompt
+from explaind_worker.session.session import Session
+
+MOST_TOKENS = 500_000  # tokens that a result lists
+
+TokenIds = tuple[int, ...]
+Reading = tuple[StreamPoint, int]  # a hook point and its layer
+Refuse = Callable[[InvalidRequest], None]
+
+
+@dataclass(frozen=True)
+class TrackedToken:
+    """A token that is followed, and the positions at which it is; none: all."""
+
+    token_id: int
+    role: Literal["target", "foil", "given"]
+    positions: TokenIds = ()
+
+
+@dataclass(frozen=True)
+class LensQuery:
+    """`token_ids` are fed, the prompt and the target behind it; of those `positions` (ascending) are read.
+
+    `readings` are in the order of the streams and within one of the layers; the last one is what the model itself goes
+    on with. `target` is None where it is the model's next token, which is then followed once it is known.
+    """
+
+    encoded: EncodedPrompt
+    target: TokenIds | None
+    foil: TokenIds | None
+    positions: TokenIds
+    readings: tuple[Reading, ...]
+    followed: tuple[TrackedToken, ...]
+    layer_count: int
+
+    @property
+    def token_ids(self) -> TokenIds:
+        """What is fed: the last token of the target predicts nothing."""
+        return self.encoded.token_ids + (self.target or ())[:-1]
+
+    def said(self, token_id: int, job: JobContext) -> "LensQuery":
+        """The question with the model's next token, now that it is known.
+
+        Raises:
+            InvalidTarget: the foil is that token.
+        """
+        ahead = _ahead(self.encoded, (token_id,), self.foil, job.refuse_generated)
+        return replace(self, followed=(*ahead, *self.followed))
+
+
+def lens_question(request: LensRequest, streams: Sequence[StreamPoint], session: Session) -> LensQuery:
+    """The request's question; all that can be checked without the model's weights is checked before they are touched.
+
+    Raises:
+        InvalidRequest: prompt, target, layers or positions cannot be used with this model (the field is named).
+        RequestTooLarge: more tokens would be listed than a result may hold.
+    """
+    blocks = len(session.model_access.anatomy().blocks)
+    encoded = encode_prompt(session, request)
+    target = _given(request, encoded, session)
+    foil = None if request.foil is None else _continuation(request.foil, encoded, session, "/foil")
+    followed = tuple(_tracked(request, encoded, session))
+    layers = _indices(request.layers, blocks, "/layers", "layer")
+    positions = _positions(request, len(encoded))
+    readings = _readings(streams, layers, blocks)
+    behind = (
+        request.target.generate.max_new_tokens if isinstance(request.target, GeneratedTarget) else len(target or ())
+    )
+    _refuse_too_many(request, len(readings), len(positions) + behind)
+    refuse = _refuse
+    if isinstance(request.target, GeneratedTarget):
+        target, refuse = _generated(request.target, encoded, session), session.job.refuse_generated
+    ahead = [] if target is None else _ahead(encoded, target, foil, refuse)
+    first = len(encoded) - 1
+    predicting = range(first, first + len(target or (0,)))
+    return LensQuery(
+        encoded=encoded,
+        target=target,
+        foil=foil,
+        positions=tuple(sorted({*positions, *predicting})),
+        readings=readings,
+        followed=(*ahead, *followed),
+        layer_count=blocks,
+    )
+
+
+def _given(request: LensRequest, encoded: EncodedPrompt, session: Session) -> TokenIds | None:
+    """The target where it can be told without the model; how long it may be is checked in any case."""
+    target = request.target
+    if target is None:
+        return None
+    if isinstance(target, GeneratedTarget):
+        check_fits(session.model_access, encoded, target.generate.max_new_tokens, "/target/generate/max_new_tokens")
+        return None
+    return _continuation(target, encoded, session, "/target")
+
+
+def _continuation(
+    continuation: TextTarget | TokenIdsTarget | str, encoded: EncodedPrompt, session: Session, pointer: str
+) -> TokenIds:
+    ids = session.model_access.encoder.continuation(encoded, continuation, pointer=pointer)
+    check_fits(session.model_access, encoded, len(ids), pointer)
+    return ids
+
+
+def _generated(target: GeneratedTarget, encoded: EncodedPrompt, session: Session) -> TokenIds:
+    wanted = target.generate.max_new_tokens
+    session.model_access.batch_limits(len(encoded), new_tokens=wanted)
+    said = greedy(
+        session.model_access.model(),
+        encoded.token_ids,
+        wanted,
+        meter=session.job.meter,
+        report_progress=session.job.report_progress,
+    )
+    if not said:
+        raise InvalidTarget.at("/target", "The model ends here and says nothing.", hint="Give the target as a text.")
+    return tuple(said)
+
+
+def _ahead(encoded: EncodedPrompt, target: TokenIds, foil: TokenIds | None, refuse: Refuse) -> list[TrackedToken]:
+    """The target's tokens, each where it is predicted, and the foil's token at the place where the two part.
+
+    `refuse` is called with the error where they do not; where it returns, the foil's first token is followed.
+    """
+    first = len(encoded) - 1
+    followed = [TrackedToken(token, "target", (first + place,)) for place, token in enumerate(target)]
+    if foil is None:
+        return followed
+    parts = next((place for place, pair in enumerate(zip(target, foil, strict=False)) if pair[0] != pair[1]), None)
+    if parts is None:
+        message = "Target and foil do not part: one begins with all of the other's tokens."
+        refuse(InvalidTarget.at("/foil", message, hint="Choose another foil."))
+        parts = 0
+    return [*followed, TrackedToken(foil[parts], "foil", (first + parts,))]
+
+
+def _refuse(error: InvalidRequest) -> None:
+    raise error
+
+
+def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> list[TrackedToken]:
+    encoder, followed = session.model_access.encoder, []
+    for index, choice in enumerate(request.track):
+        pointer = f"/track/{index}"
+        if isinstance(choice, int):
+            if choice >= len(encoder.tokenizer):
+                message = f"Token id {choice} is outside the vocabulary of {len(encoder.tokenizer)} tokens."
+                raise InvalidTarget.at(pointer, message)
+            followed.append(TrackedToken(choice, "given"))
+            continue
+        ids = encoder.continuation(encoded, choice, pointer=pointer)
+        if len(ids) > 1:
+            pieces = ", ".join(map(repr, encoder.texts_of(ids, after=encoded.token_ids)))
+            raise InvalidTarget.at(
+                pointer,
+                f"{choice!r} is {len(ids)} tokens to this model: {pieces}.",
+                hint="Give one of them, or as `target` a continuation whose tokens are followed one after the other.",
+            )
+        followed += [TrackedToken(token, "given") for token in ids]
+    return followed
+
+
+def _positions(request: LensRequest, prompt: int) -> list[int]:
+    """The prompt's tokens to read at."""
+    if request.last is not None:
+        return list(range(max(0, prompt - request.last), prompt))
+    return _indices(request.positions, prompt, "/positions", "token of the prompt")
+
+
+def _indices(wanted: Sequence[int] | None, count: int, pointer: str, what: str) -> list[int]:
+    """Indices from the beginning, ascending, each once; negative ones count from the end."""
+    if wanted is None:
+        return list(range(count))
+    for place, index in enumerate(wanted):
+        if not -count <= index < count:
+            message = f"There is no {what} {index}: there are {count}."
+            raise InvalidRequest.at(
+                f"{pointer}/{place}", message, hint=f"Count from 0 to {count - 1}, or from −{count} to −1."
+            )
+    return sorted({index % count for index in wanted})
+
+
+def _readings(streams: Sequence[StreamPoint], layers: Sequence[int], count: int) -> tuple[Reading, ...]:
+    """In the order of the streams; what the model itself goes on with is always there, and last."""
+    chosen: list[Reading] = [
+        (stream, layer)
+        for stream in STREAMS
+        if stream in streams
+        for layer in ([0] if stream == "resid_pre" else layers)
+    ]
+    final: Reading = ("resid_post", count - 1)
+    return (*(reading for reading in chosen if reading != final), final)
+
+
+def _refuse_too_many(request: LensRequest, readings: int, positions: int) -> None:
+    listed = readings * positions * request.top
+    fitting = max(1, MOST_TOKENS // (readings * request.top))
+    if listed > MOST_TOKENS:
+        raise RequestTooLarge.at(
+            "/last" if request.last is not None else "/positions",
+            f"The result would list {listed:,} tokens: {readings} places in the stream at {positions:,} positions, "
+            f"{request.top} tokens each. At most {MOST_TOKENS:,} are.",
+            hint=f"Ask for the last {fitting:,} positions, or for fewer streams, layers or tokens of each place.",
+        )

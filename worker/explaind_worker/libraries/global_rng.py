@@ -1,0 +1,69 @@
+"""The random numbers that a whole process shares, lent to one library call at a time."""
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+_LENT = threading.Lock()
+
+
+class GlobalRng:
+    """Random numbers of torch (CPU), numpy and Python from one seed, for libraries that draw from the global state.
+
+    Within `held()` the global generators are this object's; others' state comes back afterwards, and other holders
+    wait. Each `held()` goes on where the last one ended.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._state: tuple[Any, ...] | None = None
+        self._others: tuple[Any, ...] | None = None
+        self._seed = seed
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The global generators are ours."""
+        self._take()
+        try:
+            yield
+        finally:
+            self._return()
+
+    @contextmanager
+    def given_back(self) -> Iterator[None]:
+        """Within `held()`: others may draw meanwhile, for instance while a model computes."""
+        self._return()
+        try:
+            yield
+        finally:
+            self._take()
+
+    def _take(self) -> None:
+        _LENT.acquire()
+        self._others = _states()
+        if self._state is None:
+            random.seed(self._seed)
+            np.random.seed(self._seed)
+            torch.default_generator.manual_seed(self._seed)
+        else:
+            _set(self._state)
+
+    def _return(self) -> None:
+        self._state = _states()
+        if self._others is not None:
+            _set(self._others)
+        _LENT.release()
+
+
+def _states() -> tuple[Any, ...]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def _set(states: tuple[Any, ...]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])

@@ -1,0 +1,59 @@
+"""Record, then replay: a library that asks for scores a few at a time gets all of them from one batch.
+
+It works for estimators whose questions do not depend on the answers.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from explaind_worker.engine.scoring.masker import BoolArray
+from explaind_worker.engine.scoring.value_function import FloatArray
+from explaind_worker.libraries.global_rng import GlobalRng
+
+Forward = Callable[[torch.Tensor], torch.Tensor]
+ResultT = TypeVar("ResultT")
+_ASKED_OTHERWISE = "The library asked for other coalitions the second time than the first."
+
+
+def replayed(
+    ask: Callable[[Forward], ResultT], play: Callable[[BoolArray], FloatArray], *, seed: int
+) -> tuple[ResultT, int]:
+    """What `ask` gives on scores from one call of `play`, and how many coalitions it asked for.
+
+    `ask` is run twice with the same random numbers. Its forward function maps rows [coalition, unit] of zeros and
+    ones to scores [coalition, column] (or whatever shape [coalition, …] `play` gives); the first time all are zero.
+
+    Raises:
+        RuntimeError: the questions depend on the answers.
+    """
+    asked: list[BoolArray] = []
+
+    def record(rows: torch.Tensor) -> torch.Tensor:
+        asked.append(_coalitions(rows))
+        return torch.zeros(len(rows), dtype=torch.float64)
+
+    with GlobalRng(seed).held():
+        ask(record)
+    coalitions = np.concatenate(asked)
+    scores = torch.from_numpy(play(coalitions))
+    place = 0
+
+    def replay(rows: torch.Tensor) -> torch.Tensor:
+        nonlocal place
+        start, place = place, place + len(rows)
+        if not np.array_equal(coalitions[start:place], _coalitions(rows)):
+            raise RuntimeError(_ASKED_OTHERWISE)
+        return scores[start:place]
+
+    with GlobalRng(seed).held():
+        result = ask(replay)
+    if place != len(coalitions):
+        raise RuntimeError(_ASKED_OTHERWISE)
+    return result, len(coalitions)
+
+
+def _coalitions(rows: torch.Tensor) -> BoolArray:
+    return (rows > 0.5).numpy()

@@ -1,0 +1,1 @@
+"""The methods under /evaluate, one module each: `run(params, session)`."""

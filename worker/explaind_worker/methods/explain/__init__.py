@@ -1,0 +1,1 @@
+"""The methods under /explain, one module each: `run(params, session)`."""

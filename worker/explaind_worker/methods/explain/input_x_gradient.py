@@ -1,0 +1,14 @@
+"""explain/input-x-gradient: the gradient at the prompt, times what its embeddings differ by from the baseline's."""
+
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.methods.explain.input_x_gradient import InputXGradientParams
+from explaind_worker.attribution.embedding_gradients import EmbeddingGradients
+from explaind_worker.methods.explain.integrated_gradients import along
+from explaind_worker.session.session import Session
+
+
+def run(params: InputXGradientParams, session: Session) -> Attribution:
+    """Gradient times difference at the prompt itself, per unit (captum's InputXGradient where the baseline is zero)."""
+    asked = EmbeddingGradients(params, session)
+    ((_, contributions),) = asked.contributions(asked.path([1.0]), along)
+    return asked.attribution(contributions[0], algorithm="input-x-gradient", evaluations=1)

@@ -1,0 +1,26 @@
+"""explain/lime: a sparse linear model of the score around the prompt, by captum."""
+
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.methods.explain.lime import LimeParams
+from explaind_worker.attribution.coalition_game import CoalitionGame
+from explaind_worker.libraries import captum
+from explaind_worker.session.session import Session
+
+
+def run(params: LimeParams, session: Session) -> Attribution:
+    """captum's Lime over the units, all its coalitions evaluated together.
+
+    Raises:
+        InvalidRequest: the kernel is so narrow that no coalition weighs anything.
+    """
+    game = CoalitionGame(params, session)
+    found = captum.lime(
+        game.play,
+        len(game.units),
+        n_samples=params.n_samples,
+        kernel_width=params.kernel_width,
+        distance=params.distance,
+        alpha=params.alpha,
+        seed=params.seed,
+    )
+    return game.attribution(found.values, algorithm="lime", evaluations=found.evaluations)

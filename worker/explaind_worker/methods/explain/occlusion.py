@@ -1,0 +1,26 @@
+"""explain/occlusion: leave a window of neighbouring units out at a time, by captum."""
+
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.errors import InvalidRequest
+from explaind.contract.methods.explain.occlusion import OcclusionParams
+from explaind_worker.attribution.coalition_game import CoalitionGame
+from explaind_worker.libraries import captum
+from explaind_worker.session.session import Session
+
+
+def run(params: OcclusionParams, session: Session) -> Attribution:
+    """captum's Occlusion over the units, all its coalitions evaluated together.
+
+    Raises:
+        InvalidRequest: the window is wider than there are units.
+    """
+    game = CoalitionGame(params, session)
+    units = len(game.units)
+    if params.window > units:
+        raise InvalidRequest.at(
+            "/window",
+            f"A window of {params.window} units does not fit the prompt's {units}.",
+            hint="Choose a smaller window, or smaller units.",
+        )
+    found = captum.occlusion(game.play, units, window=params.window, stride=params.stride)
+    return game.attribution(found.values, algorithm="occlusion", evaluations=found.evaluations)

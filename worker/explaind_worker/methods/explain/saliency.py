@@ -1,0 +1,20 @@
+"""explain/saliency: the size of the gradient at the prompt."""
+
+import torch
+
+from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.methods.explain.saliency import SaliencyParams
+from explaind_worker.attribution.embedding_gradients import EmbeddingGradients
+from explaind_worker.session.session import Session
+
+
+def run(params: SaliencyParams, session: Session) -> Attribution:
+    """The size of the gradient with respect to each token's embedding, summed over the tokens of a unit."""
+    asked = EmbeddingGradients(params, session)
+    order = {"l1": 1.0, "l2": 2.0, "max": float("inf")}[params.reduce]
+
+    def size(gradients: torch.Tensor, _differences: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.vector_norm(gradients, ord=order, dim=-1)
+
+    ((_, contributions),) = asked.contributions(asked.path([1.0]), size)
+    return asked.attribution(contributions[0], algorithm=f"saliency-{params.reduce}", evaluations=1)

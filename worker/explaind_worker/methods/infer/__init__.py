@@ -1,0 +1,1 @@
+"""The methods under /infer, one module each: `run(params, session)`."""

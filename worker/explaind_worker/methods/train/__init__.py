@@ -1,0 +1,1 @@
+"""The methods under /train, one module each: `run(params, session)`."""

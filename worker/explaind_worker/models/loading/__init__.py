@@ -1,0 +1,1 @@
+"""Loading: weights, tokenizer, chat template, meta model, checks of what was loaded."""

@@ -1,0 +1,64 @@
+"""Compares our view of a classifier with the model's own logits, once, when it is loaded.
+
+Two claims must hold, or the model is refused: read through its body and head a row has the logits that the model
+itself gives it, and rows of one length that go through together have the logits they have alone. A third one, that
+a row padded beside a longer one keeps its logits, decides how rows are batched: a model that fails it is right for
+rows of equal length, and gets only those.
+"""
+
+import torch
+from transformers import PreTrainedModel
+
+from explaind.contract.blocks.subject import PromptRequest
+from explaind.contract.errors import SelfCheckFailed
+from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.structure.classifier_head import class_logits, padded
+from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
+
+LONG = "When Mary and John went to the store, John gave a drink to her."
+SHORT = "a drink"
+
+
+def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: bool = False) -> dict[str, float | bool]:
+    """Largest relative difference of each claim (`reading`, `batch`, `padding`); `pads` is what follows of the last.
+
+    Raises:
+        SelfCheckFailed: one of the first two is larger than rounding explains.
+    """
+    allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(network.dtype, 4e-2)
+    long, short = (_row(encoder, text) for text in (LONG, SHORT))
+    turned = [long[0], *reversed(long[1:-1]), long[-1]]
+    with torch.inference_mode():
+        own = {name: _own(network, row) for name, row in (("long", long), ("short", short), ("turned", turned))}
+        scale = max(float(logits.abs().max()) for logits in own.values()) or 1.0
+
+        def difference(rows: list[list[int]], *expected: str) -> float:
+            return float((_ours(network, rows) - torch.cat([own[name] for name in expected])).abs().max()) / scale
+
+        differences = {
+            "reading": max(difference([long], "long"), difference([short], "short")),
+            "batch": difference([long, turned], "long", "turned"),
+            "padding": difference([long, short], "long", "short"),
+        }
+    for claim in ("reading", "batch"):
+        if not differences[claim] <= allowed:  # a NaN fails too
+            raise SelfCheckFailed(
+                f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
+                f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
+                hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
+            )
+    return {**differences, "pads": differences["padding"] <= allowed}
+
+
+def _row(encoder: Encoder, text: str) -> list[int]:
+    return list(encoder.prompt(PromptRequest(model="self-check", prompt=text)).token_ids)[: encoder.context]
+
+
+def _own(network: PreTrainedModel, row: list[int]) -> torch.Tensor:
+    return network(input_ids=torch.tensor([row], device=network.device)).logits.float()
+
+
+def _ours(network: PreTrainedModel, rows: list[list[int]]) -> torch.Tensor:
+    ids, mask = padded(rows, network.config.get_text_config().pad_token_id or 0)
+    mask = mask if mask is None else mask.to(network.device)
+    return class_logits(network, input_ids=ids.to(network.device), attention_mask=mask).float()

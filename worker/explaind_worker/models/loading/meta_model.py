@@ -1,0 +1,108 @@
+"""Models on the meta device: built from their config, without weights, for dry runs."""
+
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig
+
+from explaind.contract.errors import InternalError, ModelLoadFailed
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.loading.fused_activations import fuse_activations
+from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, device_of, location, size_of
+from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.weight_size import planned_dtype, without_memory
+from explaind_worker.models.structure.anatomy import anatomy_of
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Weights of a model's blocks and of its unembedding."""
+
+    blocks: int
+    unembedding: int
+
+
+class Weightless:
+    """A model as its config describes it: all of its parts, none of its numbers.
+
+    `engine.batching.dry_run` counts what would be evaluated on it, and answers with placeholders. A forward is refused.
+    It has no end tokens: a continuation is as long as it may be.
+    """
+
+    entry: ModelEntry
+    encoder: Encoder
+    planned: torch.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights would be."""
+        return torch.device(device_of(self.entry))
+
+    @property
+    def dtype(self) -> str:
+        """Name of the type the weights would compute in."""
+        return str(self.planned).removeprefix("torch.")
+
+
+@dataclass
+class MetaModel(Weightless, LoadedModel):
+    """A causal language model without weights."""
+
+    planned: torch.dtype = torch.float32
+
+    @property
+    def shape(self) -> Shape:
+        """How many weights the blocks and the unembedding have."""
+        blocks = sum(p.numel() for block in self.anatomy.blocks for p in block.module.parameters())
+        return Shape(blocks, self.anatomy.vocabulary * self.anatomy.hidden)
+
+
+@dataclass
+class MetaClassifier(Weightless, LoadedClassifier):
+    """A classifier without weights."""
+
+    planned: torch.dtype = torch.float32
+
+    @property
+    def shape(self) -> Shape:
+        """How many weights every token meets; the head is small beside them."""
+        tables = {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Embedding)}
+        return Shape(sum(p.numel() for p in self.network.parameters() if id(p) not in tables), 0)
+
+
+AnyMetaModel = MetaModel | MetaClassifier
+
+
+def meta_model_of(entry: ModelEntry, encoder: Encoder) -> AnyMetaModel:
+    """The model of the catalogue, without weights; its config is all that is read.
+
+    Raises:
+        ModelLoadFailed: its config is missing, or of no kind that is known.
+        SelfCheckFailed: it is of a kind that nothing can be explained of.
+    """
+    size = size_of(entry)  # names what is wrong with the config
+    where, revision = location(entry)
+    try:
+        config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelLoadFailed(f"The config of {entry.name!r} could not be read.") from error
+    network = without_memory(entry, config)
+    network.eval()
+    fuse_activations(network)  # as when it is loaded
+    for module in (network, network.base_model):
+        module.register_forward_pre_hook(_refuse)
+    dtype = planned_dtype(entry, config, where)
+    common = (Lock(), encoder.revision, size)
+    if encoder.classes is not None:
+        return MetaClassifier(entry, encoder, network, encoder.classes, True, *common, planned=dtype)
+    return MetaModel(entry, encoder, network, anatomy_of(network), frozenset(), *common, planned=dtype)
+
+
+def _refuse(module: nn.Module, arguments: Any) -> None:
+    raise InternalError(
+        "What this method does with the model cannot be told without doing it.",
+        hint="Please report it; the method itself works.",
+    )

@@ -1,0 +1,161 @@
+"""From a prompt or messages to token ids with character offsets, and from token ids back to clean text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import BatchEncoding
+
+from explaind.contract.blocks.subject import PromptRequest, TextTarget, TokenIdsTarget
+from explaind.contract.errors import InvalidRequest, InvalidTarget
+from explaind_worker.models.loading.chat import Region, Span, rendered
+from explaind_worker.models.structure.classifier_head import Classes
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """A prompt as the model sees it.
+
+    `spans[i]` are the characters of `text` that token i covers, None for a token that the tokenizer added.
+    Several tokens may cover the same characters (the bytes of an emoji).
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    spans: tuple[Span | None, ...]
+    special: tuple[bool, ...]
+    regions: tuple[Region, ...]
+
+    def __len__(self) -> int:
+        return len(self.token_ids)
+
+    def is_template(self, token: int) -> bool:
+        """Whether the chat template wrote all of the token."""
+        span = self.spans[token]
+        if not any(region.message is not None for region in self.regions):
+            return False
+        return span is None or not any(r.start < span[1] and span[0] < r.end for r in self.regions)
+
+
+class Encoder:
+    """A model's tokenizer, as explanations use it.
+
+    `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from, `classes`
+    what a classifier tells apart (None of a causal language model). A classifier reads a text that is complete: its
+    closing tokens stay, and a chat template opens no turn.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        context: int,
+        revision: str | None = None,
+        classes: Classes | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.context = context
+        self.revision = revision
+        self.classes = classes
+
+    def prompt(self, request: PromptRequest) -> EncodedPrompt:
+        """The request's prompt or messages, encoded; the chat template is applied once.
+
+        Raises:
+            NoChatTemplate: messages were given and the model has no template, or the template refuses them.
+            InvalidRequest: the text holds no token at all, or the template changes a message.
+        """
+        if request.messages is not None:
+            text, regions = rendered(self.tokenizer, request.messages, continued=self.classes is None)
+            return self._encode(text, regions, add_special_tokens=False)
+        text = request.prompt or ""
+        return self._encode(text, (Region(0, len(text)),), add_special_tokens=True)
+
+    def continuation(
+        self, encoded: EncodedPrompt, target: TextTarget | TokenIdsTarget | str, *, pointer: str = "/target"
+    ) -> tuple[int, ...]:
+        """Token ids of a continuation of that prompt; `pointer` is the field to name in an error.
+
+        A text is tokenized together with the prompt, as the model would meet it; where that would change the
+        prompt's own tokens (it ends within a word) it is tokenized by itself.
+
+        Raises:
+            InvalidTarget: an id outside the vocabulary, or a text without tokens.
+        """
+        if isinstance(target, TokenIdsTarget):
+            size = len(self.tokenizer)
+            for index, token_id in enumerate(target.token_ids):
+                if token_id >= size:
+                    message = f"Token id {token_id} is outside the vocabulary of {size} tokens."
+                    raise InvalidTarget.at(f"{pointer}/token_ids/{index}", message)
+            return tuple(target.token_ids)
+        text = target if isinstance(target, str) else target.text
+        ids = self._joined(encoded, text) or self._alone(text)
+        if not ids:
+            raise InvalidTarget.at(pointer, f"{text!r} has no tokens in this model's vocabulary.")
+        return ids
+
+    def text_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> str:
+        """Text of a continuation, with the leading space that it has after the tokens `after`."""
+        context = list(after[-8:])
+        return self._decode([*context, *token_ids])[len(self._decode(context)) :]
+
+    def texts_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> list[str]:
+        """Text of each token of a continuation; a character split over tokens appears with its last one."""
+        texts, shown = [], ""
+        for end in range(1, len(token_ids) + 1):
+            text = self.text_of(token_ids[:end], after=after)
+            whole = text if end == len(token_ids) else text.rstrip("\ufffd")
+            texts.append(whole[len(shown) :])
+            shown = whole if len(whole) > len(shown) else shown
+        return texts
+
+    def _decode(self, token_ids: list[int]) -> str:
+        return str(self.tokenizer.decode(token_ids))
+
+    def _encode(self, text: str, regions: tuple[Region, ...], *, add_special_tokens: bool) -> EncodedPrompt:
+        encoding = self._tokenize(text, add_special_tokens=add_special_tokens)
+        ids, offsets = list(encoding["input_ids"]), list(encoding["offset_mapping"])
+        added = list(encoding["special_tokens_mask"])
+        specials = set(self.tokenizer.all_special_ids)
+        if add_special_tokens and self.classes is None:
+            while ids and added[-1] and offsets[-1][0] == offsets[-1][1]:
+                # Some tokenizers close a text with an end token; a prompt is to be continued.
+                for column in (ids, offsets, added):
+                    column.pop()
+        spans = [
+            None if start == end and mark else (start, end) for (start, end), mark in zip(offsets, added, strict=True)
+        ]
+        if not any(span is not None for span in spans):
+            raise InvalidRequest.at("/prompt", "The prompt has no tokens in this model's vocabulary.")
+        return EncodedPrompt(
+            text=text,
+            token_ids=tuple(ids),
+            spans=tuple(spans),
+            special=tuple(token_id in specials for token_id in ids),
+            regions=regions,
+        )
+
+    def _tokenize(self, text: str, *, add_special_tokens: bool) -> BatchEncoding:
+        return self.tokenizer(
+            text,
+            add_special_tokens=add_special_tokens,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_attention_mask=False,
+            verbose=False,
+        )
+
+    def _joined(self, encoded: EncodedPrompt, text: str) -> tuple[int, ...]:
+        whole = self._encode(
+            encoded.text + text, (), add_special_tokens=any(span is None for span in encoded.spans)
+        ).token_ids
+        prompt = encoded.token_ids
+        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else ()
+
+    def _alone(self, text: str) -> tuple[int, ...]:
+        # After a line break, so that tokenizers that put a space before every text do not put one here.
+        encoding = self._tokenize("\n" + text, add_special_tokens=False)
+        pairs = list(zip(encoding["input_ids"], encoding["offset_mapping"], strict=True))
+        if any(start < 1 < end for _, (start, end) in pairs):
+            return tuple(self._tokenize(text, add_special_tokens=False)["input_ids"])
+        return tuple(token_id for token_id, (start, _) in pairs if start >= 1)

@@ -1,0 +1,125 @@
+"""How many bytes a model's weights take up: told from its config before it is loaded, and counted afterwards."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.pytorch_utils import Conv1D
+
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.structure.classifier_head import classes_of, head_names
+
+NF4_BLOCK = 64  # weights that share a scale in bitsandbytes' 4-bit formats
+SCALE_BYTES = 4
+STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
+    """Bytes that the weights of the model at that place will take up, as the entry wants them loaded.
+
+    The model is built without memory (on torch's meta device) from its config; no weights are read.
+
+    Raises:
+        OSError, ValueError, KeyError: there is no config, or none that transformers knows.
+    """
+    config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    folder = Path(where)
+    if getattr(config, "quantization_config", None) is not None and folder.is_dir():
+        return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
+    width = planned_dtype(entry, config, where).itemsize
+    network = without_memory(entry, config)
+    quantized = _to_quantize(network) if entry.quantization else {}
+    total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
+    for parameter in network.parameters():  # tied ones appear once
+        outputs = quantized.get(id(parameter))
+        total += (
+            parameter.numel() * width if outputs is None else _packed(parameter.numel(), outputs, entry.quantization)
+        )
+    return total
+
+
+def counted_bytes(network: nn.Module) -> int:
+    """Bytes that the tensors of a loaded model take up, quantization's own included; shared ones count once."""
+    sizes: dict[tuple[str, int], int] = {}
+    for tensor in _tensors(network):
+        storage = tensor.untyped_storage()
+        sizes[str(tensor.device), storage.data_ptr()] = storage.nbytes()
+    return sum(sizes.values())
+
+
+def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedModel:
+    """The model of that config with all of its parts and none of its numbers (on torch's meta device)."""
+    config = copy.deepcopy(config)
+    made_by = AutoModelForCausalLM if classes_of(entry, config) is None else AutoModelForSequenceClassification
+    # With a dtype transformers would change the process's default one for a moment, under the feet of running jobs.
+    config.dtype = None
+    with torch.device("meta"):
+        return made_by.from_config(config, trust_remote_code=False)
+
+
+def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> torch.dtype:
+    """What transformers will load the weights as: the entry's, the config's, or the file's first."""
+    if entry.dtype != "auto":
+        return getattr(torch, entry.dtype)
+    named = config.dtype if config.dtype is not None else config.get_text_config().dtype
+    if isinstance(named, torch.dtype):
+        return named
+    return _stored_dtype(Path(where)) or torch.float32
+
+
+def _stored_dtype(folder: Path) -> torch.dtype | None:
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        for name, tensor in header.items():
+            if name != "__metadata__" and tensor["dtype"] in STORED_DTYPES:
+                return STORED_DTYPES[tensor["dtype"]]
+    return None
+
+
+def _to_quantize(network: PreTrainedModel) -> dict[int, int]:
+    """The weights that bitsandbytes will pack, by identity, and the outputs of each; not the unembedding or head."""
+    kept = {network.get_output_embeddings()}
+    if kept == {None}:
+        kept = {part for name in head_names(network) for part in network.get_submodule(name).modules()}
+    found = {}
+    for module in network.modules():
+        if module not in kept and (type(module) is nn.Linear or isinstance(module, Conv1D)):
+            # GPT-2's Conv1D keeps its weight as [in, out].
+            found[id(module.weight)] = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
+    return found
+
+
+def _packed(count: int, outputs: int, quantization: str | None) -> int:
+    if quantization == "int8":
+        return count + outputs * SCALE_BYTES
+    return count // 2 + -(-count // NF4_BLOCK) * SCALE_BYTES
+
+
+def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
+    yield from network.buffers()
+    for module in network.modules():
+        for weight in module.parameters(recurse=False):
+            yield weight
+            yield from _inside(getattr(weight, "quant_state", None))
+        yield from _inside(getattr(module, "state", None))
+
+
+def _inside(state: object) -> Iterator[torch.Tensor]:
+    """Tensors of bitsandbytes' states, which are no parameters: scales, codes, and the 8-bit weights themselves."""
+    if state is not None and type(state).__module__.startswith("bitsandbytes"):
+        for value in vars(state).values():
+            if isinstance(value, torch.Tensor):
+                yield value
+            else:
+                yield from _inside(value)

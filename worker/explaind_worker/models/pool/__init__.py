@@ -1,0 +1,1 @@
+"""The models in memory: pool, pins, memory ledger and budget, timing."""

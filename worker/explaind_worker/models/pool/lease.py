@@ -1,0 +1,49 @@
+"""Pin of a model: while it lasts, the model stays in memory."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.pool.memory_ledger import MemoryEntry
+
+if TYPE_CHECKING:
+    from explaind_worker.models.pool.pool import ModelPool
+
+
+class ModelPin:
+    """A job's hold on a model: as long as it lasts the model stays. Use it as a context, or `release` it."""
+
+    def __init__(self, pool: "ModelPool", model: AnyModel, account: MemoryEntry, load_s: float) -> None:
+        self.model = model
+        self.load_s = load_s
+        self._pool = pool
+        self._account = account
+        self._kept = 0
+        self._released = False
+
+    @property
+    def most_room(self) -> int:
+        """Bytes there would be for work if no other model were in memory."""
+        return self._pool.ledger(self.model.entry).budget - self._account.bytes
+
+    def room(self, least: int, *, kept: int = 0) -> int:
+        """Bytes that a forward may take up now, unused models having left where `least` would not fit otherwise.
+
+        `kept` are the bytes that the job holds between its forwards from now on, instead of what it said before. The
+        answer may be less than `least`: models in use are not waited for, since two jobs could wait for each other.
+        """
+        self._pool.keep(self._account, kept - self._kept)
+        self._kept = kept
+        return self._pool.make_room(self.model.entry, least)
+
+    def release(self) -> None:
+        """The job needs the model no more; asking twice is asking once."""
+        if not self._released:
+            self._released = True
+            self._pool.end(self._account, self._kept)
+
+    def __enter__(self) -> AnyModel:
+        return self.model
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()

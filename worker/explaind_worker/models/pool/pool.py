@@ -1,0 +1,365 @@
+"""The models a worker holds: loaded when first asked for, kept until another one needs their room.
+
+Each device has a budget (`budget`), its books say who leaves (`ledger`), and a job pins the model it uses.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from explaind.contract.errors import ModelLoadFailed, ModelTooLarge, OutOfMemory
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.device_errors import poisoned, release_memory
+from explaind_worker.models.loading.loading import (
+    AnyModel,
+    LoadedModel,
+    device_of,
+    fingerprint,
+    load_encoder,
+    load_model,
+    size_of,
+)
+from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
+from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.pool.lease import ModelPin
+from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
+from explaind_worker.models.pool.memory_forecast import MemoryForecast
+from explaind_worker.models.pool.memory_ledger import MemoryEntry, MemoryLedger
+from explaind_worker.models.pool.stats import ModelMemory, PoolStats
+from explaind_worker.models.pool.timing_model import Measurement, TimingModel
+
+POLL_S = 0.2
+MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
+PATIENCE_S = 30.0  # so long others may go first; then whoever waits for room is next
+
+logger = logging.getLogger(__name__)
+
+
+def _nothing() -> None:
+    """What is done while waiting, where nobody can be told."""
+
+
+@dataclass(eq=False)
+class _Slot:
+    """One model's place. `account` is there while weights are, or are on their way."""
+
+    entry: ModelEntry
+    device: str
+    encoding: threading.Lock = field(default_factory=threading.Lock)
+    encoder: Encoder | None = None
+    estimate: int | None = None
+    model: AnyModel | None = None
+    account: MemoryEntry | None = None
+    meta_model: AnyMetaModel | None = None
+    load_s: float | None = None  # of the last time it was loaded
+    pace: TimingModel | None = None  # before any job
+    measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
+
+
+@dataclass(eq=False)
+class _Ticket:
+    """One who wants a model of that device, and how long since."""
+
+    device: str
+    since: float = field(default_factory=time.monotonic)
+    waited: bool = False
+
+
+class ModelPool:
+    """Models by name, within a memory budget per device. Safe to use from several threads."""
+
+    def __init__(self, budget: MemoryBudget | None = None) -> None:
+        self._budget = budget or MemoryBudget()
+        self._slots: dict[str, _Slot] = {}
+        self._ledgers: dict[str, MemoryLedger] = {}
+        self._device_locks: dict[str, threading.Lock] = {}
+        self._changed = threading.Condition()
+        self._queue: set[_Ticket] = set()  # who waits for room
+        self._loads = 0
+        self._evictions = 0
+
+    def encoder(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> Encoder:
+        """The model's tokenizer; its weights are not touched."""
+        slot = self._slot(entry)
+        if slot.encoder is None:
+            with _held(slot.encoding, while_waiting):
+                if slot.encoder is None:
+                    slot.encoder = load_encoder(entry)
+        return slot.encoder
+
+    def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> ModelPin:
+        """A hold on the model, loaded if it was not, others having left if they had to.
+
+        `while_waiting` is called again and again while the model is being loaded by another job, or while all other
+        models are in use; what it raises ends the wait.
+
+        Raises:
+            ModelTooLarge: it would not fit if it were alone.
+            ModelLoadFailed, SelfCheckFailed, OutOfMemory: as `load_model`.
+        """
+        self.encoder(entry, while_waiting=while_waiting)
+        slot = self._slot(entry)
+        if slot.model is None and slot.estimate is None:
+            slot.estimate = size_of(entry)
+        ticket = _Ticket(slot.device)
+        try:
+            while True:
+                with self._changed:
+                    if slot.model is not None and slot.account is not None and not self._yields(ticket):
+                        return self._pin(slot.model, slot.account, ticket)
+                    leavers = self._admit(slot, ticket)
+                    if leavers is None:
+                        self._changed.wait(POLL_S)
+                if leavers is not None:
+                    return self._load(slot, ticket, freed=bool(leavers))
+                ticket.waited = True
+                while_waiting()
+        finally:
+            with self._changed:
+                self._queue.discard(ticket)
+
+    def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> tuple[AnyModel, float]:
+        """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
+        with (pin := self.pin(entry, while_waiting=while_waiting)) as model:
+            return model, pin.load_s
+
+    def meta_model(self, entry: ModelEntry) -> AnyMetaModel:
+        """The model without its weights; those are not touched.
+
+        Raises:
+            ModelLoadFailed, SelfCheckFailed: as `meta_model_of`.
+        """
+        encoder, slot = self.encoder(entry), self._slot(entry)
+        if slot.meta_model is None or slot.meta_model.encoder is not encoder:
+            slot.meta_model = meta_model_of(entry, encoder)
+        model = slot.model
+        if isinstance(slot.meta_model, MetaModel) and isinstance(model, LoadedModel):
+            slot.meta_model.verdicts = model.verdicts  # what was found out by trying stays known when it has left
+        return slot.meta_model
+
+    def memory_forecast(self, entry: ModelEntry, least: int) -> MemoryForecast:
+        """How the memory stands for a job on this model whose largest row needs `least` bytes; nothing is changed."""
+        meta_model, ledger, slot = self.meta_model(entry), self.ledger(entry), self._slot(entry)
+        with self._changed:
+            bytes = slot.account.bytes if slot.account is not None else meta_model.bytes
+            return MemoryForecast(
+                model_bytes=bytes,
+                resident=slot.model is not None,
+                room=ledger.room_for(entry.name, bytes, least),
+                most_room=ledger.budget - bytes,
+                weights_fit=bytes <= ledger.room_for_weights,
+                load_s=slot.load_s,
+            )
+
+    def learn(self, entry: ModelEntry, measured: Measurement) -> None:
+        """A job on that model took so long."""
+        self._slot(entry).measurements.append(measured)
+
+    def measurements(self, entry: ModelEntry) -> list[Measurement]:
+        """The last jobs on that model, oldest first."""
+        return list(self._slot(entry).measurements)
+
+    def pace(self, entry: ModelEntry) -> TimingModel | None:
+        """The pace that was kept for that model: what it was before its jobs taught better."""
+        return self._slot(entry).pace
+
+    def keep_pace(self, entry: ModelEntry, pace: TimingModel) -> None:
+        """Keeps the pace that a model begins with."""
+        self._slot(entry).pace = pace
+
+    def resident(self) -> list[str]:
+        """Names of the models in memory."""
+        return sorted(name for name, slot in list(self._slots.items()) if slot.model is not None)
+
+    def loading(self) -> list[str]:
+        """Names of the models on their way there."""
+        slots = list(self._slots.items())
+        return sorted(name for name, slot in slots if slot.model is None and slot.account is not None)
+
+    def revisions(self) -> dict[str, str]:
+        """For each model in memory what its answers depend on: fingerprint, dtype and quantization."""
+        models = [(name, slot.model) for name, slot in list(self._slots.items())]
+        return {name: f"{model.revision}|{model.dtype}|{model.entry.quantization}" for name, model in models if model}
+
+    def bytes_used(self) -> int:
+        """Bytes of the weights in memory or on their way, on all devices."""
+        with self._changed:
+            return sum(ledger.used for ledger in self._ledgers.values())
+
+    def bytes_budget(self) -> int:
+        """Bytes that weights and work may take up on the devices in use."""
+        with self._changed:
+            return sum(ledger.budget for ledger in self._ledgers.values())
+
+    def stats(self) -> PoolStats:
+        """How the memory stands."""
+        with self._changed:
+            accounts = [account for ledger in self._ledgers.values() for account in ledger.accounts]
+            return PoolStats(
+                bytes_used=sum(account.bytes for account in accounts),
+                bytes_budget=sum(ledger.budget for ledger in self._ledgers.values()),
+                loads=self._loads,
+                evictions=self._evictions,
+                models={a.name: ModelMemory(a.bytes, a.load_s) for a in accounts if a.loaded},
+            )
+
+    def ledger(self, entry: ModelEntry) -> MemoryLedger:
+        """The books of the device that the model belongs on.
+
+        Raises:
+            ModelLoadFailed: there is no such device.
+        """
+        device = device_of(entry)
+        with self._changed:
+            if device not in self._ledgers:
+                self._ledgers[device] = MemoryLedger(self._bytes_of(device, entry))
+            return self._ledgers[device]
+
+    def make_room(self, entry: ModelEntry, least: int) -> int:
+        """Bytes free for work on the model's device, unused models having left where there were fewer than `least`."""
+        ledger = self.ledger(entry)
+        with self._changed:
+            leavers = ledger.leavers(least - ledger.free) or []
+            self._evict(ledger, leavers)
+            free = ledger.free
+        if leavers:
+            release_memory()
+        return free
+
+    def keep(self, account: MemoryEntry, more: int) -> None:
+        """A job holds so many bytes more between its forwards (or fewer)."""
+        with self._changed:
+            account.kept += more
+            self._changed.notify_all()
+
+    def end(self, account: MemoryEntry, kept: int) -> None:
+        """A job is done with a model; a `ModelPin` calls this."""
+        with self._changed:
+            account.users -= 1
+            account.kept -= kept
+            self._changed.notify_all()
+
+    def _pin(self, model: AnyModel, account: MemoryEntry, ticket: _Ticket) -> ModelPin:
+        account.users += 1
+        self.ledger(model.entry).use(account)
+        return ModelPin(self, model, account, time.monotonic() - ticket.since if ticket.waited else 0.0)
+
+    def _yields(self, ticket: _Ticket) -> bool:
+        """Whether somebody who asked before has waited long enough for room to go first."""
+        now = time.monotonic()
+        return any(
+            other.device == ticket.device and other.since < ticket.since and now - other.since > PATIENCE_S
+            for other in self._queue
+        )
+
+    def _admit(self, slot: _Slot, ticket: _Ticket) -> list[MemoryEntry] | None:
+        """Enters the model in the books, and says who had to leave for it; None when it has to wait.
+
+        Raises:
+            ModelTooLarge: no waiting would help.
+        """
+        ledger, needed = self.ledger(slot.entry), slot.estimate or 0
+        if needed > ledger.room_for_weights:
+            raise _too_large(slot.entry, needed, ledger.room_for_weights)
+        if slot.account is not None:  # another job is loading it
+            return None
+        leavers = None if self._yields(ticket) else ledger.leavers_for_weights(needed)
+        if leavers is None:
+            self._queue.add(ticket)
+            return None
+        self._evict(ledger, leavers)
+        slot.account = MemoryEntry(slot.entry.name, needed, preload=slot.entry.preload)
+        ledger.accounts.append(slot.account)
+        return leavers
+
+    def _load(self, slot: _Slot, ticket: _Ticket, *, freed: bool) -> ModelPin:
+        account, ledger = slot.account, self.ledger(slot.entry)
+        assert account is not None  # noqa: S101 - it was admitted
+        started = time.monotonic()
+        try:
+            if freed:
+                release_memory()
+            model = self._loaded(slot, ledger)
+        except BaseException:
+            with self._changed:
+                slot.account = None
+                ledger.accounts.remove(account)
+                self._changed.notify_all()
+            raise
+        with self._changed:
+            slot.model, slot.load_s = model, time.monotonic() - started
+            account.bytes, account.load_s, account.loaded = model.bytes, time.monotonic() - started, True
+            ticket.waited = True
+            self._loads += 1
+            self._changed.notify_all()
+            return self._pin(model, account, ticket)
+
+    def _loaded(self, slot: _Slot, ledger: MemoryLedger) -> AnyModel:
+        entry, lock = slot.entry, self._lock_of(slot.device)
+        encoder = slot.encoder
+        if encoder is None or encoder.revision != fingerprint(entry):  # the files changed since it was read
+            encoder = slot.encoder = load_encoder(entry)
+        try:
+            return load_model(entry, encoder, lock)
+        except OutOfMemory:
+            with self._changed:
+                leavers = [account for account in ledger.accounts if account.evictable]
+                self._evict(ledger, leavers)
+            if not leavers:
+                raise
+        # The device holds more than the books know, another process perhaps: once more, with all room there is.
+        release_memory()
+        return load_model(entry, encoder, lock)
+
+    def _evict(self, ledger: MemoryLedger, leavers: list[MemoryEntry]) -> None:
+        ledger.evict(leavers)
+        for account in leavers:
+            slot = self._slots[account.name]
+            slot.model = slot.account = None
+            self._evictions += 1
+            logger.info("evicted %s, %s", account.name, in_words(account.bytes))
+
+    def _bytes_of(self, device: str, entry: ModelEntry) -> int:
+        try:
+            return self._budget.of(device)
+        except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+            if poisoned(error):
+                raise
+            raise ModelLoadFailed(
+                f"The model {entry.name!r} is to run on {device}, which this worker does not have.",
+                hint='Set device = "auto" or "cpu" in models.toml, or send its jobs to another queue.',
+            ) from error
+
+    def _slot(self, entry: ModelEntry) -> _Slot:
+        with self._changed:
+            return self._slots.setdefault(entry.name, _Slot(entry, device_of(entry)))
+
+    def _lock_of(self, device: str) -> threading.Lock:
+        with self._changed:
+            return self._device_locks.setdefault(device, threading.Lock())
+
+
+class _held:  # noqa: N801 - reads as the context it is
+    """Holds a lock, calling `while_waiting` again and again until it is had, so that a wait can be cancelled."""
+
+    def __init__(self, lock: threading.Lock, while_waiting: Callable[[], None]) -> None:
+        self._lock = lock
+        self._while_waiting = while_waiting
+
+    def __enter__(self) -> None:
+        while not self._lock.acquire(timeout=POLL_S):
+            self._while_waiting()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _too_large(entry: ModelEntry, needed: int, room: int) -> ModelTooLarge:
+    return ModelTooLarge(
+        f"The model {entry.name!r} needs {in_words(needed)}, this worker has {in_words(room)} for models.",
+        hint='Quantize it (quantization = "nf4" or "int8", dtype = "bfloat16"), choose a smaller one, or run it on '
+        "a device with more memory (EXPLAIND_MEMORY_BYTES says how much of it is used).",
+    )

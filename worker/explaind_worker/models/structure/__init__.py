@@ -1,0 +1,1 @@
+"""How a network is built: where its hook points are."""

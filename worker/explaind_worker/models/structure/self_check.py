@@ -1,0 +1,70 @@
+"""Compares our view of a model with the model's own logits, once, when it is loaded.
+
+Three claims are checked on a short fixed sequence: every block adds its attention's and its MLP's output to the
+residual stream and nothing else; the last block, the final norm and the unembedding give the model's logits; and
+logits read at chosen positions are the logits read at all of them. A model that fails one of them is refused,
+since every explanation of it would be wrong without anybody noticing.
+"""
+
+import torch
+from transformers import PreTrainedModel
+
+from explaind.contract.blocks.hook_points import HookPoint, HookPointName
+from explaind.contract.errors import SelfCheckFailed
+from explaind_worker.models.structure.anatomy import Anatomy
+from explaind_worker.models.structure.hook_points import watching
+from explaind_worker.models.structure.logits_at import only_positions
+
+LENGTH = 11
+POINTS: tuple[HookPointName, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
+
+# Largest difference allowed, relative to the largest value: what rounding in that width can explain.
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8, torch.bfloat16: 4e-2, torch.float16: 1e-2}
+QUANTIZED_TOLERANCE = 5e-2
+
+
+def check(network: PreTrainedModel, anatomy: Anatomy, *, quantized: bool = False) -> dict[str, float]:
+    """Largest relative difference of each claim: keys `residual`, `logits`, `positions`.
+
+    Raises:
+        SelfCheckFailed: a difference is larger than rounding explains.
+    """
+    dtype = anatomy.final_norm.weight.dtype if isinstance(anatomy.final_norm.weight, torch.Tensor) else network.dtype
+    allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(dtype, 4e-2)
+    ids = _sequence(anatomy.vocabulary).to(network.device)
+    with torch.inference_mode():
+        seen: dict[HookPoint, torch.Tensor] = {}
+        with watching(anatomy, seen.__setitem__, POINTS):
+            logits = network(input_ids=ids, use_cache=False).logits
+        last = seen[HookPoint("resid_post", len(anatomy.blocks) - 1)]
+        ours = anatomy.final_logits(anatomy.unembedding(anatomy.final_norm(last)))
+        positions = torch.tensor([[2, LENGTH - 1]], device=network.device)
+        with only_positions(anatomy.unembedding, positions):
+            chosen = network(input_ids=ids, use_cache=False).logits
+    differences = {
+        "residual": max(
+            _difference(entering + attention + mlp, leaving)
+            for i in range(len(anatomy.blocks))
+            for entering, attention, mlp, leaving in [[seen[HookPoint(name, i)] for name in POINTS]]
+        ),
+        "logits": _difference(ours, logits),
+        "positions": _difference(chosen, logits[:, positions[0]]),
+    }
+    for claim, difference in differences.items():
+        if not difference <= allowed:  # a NaN fails too
+            raise SelfCheckFailed(
+                f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
+                f"{difference:.1e} of the largest value, allowed is {allowed:.0e}.",
+                hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
+            )
+    return differences
+
+
+def _sequence(vocabulary: int) -> torch.Tensor:
+    # Spread over the vocabulary, the same for every load; no random state is touched.
+    return (torch.arange(LENGTH) * 7919 + 13).remainder(vocabulary).unsqueeze(0)
+
+
+def _difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    scale = theirs.float().abs().max().clamp_min(1e-12)
+    return float((ours.float() - theirs.float()).abs().max() / scale)

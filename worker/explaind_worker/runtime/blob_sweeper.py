@@ -1,0 +1,52 @@
+"""The thread that clears the store of results away behind jobs that are gone."""
+
+import logging
+import threading
+
+from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.results.garbage_collection import BATCH
+from explaind_jobs.store.job_store import JobStore
+
+SWEEP_EVERY_S = 60.0
+GOODBYE_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Sweeper:
+    """Beside the keeper, not in it: a slow bucket must delay no heartbeat. Several workers may sweep at a time."""
+
+    def __init__(self, store: JobStore, *, every_s: float = SWEEP_EVERY_S) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sweep_on, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it sweeps at once, then now and again."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; a removal that hangs is left to the end of the process."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join(GOODBYE_S)
+
+    def round(self) -> None:
+        """Remove all that is dead by now. Raises StoreUnavailable."""
+        while self._store.sweep() == BATCH and not self._stopped.is_set():
+            continue
+        self._store.sweep_files()
+        left = self._store.tidy()
+        if left:
+            log.info("removed %d unfinished files from the store of results", left)
+
+    def _sweep_on(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.round()
+            except StoreUnavailable as error:
+                log.debug("not swept: %s", error.detail)
+            except Exception as error:  # a sweeper that dies lets the store grow unseen
+                log.error("sweeper: %s, going on", type(error).__name__)
+            self._stopped.wait(self._every_s)

@@ -1,0 +1,78 @@
+"""How a job ends: whatever happens becomes an outcome, and the outcome reaches the store."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from explaind.contract.errors import ExplaindError, InternalError, OutOfMemory, StoreUnavailable
+from explaind.contract.job import JobState, Timing
+from explaind_jobs.observability.logs import described
+from explaind_jobs.store.records import Claim, Outcome
+from explaind_worker.models.device_errors import DevicePoisoned
+from explaind_worker.runtime.job_control import JobControl
+from explaind_worker.stops import Cancelled, LeaseLost, Released
+
+PERSIST_S = 600.0
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 2.0
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, control: JobControl) -> Outcome:
+    """Run a job and turn whatever happens into its outcome.
+
+    Raises:
+        Released, LeaseLost: there is no outcome, the job is not this worker's to end.
+        DevicePoisoned: nor is it in this process.
+    """
+    try:
+        outcome = run(claim, control)
+        if outcome.state is JobState.SUCCEEDED:
+            control.flush()
+        return outcome
+    except Cancelled:
+        return Outcome(JobState.CANCELLED)
+    except (Released, LeaseLost, DevicePoisoned):
+        raise
+    except ExplaindError as error:
+        return failed(claim, error)
+    except MemoryError:
+        return failed(claim, OutOfMemory("The worker ran out of memory.", hint="Ask for less, or try again later."))
+    except Exception as error:
+        log.error("%s (%s) failed: %s", claim.id, claim.method, described(error))
+        internal = InternalError(
+            "Something went wrong inside explaind.", hint=f"Please report this and quote {claim.id}."
+        )
+        return failed(claim, internal)
+
+
+def failed(claim: Claim, error: ExplaindError) -> Outcome:
+    """The outcome of a job that ended with that error."""
+    error.instance, error.request_id = f"/jobs/{claim.id}", claim.request_id
+    return Outcome(JobState.FAILED, error=error.problem())
+
+
+def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
+    """The outcome with its times filled in, where the method left them out."""
+    timing = outcome.timing or Timing.model_validate({})
+    missing = {"queued_s": claim.queued_s, "seconds": control.seconds}
+    known = {name: value for name, value in missing.items() if getattr(timing, name) is None}
+    return replace(outcome, timing=timing.model_copy(update=known))
+
+
+def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
+    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds."""
+    deadline, delay = time.monotonic() + limit_s, FIRST_DELAY_S
+    while True:
+        try:
+            return call()
+        except StoreUnavailable:
+            if time.monotonic() + delay > deadline:
+                raise
+            time.sleep(delay)
+            delay = min(delay * 1.6, MAX_DELAY_S)

@@ -1,0 +1,215 @@
+"""The thread that keeps a worker's promises: beats, hears of cancels, reaps, rings, watches, drains."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, cast
+
+import redis
+
+from explaind.contract.errors import StoreUnavailable
+from explaind.contract.job import JobState
+from explaind_jobs.store.job_store import JobStore, translated
+from explaind_jobs.store.permits import PermitPublisher, permits_key
+from explaind_jobs.store.records import Outcome, WorkerState
+from explaind_worker.models.device_errors import EXIT_POISONED
+from explaind_worker.runtime.job_control import HeldJobs, JobControl
+
+TICK_S = 0.25
+CHORES_EVERY_MS = 900
+MAX_BEAT_S = 10.0
+MAX_RINGS = 50
+HARD_DRAIN_S = 5.0
+LAST_TRIES = 5
+EXIT_DRAINED = 0
+EXIT_HUNG = 75
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Everything that must happen beside the running methods.
+
+    `state` describes the worker as it is now; `leave_process` ends the process at once (os._exit).
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        held: HeldJobs,
+        state: Callable[[], WorkerState],
+        permits: PermitPublisher,
+        *,
+        leave_process: Callable[[int], Any] = os._exit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._settings = store.settings
+        self._held = held
+        self._state = state
+        self._permits = permits
+        self._leave_process = leave_process
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._drain_since: float | None = None
+        self._next_beat = 0.0
+        self._next_chores = 0.0
+        self._told: tuple[list[str], list[str]] | None = None
+        self._threads = [
+            threading.Thread(target=self._keep, name="keeper", daemon=True),
+            threading.Thread(target=self._listen, name="cancel-listener", daemon=True),
+        ]
+
+    @property
+    def draining(self) -> bool:
+        """Whether no more jobs may be claimed."""
+        return self._drain_since is not None
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def drain(self) -> None:
+        """The process was told to stop: claim nothing more, give the running jobs their grace."""
+        if self._drain_since is None:
+            self._drain_since = self._clock()
+
+    def leave_broken(self, broken: JobControl | None) -> None:
+        """The device is broken for this process: hand every job back, the one it broke under as lost, and leave."""
+        log.critical("the device is broken, leaving the process with %d jobs", len(self._held))
+        self.drain()
+        if broken is not None:
+            claim = broken.claim
+            self._insist(lambda: self._store.release(claim.id, claim.attempt, lost=True))
+            self._held.remove(broken)
+        self._abandon([])
+        self._leave_process(EXIT_POISONED)
+
+    def stop(self) -> None:
+        """The worker's slots have ended: end the threads and say goodbye to the store."""
+        self._stopped.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(MAX_BEAT_S)
+        with suppress(StoreUnavailable):
+            self._store.leave(self._state().name)
+
+    def _keep(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self.tick()
+            except Exception as error:  # a keeper that dies takes every promise with it
+                log.error("keeper: %s in a tick, going on", type(error).__name__)
+            self._stopped.wait(TICK_S)
+
+    def tick(self) -> None:
+        """One round; the watches come first, since they must work while Redis does not."""
+        self._watch_deadlines()
+        self._watch_drain()
+        with suppress(StoreUnavailable):  # beats and chores are tried again at the next tick
+            self.beat_if_due()
+            self._do_chores()
+
+    def beat_if_due(self) -> None:
+        """Beat at every heartbeat, and at once when a model came or went."""
+        state = self._state()
+        models = (state.models, state.loading)
+        if self._clock() < self._next_beat and models == self._told:
+            return
+        self._held.learn(self._store.beat(state, self._held.pairs()).items())
+        self._told = models
+        self._next_beat = self._clock() + min(self._settings.heartbeat_s, MAX_BEAT_S)
+
+    def _do_chores(self) -> None:
+        if self._clock() < self._next_chores:
+            return
+        self._next_chores = self._clock() + 1.0
+        with translated():
+            lock = f"{self._settings.key_prefix}chores"
+            if self._store.client.set(lock, self._state().name, nx=True, px=CHORES_EVERY_MS):
+                if self._server_is_settled():
+                    self._store.reap()
+                self.ring_missing()
+
+    def _server_is_settled(self) -> bool:
+        # After a restart of Redis every lease looks old: give the living time to renew theirs.
+        info = cast("dict[str, Any]", self._store.client.info("server"))
+        return float(info.get("uptime_in_seconds", 0)) > 1.5 * self._settings.lease_s
+
+    def ring_missing(self) -> None:
+        """Ring for waiting jobs whose permit was lost."""
+        for queue, waiting in self._store.waiting().items():
+            if waiting:
+                with translated():
+                    rung = cast("int", self._store.client.llen(permits_key(self._settings, queue)))
+                for _ in range(min(waiting - rung, MAX_RINGS)):
+                    self._permits.ring(queue)
+
+    def _watch_deadlines(self) -> None:
+        grace = self._settings.deadline_grace_s
+        hung = [control for control in self._held.controls() if control.seconds > control.deadline_s + grace]
+        if hung:
+            log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
+            self.drain()  # a job that is handed back must not be claimed by this very process
+            self._abandon(hung)
+            self._leave_process(EXIT_HUNG)
+
+    def _watch_drain(self) -> None:
+        if self._drain_since is None:
+            return
+        seconds = self._clock() - self._drain_since
+        controls = self._held.controls()
+        if seconds > self._settings.drain_grace_s:
+            for control in controls:
+                control.release()
+        hard = self._settings.drain_grace_s + HARD_DRAIN_S if controls else HARD_DRAIN_S
+        if seconds > hard:
+            log.warning("the worker did not stop by itself, leaving the process with %d jobs", len(controls))
+            self._abandon([])
+            self._leave_process(EXIT_DRAINED)
+
+    def _abandon(self, hung: list[JobControl]) -> None:
+        """Before the process ends: fail the hung jobs, hand back the others."""
+        with self._held.claiming:  # what is being claimed now is held in a moment, and handed back too
+            controls = self._held.controls()
+        for control in controls:
+            claim = control.claim
+            if control in hung:
+                late = too_late(control)
+                self._insist(lambda claim=claim, late=late: self._store.finish(claim.id, claim.attempt, late))
+            else:
+                self._insist(lambda claim=claim: self._store.release(claim.id, claim.attempt))
+        self._insist(lambda: self._store.leave(self._state().name))
+
+    def _insist(self, call: Callable[[], object]) -> None:
+        for _ in range(LAST_TRIES):
+            try:
+                call()
+                return
+            except StoreUnavailable:
+                time.sleep(TICK_S)
+
+    def _listen(self) -> None:
+        """Hear of cancels the moment they are asked for; the heartbeat finds those that were missed."""
+        while not self._stopped.is_set():
+            try:
+                with self._store.client.pubsub(ignore_subscribe_messages=True) as channel:
+                    channel.subscribe(f"{self._settings.key_prefix}cancel")
+                    while not self._stopped.is_set():
+                        message = channel.get_message(timeout=0.5)
+                        control = self._held.find(message["data"].decode()) if message else None
+                        if control is not None:
+                            control.cancel()
+            except redis.RedisError:
+                self._stopped.wait(1.0)
+
+
+def too_late(control: JobControl) -> Outcome:
+    """How a job ends that ignored its deadline."""
+    error = control.too_late()
+    error.instance, error.request_id = f"/jobs/{control.claim.id}", control.claim.request_id
+    return Outcome(JobState.FAILED, error=error.problem())

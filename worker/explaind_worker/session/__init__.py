@@ -1,0 +1,1 @@
+"""What a method is given for one job: its job context, and the access to its model."""

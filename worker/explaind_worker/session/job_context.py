@@ -1,0 +1,87 @@
+"""Context of a running job: progress and cancellation, partial result, files, cost and time."""
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from pydantic import BaseModel
+
+from explaind.contract.errors import InvalidRequest, StoreUnavailable
+from explaind_jobs.files.file_store import Files
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.scoring.value_function import ReportProgress
+from explaind_worker.models.loading.tokenizer import EncodedPrompt
+
+T = TypeVar("T")
+
+
+class JobContext:
+    """One job, apart from its model.
+
+    `meter` counts its cost and `encoded` is its prompt, for the provenance. A method whose work means something before
+    it is complete sets `make_partial_result`, which is called if the job is cancelled. In a `dry_run` forwards are
+    counted, not made. `kept_files` are the datasets and artifacts of the job's owner.
+    """
+
+    def __init__(self, report_progress: ReportProgress, *, dry_run: bool = False, files: Files | None = None) -> None:
+        self.dry_run = dry_run
+        self.kept_files = files
+        self.meter = CostMeter()
+        self.encoded: EncodedPrompt | None = None
+        self.make_partial_result: Callable[[], BaseModel] | None = None
+        self._report_progress = report_progress
+        self._phases: list[str] = []
+        self._shared: dict[Hashable, object] = {}
+        self._started = time.monotonic()
+
+    def report_progress(self, phase: str, done: int, total: int | None, unit: str) -> None:
+        """Reports `done` of `total` `unit` (say, coalitions) in this phase; to be called between batches.
+
+        Raises:
+            Stop: the job was cancelled, or has to end for another reason.
+        """
+        self._report_progress(": ".join([*self._phases, phase]), done, total, unit)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Within this context every reported phase begins with `name`: "faithfulness: evaluating"."""
+        self._phases.append(name)
+        try:
+            yield
+        finally:
+            self._phases.pop()
+
+    def shared(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What several parts of the job use: made at the first call with `key`, kept until the job ends."""
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast("T", self._shared[key])
+
+    def refuse_generated(self, error: InvalidRequest) -> None:
+        """Refuses the request for a text that the model generated; not in a dry run, where it is a placeholder.
+
+        Raises:
+            InvalidRequest: `error`, unless this is a dry run.
+        """
+        if not self.dry_run:
+            raise error
+
+    @property
+    def files(self) -> Files:
+        """The datasets that the job may read and the artifacts it may read and write; a dry run writes none.
+
+        Raises:
+            StoreUnavailable: this session was made without a store.
+        """
+        if self.kept_files is None:
+            raise StoreUnavailable(
+                "Datasets and artifacts are not at hand here: this session was made without a store of files.",
+                hint="Send the request to a service, whose workers have one.",
+            )
+        return self.kept_files.dry_run() if self.dry_run else self.kept_files
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the job began."""
+        return time.monotonic() - self._started

@@ -1,0 +1,247 @@
+"""Access of a job to its model: tokenizer, kind, anatomy, memory limits, and the weights, loaded on first use.
+
+The order of the members is the order in which a method should use them: what can be refused by the tokenizer, the
+config or the memory is refused before the weights are loaded.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from explaind.contract.catalogue import ModelKind
+from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, WrongModelKind
+from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.batching.memory_estimate import Footprint
+from explaind_worker.engine.scoring.value_function import ReportProgress
+from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.meta_model import MetaModel
+from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.pool.lease import ModelPin
+from explaind_worker.models.pool.memory_budget import in_words
+from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.models.structure.anatomy import Anatomy
+
+
+class ModelAccess:
+    """One model of the catalogue, used by one job; it is pinned in memory from its first use until `close`.
+
+    In a `dry_run` the model has no weights, and `least_bytes` is what its largest row needs. `prompt_pointer` is the
+    field that is named where a row does not fit the memory.
+    """
+
+    def __init__(
+        self, entry: ModelEntry, pool: ModelPool, report_progress: ReportProgress, *, dry_run: bool = False
+    ) -> None:
+        self.entry = entry
+        self.pool = pool
+        self.least_bytes = 0
+        self.prompt_pointer = "/prompt"
+        self._dry_run = dry_run
+        self._report_progress = report_progress
+        self._encoder: Encoder | None = None
+        self._pin: ModelPin | None = None
+        self._meta_used = False
+
+    def close(self) -> None:
+        """The job has ended: its model may leave the memory."""
+        if self._pin is not None:
+            self._pin.release()
+
+    # Without weights: tokenizer and config.
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model's tokenizer."""
+        if self._encoder is None:
+            self._encoder = self.pool.encoder(self.entry, while_waiting=self._while_loading)
+        return self._encoder
+
+    @property
+    def kind(self) -> ModelKind:
+        """What the model is, by its tokenizer's files."""
+        return "causal" if self.encoder.classes is None else "classifier"
+
+    def require(self, kind: ModelKind) -> None:
+        """Refuses a model of the other kind.
+
+        Raises:
+            WrongModelKind: it is of the other kind.
+        """
+        if self.kind == kind:
+            return
+        if kind == "causal":
+            raise WrongModelKind.at(
+                "/model",
+                f"{self.entry.name} is a classifier: it puts a text into classes and does not continue it.",
+                hint="It does infer/classify, infer/tokenize and attributions whose target is a class; for this choose "
+                'a model of GET /models whose kind is "causal".',
+            )
+        raise WrongModelKind.at(
+            "/model",
+            f"{self.entry.name} is a causal language model: it has no classes of its own.",
+            hint='Choose a model of GET /models whose kind is "classifier".',
+        )
+
+    def anatomy(self) -> Anatomy:
+        """The causal language model's parts and their shapes, from its config.
+
+        Raises:
+            WrongModelKind: it is a classifier.
+            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+        """
+        return self.meta_model().anatomy
+
+    def meta_model(self) -> MetaModel:
+        """The causal language model without its weights.
+
+        Raises:
+            WrongModelKind: it is a classifier.
+            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+        """
+        self.require("causal")
+        model = self.pool.meta_model(self.entry)
+        assert isinstance(model, MetaModel)  # noqa: S101 - as its tokenizer says
+        return model
+
+    @property
+    def footprint(self) -> Footprint:
+        """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
+        resident = not self._dry_run and self.entry.name in self.pool.resident()
+        return Footprint.of(self.either_model() if resident else self.pool.meta_model(self.entry))
+
+    # Memory: refuses before the weights are loaded, then loads them.
+
+    def batch_limits(
+        self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
+    ) -> BatchLimits:
+        """How large a batch may be of rows of so many tokens, of which logits are read at `reads` positions.
+
+        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
+        writes its weights out; `kept` are bytes that are needed beside all batches. Models that no job uses leave the
+        memory where not even one row would fit beside them. Call it before the first forward.
+
+        Raises:
+            RequestTooLarge: one row would not fit if this model were alone; raised before its weights are loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+        """
+        footprint = self.footprint
+        if weights:
+            footprint = replace(footprint, fused=False)
+        cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
+        needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
+        if cache:
+            needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
+        return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
+
+    def gradient_batch_limits(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
+        """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.
+
+        Call it before the first forward.
+
+        Raises:
+            RequestTooLarge: so many rows would not fit if this model were alone; raised before its weights are loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+        """
+        needed = self.footprint.graph_bytes(rows, tokens, reads=reads)
+        together = "one row" if rows == 1 else f"{rows} rows, which the score needs together,"
+        return self._limits(f"The gradient of {together} of {tokens} tokens", needed)
+
+    def _limits(self, what: str, needed: int, *, kept: int = 0) -> BatchLimits:
+        if self._dry_run:  # whether it fits is the answer, not a reason to refuse
+            return self._dry_limits(needed, kept)
+        if self._pin is None:
+            self._refuse_before_loading(what, needed + kept)
+        model = self.either_model()
+        assert self._pin is not None  # noqa: S101 - either_model() has set it
+        self._refuse_too_large(what, needed + kept, self._pin.most_room)
+        return BatchLimits.for_device(model.device, bytes=max(needed, self._pin.room(needed, kept=kept)))
+
+    def _dry_limits(self, needed: int, kept: int) -> BatchLimits:
+        self.least_bytes = max(self.least_bytes, needed + kept)
+        room = self.pool.memory_forecast(self.entry, needed + kept).room - kept
+        return BatchLimits.for_device(self.either_model().device, bytes=max(needed, room))
+
+    def _refuse_before_loading(self, what: str, needed: int) -> None:
+        forecast = self.pool.memory_forecast(self.entry, needed)
+        if forecast.weights_fit:  # otherwise loading it says what is wrong
+            self._refuse_too_large(what, needed, forecast.most_room)
+
+    def _refuse_too_large(self, what: str, needed: int, most: int) -> None:
+        if needed > most:
+            raise RequestTooLarge.at(
+                self.prompt_pointer,
+                f"{what} needs {in_words(needed)} of memory; beside {self.entry.name} this worker has "
+                f"{in_words(max(0, most))}.",
+                hint="Shorten the prompt, the target or the continuation, or use a smaller or quantized model.",
+            )
+
+    # Weights.
+
+    def model(self) -> LoadedModel:
+        """The causal language model, loaded if it was not.
+
+        Raises:
+            WrongModelKind: it is a classifier; raised before its weights are loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+        """
+        self.require("causal")
+        model = self.either_model()
+        assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
+        return model
+
+    def classifier(self) -> LoadedClassifier:
+        """The sequence classifier, loaded if it was not.
+
+        Raises:
+            WrongModelKind: it is a causal language model; raised before its weights are loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+        """
+        self.require("classifier")
+        model = self.either_model()
+        assert isinstance(model, LoadedClassifier)  # noqa: S101 - its tokenizer says so, and is of the same files
+        return model
+
+    def either_model(self) -> AnyModel:
+        """The model, whichever kind it is, loaded if it was not; in a dry run without weights.
+
+        Raises:
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+        """
+        if self._dry_run:
+            self._meta_used = True
+            return self.pool.meta_model(self.entry)
+        if self._pin is None:
+            self._pin = self._pinned()
+        return self._pin.model
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the job has used the model's weights (in a dry run: would have)."""
+        return self._pin is not None or self._meta_used
+
+    @property
+    def pin(self) -> ModelPin | None:
+        """The job's hold on the model's weights; None before their first use, and in a dry run."""
+        return self._pin
+
+    @property
+    def read_from(self) -> AnyModel | Encoder | None:
+        """What was read of the model's files so far: its weights, its tokenizer alone, or nothing."""
+        return self._pin.model if self._pin else self._encoder
+
+    def _pinned(self) -> ModelPin:
+        if self.entry.name not in self.pool.resident():
+            self._while_loading()
+        pin = self.pool.pin(self.entry, while_waiting=self._while_loading)
+        if pin.model.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pin.model.device)
+        if self._encoder not in (None, pin.model.encoder):
+            pin.release()
+            raise ModelLoadFailed(
+                f"The files of {self.entry.name} changed while the job was running.", hint="Send it again."
+            )
+        return pin
+
+    def _while_loading(self) -> None:
+        self._report_progress("loading model", 0, None, "models")

@@ -1,0 +1,69 @@
+"""Encodes prompts, and checks prompts, targets and replaced rows against the model's limits; no weights are needed."""
+
+from explaind.contract.blocks.subject import PromptRequest
+from explaind.contract.errors import PromptTooLong, TargetTooLong
+from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.session.model_access import ModelAccess
+from explaind_worker.session.session import Session
+
+
+def encode_prompt(session: Session, request: PromptRequest) -> EncodedPrompt:
+    """The job's prompt, as its provenance will name it.
+
+    Raises:
+        PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
+    """
+    pointer = "/prompt" if request.prompt is not None else "/messages"
+    session.job.encoded = encode_part(session.model_access, request, pointer)
+    return session.job.encoded
+
+
+def encode_part(access: ModelAccess, request: PromptRequest, pointer: str) -> EncodedPrompt:
+    """One prompt of several, made of the field at `pointer`; checked like the job's own.
+
+    Raises:
+        PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
+    """
+    encoded = access.encoder.prompt(request)
+    allowed = min(access.entry.limits.max_prompt_tokens, access.encoder.context)
+    if len(encoded) > allowed:
+        raise PromptTooLong.at(
+            pointer,
+            f"The prompt has {len(encoded)} tokens; {access.entry.name} takes at most {allowed}.",
+            hint="Shorten the prompt, or choose a model with a longer context.",
+        )
+    access.prompt_pointer = pointer
+    return encoded
+
+
+def check_fits(access: ModelAccess, encoded: EncodedPrompt, new_tokens: int, pointer: str) -> None:
+    """Refuses a continuation that is too long.
+
+    Raises:
+        TargetTooLong: it has more tokens than the catalogue allows, or prompt and target overrun the context.
+    """
+    allowed = access.entry.limits.max_target_tokens
+    if new_tokens > allowed:
+        message = f"The target has {new_tokens} tokens; {access.entry.name} takes at most {allowed}."
+        raise TargetTooLong.at(pointer, message, hint="Shorten the target.")
+    if len(encoded) + new_tokens > access.encoder.context:
+        message = (
+            f"Prompt ({len(encoded)} tokens) and target ({new_tokens}) are longer than the context of "
+            f"{access.entry.name}, {access.encoder.context} tokens."
+        )
+        raise TargetTooLong.at(pointer, message, hint="Shorten the prompt or the target.")
+
+
+def check_rows_fit(access: ModelAccess, tokens: int) -> None:
+    """Refuses replacements of absent units that make the rows, of so many tokens, longer than the context.
+
+    Raises:
+        PromptTooLong: they do.
+    """
+    if tokens > access.encoder.context:
+        raise PromptTooLong.at(
+            "/absent",
+            f"With this text for every absent unit a row has up to {tokens} tokens; the context of "
+            f"{access.entry.name} has {access.encoder.context}.",
+            hint='Give a shorter text, choose "mask" or "remove", or larger units.',
+        )

@@ -1,0 +1,1 @@
+"""Statistics over plain arrays, without a model."""

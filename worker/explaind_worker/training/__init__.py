@@ -1,0 +1,1 @@
+"""What training methods share: texts and token batches."""
