@@ -52,7 +52,15 @@ def started() -> Iterator[EmbeddedStack]:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[EmbeddedStack]:
-    yield from started()
+    """A stack whose worker holds the model: a job that loads it first may miss the short deadline."""
+    for stack in started():
+        with httpx.Client(base_url=stack.url, trust_env=False, timeout=60) as http:
+            example = all_methods()["infer/score"].example
+            for _ in range(60):
+                asked = {"Prefer": "wait=1", "Cache-Control": "no-cache"}
+                if http.post("/infer/score", json=example, headers=asked).json()["state"] == "succeeded":
+                    break
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +100,13 @@ def test_results_are_what_the_document_says(fuzzer: Fuzzer, operation: Any) -> N
     method = known_method(operation.path.strip("/"))
     assert method is not None
     example = method.example
-    late = 0
+    headers = {"Idempotency-Key": f"soak{operation.path}", "Prefer": "wait=1"}
     for _ in range(60):
-        headers = {"Idempotency-Key": f"soak{operation.path}{late}", "Prefer": "wait=1"}
         answer = fuzzer.one(operation.Case(body=example, headers=headers, media_type="application/json"))
-        job = answer.json()
-        if job["state"] == "succeeded":
+        if answer.json()["state"] in {"succeeded", "failed", "cancelled"}:
             break
-        # The deadline is short: the job that also loads the model may miss it on a busy machine.
-        late += job["state"] == "failed" and job["error"]["code"] == "deadline_exceeded"
-        assert late < 3, job["error"]
-    assert (answer.status_code, job["state"]) == (200, "succeeded"), answer.text[:1000]
-    assert job["result"] is not None
+    assert (answer.status_code, answer.json()["state"]) == (200, "succeeded"), answer.text[:1000]
+    assert answer.json()["result"] is not None
 
 
 @each(OPERATIONS)
