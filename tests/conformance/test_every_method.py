@@ -19,8 +19,11 @@ from explaind.views.report import job_html
 from explaind_jobs.catalogue import DEMO, Catalogue
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import Claim, Outcome
+from explaind_worker.models.loading import meta_model
 from explaind_worker.models.loading.loading import size_of
 from explaind_worker.runtime.runner import Runner
+from explaind_worker.session import estimate
+from explaind_worker.session.speed_calibration import assumed
 from tests.support.memory_files import KeptFiles
 
 # How much a sweep shares depends on what the model answers, which an estimate cannot know: it counts the most.
@@ -175,6 +178,15 @@ def test_the_run_can_be_replayed_and_its_cost_is_known(ran, path: str) -> None:
     assert (timing.forwards > 0) is (timing.tokens_evaluated > 0)
     if timing.forwards:
         assert all((provenance.revision, provenance.architecture, provenance.dtype, provenance.device))
+
+
+def test_the_estimate_of_a_model_on_a_gpu_touches_no_device(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands for its embeddings and weights is on the CPU, and nothing may be brought together with the GPU's."""
+    monkeypatch.setattr(meta_model, "device_of", lambda _: "cuda:0")
+    monkeypatch.setattr(estimate, "assumed", lambda bytes, _, dtype: assumed(bytes, torch.device("cpu"), dtype))
+    fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO}))
+    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), Control())
+    assert Estimate.model_validate_json(outcome.result or b"").fits
 
 
 def test_the_estimate_is_what_the_run_took(ran, path: str) -> None:

@@ -123,7 +123,7 @@ class EmbeddingGradients:
     @cached_property
     def _moves(self) -> torch.Tensor:
         """Which positions belong to a unit, [position]."""
-        return torch.from_numpy(self._unit >= 0).to(self._session.model_access.either_model().device)
+        return torch.from_numpy(self._unit >= 0).to(self._full.device)
 
     @cached_property
     def _ends(self) -> TokenScores:

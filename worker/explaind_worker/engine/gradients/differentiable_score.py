@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from explaind_worker.engine.batching.dry_run import computed
+from explaind_worker.engine.batching.dry_run import computed, input_device
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
 from explaind_worker.models.structure.classifier_head import class_logits
@@ -69,13 +69,14 @@ class EmbeddedQuestion:
         filled = [[*group, *[question.target[0]] * (self.fed - len(group))] for group in groups]
         self._fed = torch.stack([embed(model, ids) for ids in filled])  # [group, token, hidden]
         last = torch.tensor([[len(group)] for group in groups])
-        self._read_at = torch.arange(self.reads).expand(self.rows, -1).minimum(last).to(model.device)  # [group, read]
+        device = input_device(model)
+        self._read_at = torch.arange(self.reads).expand(self.rows, -1).minimum(last).to(device)  # [group, read]
         tokens = [
             (groups.index(continuation[:-1]), place, token)
             for continuation in question.continuations
             for place, token in enumerate(continuation)
         ]
-        group, place, token = torch.tensor(tokens, device=model.device).T
+        group, place, token = torch.tensor(tokens, device=device).T
         self._places: Places = (group, place, token)
 
     @staticmethod
