@@ -1,5 +1,6 @@
 """The CUDA halves of the worker's memory: estimates, eviction, backing off, a broken context. `pytest -m gpu`."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -12,7 +13,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind_jobs.catalogue import DEMO, ModelEntry
+from explaind.contract.estimate import Estimate
+from explaind.contract.registry import find_method
+from explaind_jobs.catalogue import DEMO, Catalogue, ModelEntry
+from explaind_jobs.settings import JobsSettings
+from explaind_jobs.store.records import Claim
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import CUDA_WORKSPACE, Footprint
@@ -25,7 +30,9 @@ from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from explaind_worker.runtime.runner import Runner
 from tests.support.families import shape_of
+from tests.support.memory_files import KeptFiles
 
 pytestmark = pytest.mark.gpu
 
@@ -56,11 +63,22 @@ sys.exit(4)
 """
 
 
+class Control:
+    """Takes a job's progress; files are kept in memory."""
+
+    def __init__(self) -> None:
+        self.files = KeptFiles()
+
+    def report_progress(self, phase: str, done: int, total: int, unit: str) -> None:
+        """Nobody looks."""
+
+
 @pytest.fixture(autouse=True)
 def empty_device() -> Iterator[None]:
     """Nothing left over from another test."""
     if not torch.cuda.is_available():
         pytest.fail("These tests need a CUDA device.")
+    gc.collect()
     torch.cuda.empty_cache()
     yield
     torch.cuda.set_per_process_memory_fraction(1.0)
@@ -102,15 +120,34 @@ def test_estimates_are_upper_bounds_within_twice(family, dtype):
         assert estimate - CUDA_WORKSPACE <= 2 * measured, f"{rows} rows of {tokens}"
 
 
-def saved(folder: Path, seed: int) -> ModelEntry:
+def saved(folder: Path, seed: int, dtype: torch.dtype = torch.float32, **wide: int) -> ModelEntry:
     """A model of some 60 MB with the demo's tokenizer."""
     torch.manual_seed(seed)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((demo.MODEL_DIR / name).read_bytes())
-    fields = {**SHAPE, "num_hidden_layers": 1}
-    config = AutoConfig.for_model("llama", vocab_size=1024, **fields)
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    config = AutoConfig.for_model("llama", vocab_size=1088, **shape_of("llama", **{**SHAPE, "layers": 1, **wide}))
+    AutoModelForCausalLM.from_config(config, dtype=dtype).save_pretrained(folder)
     return ModelEntry(name=folder.name, path=folder, device=DEVICE)
+
+
+@pytest.mark.parametrize("algorithm", ["exact", "kernel"])
+def test_estimates_of_a_tree_are_upper_bounds(tmp_path, algorithm):
+    """Of a model so wide that what passes through it outweighs the workspaces."""
+    entry = saved(tmp_path, 0, torch.bfloat16, hidden=4096, intermediate=11008, layers=2)
+    entry = entry.model_copy(update={"dtype": "bfloat16"})
+    runner = Runner(JobsSettings(), Catalogue({entry.name: entry}))
+    asked = {**find_method("explain/shap").example, "model": entry.name, "algorithm": algorithm}
+    if algorithm == "kernel":
+        asked |= {"prompt": "the man gave the red book to his old friend and went home again " * 3, "budget": 400}
+
+    def run(path):
+        params = find_method(path).params_model.model_validate(asked)
+        return runner.run(Claim("job_a", 1, path, entry.name, params.model_dump_json().encode(), 0), Control())
+
+    taken = run("explain/shap").timing.peak_bytes
+    said = Estimate.model_validate_json(run("estimate/explain/shap").result)
+    assert taken - said.model_bytes <= said.peak_bytes
+    assert said.peak_bytes - CUDA_WORKSPACE <= 2 * (taken - said.model_bytes)
 
 
 def test_estimated_size_is_what_the_device_holds(tmp_path):

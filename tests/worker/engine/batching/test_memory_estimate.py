@@ -8,12 +8,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.engine.batching.cost_meter import CostMeter
+from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint, _largest_packed
+from explaind_worker.engine.scoring import tree_evaluator
+from explaind_worker.engine.scoring.rows import AskedRow, grouped
 from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
@@ -167,3 +172,26 @@ def test_quantized_models_stay_within_their_estimate(tiny_model, family, quantiz
     model = load_model(entry, load_encoder(entry), threading.Lock())
     for rows, tokens in [(1, 20), (8, 60)]:
         assert ratio(model, rows, tokens) >= 1.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("memory", [None, 24 << 20])
+def test_a_tree_whose_logits_outweigh_it_is_estimated_as_well(made, monkeypatch, dtype, memory):
+    """Many rows share nearly all of their tokens, and each is read over a large vocabulary."""
+    model, told = made("llama", dtype, vocabulary=20_000), list[int]()
+    drawn, group = np.random.default_rng(0), grouped([(3,)])[0]
+    beginning = drawn.integers(3, 500, 20)
+    rows = [AskedRow((0, bytes([index])), np.append(beginning, index), group) for index in range(3, 203)]
+    real = tree_evaluator.forward
+    monkeypatch.setattr(tree_evaluator, "forward", lambda *a, **k: (told.append(k["bytes"]), real(*a, **k))[1])
+    limits = BatchLimits(tokens=4096, logits=32 << 20, bytes=memory)
+
+    def read() -> None:
+        list(tree_evaluator.TreeRows(model, limits, CostMeter())(rows))
+
+    read()  # kernels that are only made once
+    told.clear()
+    taken = peak_bytes(read)
+    assert taken <= max(told) <= most(model) * taken
+    if memory is not None:
+        assert taken <= memory

@@ -59,6 +59,7 @@ class Footprint:
     vocabulary: int
     width: int
     fused: bool = True
+    writes_grouped: bool = False  # where no mask is given and query heads share key heads, scores are written out
     slides: bool = False
     mlp_copies: int = MLP_COPIES
     mlp_kept: int = KEPT_GATED
@@ -91,6 +92,8 @@ class Footprint:
         written_out = activation in PYTHON_ACTIVATIONS and not fused
         kept = KEPT_GATED if joined or hasattr(block.mlp, "gate_proj") else KEPT_PLAIN
         intermediate = int(inner or 4 * anatomy.hidden)
+        key_heads = int(getattr(config, "num_key_value_heads", None) or anatomy.heads)
+        width = torch.finfo(getattr(torch, model.dtype)).bits // 8
         on_gpu, packs = model.device.type == "cuda", packs_weights(model.device, getattr(torch, model.dtype))
         scratch = CUDA_WORKSPACE if on_gpu else 0
         if model.entry.quantization is not None:
@@ -101,12 +104,14 @@ class Footprint:
             depth=len(anatomy.blocks),
             hidden=anatomy.hidden,
             heads=anatomy.heads,
-            key_heads=int(getattr(config, "num_key_value_heads", None) or anatomy.heads),
+            key_heads=key_heads,
             head_dim=anatomy.head_dim,
             intermediate=intermediate,
             vocabulary=anatomy.vocabulary,
-            width=torch.finfo(getattr(torch, model.dtype)).bits // 8,
+            width=width,
             fused=config._attn_implementation in FUSED,
+            # CUDA's fused kernels that know of shared key heads take no float32.
+            writes_grouped=on_gpu and width == FLOAT_BYTES and key_heads != anatomy.heads,
             slides=getattr(config, "sliding_window", None) is not None,
             mlp_copies=copies + (INT8_COPIES if model.entry.quantization == "int8" else 0),
             mlp_kept=kept + (KEPT_PYTHON if written_out else 0),
@@ -172,7 +177,7 @@ class Footprint:
     def tree_bytes(self, nodes: int, longest: int, *, reads: int = 1) -> int:
         """Most bytes in use at once while so many nodes of a tree go through, of rows of at most `longest` tokens.
 
-        Logits are counted at `reads` places: they leave the unembedding in slices.
+        Logits are written out at `reads` places at once: they leave the unembedding in slices.
         """
         own = nodes * (QUERY_COPIES * self.heads * self.head_dim + KEY_COPIES * self.key_width)
         gathered = 2 * max(longest * self.key_width, min(GATHERED, nodes * longest * self.key_width))
@@ -204,7 +209,7 @@ class Footprint:
         layer = places * (
             numbers * self.width + self.norms * self.hidden * (in_float * FLOAT_BYTES + in_width * self.width)
         )
-        if not self.fused:
+        if not self.fused or self.writes_grouped:
             layer += rows * self.heads * tokens * tokens * SCORE_COPIES * FLOAT_BYTES
         if self.slides or not self.fused:
             layer += rows * tokens * tokens * self.width
@@ -238,7 +243,7 @@ class Footprint:
         # Where a mask is needed keys and values are repeated for every head that shares them.
         keys = KEY_COPIES * self.key_heads * self.head_dim + (2 * self.heads * self.head_dim if masked else 0)
         total = rows * tokens * (queries + keys) * self.width
-        if self.fused:
+        if self.fused and not (self.writes_grouped and not masked):
             total += self.threads * _block_of_scores(tokens) * (FLOAT_BYTES + self.width)
         else:
             total += rows * self.heads * tokens * tokens * self.score_copies * max(self.width, FLOAT_BYTES)

@@ -20,6 +20,8 @@ from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 from explaind_worker.models.structure.position_subset import only_rows
 
+LOGIT_SHARE = 4  # of the memory there is, one part in so many may be logits
+
 _Asked = tuple[AskedRow, Branch]
 
 
@@ -40,6 +42,7 @@ class TreeRows:
         self._room = GatherRoom(
             places=max(1, GATHERED // self._footprint.key_width), scores=SCORED // self._footprint.heads
         )
+        self._logit_places = self._most_logit_places()
         self._carried: dict[nn.Module, KeysAndValues] = {}
         self._before = 0  # length of the row whose keys and values are carried
 
@@ -63,19 +66,28 @@ class TreeRows:
         limits = self._limits
         if limits.bytes is None:
             return limits.tokens
-        return self._footprint.tree_nodes(limits.bytes, longest, reads=reads, most=limits.tokens)
+        at_once = max(reads, self._logit_places)
+        return self._footprint.tree_nodes(limits.bytes, longest, reads=at_once, most=limits.tokens)
+
+    def _most_logit_places(self) -> int:
+        """At how many places logits are written out at once; at least one."""
+        most = self._limits.logits // self._model.anatomy.vocabulary
+        if self._limits.bytes is not None:
+            most = min(most, self._limits.bytes // LOGIT_SHARE // self._footprint.logit_bytes(1))
+        return max(1, most)
 
     def _forward(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
         """Rows of one chunk with their answers [kind, token, continuation]."""
-        nodes, reads = sum(branch.nodes for _, branch in asked), max(row.reads for row, _ in asked)
+        nodes, reads = sum(branch.nodes for _, branch in asked), sum(row.reads for row, _ in asked)
+        at_once = max(min(reads, self._logit_places), *(row.reads for row, _ in asked))
         return forward(
             self._model,
             lambda: self._read(asked),
             placeholder=lambda: [(row, placeholder(row.key[1], (2, *row.group.read.shape))) for row, _ in asked],
             meter=self._meter,
             tokens=nodes,
-            reads=sum(row.reads for row, _ in asked),
-            bytes=self._footprint.tree_bytes(nodes, max(len(row.tokens) for row, _ in asked), reads=reads),
+            reads=reads,
+            bytes=self._footprint.tree_bytes(nodes, max(len(row.tokens) for row, _ in asked), reads=at_once),
         )
 
     def _read(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
@@ -108,7 +120,7 @@ class TreeRows:
         found: list[tuple[AskedRow, FloatArray]] = []
         for group, members in by_group.values():
             reads, read = len(group.read), group.read.to(hidden.device)
-            at_once = max(1, self._limits.logits // (reads * self._model.anatomy.vocabulary))
+            at_once = max(1, self._logit_places // reads)
             for begin in range(0, len(members), at_once):
                 part = members[begin : begin + at_once]
                 places = (ends[part] - reads)[:, None] + np.arange(reads)
