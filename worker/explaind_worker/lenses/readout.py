@@ -130,8 +130,8 @@ def _fields(question: LensQuery, decoded: Decoded, session: Session) -> dict[str
     encoder, prompt = session.model_access.encoder, question.encoded
     names = list(dict.fromkeys(stream for stream, _ in question.readings))
     places = {name: [i for i, (stream, _) in enumerate(question.readings) if stream == name] for name in names}
-    listed = {*np.unique(decoded.top_ids).tolist(), *(followed.token_id for followed in question.followed)}
-    tokens = {token: encoder.text_of([token], after=prompt.token_ids) for token in sorted(listed)}
+    listed = sorted({*np.unique(decoded.top_ids).tolist(), *(followed.token_id for followed in question.followed)})
+    tokens = dict(zip(listed, encoder.each_text_of(listed, after=prompt.token_ids), strict=True))
     final = decoded.top_ids[-1, :, 0]
     return {
         "prompt": prompt.text,

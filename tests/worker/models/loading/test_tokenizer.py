@@ -58,6 +58,14 @@ def test_texts_join_to_the_text_and_split_characters_appear_once(encoder):
     assert "\ufffd" not in "".join(texts)
 
 
+def test_many_tokens_are_told_as_each_alone(encoder):
+    after = encoder.prompt(PromptRequest(model="demo", prompt="three plus four is")).token_ids
+    ids = list(range(len(encoder.tokenizer)))
+    for context in (after, ()):
+        assert encoder.each_text_of(ids, after=context) == [encoder.text_of([token], after=context) for token in ids]
+    assert encoder.each_text_of([], after=after) == []
+
+
 def test_chat_template_is_applied_once_and_contents_become_regions(encoder):
     messages = [Message(role="user", content="The food?"), Message(role="assistant", content="great"),
                 Message(role="user", content="The food?")]  # fmt: skip

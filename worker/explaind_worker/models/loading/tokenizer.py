@@ -99,6 +99,12 @@ class Encoder:
         context = list(after[-8:])
         return self._decode([*context, *token_ids])[len(self._decode(context)) :]
 
+    def each_text_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> list[str]:
+        """Text of each token as the only continuation: `text_of([token], after=after)` for many at once."""
+        context = list(after[-8:])
+        begin = len(self._decode(context))
+        return [text[begin:] for text in self._decode_each([[*context, token] for token in token_ids])]
+
     def texts_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> list[str]:
         """Text of each token of a continuation; a character split over tokens appears with its last one."""
         texts, shown = [], ""
@@ -111,6 +117,13 @@ class Encoder:
 
     def _decode(self, token_ids: list[int]) -> str:
         return str(self.tokenizer.decode(token_ids))
+
+    def _decode_each(self, rows: list[list[int]]) -> list[str]:
+        tokenizer = self.tokenizer
+        # Where transformers adds nothing to it, the tokenizer's own decoding of many is several times faster.
+        if type(tokenizer)._decode is PreTrainedTokenizerFast._decode and not tokenizer.clean_up_tokenization_spaces:
+            return tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=False)
+        return [str(text) for text in tokenizer.decode(rows)]
 
     def _encode(self, text: str, regions: tuple[Region, ...], *, add_special_tokens: bool) -> EncodedPrompt:
         encoding = self._tokenize(text, add_special_tokens=add_special_tokens)
