@@ -20,10 +20,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file; rows of other cases in it stay")
     parser.add_argument("--full", action="store_true", help="have the peers do all their work; takes an hour")
     parser.add_argument("--repeats", type=int, default=Settings.repeats, help="how often each side of a case runs")
+    parser.add_argument("--device", default=Settings.device, help="where both sides hold the model: cpu or cuda")
+    parser.add_argument("--dtype", default=Settings.dtype, choices=["float32", "bfloat16", "float16"])
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before torch is imported
     area = importlib.import_module(f"benchmarks.{options.area}")
-    cases = area.cases(Settings(whole=options.full, repeats=options.repeats))
+    settings = Settings(
+        whole=options.full, repeats=options.repeats, device=device_of(options.device), dtype=options.dtype
+    )
+    cases = area.cases(settings)
     unknown = set(options.case or ()) - set(cases)
     if unknown:
         parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
@@ -35,16 +40,35 @@ def main() -> None:
         for row in new:
             print(json.dumps(row), flush=True)
         if options.json:
-            write(options.json, new, keep=options.case is not None or len(rows) > len(new))
+            machine = machine_of(settings)
+            write(options.json, new, machine, keep=options.case is not None or len(rows) > len(new))
 
 
-def write(path: Path, rows: list[dict[str, Any]], *, keep: bool) -> None:
-    """Adds rows to that file in place of those of the same cases; without `keep`, or of another machine, anew."""
+def machine_of(settings: Settings) -> dict[str, Any]:
+    """What the figures were measured on."""
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    if settings.device == "cpu":
+        return machine
+    torch: Any = importlib.import_module("torch")
+    return {
+        **machine,
+        "accelerator": torch.cuda.get_device_name(settings.device),
+        "dtype": settings.dtype,
+        "torch": torch.__version__,
+    }
+
+
+def write(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], *, keep: bool) -> None:
+    """Adds rows to that file in place of those of the same cases; without `keep`, or of another machine, anew."""
     before = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else {}
     fresh = {row["case"] for row in rows}
     kept = [row for row in before.get("rows", ()) if before["machine"] == machine and row["case"] not in fresh]
     path.write_text(json.dumps({"machine": machine, "rows": [*kept, *rows]}, indent=2) + "\n", encoding="utf-8")
+
+
+def device_of(asked: str) -> str:
+    """With its number, as the worker names it."""
+    return "cuda:0" if asked == "cuda" else asked
 
 
 if __name__ == "__main__":

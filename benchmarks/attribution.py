@@ -11,7 +11,7 @@ from benchmarks.amounts import GROUPS, PERMUTATIONS, PLAYERS, SAMPLES, STEPS, WI
 from benchmarks.memory import memory_row
 from benchmarks.rows import Row
 from benchmarks.settings import Settings
-from benchmarks.shapes import GPT2, LLAMA, Prompt
+from benchmarks.shapes import GPT2, LLAMA, Prompt, shapes_on
 from benchmarks.speed import Case, Peer, Speed
 from benchmarks.workbench import Workbench
 
@@ -167,7 +167,7 @@ def memory(scale: Scale, settings: Settings) -> list[Row]:
 
 def cases(settings: Settings) -> dict[str, Callable[[], list[Row]]]:
     """Every case of the area by name."""
-    speed, scale = Speed((GPT2, LLAMA), settings), Scale()
+    speed, scale = Speed(shapes_on(settings.device), settings), Scale()
     return {
         "accuracy": accuracy,
         "memory": partial(memory, scale, settings),

@@ -37,8 +37,8 @@ def _text(bench: Workbench, prompt: Prompt) -> TextTokenInput:
 def _perturbed(method: Callable[..., Any], bench: Workbench, prompt: Prompt, **options: Any) -> Array:
     torch.manual_seed(0)
     asked = LLMAttribution(method(bench.network), bench.tokenizer)
-    target = torch.tensor(prompt.target_ids)
-    return asked.attribute(_text(bench, prompt), target=target, **options).seq_attr.double().numpy()
+    target = bench.tensor(prompt.target_ids)
+    return asked.attribute(_text(bench, prompt), target=target, **options).seq_attr.double().cpu().numpy()
 
 
 def feature_ablation(bench: Workbench, prompt: Prompt, units: int) -> Array:
@@ -53,7 +53,7 @@ def feature_ablation_default(bench: Workbench, prompt: Prompt, units: int) -> Ar
 
 def _ablated(bench: Workbench, prompt: Prompt, units: int, **mode: Any) -> Array:
     groups = torch.from_numpy(prompt.groups(units))
-    values = _perturbed(FeatureAblation, bench, prompt, feature_mask=groups[None], **mode)
+    values = _perturbed(FeatureAblation, bench, prompt, feature_mask=groups[None].to(bench.device), **mode)
     return values[np.unique(groups.numpy(), return_index=True)[1]]  # captum tells a group's value at each token of it
 
 
@@ -74,7 +74,7 @@ def lime(bench: Workbench, prompt: Prompt, samples: int) -> Array:
 
 def occlusion(bench: Workbench, prompt: Prompt, window: int) -> Array:
     """A sliding window over which tokens are present. `LLMAttribution` knows none: a hand-written forward each."""
-    ids, target = torch.tensor(prompt.token_ids), torch.tensor(prompt.target_ids)
+    ids, target = bench.tensor(prompt.token_ids), bench.tensor(prompt.target_ids)
 
     def score(present: torch.Tensor) -> torch.Tensor:
         """The target's log-probability for rows of present [row, unit]."""
@@ -87,8 +87,10 @@ def occlusion(bench: Workbench, prompt: Prompt, window: int) -> Array:
         return torch.stack(scores)
 
     with torch.no_grad():
-        values = Occlusion(score).attribute(torch.ones(1, prompt.units), sliding_window_shapes=(window,))
-    return values[0].double().numpy()
+        values = Occlusion(score).attribute(
+            torch.ones(1, prompt.units, device=bench.device), sliding_window_shapes=(window,)
+        )
+    return values[0].double().cpu().numpy()
 
 
 def integrated_gradients(bench: Workbench, prompt: Prompt, steps: int) -> Array:
@@ -96,5 +98,5 @@ def integrated_gradients(bench: Workbench, prompt: Prompt, steps: int) -> Array:
     method = LayerIntegratedGradients(bench.network, bench.network.get_input_embeddings())
     asked = LLMGradientAttribution(method, bench.tokenizer)
     # What is interpolated are indicators of presence: 0 everywhere is the prompt of masks.
-    found = asked.attribute(_text(bench, prompt), target=torch.tensor(prompt.target_ids), n_steps=steps, baselines=0)
-    return found.seq_attr.detach().double().numpy()
+    found = asked.attribute(_text(bench, prompt), target=bench.tensor(prompt.target_ids), n_steps=steps, baselines=0)
+    return found.seq_attr.detach().double().cpu().numpy()

@@ -17,6 +17,7 @@ from explaind_worker.models.structure.hook_points import first_of
 
 # Square, and the tall one that the feed-forward of a small model multiplies.
 PEAK_SHAPES = ((2048, 2048, 2048), (2048, 768, 3072))
+CUDA_PEAK_SHAPES = ((8192, 8192, 8192),)
 PEAK_S = 1.0
 
 
@@ -87,17 +88,20 @@ def counted(*networks: PreTrainedModel) -> Iterator[list[Counter]]:
 
 
 @cache
-def matrix_peak() -> float:
-    """The most fp32 matrix operations a second that this machine was seen to do, of many products in one second."""
+def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
+    """The most matrix operations a second in that dtype that the device was seen to do, of many in one second."""
     best = 0.0
-    for rows, inner, columns in PEAK_SHAPES:
-        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
-        until = time.perf_counter() + PEAK_S / len(PEAK_SHAPES)
+    shapes = CUDA_PEAK_SHAPES if device.type == "cuda" else PEAK_SHAPES
+    for rows, inner, columns in shapes:
+        left, right = (torch.randn(shape, device=device, dtype=dtype) for shape in ((rows, inner), (inner, columns)))
+        until = time.perf_counter() + PEAK_S / len(shapes)
         with torch.inference_mode():
             torch.mm(left, right)
             while True:  # once at least, however busy the machine
                 began = time.perf_counter()
                 torch.mm(left, right)
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
                 best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - began))
                 if time.perf_counter() >= until:
                     break

@@ -49,29 +49,29 @@ def one_by_one(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
     rows = []
     for layer, head in _heads(bench.network, layers):
         with without_head(bench.network, layer, head), torch.no_grad():
-            rows.append([_answered(bench.network, *pair) for pair in zip(asked.prompts, asked.answers, strict=True)])
+            rows.append([_answered(bench, *pair) for pair in zip(asked.prompts, asked.answers, strict=True)])
     return np.array(rows)
 
 
-def _answered(network: Any, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
-    logits = network(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
-    return float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum())
+def _answered(bench: Workbench, prompt: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    logits = bench.network(bench.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+    return float(logits.log_softmax(-1).gather(1, bench.tensor(answer)[:, None]).sum())
 
 
 def batched(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
     """The same with all questions in one batch, padded on the left: one forward for each head."""
-    network, answers = bench.network, torch.tensor(asked.answers)
+    network, answers = bench.network, bench.tensor(asked.answers)
     rows = [[*prompt, *answer] for prompt, answer in zip(asked.prompts, asked.answers, strict=True)]
     longest = max(map(len, rows))
-    ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    ids = bench.tensor([[0] * (longest - len(row)) + row for row in rows])
+    mask = bench.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
     places = (mask.cumsum(1) - 1).clamp(min=0)
     found = []
     for layer, head in _heads(network, layers):
         with without_head(network, layer, head), torch.no_grad():
             logits = network(input_ids=ids, attention_mask=mask, position_ids=places).logits
         read = logits[:, -answers.shape[1] - 1 : -1].log_softmax(-1)
-        found.append(read.gather(2, answers[..., None])[..., 0].sum(1).numpy())
+        found.append(read.gather(2, answers[..., None])[..., 0].sum(1).double().cpu().numpy())
     return np.array(found, dtype=np.float64)
 
 
@@ -81,12 +81,13 @@ def generated(bench: Workbench, asked: DrawnQuestions, layers: int, *, new_token
     found = []
     for layer, head in _heads(network, layers):
         with without_head(network, layer, head), torch.no_grad():
-            found.append([_continued(network, prompt, new_tokens) for prompt in asked.prompts])
+            found.append([_continued(bench, prompt, new_tokens) for prompt in asked.prompts])
     return np.array(found, dtype=np.float64)
 
 
-def _continued(network: Any, prompt: tuple[int, ...], new_tokens: int) -> list[int]:
-    ids = torch.tensor([prompt])
+def _continued(bench: Workbench, prompt: tuple[int, ...], new_tokens: int) -> list[int]:
+    network: Any = bench.network
+    ids = bench.tensor([prompt])
     mask = torch.ones_like(ids)
     said = network.generate(ids, attention_mask=mask, max_new_tokens=new_tokens, do_sample=False, pad_token_id=0)
     tokens = said[0, len(prompt) :].tolist()
@@ -121,10 +122,10 @@ def _run_with_hooks(lens: Any, bench: Workbench, asked: DrawnQuestions, layers: 
         row = []
         for prompt, answer in zip(asked.prompts, asked.answers, strict=True):
             with torch.no_grad():
-                logits = lens.run_with_hooks(torch.tensor([[*prompt, *answer]]), return_type="logits", fwd_hooks=hooks)[
+                logits = lens.run_with_hooks(bench.tensor([[*prompt, *answer]]), return_type="logits", fwd_hooks=hooks)[
                     0, len(prompt) - 1 : -1
                 ]
-            row.append(float(logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum()))
+            row.append(float(logits.log_softmax(-1).gather(1, bench.tensor(answer)[:, None]).sum()))
         rows.append(row)
     return np.array(rows)
 
@@ -147,7 +148,7 @@ def _hooked(bench: Workbench) -> Any:
         d_vocab=config.vocab_size,
         normalization_type="LN",
         eps=config.layer_norm_epsilon,
-        device="cpu",
+        device=str(bench.device),
         seed=0,
     )
     hooked = lens.HookedTransformer(asked, tokenizer=None)
@@ -165,4 +166,5 @@ def _hooked(bench: Workbench) -> Any:
 def _bridge(bench: Workbench) -> Any:
     """The peers' network as a TransformerBridge; a copy, since it changes what it is given."""
     bridge: Any = importlib.import_module("transformer_lens.model_bridge").TransformerBridge
-    return bridge.boot_transformers("gpt2", hf_model=deepcopy(bench.network), tokenizer=bench.tokenizer, device="cpu")
+    network, device = deepcopy(bench.network), str(bench.device)
+    return bridge.boot_transformers("gpt2", hf_model=network, tokenizer=bench.tokenizer, device=device)

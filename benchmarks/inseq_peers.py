@@ -34,5 +34,5 @@ def _attributed(bench: Workbench, prompt: Prompt, targets: int, method: str, **o
         pretty_progress=False,
         **options,
     )
-    values = found.sequence_attributions[0].target_attributions.double().numpy()  # [token, target] or with hidden
+    values = found.sequence_attributions[0].target_attributions.double().cpu().numpy()  # [token, target] or with hidden
     return np.nansum(values[: prompt.units], axis=tuple(range(1, values.ndim)))

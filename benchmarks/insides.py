@@ -19,7 +19,7 @@ from benchmarks.counting import matrix_peak
 from benchmarks.drawn_questions import DrawnQuestions
 from benchmarks.rows import Row
 from benchmarks.settings import Settings
-from benchmarks.shapes import DEMO, GPT2, LLAMA, Prompt, Shape
+from benchmarks.shapes import DEMO, GPT2, LLAMA, Prompt, Shape, shapes_on
 from benchmarks.speed import largest_difference, short
 from benchmarks.workbench import Workbench
 from explaind_worker.engine.activations.interventions import Edit, Variant
@@ -164,13 +164,12 @@ class Insides:
             repeats=settings.repeats,
             spend_s=settings.spend_s,
         )
-        return _row(case, shape, ours, peer, layers / depth if case.in_layers else 1.0)
+        return _row(case, bench, ours, peer, layers / depth if case.in_layers else 1.0)
 
-    @staticmethod
-    def _made(shape: Shape) -> Workbench:
+    def _made(self, shape: Shape) -> Workbench:
         folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may look at the files again
-        return Workbench(shape, folder)
+        return Workbench(shape, folder, self._settings)
 
 
 def _installed(module: str) -> bool:
@@ -182,14 +181,14 @@ def _installed(module: str) -> bool:
 
 def _warm_up(bench: Workbench) -> None:
     """What is only slow the first time."""
-    ids = torch.tensor([range(5, 30)])
+    ids = bench.tensor([range(5, 30)])
     with torch.inference_mode():
         for network in (bench.network, bench.model.network):
             network(ids)
     why_whole(bench.model)
 
 
-def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
+def _row(case: Case, bench: Workbench, ours: Side, peer: Side, share: float) -> Row:
     figures: dict[str, Any] = {"repeats": len(ours.seconds)}
     difference = None
     if peer.error is not None:
@@ -204,14 +203,14 @@ def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
             del figures["largest_value"]
     return Row(
         case.name,
-        shape.name,
+        bench.shape.name,
         ours_s=round(ours.median, 4),
         peer=case.peer_name,
         peer_s=round(peer.median / share, 4) if peer.seconds else None,
         max_abs_diff=difference,
         tokens_evaluated=ours.count.tokens,
         peer_tokens_evaluated=round(peer.count.tokens / share) if peer.seconds and peer.count.tokens else None,
-        peak_fraction=short(ours.count.flops / ours.median / matrix_peak()),
+        peak_fraction=short(ours.count.flops / ours.median / matrix_peak(bench.device, bench.dtype)),
         peer_share=short(share) if share < 1 else None,
         figures=figures,
     )
@@ -224,10 +223,11 @@ def cases(settings: Settings) -> dict[str, Callable[[], list[Row]]]:
     for case in insides_cases(scale):
         by_name.setdefault(case.name, []).append(case)
     return {
-        **{name: partial(_all_rows, insides, of_name) for name, of_name in by_name.items()},
+        **{name: partial(_all_rows, insides, of_name, settings.device) for name, of_name in by_name.items()},
         "logit_lens_memory": lambda: [lens_memory.memory_row(shape, scale.lens_tokens) for shape in (GPT2, LLAMA)],
     }
 
 
-def _all_rows(insides: Insides, cases: list[Case]) -> list[Row]:
-    return [row for case in cases for row in insides.rows(case)]
+def _all_rows(insides: Insides, cases: list[Case], device: str) -> list[Row]:
+    sized = {LLAMA: shapes_on(device)[-1]}
+    return [insides.row(case, sized.get(shape, shape)) for case in cases for shape in case.shapes]

@@ -16,6 +16,7 @@ import psutil
 from benchmarks import lens_peers
 from benchmarks.memory import peak_bytes
 from benchmarks.rows import Row
+from benchmarks.settings import Settings
 from benchmarks.shapes import Prompt, Shape
 from benchmarks.workbench import Workbench
 
@@ -32,7 +33,7 @@ def memory_row(shape: Shape, units: int) -> Row:
 
 def measured(shape: Shape, folder: Path, units: int, side: str) -> int:
     """Bytes that a lens of the whole prompt took at the most beyond what the process had before it."""
-    bench = Workbench(shape, folder)
+    bench = Workbench(shape, folder, Settings())
     short, whole = (Prompt.drawn(shape.vocabulary, count, target=1) for count in (SHORT, units))
     lens(bench, short, side)
     _forget_peak()

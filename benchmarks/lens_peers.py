@@ -12,18 +12,18 @@ def hidden_states(bench: Workbench, prompt: Prompt, top: int) -> Array:
     """Probabilities [layer, position, rank] of the likeliest tokens, by `output_hidden_states` and the unembedding."""
     network, anatomy = bench.network, anatomy_of(bench.network)
     with torch.no_grad():
-        states = network(torch.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
+        states = network(bench.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
         likeliest = []
         for layer, state in enumerate(states):
             normed = state if layer == len(states) - 1 else anatomy.final_norm(state)  # the last one comes normed
             likeliest.append(anatomy.unembedding(normed).softmax(-1).topk(top, -1).values[0])
-    return torch.stack(likeliest).double().numpy()
+    return torch.stack(likeliest).double().cpu().numpy()
 
 
 def all_at_once(bench: Workbench, prompt: Prompt, top: int) -> Array:
     """The same with all layers unembedded together, as a notebook does it."""
     network, anatomy = bench.network, anatomy_of(bench.network)
     with torch.no_grad():
-        *states, last = network(torch.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
+        *states, last = network(bench.tensor([prompt.token_ids]), output_hidden_states=True).hidden_states
         normed = torch.cat([anatomy.final_norm(torch.cat(states)), last])
-        return anatomy.unembedding(normed).softmax(-1).topk(top, -1).values.double().numpy()
+        return anatomy.unembedding(normed).softmax(-1).topk(top, -1).values.double().cpu().numpy()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import insides_table, speed_table
+from benchmarks import gpu_table, insides_table, speed_table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -13,8 +13,8 @@ HEAD = """# Measurements
 
 Written by `make generate` from `benchmarks/results/`. Measure again with
 `python -m benchmarks AREA --json benchmarks/results/AREA.json`, AREA one of service, attribution, insides and
-estimates. Absolute times are those of the machine
-named above each table; ratios and errors travel better.
+estimates; attribution and insides on a GPU with `--device cuda --dtype bfloat16` and
+`AREA_gpu.json`. Absolute times are those of the machine named above each table; ratios and errors travel better.
 """
 
 
@@ -24,7 +24,10 @@ def rendered_page() -> str:
     speed = speed_table.speed_section(attribution, _machine(attribution))
     insides = _read("insides")
     inside = insides_table.insides_section(insides, _machine(insides))
-    return "\n".join([HEAD, *_service(service), *speed, *_accuracy(attribution), "", *inside, *_estimates()]) + "\n"
+    gpu = gpu_table.gpu_section([_read("attribution_gpu"), _read("insides_gpu")])
+    return (
+        "\n".join([HEAD, *_service(service), *speed, *_accuracy(attribution), "", *inside, *gpu, *_estimates()]) + "\n"
+    )
 
 
 def _read(area: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class _TargetScore:
 
     def __init__(self, bench: Workbench, prompt: Prompt) -> None:
         self._bench = bench
-        self._target = torch.tensor(prompt.target_ids)
+        self._target = bench.tensor(prompt.target_ids)
 
     def __call__(self, texts: Sequence[str]) -> Array:
         """Scores [text]."""
@@ -31,13 +31,14 @@ class _TargetScore:
 
     def of_ids(self, ids: torch.Tensor, mask: torch.Tensor) -> Array:
         """Scores [row] of token ids [row, token], padded on the left where `mask` is 0."""
+        ids, mask = ids.to(self._bench.device), mask.to(self._bench.device)
         target = self._target.expand(len(ids), -1)
         ids, mask = torch.cat([ids, target], 1), torch.cat([mask, torch.ones_like(target)], 1)
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         with torch.no_grad():
             logits = self._bench.network(input_ids=ids, attention_mask=mask, position_ids=positions).logits
         logprobs = logits[:, -target.shape[1] - 1 : -1].log_softmax(-1)
-        return logprobs.gather(2, target[..., None])[..., 0].sum(1).double().numpy()
+        return logprobs.gather(2, target[..., None])[..., 0].sum(1).double().cpu().numpy()
 
 
 def partition(bench: Workbench, prompt: Prompt, evaluations: int) -> Array:

@@ -69,6 +69,28 @@ LLAMA = Shape(
         "tie_word_embeddings": True,
     },
 )
+LLAMA_1B = Shape(
+    "llama-1b",
+    "llama",
+    128_256,
+    {
+        "num_hidden_layers": 16,
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+    },
+)
+
+
+def shapes_on(device: str) -> tuple[Shape, ...]:
+    """What a device of that kind is measured with: on an accelerator a small model is all starting of kernels."""
+    return (GPT2, LLAMA) if device == "cpu" else (GPT2, LLAMA_1B)
+
+
 DEMO_FAMILY = "demo"
 DEMO = Shape("demo", DEMO_FAMILY, 0, {})
 """No made-up weights: the built-in model, trained."""
@@ -88,8 +110,8 @@ TINY_FIELDS: dict[str, dict[str, Any]] = {
 
 
 def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of so many tokens: four special ones, the others made-up words (w00004, w00005, …)."""
-    words = {word: index for index, word in enumerate([*SPECIAL, *(f"w{i:05}" for i in range(4, vocabulary))])}
+    """A tokenizer of so many tokens: four special ones, the others made-up words (w000004, w000005, …)."""
+    words = {word: index for index, word in enumerate([*SPECIAL, *(f"w{i:06}" for i in range(4, vocabulary))])}
     made = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106 - a word of the vocabulary
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     pad, end, unknown, mask = SPECIAL
@@ -135,7 +157,7 @@ class Prompt:
 
     def segments(self, count: int) -> dict[str, list[tuple[int, int]]]:
         """The request's units for so many groups of neighbouring tokens; the prefix is outside of all."""
-        owners, width = self.groups(count), len("w00000 ")
+        owners, width = self.groups(count), len("w000000 ")
         firsts = [int(np.flatnonzero(owners == group)[0]) for group in range(count)]
         ends = [*firsts[1:], self.units]
         return {
@@ -148,4 +170,4 @@ class Prompt:
 
 def written(token_ids: tuple[int, ...]) -> str:
     """The words of those tokens."""
-    return " ".join(f"w{i:05}" for i in token_ids)
+    return " ".join(f"w{i:06}" for i in token_ids)

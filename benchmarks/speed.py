@@ -92,24 +92,23 @@ class Speed:
             spend_s=settings.spend_s,
         )
         share = case.amount.cost(prompt, peer_work) / case.amount.cost(prompt, work)
-        row = _row(case, shape, our_side, peer_side, share)
+        row = _row(case, bench, our_side, peer_side, share)
         if not case.peer.same or peer_side.error is not None:
             return row
         answer = our_side.answer if peer_work == work else ours(peer_work)
         return _with_difference(row, answer, peer_side.answer)
 
-    @staticmethod
-    def _made(shape: Shape) -> Workbench:
+    def _made(self, shape: Shape) -> Workbench:
         folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may look at the files again
-        return Workbench(shape, folder)
+        return Workbench(shape, folder, self._settings)
 
     @staticmethod
     def _warm_up(bench: Workbench, case: Case, prompt: Prompt) -> None:
         """What is only slow the first time: imports, and memory that is asked for."""
         bench.ours("explain/feature-ablation", prompt, units=prompt.segments(2))
         if case.prefix == 0:
-            bench.network(bench.tokenizer(prompt.text, return_tensors="pt").input_ids)
+            bench.network(bench.tokenizer(prompt.text, return_tensors="pt").input_ids.to(bench.device))
 
 
 def _not_had(case: Case, prompt: Prompt) -> str | None:
@@ -130,7 +129,8 @@ def _fields(case: Case, prompt: Prompt) -> dict[str, Any]:
     return case.amount.fields(prompt, case.work[0])
 
 
-def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
+def _row(case: Case, bench: Workbench, ours: Side, peer: Side, share: float) -> Row:
+    shape, device, dtype = bench.shape, bench.device, bench.dtype
     # A backward pass to the inputs costs as much again as the forward.
     done = ours.count.flops * (2 if case.gradients else 1)
     figures: dict[str, Any] = {"repeats": len(ours.seconds)}
@@ -144,7 +144,7 @@ def _row(case: Case, shape: Shape, ours: Side, peer: Side, share: float) -> Row:
         peer_s=round(peer.median / share, 4) if peer.seconds else None,
         tokens_evaluated=ours.count.tokens,
         peer_tokens_evaluated=round(peer.count.tokens / share) if peer.seconds else None,
-        peak_fraction=short(done / ours.median / matrix_peak()),
+        peak_fraction=short(done / ours.median / matrix_peak(device, dtype)),
         peer_share=round(share, 4) if share < 1 else None,
         figures=figures,
     )

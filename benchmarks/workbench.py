@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from benchmarks.alternating import Array
 from benchmarks.counting import Counter
+from benchmarks.settings import Settings
 from benchmarks.shapes import Prompt, Shape
 from explaind.contract.catalogue import ModelLimits
 from explaind.contract.registry import find_method
@@ -26,17 +27,28 @@ class Workbench:
     helps or hinders them.
     """
 
-    def __init__(self, shape: Shape, folder: Path) -> None:
-        self.shape = shape
+    def __init__(self, shape: Shape, folder: Path, settings: Settings) -> None:
+        self.shape, self.device = shape, torch.device(settings.device)
+        self.dtype = getattr(torch, settings.dtype)
         limits = ModelLimits(max_prompt_tokens=1024, max_target_tokens=64)
         self.entry = ModelEntry(
-            name=shape.name, path=shape.save(folder), dtype="float32", device="cpu", description="", limits=limits
+            name=shape.name,
+            path=shape.save(folder),
+            dtype=settings.dtype,
+            device=settings.device,
+            description="",
+            limits=limits,
         )
         self._pool = ModelPool()
-        self.network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self.network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype).eval()
+        self.network.to(self.device)  # pyright: ignore[reportArgumentType] - its types want a device it is wrapped in
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.tokenizer.padding_side = "left"
         self.counters = [Counter(self.network), Counter(self._pool.model(self.entry)[0].network)]
+
+    def tensor(self, values: Any) -> torch.Tensor:
+        """Token ids or the like, where the peers' network is."""
+        return torch.as_tensor(values, device=self.device)
 
     def close(self) -> None:
         """Count no more."""

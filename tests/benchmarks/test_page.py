@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.__main__ import write
+from benchmarks.gpu_table import gpu_section
 from benchmarks.page import rendered_page
 from benchmarks.rows import Row
 from benchmarks.speed_table import required, speed_section
@@ -33,6 +34,7 @@ PART = Row(
     peer_share=0.2,
 )
 FAILED = Row("lime", "gpt2-small", ours_s=1.0, peer="captum, one pass", tokens_evaluated=9, peak_fraction=0.1)
+MACHINE = {"processor": "x86_64", "cores": 2, "python": "3.11"}
 SKIPPED = Row("inseq_occlusion", "gpt2-small", peer="inseq", figures={"skipped": "inseq is not installed"})
 MEMORY = {
     "model_bytes": 500 << 20,
@@ -47,6 +49,16 @@ MEMORY = {
 
 def section(*rows):
     return "\n".join(speed_section({"rows": [row.as_json() for row in rows]}, "2 cores"))
+
+
+def test_figures_of_an_accelerator_name_it():
+    machine = {"accelerator": "a GPU", "cores": 16, "torch": "2.13.0", "dtype": "bfloat16"}
+    areas = [{"machine": machine, "rows": [row.as_json() for row in rows]} for rows in ([FAST, PART], [SKIPPED])]
+    lines = gpu_section(areas)
+    assert "a GPU, 16 cores, PyTorch 2.13.0, bfloat16." in lines
+    assert "| feature ablation | `gpt2-small` | captum, one pass | 500 ms | 4.0 s | **8.0 ×** | 2e-05 of 2.5 |" in lines
+    assert sum(line.startswith("| integrated gradients") for line in lines) == 1
+    assert not any("inseq" in line for line in lines), "what was not measured is left out"
 
 
 def test_a_row_beside_its_peer():
@@ -94,16 +106,16 @@ def test_what_must_be_reached(case, model, ratio):
 
 def test_rows_of_other_cases_stay_in_the_file(tmp_path):
     path = tmp_path / "rows.json"
-    write(path, [FAST.as_json(), PART.as_json()], keep=False)
+    write(path, [FAST.as_json(), PART.as_json()], MACHINE, keep=False)
     newer = Row("feature_ablation", "gpt2-small", ours_s=0.25, peer_s=4.0).as_json()
-    write(path, [newer], keep=True)
+    write(path, [newer], MACHINE, keep=True)
     assert json.loads(path.read_text())["rows"] == [PART.as_json(), newer]
-    write(path, [newer], keep=False)
+    write(path, [newer], MACHINE, keep=False)
     assert json.loads(path.read_text())["rows"] == [newer]
 
 
 def test_rows_of_another_machine_do_not(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps({"machine": {"cores": -1}, "rows": [FAST.as_json()]}))
-    write(path, [PART.as_json()], keep=True)
+    write(path, [PART.as_json()], MACHINE, keep=True)
     assert json.loads(path.read_text())["rows"] == [PART.as_json()]
