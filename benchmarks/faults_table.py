@@ -1,10 +1,10 @@
-"""The table of the fault matrix in docs/faults.md, from the committed rows of one run."""
+"""The table of the fault matrix in docs/operate/failures.md, from the committed rows of one run."""
 
 import json
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "faults.md"
+PAGE = ROOT / "docs" / "operate" / "failures.md"
 RESULTS = ROOT / "benchmarks" / "results" / "faults.json"
 BEGIN, END = "<!-- rows of benchmarks/results/faults.json -->", "<!-- end of rows -->"
 COLUMNS = {

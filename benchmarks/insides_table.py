@@ -1,4 +1,4 @@
-"""The tables about looking inside in docs/measurements.md."""
+"""The tables about looking inside in docs/reference/measurements.md."""
 
 from typing import Any
 

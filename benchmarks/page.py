@@ -1,4 +1,4 @@
-"""Generator of docs/measurements.md, from the committed results of the benchmarks."""
+"""Generator of docs/reference/measurements.md, from the committed results of the benchmarks."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The tables of speed and memory in docs/measurements.md."""
+"""The tables of speed and memory in docs/reference/measurements.md."""
 
 from typing import Any
 

@@ -23,14 +23,14 @@ from tools.sync_client import sync_modules
 FILES: Mapping[str, Callable[[], str]] = {
     "clients/python/explaind/_async/methods.py": rendered_methods,
     **sync_modules(),
-    "docs/code-map.md": code_map,
-    "docs/methods.md": methods_page,
-    "docs/openapi.json": render_openapi,
-    "docs/observability.md": observability_page,
-    "docs/settings.md": settings_page,
-    "docs/measurements.md": measurements_page,
-    "docs/faults.md": faults_page,
-    "docs/soak.md": soak_page,
+    "docs/reference/code-map.md": code_map,
+    "docs/reference/methods.md": methods_page,
+    "docs/reference/openapi.json": render_openapi,
+    "docs/operate/observability.md": observability_page,
+    "docs/operate/settings.md": settings_page,
+    "docs/reference/measurements.md": measurements_page,
+    "docs/operate/failures.md": faults_page,
+    "docs/operate/load.md": soak_page,
 }
 
 

@@ -1,4 +1,4 @@
-"""Generator of docs/methods.md: every method with its fields, result and example, from the contract."""
+"""Generator of docs/reference/methods.md: every method with its fields, result and example, from the contract."""
 
 import json
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
-"""Generator of the table of metrics in docs/observability.md, from the table of metric names."""
+"""Generator of the table of metrics in docs/operate/observability.md, from the table of metric names."""
 
 from explaind_service.metrics.names import ALL
 from tools import ROOT
 
-PAGE = ROOT / "docs" / "observability.md"
+PAGE = ROOT / "docs" / "operate" / "observability.md"
 BEGIN, END = "<!-- metrics: written by make generate -->", "<!-- end of metrics -->"
 
 
@@ -30,5 +30,5 @@ def with_table(page: str) -> str:
 
 
 def rendered_page() -> str:
-    """docs/observability.md as it is, with the table as it should be."""
+    """docs/operate/observability.md as it is, with the table as it should be."""
     return with_table(PAGE.read_text(encoding="utf-8"))

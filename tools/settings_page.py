@@ -1,4 +1,4 @@
-"""Generator of docs/settings.md, from the settings models."""
+"""Generator of docs/operate/settings.md, from the settings models."""
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined

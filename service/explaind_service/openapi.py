@@ -1,4 +1,4 @@
-"""The OpenAPI document as text: docs/openapi.json."""
+"""The OpenAPI document as text: docs/reference/openapi.json."""
 
 import json
 

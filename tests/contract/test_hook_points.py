@@ -9,7 +9,7 @@ import pytest
 from explaind.contract.blocks.hook_points import HOOK_POINTS, HookPoint, HookPointName, StreamPoint, parse_hook_name
 from explaind.contract.errors import InvalidRequest
 
-GLOSSARY = Path(__file__).parents[2] / "docs" / "glossary.md"
+GLOSSARY = Path(__file__).parents[2] / "docs" / "reference" / "glossary.md"
 
 
 @pytest.mark.parametrize("name", HOOK_POINTS)

@@ -1,4 +1,4 @@
-"""docs/deployment.md names files, services and settings that exist."""
+"""docs/operate/deployment.md names files, services and settings that exist."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import yaml
 from explaind_service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "operate" / "deployment.md").read_text(encoding="utf-8")
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

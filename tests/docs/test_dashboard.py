@@ -12,7 +12,7 @@ import yaml
 from explaind.contract.job import JobState
 from explaind_service.metrics import names
 
-GRAFANA = Path(__file__).parents[2] / "docs" / "grafana"
+GRAFANA = Path(__file__).parents[2] / "docs" / "operate" / "grafana"
 BY_SAMPLE = {sample: metric for metric in names.ALL for sample in metric.samples}
 SAMPLE = re.compile(r"explaind_\w+")
 VARIABLE = re.compile(r"\$(\w+)")

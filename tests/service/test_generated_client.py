@@ -1,4 +1,4 @@
-"""A client generated from docs/openapi.json by openapi-python-client runs a job, typed from request to result."""
+"""A client that openapi-python-client makes of docs/reference/openapi.json runs a job, typed throughout."""
 
 import asyncio
 import importlib
@@ -10,7 +10,7 @@ from types import ModuleType
 import openapi_python_client as generator
 import pytest
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 PACKAGE = "explaind_generated"
 # Uploads are bytes of one of several media types, which the generator does not know.
 LEFT_OUT = {"POST /datasets"}

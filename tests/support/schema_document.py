@@ -12,7 +12,7 @@ from explaind.contract.registry import all_methods
 from tests.support import LONG
 
 # Held equal to what the application says by tests/service/test_openapi.py; rendering it takes seconds.
-DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
 
 SAYINGS = {"title", "description", "default", "examples"}
 

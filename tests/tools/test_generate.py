@@ -38,5 +38,5 @@ def test_one_of_both_options_is_required() -> None:
 
 
 def test_a_single_file_can_be_named() -> None:
-    assert CliRunner().invoke(generate.main, ["--check", "docs/settings.md"]).exit_code == 0
+    assert CliRunner().invoke(generate.main, ["--check", "docs/operate/settings.md"]).exit_code == 0
     assert CliRunner().invoke(generate.main, ["--check", "docs/nothing.md"]).exit_code == 2

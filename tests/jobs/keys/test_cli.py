@@ -215,7 +215,7 @@ def test_a_deployments_redis_that_does_not_answer(run, tmp_path: Path) -> None:
     assert run("list", "--redis-url", "http://x").exit_code == 1
 
 
-DOCS = Path(__file__).parents[3] / "docs" / "access.md"
+DOCS = Path(__file__).parents[3] / "docs" / "operate" / "api-keys.md"
 LINES = re.findall(
     r"explaind keys ((?:create|list)[^#`$)\n]*)", "".join(FENCE.findall(DOCS.read_text(encoding="utf-8")))
 )
