@@ -144,7 +144,7 @@ def _inseq(scale: Scale, case: Callable[..., Case]) -> list[Case]:
     gradients = Peer("inseq", partial(inseq_peers.integrated_gradients, steps=steps), needs="inseq", same=False)
     integrated = first_targets(baseline=unknown, n_steps=steps)
     return [
-        case("inseq_occlusion", ABLATION, first_targets(absent=unknown), scale.targets, occlusion),
+        case("inseq_occlusion", ABLATION, first_targets(baseline=unknown), scale.targets, occlusion),
         case(
             "inseq_integrated_gradients",
             "integrated-gradients",

@@ -141,7 +141,7 @@ def attribution() -> Callable[..., Attribution]:
             "completeness_gap": 0.0,
             "score": "logprob",
             "target": ScoredText(text=" yes", tokens=[ScoredToken(text=" yes", id=7, logprob=-0.25)]),
-            "absent": Replacement(absent="mask", text="<mask>", token_ids=[3]),
+            "baseline": Replacement(choice="mask", text="<mask>", token_ids=[3]),
             "algorithm": "exact",
             "evaluations": 32,
         }

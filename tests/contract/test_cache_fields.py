@@ -94,7 +94,15 @@ def test_a_field_that_is_left_out_inside_another_is_seen():
 
 def test_targets_and_units_are_walked_into():
     walked = {".".join(name for name, _ in path) for path in paths_into(METHODS["explain/shap"].params_model)}
-    assert {"target", "target.generate", "messages", "units", "absent", "faithfulness", "faithfulness.absent"} <= walked
+    assert {
+        "target",
+        "target.generate",
+        "messages",
+        "units",
+        "baseline",
+        "faithfulness",
+        "faithfulness.baseline",
+    } <= walked
 
 
 def test_requests_that_spell_out_defaults_are_the_same():

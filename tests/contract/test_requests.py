@@ -26,13 +26,13 @@ def test_a_string_is_short_for_a_text_target():
 def test_a_request_survives_json():
     asked = ShapParams(
         model="m", prompt="some words", target={"labels": ["a", "b"], "explain": "b"},
-        units={"segments": [[0, 4, "name"], [5, 10]]}, absent={"text": " x"}, metadata={"run": "1"},
+        units={"segments": [[0, 4, "name"], [5, 10]]}, baseline={"text": " x"}, metadata={"run": "1"},
     )  # fmt: skip
     again = ShapParams.model_validate_json(asked.model_dump_json())
     assert again == asked
     assert isinstance(again.target, LabelsTarget)
     assert isinstance(again.units, Segments)
-    assert isinstance(again.absent, ReplacementText)
+    assert isinstance(again.baseline, ReplacementText)
 
 
 def test_a_class_survives_json_under_its_own_name():
@@ -85,7 +85,7 @@ def test_segments_are_checked_with_their_place(segments, pointer, words):
 @pytest.mark.parametrize(
     ("field", "value"),
     [("budget", float("nan")), ("budget", 3), ("budget", 10**9), ("seed", -1), ("seed", 1.5), ("algorithm", "best"),
-     ("model", "../etc/passwd"), ("model", "x\n"), ("target", []), ("units", "letters"), ("absent", "zero"),
+     ("model", "../etc/passwd"), ("model", "x\n"), ("target", []), ("units", "letters"), ("baseline", "zero"),
      ("metadata", {f"k{i}": "v" for i in range(17)}), ("prompt", 7), ("prompt", "x" * 200_001)],
 )  # fmt: skip
 def test_bounds_and_types_hold(field, value):

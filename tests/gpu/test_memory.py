@@ -21,7 +21,7 @@ from explaind_jobs.store.records import Claim
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import CUDA_WORKSPACE, Footprint
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models import demo
@@ -188,7 +188,7 @@ def test_out_of_memory_halves_the_batch():
     model, _ = ModelPool().model(DEMO.model_copy(update={"device": DEVICE}))
     encoded = model.encoder.prompt(PromptRequest(model="demo", prompt="word " * 200))
     unit_map = units_of(encoded, "word")
-    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.random.default_rng(0).random((512, players.count)) < 0.5
     expected = ValueFunction(model, players, [(3,)], meter=CostMeter(), report_progress=lambda *_: None)(coalitions)
     torch.cuda.empty_cache()

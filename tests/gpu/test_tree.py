@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from explaind.contract.blocks.subject import PromptRequest
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.tree_support import why_dense
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
@@ -50,13 +50,13 @@ def saved(tmp_path_factory):
     return save
 
 
-def compared(entry, stand_in):
+def compared(entry, baseline):
     """Scores [coalition] by the engine and by plain forwards, of every size of coalition."""
     model, _ = ModelPool().model(entry)
     assert why_dense(model) is None
     encoded = model.encoder.prompt(PromptRequest(model=entry.name, prompt=PROMPT))
     unit_map = units_of(encoded, "token")
-    players = Masker(encoded, unit_map, stand_in_for(stand_in, model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
     drawn = np.random.default_rng(0)
     coalitions = drawn.random((64, players.count)) < drawn.random((64, 1))
     score = ValueFunction(model, players, [TARGET], meter=CostMeter(), report_progress=lambda *_: None)
@@ -69,11 +69,11 @@ def compared(entry, stand_in):
     return score(coalitions).logprobs.reshape(len(coalitions), -1).sum(-1), np.array(plain)
 
 
-@pytest.mark.parametrize("stand_in", ["mask", "remove"])
+@pytest.mark.parametrize("baseline", ["mask", "remove"])
 @pytest.mark.parametrize("family", ALL)
-def test_single_precision(saved, family, stand_in):
+def test_single_precision(saved, family, baseline):
     entry = ModelEntry(name=family, path=saved(family), device=DEVICE, dtype="float32")
-    ours, plain = compared(entry, stand_in)
+    ours, plain = compared(entry, baseline)
     assert np.abs(ours - plain).max() <= TOLERANCE["float32"]
 
 

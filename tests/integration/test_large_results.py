@@ -123,7 +123,7 @@ def twenty_megabytes() -> bytes:
             "target": {"text": " positive", "tokens": [token] * TARGETS},
             "foil": None,
             "labels": None,
-            "absent": {"absent": "mask", "text": "<mask>", "token_ids": [3]},
+            "baseline": {"baseline": "mask", "text": "<mask>", "token_ids": [3]},
             "algorithm": "exact",
             "evaluations": 2,
         }

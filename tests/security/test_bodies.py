@@ -86,7 +86,7 @@ async def test_no_requests(client) -> None:
         ("/explain/shap", {"units": {"segments": [[0, 1, "Q" * 9000]]}}),
         ("/explain/shap", {"units": {"segments": [[10**4000, 1]]}}),
         ("/explain/shap", {"units": {"segments": [[0, 1, "a"], ["Q" * 9000]]}}),
-        ("/explain/shap", {"absent": {"text": "Q" * 9000}}),
+        ("/explain/shap", {"baseline": {"text": "Q" * 9000}}),
         ("/infer/score", {"messages": [{"role": "Q" * 9000, "content": "a"}], "prompt": None, "target": "b"}),
         ("/infer/score", {"target": "b", "webhook": "https://" + "Q" * 1900 + ".example/"}),
         ("/infer/score", {"target": "b", "webhook": {"url": "https://[" + "Q" * 1900}}),

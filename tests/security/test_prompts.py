@@ -145,7 +145,7 @@ def test_chats(run, text: str, role: str) -> None:
 @each_text
 def test_stops_and_stand_ins(run, text: str) -> None:
     refusal_of(lambda: run("infer/generate", prompt="3 + 4 =", max_new_tokens=3, stop=[text[:200]]))
-    refusal_of(lambda: run("explain/feature-ablation", prompt="3 + 4 =", target=" 7", absent={"text": text}))
+    refusal_of(lambda: run("explain/feature-ablation", prompt="3 + 4 =", target=" 7", baseline={"text": text}))
 
 
 @pytest.mark.parametrize("cut", range(1, len(FAMILY)))

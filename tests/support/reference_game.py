@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from tests.support.reference import token_logprobs
 
@@ -14,11 +14,11 @@ from tests.support.reference import token_logprobs
 class PlainGame:
     """Scores [coalition] of a target after a prompt, each coalition by a forward of its own."""
 
-    def __init__(self, model, prompt, target, absent="mask", units="word"):
+    def __init__(self, model, prompt, target, baseline="mask", units="word"):
         encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
         ids = model.encoder.continuation(encoded, target)
         unit_map = units_of(encoded, units)
-        players = Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+        players = Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
         self.units = players.count
 
         @cache

@@ -118,11 +118,11 @@ def test_structured_values_are_json(submitted):
         *("explain", "shap", "--model", "demo"),
         *("--messages", '[{"role": "user", "content": "hi"}]'),
         *("--target", '{"generate": {"max_new_tokens": 3}}'),
-        *("--absent", '{"text": "it"}', "--units", "sentence"),
+        *("--baseline", '{"text": "it"}', "--units", "sentence"),
     )
     assert body["messages"] == [{"role": "user", "content": "hi"}]
     assert body["target"] == {"generate": {"max_new_tokens": 3}}
-    assert body["absent"] == {"text": "it"}
+    assert body["baseline"] == {"text": "it"}
     assert body["units"] == "sentence"
 
 

@@ -33,7 +33,7 @@ def faithfulness(**fields: Any) -> Faithfulness:
         "deletion_area": measure,
         "insertion_area": measure.model_copy(update={"z": None, "beats": 0.5}),
         "random_orders": 10,
-        "absent": Replacement(absent="mask"),
+        "baseline": Replacement(choice="mask"),
         "evaluations": 30,
     }
     return Faithfulness(**{**made, **fields})
@@ -63,7 +63,7 @@ def comparison(attribution):
             "units": one.units,
             "score": "logprob",
             "target": one.target,
-            "absent": one.absent,
+            "baseline": one.baseline,
             "methods": [row, other, failed],
             "agreement": agreement,
         }

@@ -35,7 +35,7 @@ def test_it_is_asked_for_or_not():
         ({"random_orders": 1}, "/faithfulness/random_orders"),
         ({"steps": 0}, "/faithfulness/steps"),
         ({"orders": 3}, "/faithfulness/orders"),
-        ({"absent": "gone"}, "/faithfulness/absent"),
+        ({"baseline": "gone"}, "/faithfulness/baseline"),
     ],
 )
 def test_what_is_wrong_with_it_is_named(given, pointer):

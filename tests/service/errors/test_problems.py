@@ -37,7 +37,7 @@ JSON = {"Content-Type": "application/json"}
         ({"units": {"segments": [[0, 3], [2, 4]]}}, ["/units/segments/1"]),
         ({"units": {"segments": [[0, 3], [4, 4]]}}, ["/units/segments/1"]),
         ({"units": {"segments": [[0, 3_000]]}}, ["/units/segments/0"]),
-        ({"absent": {"text": ""}}, ["/absent/text"]),
+        ({"baseline": {"text": ""}}, ["/baseline/text"]),
         ({"score": "bits"}, ["/score"]),
         ({"budget": 3}, ["/budget"]),
         ({"budget": 100_001}, ["/budget"]),

@@ -35,4 +35,4 @@ async def test_the_members_are_stored_as_they_were_checked(client, worker):
     assert (await client.post(f"/{PATH}", json=body)).status_code == 202
     stored = orjson.loads(worker.claim().request)
     assert {"method": "shap", "params": {}} in stored["methods"]
-    assert stored["faithfulness"] == {"random_orders": 10, "steps": 20, "seed": 0, "absent": None}
+    assert stored["faithfulness"] == {"random_orders": 10, "steps": 20, "seed": 0, "baseline": None}

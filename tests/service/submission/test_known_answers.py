@@ -55,7 +55,7 @@ async def test_spelling_out_a_default_is_the_same_question(client, answered, sha
     assert again.json()["cached"]
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"target": " negative", "foil": None}, {"absent": "remove"}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"target": " negative", "foil": None}, {"baseline": "remove"}])
 async def test_another_question_is_computed(client, answered, shap, change):
     await client.post("/explain/shap", json=shap)
     answered()

@@ -13,11 +13,11 @@ from explaind.contract.blocks.attribution_result import Faithfulness, Replacemen
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions, removal_counts
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import ReplacementText, Unit
-from explaind.contract.errors import NonFiniteScore, NoStandIn, TargetTooLong
+from explaind.contract.errors import NoBaselineToken, NonFiniteScore, TargetTooLong
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import DEMO
 from explaind_worker.attribution.faithfulness import faithfulness_of, removal_game
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.demo.cases import generate_cases
 from explaind_worker.models.loading import tokenizer
@@ -33,7 +33,7 @@ MEASURES = ("comprehensiveness_mean", "sufficiency_mean", "deletion_area", "inse
 class SyntheticGame:
     """A game with a score of our own."""
 
-    stand_in = Replacement(absent="mask")
+    replacement = Replacement(choice="mask")
 
     def __init__(self, units, score):
         self.units = [Unit(text=str(i), start=i, end=i + 1) for i in range(units)]
@@ -153,17 +153,17 @@ def test_everything_is_asked_at_once_and_bounded():
     assert found.deletion.x == [count / 300 for count in removal_counts(300, 10)]
 
 
-@pytest.mark.parametrize("absent", ["mask", "remove"])
+@pytest.mark.parametrize("baseline", ["mask", "remove"])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
-def test_curves_equal_those_of_plain_forwards(run, loaded, tiny_model, family, absent):
+def test_curves_equal_those_of_plain_forwards(run, loaded, tiny_model, family, baseline):
     model, target = loaded(family), " Mary went"
     result = run(
         "explain/feature-ablation", entry=tiny_model(family), prompt=PROMPT, target=target, foil=" the store",
-        absent=absent, faithfulness={"random_orders": 3, "seed": 5},
+        baseline=baseline, faithfulness={"random_orders": 3, "seed": 5},
     )  # fmt: skip
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
     unit_map = units_of(encoded, "word")
-    players = Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
     ids, foil = (model.encoder.continuation(encoded, text) for text in (target, " the store"))
 
     def plain(present):
@@ -184,7 +184,7 @@ def test_curves_equal_those_of_plain_forwards(run, loaded, tiny_model, family, a
     assert found.deletion.area == pytest.approx(np.trapezoid(deletion, dx=1 / len(units)), abs=3e-4)
     assert found.deletion.y[0] == pytest.approx(result.full_value)
     assert found.deletion.y[-1] == pytest.approx(result.base_value)
-    assert found.absent == result.absent
+    assert found.baseline == result.baseline
 
 
 def test_what_the_method_has_evaluated_is_free(pool, tiny_model):
@@ -244,24 +244,24 @@ def test_labels_and_messages(run):
     assert result.faithfulness.deletion.y[0] == pytest.approx(result.full_value)
 
 
-def test_another_stand_in_than_the_methods_own(run):
-    asked = {"prompt": PROMPT, "target": " Mary", "absent": "mask"}
+def test_another_baseline_than_the_methods_own(run):
+    asked = {"prompt": PROMPT, "target": " Mary", "baseline": "mask"}
     own = run("explain/feature-ablation", **asked, faithfulness=True)
-    other = run("explain/feature-ablation", **asked, faithfulness={"absent": "remove"})
-    assert (own.faithfulness.absent.absent, other.faithfulness.absent.absent) == ("mask", "remove")
+    other = run("explain/feature-ablation", **asked, faithfulness={"baseline": "remove"})
+    assert (own.faithfulness.baseline.choice, other.faithfulness.baseline.choice) == ("mask", "remove")
     assert own.values == other.values
-    removed = run("explain/feature-ablation", **{**asked, "absent": "remove"})
+    removed = run("explain/feature-ablation", **{**asked, "baseline": "remove"})
     assert other.faithfulness.deletion.y[-1] == pytest.approx(removed.base_value, abs=1e-4)
 
 
 class GradientRequest(AttributionRequest):
-    """One that has a baseline and no stand-in."""
+    """One whose baseline may be of embeddings that no token has."""
 
     baseline: ReplacementText | str = "mask"
 
 
 @pytest.mark.parametrize(
-    ("baseline", "absent", "text"),
+    ("baseline", "removed_with", "text"),
     [
         ("mask", None, "<mask>"),
         ("pad", None, "<pad>"),
@@ -270,26 +270,26 @@ class GradientRequest(AttributionRequest):
         ("pad", "mask", "<mask>"),
     ],
 )
-def test_a_request_without_a_stand_in_is_checked_with_its_baseline(pool, tiny_model, baseline, absent, text):
+def test_a_request_by_gradients_is_checked_with_its_baseline(pool, tiny_model, baseline, removed_with, text):
     request = GradientRequest(model="tiny-llama", prompt="Mary and John", baseline=baseline)
     with Session(tiny_model("llama"), pool, lambda *_: None) as session:
         for asked in (request, AttributionRequest(model="m", prompt="Mary and John")):
-            game = removal_game(asked, FaithfulnessOptions(absent=absent), session)
-            assert game.stand_in.text == (text if asked is request else "<mask>")
+            game = removal_game(asked, FaithfulnessOptions(baseline=removed_with), session)
+            assert game.replacement.text == (text if asked is request else "<mask>")
 
 
 @pytest.mark.parametrize(
     ("error", "pointer", "fields"),
     [
         (TargetTooLong, "/target", {"target": " food" * 200}),
-        (NoStandIn, "/faithfulness/absent", {"faithfulness": {"absent": "remove"}}),
-        (NoStandIn, "/absent", {"faithfulness": True, "absent": "remove"}),
+        (NoBaselineToken, "/faithfulness/baseline", {"faithfulness": {"baseline": "remove"}}),
+        (NoBaselineToken, "/baseline", {"faithfulness": True, "baseline": "remove"}),
     ],
 )
 def test_it_is_refused_before_the_weights_are_loaded(tiny_model, monkeypatch, error, pointer, fields):
     fresh, method = ModelPool(), find_method("explain/feature-ablation")
     asked = {"model": "m", "prompt": "Mary and", "target": " the", "faithfulness": True, **fields}
-    if error is NoStandIn:  # a model without a start token
+    if error is NoBaselineToken:  # a model without a start token
         prompt = tokenizer.Encoder.prompt
 
         def without_start(self, request):

@@ -50,12 +50,12 @@ def demo() -> ModelPool:
     [
         ("explain/shap", {**REVIEW, "algorithm": "exact"}),
         ("explain/shap", {**STORY, "algorithm": "kernel", "budget": 128}),
-        ("explain/shap", {**STORY, "algorithm": "permutation", "budget": 300, "absent": "remove"}),
+        ("explain/shap", {**STORY, "algorithm": "permutation", "budget": 300, "baseline": "remove"}),
         (
             "explain/shap",
             {**REVIEW, "foil": None, "target": {"labels": [" positive", " negative"], "explain": " positive"}},
         ),
-        ("explain/feature-ablation", {**STORY, "absent": {"text": " something else"}}),
+        ("explain/feature-ablation", {**STORY, "baseline": {"text": " something else"}}),
         ("explain/kernel-shap", {**STORY, "n_samples": 40}),
         ("explain/integrated-gradients", {**STORY, "n_steps": 20}),
         ("explain/saliency", {**STORY, "per_target": True}),
@@ -113,9 +113,9 @@ def test_a_generation_is_as_long_as_it_may_be(tiny_model, pool, family):
 
 
 @pytest.mark.parametrize("family", families("sliding"))
-@pytest.mark.parametrize("absent", ["mask", "remove"])
-def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, absent):
-    entry, params = tiny_model(family), {"prompt": "The food was great", "target": " but", "absent": absent}
+@pytest.mark.parametrize("baseline", ["mask", "remove"])
+def test_dense_batches_are_counted_with_their_padding(tiny_model, pool, family, baseline):
+    entry, params = tiny_model(family), {"prompt": "The food was great", "target": " but", "baseline": baseline}
     said = estimated(pool, entry, "explain/shap", params)
     _, meter = carried_out(pool, entry, "explain/shap", params)
     assert (said.forwards, said.tokens_evaluated) == (meter.forwards, meter.tokens_evaluated)

@@ -61,7 +61,7 @@ def class_question(request: AttributionRequest, target: TokenIds, foil: TokenIds
 def whole(encoded: EncodedPrompt) -> Masker:
     """The prompt as it is, as a game without players."""
     nobody = UnitMap(units=(), unit_of_token=(None,) * len(encoded))
-    return Masker(encoded, nobody, Replacement(absent="remove"))
+    return Masker(encoded, nobody, Replacement(choice="remove"))
 
 
 def scored_class(classes: Classes, index: int, logprobs: Sequence[float]) -> ScoredText:

@@ -10,7 +10,7 @@ from explaind.contract.errors import NonFiniteScore
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.attribution.unit_hierarchy import Place, places_of
 from explaind_worker.engine.batching.matmul_precision import fast_products
-from explaind_worker.engine.scoring.masker import BoolArray, Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import BoolArray, Masker, replacement_for
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores, ValueFunction
 from explaind_worker.session.prompt_limits import check_rows_fit
 from explaind_worker.session.session import Session
@@ -35,8 +35,8 @@ class CoalitionGame:
         self._inquiry = AttributionQuery(request, session)
         self.units = self._inquiry.units
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
-        self._stand_in = stand_in_for(request.absent, session.model_access.encoder, encoded, unit_map)
-        self._players = Masker(encoded, unit_map, self._stand_in)
+        self._replacement = replacement_for(request.baseline, session.model_access.encoder, encoded, unit_map)
+        self._players = Masker(encoded, unit_map, self._replacement)
         self._fast = request.precision == "fast"
         self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
         check_rows_fit(session.model_access, self._players.longest)
@@ -53,9 +53,9 @@ class CoalitionGame:
         return self._columns(self._value(coalitions))
 
     @property
-    def stand_in(self) -> Replacement:
-        """What takes the place of an absent unit."""
-        return self._stand_in
+    def replacement(self) -> Replacement:
+        """The baseline as resolved for this model: what replaces an absent unit."""
+        return self._replacement
 
     @property
     def places(self) -> list[Place]:
@@ -85,7 +85,7 @@ class CoalitionGame:
             logprobs=self._ends.logprobs[1].tolist(),
             algorithm=algorithm,
             evaluations=evaluations,
-            absent=self._stand_in,
+            baseline=self._replacement,
             standard_errors=standard_errors,
         )
         return made.model_copy(update={"fast": self._verdict()}) if self._fast else made
@@ -114,8 +114,8 @@ class CoalitionGame:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
         encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
         continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
-        stand_in = (self._stand_in.absent, tuple(self._stand_in.token_ids))
-        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), stand_in, continuations, products)
+        replacement = (self._replacement.choice, tuple(self._replacement.token_ids))
+        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), replacement, continuations, products)
         make = partial(value_function, self._session, self._players, continuations, products=products)
         return self._session.job.shared(("value", asked), make)
 

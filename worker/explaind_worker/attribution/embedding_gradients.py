@@ -7,15 +7,15 @@ import numpy as np
 import torch
 
 from explaind.contract.blocks.attribution_result import Attribution, Replacement
-from explaind.contract.blocks.gradient_attribution import Baseline, GradientRequest
+from explaind.contract.blocks.gradient_attribution import EmbeddingBaseline, GradientRequest
 from explaind.contract.blocks.units import ReplacementText
-from explaind.contract.errors import NonFiniteScore, NoStandIn
+from explaind.contract.errors import NoBaselineToken, NonFiniteScore
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.gradients.deeplift import deeplift
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, embed
 from explaind_worker.engine.gradients.score_gradient import Noise, Path, Reduce, ScoreGradient
-from explaind_worker.engine.scoring.masker import special_stand_in
+from explaind_worker.engine.scoring.masker import replacement_token
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
 from explaind_worker.models.loading.gradient_support import gradient_notes
 from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
@@ -103,7 +103,7 @@ class EmbeddingGradients:
             logprobs=self._ends.logprobs[1].tolist(),
             algorithm=algorithm,
             evaluations=evaluations + len(columns),
-            absent=self._baseline,
+            baseline=self._baseline,
             standard_errors=standard_errors,
         )
         return result.model_copy(update={"notes": list(self._notes)})
@@ -117,8 +117,10 @@ class EmbeddingGradients:
     def _base(self) -> torch.Tensor:
         """The baseline's embeddings [position, hidden]: tokens outside every unit keep their own."""
         ids = self._baseline.token_ids
-        stand_in = embed(self._session.model_access.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
-        return torch.where(self._moves[:, None], stand_in, self._full)
+        replacement = (
+            embed(self._session.model_access.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
+        )
+        return torch.where(self._moves[:, None], replacement, self._full)
 
     @cached_property
     def _moves(self) -> torch.Tensor:
@@ -157,21 +159,21 @@ class EmbeddingGradients:
             )
 
 
-def baseline_of(choice: Baseline, encoder: Encoder, encoded: EncodedPrompt) -> Replacement:
+def baseline_of(choice: EmbeddingBaseline, encoder: Encoder, encoded: EncodedPrompt) -> Replacement:
     """The token whose embedding the prompt's tokens are compared with; none for zeros.
 
     Raises:
-        NoStandIn: the model has no token for the choice, or the text is more than one token.
+        NoBaselineToken: the model has no token for the choice, or the text is more than one token.
     """
     if isinstance(choice, ReplacementText):
         ids = encoder.continuation(encoded, choice.text, pointer="/baseline/text")
         if len(ids) != 1:
-            raise NoStandIn.at(
+            raise NoBaselineToken.at(
                 "/baseline/text",
                 f"{choice.text!r} is {len(ids)} tokens to this model; a baseline is one token, in place of each other.",
                 hint="infer/tokenize shows a text's tokens; a leading space may matter.",
             )
-        return Replacement(absent="text", text=choice.text, token_ids=list(ids))
+        return Replacement(choice="text", text=choice.text, token_ids=list(ids))
     if choice == "zero":
-        return Replacement(absent="zero")
-    return special_stand_in(choice, encoder, pointer="/baseline", hint='Choose "zero" or {"text": "…"}.')
+        return Replacement(choice="zero")
+    return replacement_token(choice, encoder, pointer="/baseline", hint='Choose "zero" or {"text": "…"}.')

@@ -11,8 +11,8 @@ from explaind.contract.blocks.attribution import AttributionRequest, Perturbatio
 from explaind.contract.blocks.attribution_result import Attribution, Curve, Faithfulness, RandomBaseline, Replacement
 from explaind.contract.blocks.faithfulness import SHARES_PERCENT, FaithfulnessOptions, removal_counts, share_counts
 from explaind.contract.blocks.subject import ModelRequest
-from explaind.contract.blocks.units import ReplacementText, Unit
-from explaind.contract.errors import NoStandIn
+from explaind.contract.blocks.units import Unit
+from explaind.contract.errors import NoBaselineToken
 from explaind_worker.attribution.coalition_game import CoalitionGame
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray
@@ -41,12 +41,12 @@ def with_faithfulness(run: Implementation) -> Implementation:
 
 
 class Playable(Protocol):
-    """A game: its units, what stands in for an absent one, and scores [coalition, column] of coalitions."""
+    """A game: its units, what replaces an absent one, and scores [coalition, column] of coalitions."""
 
     @property
     def units(self) -> Sequence[Unit]: ...
     @property
-    def stand_in(self) -> Replacement: ...
+    def replacement(self) -> Replacement: ...
     def play(self, coalitions: BoolArray) -> FloatArray: ...
 
 
@@ -54,14 +54,14 @@ def removal_game(request: AttributionRequest, options: FaithfulnessOptions, sess
     """The game in which attributions of a request are held against the model.
 
     Raises:
-        InvalidRequest: prompt, units, target or stand-in cannot be used with this model (the field is named).
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
     """
     try:
         return CoalitionGame(_perturbing(request, options), session)
-    except NoStandIn as error:
-        if options.absent is None and isinstance(request, PerturbationRequest):
+    except NoBaselineToken as error:
+        if options.baseline is None and isinstance(request, PerturbationRequest):
             raise
-        raise NoStandIn.at("/faithfulness/absent", error.detail, hint=error.hint) from error
+        raise NoBaselineToken.at("/faithfulness/baseline", error.detail, hint=error.hint) from error
 
 
 def faithfulness_of(values: Sequence[float], game: Playable, options: FaithfulnessOptions) -> Faithfulness:
@@ -93,7 +93,7 @@ def faithfulness_of(values: Sequence[float], game: Playable, options: Faithfulne
         deletion_area=_against_random(areas(x, deletion), lower=True),
         insertion_area=_against_random(areas(x, insertion)),
         random_orders=options.random_orders,
-        absent=game.stand_in,
+        baseline=game.replacement,
         evaluations=len(removal.coalitions),
     )
 
@@ -102,11 +102,11 @@ def _perturbing(request: AttributionRequest, options: FaithfulnessOptions) -> Pe
     """The request as one that perturbs, which by itself it may not be; without what concerns the job alone."""
     kept = PerturbationRequest.model_fields.keys() - ModelRequest.job_fields
     fields = {name: getattr(request, name) for name in kept if name in type(request).model_fields}
-    baseline = getattr(request, "baseline", None)  # what gradients compare with; zeros are no token
-    if options.absent is not None:
-        fields["absent"] = options.absent
-    elif "absent" not in fields and (isinstance(baseline, ReplacementText) or baseline in {"mask", "pad"}):
-        fields["absent"] = baseline
+    baseline = fields.pop("baseline", None)
+    if options.baseline is not None:
+        fields["baseline"] = options.baseline
+    elif baseline is not None and baseline != "zero":  # a baseline of embeddings that no token has
+        fields["baseline"] = baseline
     return PerturbationRequest(**fields)
 
 

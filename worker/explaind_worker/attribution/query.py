@@ -95,7 +95,7 @@ class AttributionQuery:
         logprobs: Sequence[float],
         algorithm: str,
         evaluations: int,
-        absent: Replacement,
+        baseline: Replacement,
         standard_errors: FloatArray | None = None,
     ) -> Attribution:
         """The result: values [unit, column], and log-probabilities of the tokens of all continuations."""
@@ -119,7 +119,7 @@ class AttributionQuery:
             target=target,
             foil=texts[1] if question.foil is not None else None,
             labels=texts if question.labels is not None else None,
-            absent=absent,
+            baseline=baseline,
             algorithm=algorithm,
             evaluations=evaluations,
             unit_kind="segments" if isinstance(request.units, Segments) else request.units,

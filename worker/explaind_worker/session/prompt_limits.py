@@ -62,7 +62,7 @@ def check_rows_fit(access: ModelAccess, tokens: int) -> None:
     """
     if tokens > access.encoder.context:
         raise PromptTooLong.at(
-            "/absent",
+            "/baseline",
             f"With this text for every absent unit a row has up to {tokens} tokens; the context of "
             f"{access.entry.name} has {access.encoder.context}.",
             hint='Give a shorter text, choose "mask" or "remove", or larger units.',

@@ -11,7 +11,7 @@ ExplaindError
 │   ├── UnsupportedMedia 415    │   ├── DatasetNotFound     │   ├── UnknownDataset, UnknownArtifact, InvalidDataset
 │   ├── MethodNotAllowed 405    │   ├── ArtifactNotFound    │   ├── PromptTooLong, TargetTooLong
 │   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
-│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoChatTemplate, NoStandIn, AttachmentMismatch, …
+│   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoBaselineToken, AttachmentMismatch, …
 │   │                           ├── JobActive 409           │
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
@@ -237,8 +237,8 @@ class NoChatTemplate(InvalidRequest):
     code, title = "no_chat_template", "The model has no chat template"
 
 
-class NoStandIn(InvalidRequest):
-    code, title = "no_stand_in", "The model has no token that can stand in for an absent unit"
+class NoBaselineToken(InvalidRequest):
+    code, title = "no_baseline_token", "The model has no token for this baseline"
 
 
 class AttachmentMismatch(InvalidRequest):

@@ -96,9 +96,9 @@ def _in_words(result: Attribution, score: float) -> str | None:
 
 
 def _facts(result: Attribution) -> dict[str, Node]:
-    stood_in = result.absent.absent
-    if result.absent.text is not None:
-        stood_in += f" ({one_line(result.absent.text)!r})"
+    baseline = result.baseline.choice
+    if result.baseline.text is not None:
+        baseline += f" ({one_line(result.baseline.text)!r})"
     asked: dict[str, Node] = {
         "Target": join([_asked_chip(result), f" log-probability {number(result.target.logprob)}"]),
         "Foil": join([answer_chip(result.foil), f" log-probability {number(result.foil.logprob)}"])
@@ -108,7 +108,7 @@ def _facts(result: Attribution) -> dict[str, Node]:
         if result.labels
         else None,
         "Score": result.score,
-        "Instead of an absent unit": stood_in,
+        "Baseline": baseline,
     }
     return asked
 

@@ -176,7 +176,7 @@ def _attribution(result: MethodComparison, row: ComparedMethod, values: list[flo
         target=result.target,
         foil=result.foil,
         labels=result.labels,
-        absent=result.absent,
+        baseline=result.baseline,
         algorithm=row.algorithm or "",
         evaluations=row.evaluations or 0,
         faithfulness=row.faithfulness,

@@ -15,7 +15,7 @@ from explaind.contract.methods.explain.compare_methods import (
 from explaind.contract.methods.explain.shap import ShapParams
 from explaind.contract.registry import all_methods
 
-ASKED = {"model": "m", "prompt": "a b c", "target": " d", "foil": " e", "units": "token", "absent": "remove"}
+ASKED = {"model": "m", "prompt": "a b c", "target": " d", "foil": " e", "units": "token", "baseline": "remove"}
 
 
 def asked(**fields):
@@ -48,8 +48,8 @@ def test_a_member_gets_the_subject_of_the_comparison_and_fields_of_its_own():
     assert (first.seed, first.algorithm, second.seed, second.algorithm) == (7, "auto", 3, "kernel")
     for request in (first, second, third):
         assert (request.target, request.foil, request.units) == (params.target, params.foil, "token")
-        assert request.absent == "remove"
-        assert request.faithfulness == FaithfulnessOptions(random_orders=5, absent="remove"), "one game for all"
+        assert request.baseline == "remove"
+        assert request.faithfulness == FaithfulnessOptions(random_orders=5, baseline="remove"), "one game for all"
         assert (request.metadata, request.priority) == ({}, "normal"), "the job's own"
 
 
@@ -74,6 +74,8 @@ def test_messages_are_handed_on():
         (["shap", {"method": "shap", "params": {"bugdet": 9}}], "/methods/1/params/bugdet", "'budget'"),
         ([{"method": "feature-ablation", "params": {"x": 9}}, "shap"], "/methods/0/params/x", "There is no such field"),
         (["shap", {"method": "shap", "params": {"units": "word"}}], "/methods/1/params/units", "same for all"),
+        (["shap", {"method": "shap", "params": {"baseline": "pad"}}], "/methods/1/params/baseline", "same for all"),
+        (["shap", {"method": "saliency", "params": {"baseline": "x"}}], "/methods/1/params/baseline", "'zero'"),
         (["shap", {"method": "shap", "params": {"model": "m"}}], "/methods/1/params/model", "same for all"),
         (["shap", {"method": "shap", "params": {"webhook": "x"}}], "/methods/1/params/webhook", "same for all"),
     ],
@@ -95,6 +97,27 @@ def test_every_attribution_and_nothing_else_can_be_compared():
 
 
 def test_a_pointer_of_a_member_is_one_of_the_whole_request():
-    assert member_pointer("/units/segments/1", 2) == "/units/segments/1"
-    assert member_pointer("/algorithm", 2) == "/methods/2/params/algorithm"
-    assert member_pointer("", 2) == "/methods/2/params"
+    shared, own = ComparedSpec(method="shap"), ComparedSpec(method="saliency", params={"baseline": {"text": "two"}})
+    assert member_pointer("/units/segments/1", 2, shared) == "/units/segments/1"
+    assert member_pointer("/baseline", 2, shared) == "/baseline"
+    assert member_pointer("/baseline", 2, own) == "/methods/2/params/baseline"
+    assert member_pointer("/algorithm", 2, shared) == "/methods/2/params/algorithm"
+    assert member_pointer("", 2, shared) == "/methods/2/params"
+
+
+@pytest.mark.parametrize(
+    ("fields", "perturbation", "gradient", "product"),
+    [
+        ({}, "mask", "mask", "zero"),
+        ({"baseline": "pad"}, "pad", "pad", "pad"),
+        ({"baseline": "remove"}, "remove", "mask", "zero"),
+    ],
+)
+def test_the_baseline_is_that_of_every_method_that_knows_it(fields, perturbation, gradient, product):
+    """Unless one is chosen, gradients keep the defaults of their literature; none of them can remove a token."""
+    own = {"method": "saliency", "params": {"baseline": "zero"}}
+    shared = {name: value for name, value in ASKED.items() if name != "baseline"}
+    methods = ["shap", "integrated-gradients", "input-x-gradient", own]
+    params = CompareMethodsParams.model_validate({**shared, "methods": methods, **fields})
+    baselines = [params.request_of(member).baseline for member in params.members]
+    assert baselines == [perturbation, gradient, product, "zero"]

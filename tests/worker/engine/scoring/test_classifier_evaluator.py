@@ -10,7 +10,7 @@ from explaind.contract.errors import OutOfMemory
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models.loading.classifier_check import check_classifier
@@ -21,10 +21,10 @@ PROMPT = "Once upon a time Mary gave a drink"
 ABSENT = {"mask": "mask", "pad": "pad", "remove": "remove", "text": ReplacementText(text=" and the")}
 
 
-def game(model, absent="remove", prompt=PROMPT):
+def game(model, baseline="remove", prompt=PROMPT):
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
     unit_map = units_of(encoded, "word")
-    return Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+    return Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
 
 
 def value_function(model, players, asked=(2, 0), *, limits=None, meter=None, report_progress=lambda *_: None):
@@ -44,11 +44,11 @@ def plain(model, players, coalitions):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("absent", ABSENT)
-def test_equals_one_forward_per_row(classifier, family, absent):
+@pytest.mark.parametrize("baseline", ABSENT)
+def test_equals_one_forward_per_row(classifier, family, baseline):
     """Rows of many lengths, padded in batches of four or so; a padding token as stand-in is read as the model does."""
     model = classifier(family)
-    players = game(model, ABSENT[absent])
+    players = game(model, ABSENT[baseline])
     coalitions = some(players)
     scores = value_function(model, players, limits=BatchLimits(60, 1 << 20))(coalitions)
     expected = plain(model, players, coalitions)

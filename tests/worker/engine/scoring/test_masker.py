@@ -3,8 +3,8 @@ import pytest
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import ReplacementText, Segments
-from explaind.contract.errors import NoStandIn
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind.contract.errors import NoBaselineToken
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.loading.tokenizer import Encoder
 
@@ -16,17 +16,17 @@ def encoder(tokenizer):
     return Encoder(tokenizer, 128)
 
 
-def rows(encoder, absent, coalition, units="word"):
+def rows(encoder, baseline, coalition, units="word"):
     encoded = encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
     unit_map = units_of(encoded, units)
-    stand_in = stand_in_for(absent, encoder, encoded, unit_map)
-    players = Masker(encoded, unit_map, stand_in)
+    replacement = replacement_for(baseline, encoder, encoded, unit_map)
+    players = Masker(encoded, unit_map, replacement)
     return encoded, next(iter(players.rows(np.array([coalition], dtype=bool)))).tolist(), unit_map
 
 
 def test_everything_present_is_the_prompt(encoder):
-    for absent in ("mask", "pad", "remove", ReplacementText(text=" x")):
-        encoded, row, _ = rows(encoder, absent, [1, 1, 1, 1])
+    for baseline in ("mask", "pad", "remove", ReplacementText(text=" x")):
+        encoded, row, _ = rows(encoder, baseline, [1, 1, 1, 1])
         assert row == list(encoded.token_ids)
 
 
@@ -57,8 +57,8 @@ def test_mask_falls_back_to_what_the_model_has(encoder, tokenizer):
     unit_map = units_of(encoded, "word")
     mask, tokenizer.mask_token = tokenizer.mask_token, None
     try:
-        stand_in = stand_in_for("mask", encoder, encoded, unit_map)
-        assert (stand_in.absent, stand_in.text) == ("mask", "<pad>")
+        replacement = replacement_for("mask", encoder, encoded, unit_map)
+        assert (replacement.choice, replacement.text) == ("mask", "<pad>")
     finally:
         tokenizer.mask_token = mask
 
@@ -67,6 +67,6 @@ def test_remove_is_refused_where_nothing_would_be_left(encoder):
     encoded = encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
     unit_map = units_of(encoded, "word")
     everything = type(unit_map)(unit_map.units, tuple(u or 0 for u in unit_map.unit_of_token))
-    with pytest.raises(NoStandIn) as caught:
-        stand_in_for("remove", encoder, encoded, everything)
-    assert caught.value.errors[0].pointer == "/absent"
+    with pytest.raises(NoBaselineToken) as caught:
+        replacement_for("remove", encoder, encoded, everything)
+    assert caught.value.errors[0].pointer == "/baseline"

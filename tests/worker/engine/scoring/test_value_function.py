@@ -8,7 +8,7 @@ from explaind.contract.errors import OutOfMemory
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.tree_attention import TRUNK, _over_trunk
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
@@ -23,10 +23,10 @@ EXHAUSTED = {
 PROMPT = "Once upon a time Mary gave a drink"
 
 
-def game(model, absent="mask", prompt=PROMPT):
+def game(model, baseline="mask", prompt=PROMPT):
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
     unit_map = units_of(encoded, "word")
-    return Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+    return Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
 
 
 def value_function(model, players, continuations, *, limits=None, meter=None, report_progress=lambda *_: None):
@@ -44,7 +44,7 @@ def reading(request, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("family", "absent"),
+    ("family", "baseline"),
     [
         *((family, "mask") for family in ALL),
         *((family, "remove") for family in with_representatives("sliding")),  # rows of many lengths
@@ -52,10 +52,10 @@ def reading(request, monkeypatch):
     ],
     ids=str,
 )
-def test_equals_one_forward_per_question(loaded, reading, family, absent):
+def test_equals_one_forward_per_question(loaded, reading, family, baseline):
     """Ragged rows and continuations of several lengths, batched, against one plain forward each."""
     model = loaded(family)
-    players = game(model, absent)
+    players = game(model, baseline)
     continuations = [(20, 31, 7), (20, 31, 9), (45,)]
     coalitions = np.random.default_rng(0).random((9, players.count)) < 0.5
     scores = value_function(model, players, continuations, limits=BatchLimits(60, 1 << 20))(coalitions)
@@ -91,7 +91,7 @@ def test_a_shared_beginning_costs_once_however_many_chunks_there_are(loaded):
     unit_map = units_of(
         encoded, Segments(segments=[(len(PROMPT) - 7, len(PROMPT) - 6), (len(PROMPT) - 5, len(PROMPT))])
     )
-    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.array([[False, False], [False, True], [True, False], [True, True]])
     value_function(model, players, [(3,)], meter=meter, limits=BatchLimits(1, 1))(coalitions)
     changing = len(encoded) - unit_map.unit_of_token.index(0)
@@ -110,7 +110,7 @@ def test_a_long_shared_beginning_is_attended_to_apart(loaded, family, monkeypatc
     segments = [(start + at, start + at + size) for at, size in ((0, 4), (5, 4), (10, 1), (12, 5))]
     unit_map = units_of(encoded, Segments(segments=segments))
     assert unit_map.unit_of_token.index(0) > TRUNK
-    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for("mask", model.encoder, encoded, unit_map))
     coalitions = (np.arange(16)[:, None] >> np.arange(4) & 1).astype(bool)
     scores = value_function(model, players, [(20, 31), (45,)])(coalitions)
     assert joined
@@ -325,8 +325,8 @@ def test_forwards_stay_within_the_free_memory(loaded, reading):
     assert largest[0] > largest[1] > largest[2] <= longest
 
 
-@pytest.mark.parametrize("absent", ["mask", "remove", ReplacementText(text=" and the other one")], ids=str)
-def test_no_row_is_longer_than_the_longest(loaded, absent):
-    players = game(loaded("llama"), absent)
+@pytest.mark.parametrize("baseline", ["mask", "remove", ReplacementText(text=" and the other one")], ids=str)
+def test_no_row_is_longer_than_the_longest(loaded, baseline):
+    players = game(loaded("llama"), baseline)
     coalitions = np.random.default_rng(8).random((60, players.count)) < 0.3
     assert max(len(row) for row in players.rows(coalitions)) <= players.longest

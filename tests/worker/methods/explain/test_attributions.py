@@ -17,7 +17,7 @@ from explaind.contract.errors import (
     TargetTooLong,
     TooManyUnits,
 )
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from tests.support.reference import shapley_by_permutations, token_logits, token_logprobs
 
@@ -25,11 +25,11 @@ PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to John"
 
 
-def plain_value(model, prompt, absent, continuations, of=token_logprobs, units="word"):
+def plain_value(model, prompt, baseline, continuations, of=token_logprobs, units="word"):
     """A function of the set of present units, by one plain forward per continuation; and the number of units."""
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
     unit_map = units_of(encoded, units)
-    players = Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
 
     @cache
     def value(present):
@@ -45,17 +45,17 @@ def ids_of(model, prompt, text):
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
-@pytest.mark.parametrize("absent", ["mask", "remove"])
-def test_exact_shap_equals_brute_force(loaded, run, tiny_model, family, absent):
+@pytest.mark.parametrize("baseline", ["mask", "remove"])
+def test_exact_shap_equals_brute_force(loaded, run, tiny_model, family, baseline):
     model = loaded(family)
-    value, count = plain_value(model, PROMPT, absent, [ids_of(model, PROMPT, TARGET)])
+    value, count = plain_value(model, PROMPT, baseline, [ids_of(model, PROMPT, TARGET)])
     expected = shapley_by_permutations(count, lambda present: value(present)[0])
     result = run(
         "explain/shap",
         entry=tiny_model(family),
         prompt=PROMPT,
         target=TARGET,
-        absent=absent,
+        baseline=baseline,
         algorithm="exact",
     )
     np.testing.assert_allclose(result.values, expected, atol=2e-4)

@@ -39,15 +39,15 @@ def by_captum(method, game):
 
 
 @pytest.mark.parametrize("method", ASKED)
-@pytest.mark.parametrize(("family", "absent"), CASES, ids=[family for family, _ in CASES])
-def test_equals_captum_one_at_a_time(loaded, run, tiny_model, method, family, absent):
+@pytest.mark.parametrize(("family", "baseline"), CASES, ids=[family for family, _ in CASES])
+def test_equals_captum_one_at_a_time(loaded, run, tiny_model, method, family, baseline):
     from explaind.contract.blocks.attribution import PerturbationRequest
 
-    parsed = PerturbationRequest.model_validate({"model": "m", "prompt": "x", "absent": absent}).absent
+    parsed = PerturbationRequest.model_validate({"model": "m", "prompt": "x", "baseline": baseline}).baseline
     expected = by_captum(method, PlainGame(loaded(family), PROMPT, TARGET, parsed))[0].numpy()
     before = torch.get_rng_state(), np.random.get_state()[1].copy()
     result = run(
-        f"explain/{method}", entry=tiny_model(family), prompt=PROMPT, target=TARGET, absent=absent, **ASKED[method]
+        f"explain/{method}", entry=tiny_model(family), prompt=PROMPT, target=TARGET, baseline=baseline, **ASKED[method]
     )
     np.testing.assert_allclose(result.values, expected, atol=1e-3)
     np.testing.assert_allclose(np.sum(result.values_by_target, axis=1), result.values, atol=1e-9)

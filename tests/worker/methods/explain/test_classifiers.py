@@ -10,7 +10,7 @@ from captum.attr import FeatureAblation, ShapleyValues
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NonFiniteScore, PromptTooLong, WrongModelKind
 from explaind.contract.registry import find_method
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
@@ -23,11 +23,11 @@ FAMILIES = ["bert", "roberta", "distilbert", "electra", "deberta-v2", "gpt2", "l
 POSITIVE = {"class": "POSITIVE"}
 
 
-def plain_value(model, absent, score, prompt=PROMPT):
+def plain_value(model, baseline, score, prompt=PROMPT):
     """The score of every coalition, given as a frozenset, from one plain forward; and the number of units."""
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
     unit_map = units_of(encoded, "word")
-    players = Masker(encoded, unit_map, stand_in_for(absent, model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for(baseline, model.encoder, encoded, unit_map))
 
     @cache
     def value(present):
@@ -42,14 +42,19 @@ def log_softmax(logits):
 
 
 @pytest.mark.parametrize(
-    ("family", "absent"),
+    ("family", "baseline"),
     [*((f, "mask") for f in FAMILIES), ("bert", "remove"), ("roberta", "remove"), ("llama", "remove")],
 )
-def test_exact_shap_equals_brute_force(classifier, run, tiny_classifier, family, absent):
+def test_exact_shap_equals_brute_force(classifier, run, tiny_classifier, family, baseline):
     model = classifier(family)
-    value, count = plain_value(model, absent, lambda logits: log_softmax(logits)[2])
+    value, count = plain_value(model, baseline, lambda logits: log_softmax(logits)[2])
     result = run(
-        "explain/shap", entry=tiny_classifier(family), prompt=PROMPT, target=POSITIVE, absent=absent, algorithm="exact"
+        "explain/shap",
+        entry=tiny_classifier(family),
+        prompt=PROMPT,
+        target=POSITIVE,
+        baseline=baseline,
+        algorithm="exact",
     )
     np.testing.assert_allclose(result.values, shapley_by_permutations(count, value), atol=1e-4)
     assert result.base_value == pytest.approx(value(frozenset()), abs=1e-4)
@@ -58,7 +63,7 @@ def test_exact_shap_equals_brute_force(classifier, run, tiny_classifier, family,
     assert [unit.text for unit in result.units] == PROMPT.split(), "the tokens of the template are no units"
     assert (result.target.text, result.target.tokens[0].id) == ("POSITIVE", 2)
     assert result.target.logprob == pytest.approx(result.full_value)
-    other = run("explain/shap", entry=tiny_classifier(family), prompt=PROMPT, target={"class": 0}, absent=absent)
+    other = run("explain/shap", entry=tiny_classifier(family), prompt=PROMPT, target={"class": 0}, baseline=baseline)
     assert np.abs(np.subtract(other.values, result.values)).max() > 1e-2, "another class is another answer"
 
 
@@ -173,7 +178,7 @@ REFUSED_OF_CLASSIFIERS = [
     ("explain/shap", {"foil": " x"}, InvalidTarget, "/foil"),
     ("explain/shap", {"target": {"class": 2}, "foil": POSITIVE}, InvalidTarget, "/foil"),
     ("explain/shap", {"prompt": "food " * 130}, PromptTooLong, "/prompt"),
-    ("explain/shap", {"prompt": "food " * 30, "absent": {"text": "the food was great"}}, PromptTooLong, "/absent"),
+    ("explain/shap", {"prompt": "food " * 30, "baseline": {"text": "the food was great"}}, PromptTooLong, "/baseline"),
 ]
 REFUSED_OF_CAUSAL_MODELS = [
     ("infer/classify", {}, InvalidRequest, "/labels"),

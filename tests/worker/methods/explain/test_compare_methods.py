@@ -46,7 +46,7 @@ def test_every_row_is_what_the_method_alone_says(run):
         assert result.units == expected.units
         assert (result.target.text, result.foil.text) == (" Mary", " John")
     assert result.methods[2].standard_errors is not None
-    assert result.absent == alone[0].absent
+    assert result.baseline == alone[0].baseline
 
 
 def test_agreement_is_of_the_rows(run):
@@ -202,7 +202,7 @@ def test_any_method_whose_result_is_an_attribution_can_be_compared(run, monkeypa
         monkeypatch.setattr(module, "comparable_methods", lambda: known)
     whole = compare_methods.implementation_of
     monkeypatch.setattr(compare_methods, "implementation_of", lambda m: run_new if m is found else whole(m))
-    result = run(PATH, **ASKED, absent="pad", methods=["shap", {"method": "new", "params": {"baseline": "mean"}}])
+    result = run(PATH, **ASKED, baseline="pad", methods=["shap", {"method": "new", "params": {"baseline": "mean"}}])
     assert [row.label for row in result.methods] == ["shap", "new"]
     assert seen[0].baseline == "mean"
-    assert result.absent.absent == "pad"
+    assert result.baseline.choice == "pad"

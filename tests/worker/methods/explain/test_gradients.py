@@ -8,7 +8,7 @@ import torch
 from captum.attr import DeepLift, GradientShap, InputXGradient, IntegratedGradients, Saliency
 from torch import nn
 
-from explaind.contract.errors import GradientsUnavailable, NonFiniteScore, NoStandIn, RequestTooLarge
+from explaind.contract.errors import GradientsUnavailable, NoBaselineToken, NonFiniteScore, RequestTooLarge
 from explaind_worker.engine.gradients import score_gradient as engine
 from explaind_worker.session.session import Session
 from tests.support.embedding_reference import Embedded
@@ -48,7 +48,7 @@ def test_input_x_gradient_and_saliency_equal_captum(loaded, run):
     product = InputXGradient(reference.score).attribute(reference.full.clone().requires_grad_())
     result = run("explain/input-x-gradient", **ASKED)
     np.testing.assert_allclose(result.values, reference.of_tokens(product), rtol=1e-3, atol=1e-4)
-    assert result.absent.absent == "zero"
+    assert result.baseline.choice == "zero"
     slopes = Saliency(reference.score).attribute(reference.full.clone().requires_grad_())
     result = run("explain/saliency", reduce="l1", **ASKED)
     np.testing.assert_allclose(result.values, reference.of_tokens(slopes), rtol=1e-3)
@@ -203,12 +203,12 @@ def test_units_are_sums_of_their_tokens_and_the_rest_stays(run):
 def test_baselines(run, tiny_model):
     entry = tiny_model("gpt2")
     known = {name: run("explain/saliency", entry=entry, baseline=name, **ASKED) for name in ("mask", "pad", "zero")}
-    assert [r.absent.token_ids for r in known.values()] == [[3], [0], []]
+    assert [r.baseline.token_ids for r in known.values()] == [[3], [0], []]
     assert len({r.base_value for r in known.values()}) == 3
     assert known["mask"].values == known["zero"].values, "saliency has no use for a baseline"
     text = run("explain/input-x-gradient", baseline={"text": " Mary"}, **ASKED)
-    assert text.absent.text == " Mary"
-    with pytest.raises(NoStandIn) as caught:
+    assert text.baseline.text == " Mary"
+    with pytest.raises(NoBaselineToken) as caught:
         run("explain/input-x-gradient", baseline={"text": " nothing whatever"}, **ASKED)
     assert [e.pointer for e in caught.value.errors] == ["/baseline/text"]
 

@@ -13,12 +13,12 @@ LONG = "The food was great but the room was small. When Mary and John went to th
 TARGET = " a drink to"
 
 
-@pytest.mark.parametrize(("family", "absent"), [("gpt2", "mask"), ("llama", "remove")])
-def test_partition_is_shaps_own_explainer(loaded, run, tiny_model, family, absent):
+@pytest.mark.parametrize(("family", "baseline"), [("gpt2", "mask"), ("llama", "remove")])
+def test_partition_is_shaps_own_explainer(loaded, run, tiny_model, family, baseline):
     """All of a hierarchy, against the explainer one coalition at a time over plain forwards."""
     import shap
 
-    game = PlainGame(loaded(family), SHORT, TARGET, absent)
+    game = PlainGame(loaded(family), SHORT, TARGET, baseline)
 
     def masker(mask, _row):
         return mask[None].astype(float)
@@ -31,7 +31,7 @@ def test_partition_is_shaps_own_explainer(loaded, run, tiny_model, family, absen
         entry=tiny_model(family),
         prompt=SHORT,
         target=TARGET,
-        absent=absent,
+        baseline=baseline,
         algorithm="partition",
         budget="auto",
     )

@@ -7,7 +7,7 @@ import pytest
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import InvalidTarget
-from explaind_worker.engine.scoring.masker import Masker, stand_in_for
+from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.score_query import tokens_of_characters
 from explaind_worker.engine.scoring.units import units_of
 from tests.support.reference import token_logits, token_logprobs
@@ -21,7 +21,7 @@ def rows_of(model, prompt=PROMPT, units="word"):
     """Token rows of the prompt: whole, and without each unit."""
     encoded = model.encoder.prompt(PromptRequest(model="m", prompt=prompt))
     unit_map = units_of(encoded, units)
-    players = Masker(encoded, unit_map, stand_in_for("mask", model.encoder, encoded, unit_map))
+    players = Masker(encoded, unit_map, replacement_for("mask", model.encoder, encoded, unit_map))
     coalitions = np.concatenate([np.ones((1, len(unit_map)), dtype=bool), ~np.eye(len(unit_map), dtype=bool)])
     return list(players.rows(coalitions))
 

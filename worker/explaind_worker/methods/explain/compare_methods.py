@@ -37,7 +37,7 @@ def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
         InvalidRequest: prompt, units, target or stand-in cannot be used with this model, or no method can be run.
         ExplaindError: what became of the first method, when none succeeded.
     """
-    table = _Table(params, CoalitionGame(params, session).stand_in)
+    table = _Table(params, CoalitionGame(params, session).replacement)
     session.model_access.either_model()  # so that no method's seconds are those of loading
     for index, (member, label) in enumerate(zip(params.members, _labels(params.members), strict=True)):
         with session.job.phase(f"{member.method} ({index + 1} of {len(params.members)})"):
@@ -54,7 +54,7 @@ class _Table:
     """The rows so far, and the attributions of those that succeeded."""
 
     params: CompareMethodsParams
-    stand_in: Replacement
+    replacement: Replacement
     rows: list[ComparedMethod] = field(default_factory=list)
     found: dict[str, Attribution] = field(default_factory=dict)
 
@@ -75,7 +75,7 @@ class _Table:
             target=first.target,
             foil=first.foil,
             labels=first.labels,
-            absent=self.stand_in,
+            baseline=self.replacement,
             methods=list(self.rows),
             agreement=agreement(list(self.found), values, self.params.top_k),
         )
@@ -125,7 +125,7 @@ def _run_member(
     release_memory()  # outside of `except`, whose traceback refers to what the method had made
     assert problem is not None  # noqa: S101 - one of the two is there
     logger.info("%s of a comparison failed: %s", member.method, problem.code)
-    return row.model_copy(update={"error": _placed(problem, index)}), None
+    return row.model_copy(update={"error": _placed(problem, index, member)}), None
 
 
 def _filled(row: ComparedMethod, attribution: Attribution) -> ComparedMethod:
@@ -133,9 +133,9 @@ def _filled(row: ComparedMethod, attribution: Attribution) -> ComparedMethod:
     return row.model_copy(update={name: getattr(attribution, name) for name in shared})
 
 
-def _placed(problem: Problem, index: int) -> Problem:
+def _placed(problem: Problem, index: int, member: ComparedSpec) -> Problem:
     """The problem with its pointers as they are in the request for the comparison."""
-    errors = [e.model_copy(update={"pointer": member_pointer(e.pointer, index)}) for e in problem.errors]
+    errors = [e.model_copy(update={"pointer": member_pointer(e.pointer, index, member)}) for e in problem.errors]
     return problem.model_copy(update={"errors": errors})
 
 

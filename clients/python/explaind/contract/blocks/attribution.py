@@ -1,4 +1,4 @@
-"""What every attribution asks for: a subject, units, and by perturbation what stands in for an absent one."""
+"""Fields of every attribution: subject and units; of perturbation methods also the baseline."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from explaind.contract.base import wrong
 from explaind.contract.blocks.faithfulness import FaithfulnessChoice
 from explaind.contract.blocks.subject import Subject
-from explaind.contract.blocks.units import Absent, Segments, Units
+from explaind.contract.blocks.units import Baseline, Segments, Units
 
 
 class AttributionRequest(Subject):
@@ -40,13 +40,13 @@ class AttributionRequest(Subject):
 
 
 class PerturbationRequest(AttributionRequest):
-    """An attribution that looks at what the score becomes when units of the prompt are absent."""
+    """An attribution by perturbation: scores of the prompt with some of its units replaced by the baseline."""
 
-    absent: Absent = Field(
+    baseline: Baseline = Field(
         default="mask",
         description=(
-            "What stands in for an absent unit: the mask token for each of its tokens (or, where the model has none, "
-            'its unknown, pad or end token), the pad token, nothing ("remove"), or {"text"} once per unit.'
+            "What replaces an absent unit: mask, the mask token for each of its tokens (where the model has none, its "
+            'unknown, pad or end token); pad, the pad token; remove, nothing; or {"text": "…"}, once per unit.'
         ),
         examples=["mask"],
     )

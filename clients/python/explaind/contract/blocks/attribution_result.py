@@ -55,11 +55,11 @@ class ScoredText(ResponseModel):
 
 
 class Replacement(ResponseModel):
-    """What took the place of an absent unit; for gradients the token whose embedding was the baseline."""
+    """The baseline as it was resolved for this model; for gradients, the token whose embedding was it."""
 
-    absent: str = Field(description="The choice: mask, pad, remove, zero or text.", examples=["mask"])
+    choice: str = Field(description="mask, pad, remove, zero or text.", examples=["mask"])
     text: str | None = Field(
-        default=None, description="The text of what stood in, once per token or, for text, per unit."
+        default=None, description="Text of the replacement: once per token or, for text, once per unit."
     )
     token_ids: list[int] = Field(default_factory=list)
 
@@ -110,7 +110,7 @@ class Faithfulness(ResponseModel):
     deletion_area: RandomBaseline = Field(description="Better: lower.")
     insertion_area: RandomBaseline = Field(description="Better: higher.")
     random_orders: int = Field(examples=[10])
-    absent: Replacement = Field(description="What took the place of a removed unit.")
+    baseline: Replacement = Field(description="What replaced a removed unit.")
     evaluations: int = Field(description="Distinct coalitions whose score was asked for.", examples=[212])
 
 
@@ -180,7 +180,7 @@ class Attribution(ResponseModel):
     target: ScoredText
     foil: ScoredText | None = None
     labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
-    absent: Replacement
+    baseline: Replacement
     algorithm: str = Field(examples=["exact"])
     evaluations: int = Field(description="Coalitions, or points of a path, whose score was asked for.", examples=[512])
     notes: list[str] = Field(

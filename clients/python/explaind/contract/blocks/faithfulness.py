@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from explaind.contract.base import RequestModel
 from explaind.contract.blocks.subject import Seed
-from explaind.contract.blocks.units import Absent
+from explaind.contract.blocks.units import Baseline
 
 SHARES_PERCENT = (1, 5, 10, 20, 50)
 """The shares of units at which comprehensiveness and sufficiency are read (DeYoung et al. 2020, ERASER)."""
@@ -23,9 +23,9 @@ class FaithfulnessOptions(RequestModel):
         description="How finely a curve is drawn: up to so many units are removed one at a time, more in strides.",
     )
     seed: Seed = Field(default=0, description="Of the random orders.")
-    absent: Absent | None = Field(
+    baseline: Baseline | None = Field(
         default=None,
-        description="What stands in for a removed unit; null: what the method's own `absent` or `baseline` says.",
+        description="What replaces a removed unit; null: the method's own baseline.",
     )
 
     def most_evaluations(self, units: int) -> int:

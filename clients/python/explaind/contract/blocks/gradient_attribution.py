@@ -8,7 +8,7 @@ from explaind.contract.base import by_key
 from explaind.contract.blocks.attribution import AttributionRequest
 from explaind.contract.blocks.units import ReplacementText
 
-Baseline = Annotated[
+EmbeddingBaseline = Annotated[
     Annotated[Literal["mask", "pad", "zero"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
     by_key(text="~ReplacementText"),
 ]
@@ -21,7 +21,7 @@ class GradientRequest(AttributionRequest):
     belong to a unit. All others (a start token, a template) keep their own, in the baseline too.
     """
 
-    baseline: Baseline = Field(
+    baseline: EmbeddingBaseline = Field(
         default="mask",
         description=(
             "The embedding that each token's own is compared with: that of the mask token (or, where the model has "

@@ -23,7 +23,7 @@ _OF_THE_WHOLE = frozenset(
         "target",
         "foil",
         "labels",
-        "absent",
+        "baseline",
         "algorithm",
         "evaluations",
         "notes",

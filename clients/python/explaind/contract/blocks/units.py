@@ -1,4 +1,4 @@
-"""What a prompt is explained by (units), and what stands in for a unit that is absent."""
+"""Units, the pieces of a prompt that are explained, and the baseline: what takes the place of an absent unit."""
 
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ class ReplacementText(RequestModel):
     text: str = Field(min_length=1, max_length=1000, examples=["something"])
 
 
-Absent = Annotated[
+Baseline = Annotated[
     Annotated[Literal["mask", "pad", "remove"], Tag("~Plain")] | Annotated[ReplacementText, Tag("~ReplacementText")],
     by_key(text="~ReplacementText"),
 ]

@@ -26,7 +26,7 @@ class ComparedSpec(RequestModel):
     method: str = Field(min_length=1, max_length=100, description="Its name without the verb.", examples=["shap"])
     params: dict[str, Any] = Field(
         default_factory=dict,
-        description="Fields of that method alone; the subject, units and stand-in are those of the comparison.",
+        description="Fields of that method alone; the subject, units and baseline are those of the comparison.",
         examples=[{"algorithm": "kernel"}],
     )
 
@@ -78,12 +78,19 @@ class CompareMethodsParams(PerturbationRequest):
         params = comparable_methods()[member.method].params_model
         shared = (PerturbationRequest.model_fields.keys() - self.job_fields) | {"seed"}
         given = {name: getattr(self, name) for name in shared & set(params.model_fields)}
-        if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.absent is None:
+        if not issubclass(params, PerturbationRequest) and not self._baseline_suits_embeddings:
+            given.pop("baseline", None)
+        if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.baseline is None:
             # All are held against the model in the same game, whatever a method of its own compares with.
-            given["faithfulness"] = self.faithfulness.model_copy(update={"absent": self.absent})
+            given["faithfulness"] = self.faithfulness.model_copy(update={"baseline": self.baseline})
         request = params.model_validate({**given, **member.params})
         assert isinstance(request, AttributionRequest)  # noqa: S101 - every comparable method's is
         return request
+
+    @property
+    def _baseline_suits_embeddings(self) -> bool:
+        """Whether methods by gradients are given the baseline as well: one that was chosen, and that has embeddings."""
+        return "baseline" in self.model_fields_set and self.baseline != "remove"
 
     @model_validator(mode="after")
     def _every_member_is_valid(self) -> "CompareMethodsParams":
@@ -98,7 +105,7 @@ class CompareMethodsParams(PerturbationRequest):
                     f"{near_miss(member.method, known)}",
                 )
             for name in member.params:
-                if name in PerturbationRequest.model_fields:
+                if name in PerturbationRequest.model_fields and name not in _own_fields(known[member.method]):
                     raise wrong(f"/methods/{index}/params/{name}", "This is the same for all: say it once, outside.")
             try:
                 self.request_of(member)
@@ -107,10 +114,17 @@ class CompareMethodsParams(PerturbationRequest):
         return self
 
 
-def member_pointer(pointer: str, index: int) -> str:
+def _own_fields(method: Method[..., Any]) -> set[str]:
+    """Fields that a member may set for itself: all but those of the comparison, where it means the same by them."""
+    common = PerturbationRequest if issubclass(method.params_model, PerturbationRequest) else AttributionRequest
+    return set(method.params_model.model_fields) - set(common.model_fields)
+
+
+def member_pointer(pointer: str, index: int, member: ComparedSpec) -> str:
     """Where a field of one member's request is in the request for the comparison."""
     first = pointer.removeprefix("/").partition("/")[0]
-    return pointer if first in PerturbationRequest.model_fields else f"/methods/{index}/params{pointer}"
+    shared = first in PerturbationRequest.model_fields and first not in member.params
+    return pointer if shared else f"/methods/{index}/params{pointer}"
 
 
 def _within(error: ValidationError, index: int, member: ComparedSpec, method: Method[..., Any]) -> PydanticCustomError:
@@ -118,11 +132,11 @@ def _within(error: ValidationError, index: int, member: ComparedSpec, method: Me
     field = field_errors([first])[0]
     detail = field.detail
     if first["type"] == "extra_forbidden":
-        own = sorted(set(method.params_model.model_fields) - set(PerturbationRequest.model_fields))
+        own = sorted(_own_fields(method))
         detail = "There is no such field. " + (
             near_miss(str(first["loc"][-1])[:100], own) if own else f"{member.method} has none of its own."
         )
-    return wrong(member_pointer(field.pointer, index), detail)
+    return wrong(member_pointer(field.pointer, index, member), detail)
 
 
 def comparable_methods() -> dict[str, Method[..., Any]]:
@@ -182,7 +196,7 @@ class MethodComparison(ResponseModel):
     target: ScoredText
     foil: ScoredText | None = None
     labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
-    absent: Replacement = Field(description="What stood in for absent units in methods that perturb.")
+    baseline: Replacement = Field(description="What replaced absent units in perturbation methods.")
     methods: list[ComparedMethod]
     agreement: Agreement
 

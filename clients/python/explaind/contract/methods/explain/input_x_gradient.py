@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from explaind.contract.blocks.attribution_result import Attribution
-from explaind.contract.blocks.gradient_attribution import Baseline, GradientRequest
+from explaind.contract.blocks.gradient_attribution import EmbeddingBaseline, GradientRequest
 from explaind.contract.method import Method
 
 
@@ -13,7 +13,7 @@ class InputXGradientParams(GradientRequest):
     It is not complete: `completeness_gap` says how far the score is from linear between the two.
     """
 
-    baseline: Baseline = Field(
+    baseline: EmbeddingBaseline = Field(
         default="zero",
         description=(
             "The embedding that is subtracted from each token's own before the product: zeros (as in the literature), "
