@@ -61,8 +61,12 @@ class JobsSettings(BaseSettings):
         default=2.0, gt=1, description="Seconds the HTTP service waits for an answer of Redis; then it answers 503."
     )
     key_prefix: str = Field(default="explaind:", min_length=1, description="Every key in Redis begins with it.")
-    lease_s: float = Field(default=30.0, gt=0, description="So long after its last beat a job is requeued.")
-    heartbeat_s: float = Field(default=10.0, gt=0, description="How often a worker beats; well under the lease.")
+    lease_s: float = Field(
+        default=30.0, gt=0, description="Seconds after the last heartbeat of its worker until a job is requeued."
+    )
+    heartbeat_s: float = Field(
+        default=10.0, gt=0, description="Seconds between two heartbeats of a worker; well under the lease."
+    )
     job_ttl_s: int = Field(default=86_400, ge=1, description="A job's record and result live so long after its end.")
     max_job_ttl_s: int = Field(default=7 * 86_400, ge=1, description="The longest that a request may ask for.")
     queue_ttl_s: int = Field(default=86_400, ge=1, description="A job that no worker takes for so long expires.")

@@ -82,7 +82,7 @@ def test_redis_is_away_for_long(server: Server, tmp_path: Path, requests: list[b
         for worker in stage.workers:
             worker.restarting = False
             worker.kill()
-        stage.permits.ring("default")
+        stage.permits.wake("default")
         permits = f"{stage.settings.key_prefix}explaind.default"
         stage.until(lambda: stage.client.llen(permits) == 1, "the publisher rings")
     assert row.refused > 0

@@ -123,7 +123,7 @@ def twenty_megabytes() -> bytes:
             "target": {"text": " positive", "tokens": [token] * TARGETS},
             "foil": None,
             "labels": None,
-            "baseline": {"baseline": "mask", "text": "<mask>", "token_ids": [3]},
+            "baseline": {"choice": "mask", "text": "<mask>", "token_ids": [3]},
             "algorithm": "exact",
             "evaluations": 2,
         }
@@ -176,7 +176,7 @@ def test_a_worker_whose_store_of_results_fails_goes_on_trying(place: Place, valk
     permits = PermitPublisher(place.settings)
     permits.start()
     job_id = place.submit()
-    permits.ring("default")
+    permits.wake("default")
     permits.stop()
     eventually(lambda: bool(valkey.zcard("explaind:blobs_dead")), "the worker has tried")
     assert place.store.get(job_id).state is JobState.RUNNING

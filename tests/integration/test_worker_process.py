@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from explaind.contract.job import JobState
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher, permits_key
@@ -64,7 +65,7 @@ class Bench:
     def submit(self, request: str, *, ring: bool = True) -> str:
         job_id = self.store.create(NewJob("explain/shap", "demo", "default", request.encode())).id
         if ring:
-            self.permits.ring("default")
+            self.permits.wake("default")
         return job_id
 
     def state(self, job_id: str) -> JobState:
@@ -101,13 +102,14 @@ def test_every_job_ends_once(bench: Bench) -> None:
 
 def test_a_job_reads_a_dataset_and_leaves_an_artifact_to_whoever_asked(bench: Bench) -> None:
     bench.start_worker()
-    mine, other = bench.store.files.of("k1"), bench.store.files.of("k2")
+    files = FileStore(bench.store.run, bench.store.settings)
+    mine, other = files.of("k1"), files.of("k2")
     dataset, _ = mine.put_dataset(b"a\n1\n2\n3\n", "csv", "numbers")
     request = json.dumps({"dataset": dataset.id}).encode()
     done, refused = (
         bench.store.create(NewJob("explain/shap", "demo", "default", request, key=key)).id for key in ("k1", "k2")
     )
-    bench.permits.ring("default")
+    bench.permits.wake("default")
     bench.await_state(done, JobState.SUCCEEDED)
     bench.await_state(refused, JobState.FAILED)
     error = bench.store.get(refused).error
@@ -133,7 +135,7 @@ def test_a_worker_that_may_not_claim_leaves_the_permits_to_others(bench: Bench) 
     others = [bench.submit("{}", ring=False) for _ in range(2)]
     permits = permits_key(bench.settings, "default")
     for _ in range(200):
-        bench.permits.ring("default")
+        bench.permits.wake("default")
     eventually(lambda: bench.store.client.llen(permits) == 200, "all permits are out")
     bench.start_worker(slots=4)
     bench.await_state(suspect, JobState.SUCCEEDED)
@@ -146,7 +148,7 @@ def test_a_slot_goes_on_while_jobs_wait(bench: Bench) -> None:
     bench.store.client.set("explaind:chores", "nobody", px=60_000)  # no reconciler rings meanwhile
     bench.start_worker(slots=1)
     ids = [bench.submit("{}", ring=False) for _ in range(10)]
-    bench.permits.ring("default")
+    bench.permits.wake("default")
     for job_id in ids:
         bench.await_state(job_id, JobState.SUCCEEDED)
 
@@ -229,7 +231,7 @@ def test_a_job_may_have_a_deadline_of_its_own(bench: Bench) -> None:
     bench.start_worker()
     request = b'{"steps": 100000, "step_s": 0.01}'
     job_id = bench.store.create(NewJob("explain/shap", "demo", "default", request, timeout_s=0.3)).id
-    bench.permits.ring("default")
+    bench.permits.wake("default")
     bench.await_state(job_id, JobState.FAILED)
     error = bench.store.get(job_id).error
     assert error is not None

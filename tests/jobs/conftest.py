@@ -46,10 +46,10 @@ class Shop:
         self.store.client.zadd(key, dict.fromkeys(held, 1))
         self.store.reap()
 
-    def beat(self, name: str = "w", revisions: dict[str, str] | None = None) -> None:
+    def heartbeat(self, name: str = "w", revisions: dict[str, str] | None = None) -> None:
         """A worker's heartbeat."""
         state = WorkerState(name, "1", ["default"], ["demo"], [], 2, datetime.now(UTC), revisions or {})
-        self.store.beat(state, [])
+        self.store.heartbeat(state, [])
 
     def events(self, job_id: str) -> list[tuple[str, str]]:
         """What those who follow the job have heard: (event, data)."""

@@ -73,7 +73,7 @@ def attribution(text: str) -> dict[str, Any]:
         "target": {"text": text, "tokens": [{"text": text, "id": 417, "logprob": -0.75}]},
         "foil": {"text": text, "tokens": [{"text": text, "id": 1, "logprob": -0.5}]},
         "labels": None,
-        "baseline": {"baseline": "mask", "text": text, "token_ids": [3]},
+        "baseline": {"choice": "mask", "text": text, "token_ids": [3]},
         "algorithm": "exact",
         "evaluations": 2,
     }

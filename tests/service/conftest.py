@@ -38,7 +38,7 @@ ATTRIBUTION: dict[str, Any] = {
     "target": {"text": " positive", "tokens": [{"text": " positive", "id": 417, "logprob": -0.75}]},
     "foil": None,
     "labels": None,
-    "baseline": {"baseline": "mask", "text": "<mask>", "token_ids": [3]},
+    "baseline": {"choice": "mask", "text": "<mask>", "token_ids": [3]},
     "algorithm": "exact",
     "evaluations": 2,
 }

@@ -198,7 +198,7 @@ class Stage:
             return None
         self.feed.accepted.append(created.id)
         if ring:
-            self.permits.ring("default")
+            self.permits.wake("default")
         return created.id
 
     def play(self, requests: Sequence[bytes], acts: Sequence[Act] = (), *, silent: int = 0) -> None:

@@ -50,19 +50,19 @@ def test_the_check_follows_the_beat(valkey: redis.Redis, redis_url: str, tmp_pat
     check = ("--check", "--redis-url", redis_url, "--data-dir", str(tmp_path))
     assert "No worker of this host has run" in run(*check)
     name = take_name(tmp_path)
-    assert f"No beat of {name.name}" in run(*check)
+    assert f"No heartbeat of {name.name}" in run(*check)
 
     store = JobStore(valkey, JobsSettings(redis_url=redis_url))
     another = WorkerState("another-0-abc", "i", ["default"], [], [], 1, datetime.now(UTC))
-    store.beat(another, [])
-    assert f"No beat of {name.name}" in run(*check)
+    store.heartbeat(another, [])
+    assert f"No heartbeat of {name.name}" in run(*check)
 
-    store.beat(replace(another, name=name.name), [])
+    store.heartbeat(replace(another, name=name.name), [])
     result = CliRunner().invoke(worker, check)
     assert (result.exit_code, result.output) == (0, f"{name.name} beats.\n")
 
-    store.leave(name.name)
-    assert f"No beat of {name.name}" in run(*check)
+    store.deregister(name.name)
+    assert f"No heartbeat of {name.name}" in run(*check)
     name.release()
 
 

@@ -108,7 +108,7 @@ def _beating(settings: JobsSettings) -> str:
     beating = [name for name in names if name in live]
     if not beating:
         raise click.ClickException(
-            f"No beat of {', '.join(names)} in Redis: the worker stopped, hangs or still starts."
+            f"No heartbeat of {', '.join(names)} in Redis: the worker stopped, hangs or still starts."
         )
     return ", ".join(beating)
 

@@ -110,7 +110,7 @@ class FileStore:
         """Remove a loose blob; one that cannot be removed stays loose, and is tried again."""
         try:
             self.blobs.remove(blob)
-            self.run(scripts.bury(blob))
+            self.run(scripts.gc_confirm(blob))
         except ExplaindError as error:
             log.warning("a file that nobody needs stays in the store for now: %s", error.detail)
 

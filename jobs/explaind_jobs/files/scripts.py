@@ -73,7 +73,7 @@ def loose(limit: int) -> ScriptCall[list[str]]:
     return ScriptCall("file_gc_list", [LOOSE_MS, limit], lambda reply: [text(blob) for blob in reply])
 
 
-def bury(blob: str) -> ScriptCall[None]:
+def gc_confirm(blob: str) -> ScriptCall[None]:
     """A loose blob has been removed."""
     return ScriptCall("file_gc_confirm", [blob], lambda reply: None)
 

@@ -95,7 +95,7 @@ def show_demo(url: str, report: Path) -> None:
 
     method = find_method("explain/shap")
     console = output()
-    click.echo(f"Asking, as this would:\n  {curl_line(url, method.path, method.example)}\n")
+    click.echo(f"The same request with curl:\n  {curl_line(url, method.path, method.example)}\n")
     with Client(url) as client:
         handle = client.submit(method.path, method.example)
         job = follow(console, handle) if console.is_terminal else handle.wait(on_progress=_progress_line())
@@ -108,18 +108,18 @@ def show_demo(url: str, report: Path) -> None:
 
 
 def _progress_line() -> Callable[[Job[Any]], None]:
-    """Says how far a job is, one line a change, where there is no terminal to draw a bar on."""
-    said: set[str] = set()
+    """Prints a job's progress, one line a change, where there is no terminal to draw a bar on."""
+    from explaind.views.drawing.text import progress_text  # noqa: PLC0415
 
-    def say(job: Job[Any]) -> None:
-        now = job.progress
-        total = "" if now is None or now.total is None else f"/{now.total}"
-        line = job.state.value if now is None else f"{now.phase}: {now.done}{total} {now.unit}"
-        if line not in said:
-            said.add(line)
+    shown: set[str] = set()
+
+    def show(job: Job[Any]) -> None:
+        line = job.state.value if job.progress is None else progress_text(job.progress)
+        if line not in shown:
+            shown.add(line)
             click.echo(f"  {line}")
 
-    return say
+    return show
 
 
 def _ready_text(stack: EmbeddedStack, seconds: float) -> str:

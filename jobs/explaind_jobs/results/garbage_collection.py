@@ -28,7 +28,7 @@ def sweep(
         StoreUnavailable: Redis does not answer. What was condemned is taken up again later.
     """
     until = clock() + REMOVAL_S
-    condemned: list[str] = run(scripts.condemn(BATCH))
+    condemned: list[str] = run(scripts.gc_collect(BATCH))
     for digest in condemned:
         if clock() > until:  # this process stood still: by now somebody may be writing it again
             break
@@ -37,7 +37,7 @@ def sweep(
         except ExplaindError as error:
             log.warning("a dead result stays in the store for now: %s", error.detail)
             continue
-        run(scripts.bury(digest))
+        run(scripts.gc_confirm(digest))
     return len(condemned)
 
 

@@ -39,14 +39,14 @@ def announce(digest: str) -> ScriptCall[None]:
     return ScriptCall("announce", [digest, CONDEMNED_MS], parse)
 
 
-def condemn(limit: int) -> ScriptCall[list[str]]:
+def gc_collect(limit: int) -> ScriptCall[list[str]]:
     """The digests of blobs that nobody refers to any more, to be removed and buried by the caller, soon."""
     return ScriptCall(
         "gc_collect", [GRACE_MS, CONDEMNED_MS, limit], lambda reply: [digest.decode() for digest in reply]
     )
 
 
-def bury(digest: str) -> ScriptCall[None]:
+def gc_confirm(digest: str) -> ScriptCall[None]:
     """A condemned blob has been removed."""
     return ScriptCall("gc_confirm", [digest], lambda reply: None)
 
@@ -56,6 +56,6 @@ def may_tidy(every_s: int) -> ScriptCall[bool]:
     return ScriptCall("may_tidy", [every_s], bool)
 
 
-def disown(job_id: str) -> ScriptCall[None]:
+def evict_cached(job_id: str) -> ScriptCall[None]:
     """The job's result is lost: let it answer no further requests, so that asking again computes it again."""
     return ScriptCall("evict_cached", [job_id], lambda reply: None)

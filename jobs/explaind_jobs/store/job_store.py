@@ -15,11 +15,10 @@ from redis.commands.core import AsyncScript, Script
 
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job, JobPage, Progress
-from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.redis_scripts.script import ScriptCall, script_text
 from explaind_jobs.results import scripts as result_calls
 from explaind_jobs.results.codec import StoredResult, encode
-from explaind_jobs.results.garbage_collection import sweep, tidy
+from explaind_jobs.results.garbage_collection import sweep
 from explaind_jobs.results.reader import ResultBodies
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import transitions
@@ -58,7 +57,6 @@ class JobStore:
         self.client = client
         self.settings = settings
         self.bodies = ResultBodies(settings)
-        self.files = FileStore(self.run, settings)
         self._scripts: dict[str, Script] = {}
 
     def create(self, job: NewJob) -> Created:
@@ -72,9 +70,9 @@ class JobStore:
         """
         return self.run(transitions.claim(self.settings, worker, queues, resident, held))
 
-    def beat(self, worker: WorkerState, held: Sequence[tuple[str, int]]) -> dict[str, LeaseStatus]:
+    def heartbeat(self, worker: WorkerState, held: Sequence[tuple[str, int]]) -> dict[str, LeaseStatus]:
         """Say that the worker lives and holds these (job, attempt); returns what each job is."""
-        return self.run(transitions.beat(self.settings, worker, held))
+        return self.run(transitions.heartbeat(self.settings, worker, held))
 
     def progress(self, job_id: str, attempt: int, progress: Progress) -> LeaseStatus:
         """Record how far a job is; returns what it is."""
@@ -121,14 +119,6 @@ class JobStore:
         """Remove a batch of large results that no job refers to any more; returns how many there were."""
         return sweep(self.run, self.bodies.blobs)
 
-    def sweep_files(self) -> int:
-        """Remove what uploads and jobs that were cut short have left of files; returns how much there was."""
-        return self.files.sweep()
-
-    def tidy(self) -> int:
-        """Once a day, remove what interrupted writes of large results and files left; returns how much there was."""
-        return tidy(self.run, self.bodies.blobs, self.files.blobs)
-
     def list(
         self,
         after: str | None,
@@ -154,9 +144,9 @@ class JobStore:
         """The live workers, by name."""
         return self.run(transitions.workers())
 
-    def leave(self, worker: str) -> None:
+    def deregister(self, worker: str) -> None:
         """Say that a worker has stopped."""
-        self.run(transitions.leave(worker))
+        self.run(transitions.deregister(worker))
 
     def ping(self) -> bool:
         """Whether Redis answers; never raises StoreUnavailable."""
@@ -239,9 +229,9 @@ class AsyncJobStore:
         """The job as it is, and the id of the last event that led there. Raises JobNotFound."""
         return await self.run(transitions.follow(job_id, caller))
 
-    async def census(self) -> StoreStats:
+    async def stats(self) -> StoreStats:
         """What waits, what runs and what was counted."""
-        return await self.run(transitions.census())
+        return await self.run(transitions.stats())
 
     async def queued(self) -> int:
         """How many jobs wait."""

@@ -94,10 +94,10 @@ def make_celery(settings: JobsSettings) -> Celery:
 
 
 class PermitPublisher:
-    """Rings for workers from a thread of its own, so that nobody waits for the broker.
+    """Sends permits from a thread of its own, so that no request waits for the broker.
 
-    A permit that cannot be sent is dropped: the reconciler of any worker rings again for the waiting jobs. One too
-    many is not sent: to send it costs the API as much as to accept a job.
+    A permit that cannot be sent is dropped: any worker's reconciler sends one for jobs that wait. One too many is not
+    sent: to send it costs the API as much as to accept a job.
     """
 
     def __init__(self, settings: JobsSettings) -> None:
@@ -112,7 +112,7 @@ class PermitPublisher:
         """Start the thread."""
         self._thread.start()
 
-    def ring(self, queue_name: str) -> None:
+    def wake(self, queue_name: str) -> None:
         """Let a worker of that class claim a job. Never waits, never raises."""
         try:
             self._queues.put_nowait(queue_name)
@@ -138,7 +138,7 @@ class PermitPublisher:
                 if not self._enough(queue_name):
                     self._send(queue_name)
             except Exception as error:  # whatever the broker does, the API and the worker go on
-                log.warning("no permit sent (%s); the reconciler will ring again", type(error).__name__)
+                log.warning("no permit sent (%s); the reconciler will wake a worker again", type(error).__name__)
                 if self._drop_backlog():
                     break
         self._app.close()

@@ -91,7 +91,7 @@ def claim(
     return ScriptCall("claim", args, parse)
 
 
-def beat(
+def heartbeat(
     settings: JobsSettings, worker: WorkerState, held: Sequence[tuple[str, int]]
 ) -> ScriptCall[dict[str, LeaseStatus]]:
     """Tell that the worker lives, extend its leases, and learn what its jobs are."""
@@ -197,7 +197,7 @@ def waiting() -> ScriptCall[dict[str, int]]:
     return ScriptCall("waiting", [], parse)
 
 
-def census() -> ScriptCall[StoreStats]:
+def stats() -> ScriptCall[StoreStats]:
     """What is true of the store as a whole."""
 
     def parse(reply: Any) -> StoreStats:
@@ -223,7 +223,7 @@ def workers() -> ScriptCall[list[WorkerState]]:
     )
 
 
-def leave(worker: str) -> ScriptCall[None]:
+def deregister(worker: str) -> ScriptCall[None]:
     """The worker has stopped."""
     return ScriptCall("deregister", [worker], lambda reply: None)
 

@@ -70,6 +70,6 @@ class _Both(Collector):
 
 async def _seen(store: AsyncJobStore) -> StoreSight | None:
     try:
-        return StoreSight(await store.census(), await store.workers())
+        return StoreSight(await store.stats(), await store.workers())
     except StoreUnavailable:
         return None

@@ -18,7 +18,7 @@ Counters = Mapping[tuple[str, ...], float]
 class StoreSight:
     """The store as it was seen: what is in it, and who works."""
 
-    census: StoreStats
+    stats: StoreStats
     workers: Sequence[WorkerState]
 
 
@@ -27,13 +27,13 @@ def store_families(seen: StoreSight | None) -> Iterator[Metric]:
     yield _plain(names.STORE_UP, 0 if seen is None else 1)
     if seen is None:
         return
-    census, workers = seen.census, seen.workers
-    yield from (_counted(metric, census.counters) for metric in names.STORE_COUNTERS)
-    yield from (_histogram(metric, census.counters) for metric in names.STORE_HISTOGRAMS)
-    yield _family(names.QUEUE_DEPTH, {labels: float(depth) for labels, depth in census.depths.items()})
-    yield _family(names.QUEUE_OLDEST, {(queue,): age for queue, age in census.ages.items()})
-    yield _plain(names.JOBS_RUNNING, census.running)
-    yield _plain(names.OUTBOX, census.outbox)
+    stats, workers = seen.stats, seen.workers
+    yield from (_counted(metric, stats.counters) for metric in names.STORE_COUNTERS)
+    yield from (_histogram(metric, stats.counters) for metric in names.STORE_HISTOGRAMS)
+    yield _family(names.QUEUE_DEPTH, {labels: float(depth) for labels, depth in stats.depths.items()})
+    yield _family(names.QUEUE_OLDEST, {(queue,): age for queue, age in stats.ages.items()})
+    yield _plain(names.JOBS_RUNNING, stats.running)
+    yield _plain(names.OUTBOX, stats.outbox)
     yield _plain(names.WORKERS, len(workers))
     yield _family(names.WORKER_SLOTS, {(worker.name,): worker.slots for worker in workers})
     yield _family(names.WORKER_MODELS, {labels: 1.0 for worker in workers for labels in _models(worker)})

@@ -13,7 +13,7 @@ from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import RangeNotSatisfiable, ResultLost
 from explaind.contract.job import Job, JobState
 from explaind_jobs.results.codec import StoredResult, encode
-from explaind_jobs.results.scripts import disown
+from explaind_jobs.results.scripts import evict_cached
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.job_view import not_found
 from explaind_service.errors.problems import problem_response
@@ -66,7 +66,7 @@ class Results:
         try:
             yield
         except ResultLost:
-            await self._store.run(disown(job.id))
+            await self._store.run(evict_cached(job.id))
             raise
 
     async def within(self, job: Job[Any]) -> bytes | None:

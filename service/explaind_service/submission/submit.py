@@ -90,7 +90,7 @@ class JobSubmitter:
         )
         created = await self.store.create(new)
         if not (created.existing or created.job.cached):
-            self.permits.ring(entry.queue)
+            self.permits.wake(entry.queue)
         return Submission(created.job, created.last, replayed=created.existing, rate=created.rate)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 
@@ -17,3 +18,8 @@ def settings(redis_url: str, tmp_path: Path) -> JobsSettings:
 @pytest.fixture
 def store(valkey: redis.Redis, settings: JobsSettings) -> JobStore:
     return JobStore(valkey, settings)
+
+
+@pytest.fixture
+def files_store(store: JobStore) -> FileStore:
+    return FileStore(store.run, store.settings)

@@ -17,6 +17,8 @@ from explaind.contract.errors import (
     UnknownDataset,
 )
 from explaind_jobs.files import scripts
+from explaind_jobs.files.file_store import FileStore
+from explaind_jobs.results.garbage_collection import tidy
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import ANYONE
@@ -40,18 +42,18 @@ def age(store: JobStore) -> None:
         store.client.zadd(key, {blob: at - scripts.LOOSE_MS - 1})
 
 
-def test_a_dataset_is_kept_once_and_read_by_its_owner(store: JobStore) -> None:
-    files = store.files.of("k1")
+def test_a_dataset_is_kept_once_and_read_by_its_owner(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1")
     card, new = files.put_dataset(ROWS, "jsonl", "one")
     assert new
     assert files.put_dataset(ROWS, "jsonl", "two") == (card, False)
     assert files.rows(card.id) == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
     assert (blobs(store), loose(store)) == (1, 0)
-    assert store.files.of("k2").put_dataset(ROWS, "jsonl", "one")[0].id != card.id
+    assert files_store.of("k2").put_dataset(ROWS, "jsonl", "one")[0].id != card.id
 
 
-def test_other_owners_have_no_such_file(store: JobStore) -> None:
-    mine, other = store.files.of("k1"), store.files.of("k2")
+def test_other_owners_have_no_such_file(store: JobStore, files_store: FileStore) -> None:
+    mine, other = files_store.of("k1"), files_store.of("k2")
     dataset = mine.put_dataset(ROWS, "jsonl", "one")[0].id
     artifact = mine.put_artifact("tuned-lens", "lens", b"abc", model="demo").id
     refused: list[tuple[type[Exception], Callable[[], object]]] = [
@@ -69,19 +71,19 @@ def test_other_owners_have_no_such_file(store: JobStore) -> None:
         with pytest.raises(error):
             ask()
     assert other.datasets().data == other.artifacts().data == []
-    everyone = store.files.of("k2", sees=ANYONE)
+    everyone = files_store.of("k2", sees=ANYONE)
     assert [card.id for card in everyone.datasets().data] == [dataset]
     assert everyone.artifact(artifact) == b"abc"
 
 
-def test_the_field_that_names_it_is_told(store: JobStore) -> None:
+def test_the_field_that_names_it_is_told(store: JobStore, files_store: FileStore) -> None:
     with pytest.raises(UnknownDataset) as caught:
-        store.files.of("").rows("ds_" + "0" * 26, pointer="/questions/dataset")
+        files_store.of("").rows("ds_" + "0" * 26, pointer="/questions/dataset")
     assert caught.value.errors[0].pointer == "/questions/dataset"
 
 
-def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore) -> None:
-    files = store.files.of("k1", job="job_a")
+def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1", job="job_a")
     first = files.put_artifact("tuned-lens", "lens", b"abc", model="demo")
     second = files.put_artifact("tuned-lens", "lens", b"abcd", model="demo")
     assert first.id == second.id
@@ -89,13 +91,13 @@ def test_a_second_attempt_replaces_what_the_first_has_left(store: JobStore) -> N
     assert (blobs(store), loose(store)) == (1, 0)
     others = {
         files.put_artifact("tuned-lens", "other lens", b"abc", model="demo").id,
-        store.files.of("k1", job="job_b").put_artifact("tuned-lens", "lens", b"abc", model="demo").id,
+        files_store.of("k1", job="job_b").put_artifact("tuned-lens", "lens", b"abc", model="demo").id,
     }
     assert len(others | {first.id}) == 3
 
 
-def test_a_dry_run_reads_and_keeps_nothing(store: JobStore) -> None:
-    files = store.files.of("k1", job="job_a")
+def test_a_dry_run_reads_and_keeps_nothing(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1", job="job_a")
     dataset, _ = files.put_dataset(ROWS, "jsonl", "one")
     dry = files.dry_run()
     assert len(dry.rows(dataset.id)) == 2
@@ -105,8 +107,8 @@ def test_a_dry_run_reads_and_keeps_nothing(store: JobStore) -> None:
     assert files.put_artifact("tuned-lens", "lens", b"abc", model="demo").id == card.id
 
 
-def test_no_more_than_an_owner_may_keep(store: JobStore) -> None:
-    files = store.files.of("k1")
+def test_no_more_than_an_owner_may_keep(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1")
     for number in range(3):
         files.check_room()
         files.put_artifact("tuned-lens", f"lens {number}", b"abc", model="demo", job_id="job_a")
@@ -116,7 +118,7 @@ def test_no_more_than_an_owner_may_keep(store: JobStore) -> None:
         files.put_artifact("tuned-lens", "lens 3", b"abc", model="demo", job_id="job_a")
     assert (blobs(store), loose(store)) == (3, 0)
     files.put_artifact("tuned-lens", "lens 2", b"abcd", model="demo", job_id="job_a")
-    store.files.of("k2").check_room()
+    files_store.of("k2").check_room()
     files.put_dataset(ROWS, "jsonl", "of another kind")
     files.delete_artifact(files.artifacts().data[0].id)
     files.check_room()
@@ -125,39 +127,43 @@ def test_no_more_than_an_owner_may_keep(store: JobStore) -> None:
 def test_an_artifact_larger_than_it_may_be(store: JobStore, settings: JobsSettings) -> None:
     small = JobStore(store.client, settings.model_copy(update={"artifact_bytes": 2}))
     with pytest.raises(RequestTooLarge, match="EXPLAIND_ARTIFACT_BYTES"):
-        small.files.of("k1").put_artifact("tuned-lens", "lens", b"abc", model="demo")
+        FileStore(small.run, small.settings).of("k1").put_artifact("tuned-lens", "lens", b"abc", model="demo")
     assert blobs(store) == 0
 
 
-def test_what_a_crash_leaves_is_swept_after_an_hour(store: JobStore) -> None:
-    files = store.files.of("k1")
+def test_what_a_crash_leaves_is_swept_after_an_hour(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1")
     kept = files.put_artifact("tuned-lens", "lens", b"abc", model="demo")
-    store.files.write(b"never referred to")
-    assert store.sweep_files() == 0
+    files_store.write(b"never referred to")
+    assert files_store.sweep() == 0
     assert blobs(store) == 2
     age(store)
-    assert store.sweep_files() == 1
+    assert files_store.sweep() == 1
     assert (blobs(store), loose(store)) == (1, 0)
     assert files.artifact(kept.id) == b"abc"
 
 
-def test_a_blob_that_may_be_swept_is_not_referred_to(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = store.files.write
+def test_a_blob_that_may_be_swept_is_not_referred_to(
+    store: JobStore, files_store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = files_store.write
 
     def slow(data: bytes) -> str:
         blob = write(data)
         age(store)
         return blob
 
-    monkeypatch.setattr(store.files, "write", slow)
+    monkeypatch.setattr(files_store, "write", slow)
     with pytest.raises(StoreUnavailable, match="too long"):
-        store.files.of("k1").put_dataset(ROWS, "jsonl", "one")
-    assert store.files.of("k1").datasets().data == []
+        files_store.of("k1").put_dataset(ROWS, "jsonl", "one")
+    assert files_store.of("k1").datasets().data == []
 
 
-def test_an_answer_that_is_lost_costs_no_bytes(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_lost_costs_no_bytes(
+    store: JobStore, files_store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The record was made although nobody heard of it: its blob must stay."""
-    run = store.files.run
+    run = files_store.run
 
     def deaf(call):
         reply = run(call)
@@ -165,35 +171,37 @@ def test_an_answer_that_is_lost_costs_no_bytes(store: JobStore, monkeypatch: pyt
             raise StoreUnavailable("The answer was lost.")
         return reply
 
-    monkeypatch.setattr(store.files, "run", deaf)
+    monkeypatch.setattr(files_store, "run", deaf)
     with pytest.raises(StoreUnavailable):
-        store.files.of("k1").put_dataset(ROWS, "jsonl", "one")
+        files_store.of("k1").put_dataset(ROWS, "jsonl", "one")
     monkeypatch.undo()
-    card, new = store.files.of("k1").put_dataset(ROWS, "jsonl", "one")
+    card, new = files_store.of("k1").put_dataset(ROWS, "jsonl", "one")
     assert not new
-    assert len(store.files.of("k1").rows(card.id)) == 2
+    assert len(files_store.of("k1").rows(card.id)) == 2
 
 
-def test_a_blob_that_cannot_be_removed_is_removed_later(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = store.files.of("k1")
+def test_a_blob_that_cannot_be_removed_is_removed_later(
+    store: JobStore, files_store: FileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = files_store.of("k1")
     card, _ = files.put_dataset(ROWS, "jsonl", "one")
 
     def fail(blob: str) -> None:
         raise StoreUnavailable("The disk is away.")
 
-    monkeypatch.setattr(store.files.blobs, "remove", fail)
+    monkeypatch.setattr(files_store.blobs, "remove", fail)
     files.delete_dataset(card.id)
     with pytest.raises(DatasetNotFound):
         files.card(card.id)
     monkeypatch.undo()
     assert (blobs(store), loose(store)) == (1, 1)
     age(store)
-    store.sweep_files()
+    files_store.sweep()
     assert (blobs(store), loose(store)) == (0, 0)
 
 
-def test_bytes_that_are_not_those_that_were_kept(store: JobStore) -> None:
-    files = store.files.of("k1")
+def test_bytes_that_are_not_those_that_were_kept(store: JobStore, files_store: FileStore) -> None:
+    files = files_store.of("k1")
     card, _ = files.put_dataset(ROWS, "jsonl", "one")
     blob = next((store.settings.data_dir / "files").rglob("*.bin"))
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
@@ -201,15 +209,17 @@ def test_bytes_that_are_not_those_that_were_kept(store: JobStore) -> None:
         files.rows(card.id)
 
 
-def test_the_sweeper_of_results_leaves_files_alone(store: JobStore, valkey: redis.Redis) -> None:
-    files = store.files.of("k1")
+def test_the_sweeper_of_results_leaves_files_alone(
+    store: JobStore, files_store: FileStore, valkey: redis.Redis
+) -> None:
+    files = files_store.of("k1")
     card, _ = files.put_dataset(ROWS, "jsonl", "one")
     assert store.sweep() == 0
-    store.tidy()
+    tidy(store.run, files_store.blobs)
     assert len(files.rows(card.id)) == 2
 
 
 def test_files_in_a_store_of_ones_own_have_a_folder_of_their_own(valkey: redis.Redis, settings, tmp_path) -> None:
     elsewhere = JobStore(valkey, settings.model_copy(update={"results_url": f"file://{tmp_path}/a"}))
-    elsewhere.files.of("k1").put_dataset(ROWS, "jsonl", "one")
+    FileStore(elsewhere.run, elsewhere.settings).of("k1").put_dataset(ROWS, "jsonl", "one")
     assert len(list((tmp_path / "a" / "files").rglob("*.bin"))) == 1

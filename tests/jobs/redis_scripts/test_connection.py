@@ -51,7 +51,7 @@ async def test_both_stores_are_let_in(guarded: JobsSettings) -> None:
 def test_permits_are_let_in(guarded: JobsSettings) -> None:
     publisher = PermitPublisher(guarded)
     publisher.start()
-    publisher.ring("gpu")
+    publisher.wake("gpu")
     publisher.stop()
     with redis_from(guarded) as client:
         assert client.llen(permits_key(guarded, "gpu")) == 1

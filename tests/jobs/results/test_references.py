@@ -20,7 +20,7 @@ from explaind_jobs.results import scripts as result_calls
 from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
 from explaind_jobs.results.directory_blobs import DirectoryBlobs
-from explaind_jobs.results.garbage_collection import REMOVAL_S, sweep
+from explaind_jobs.results.garbage_collection import REMOVAL_S, sweep, tidy
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store import transitions
 from explaind_jobs.store.job_store import AsyncJobStore, JobStore
@@ -158,12 +158,12 @@ def test_a_blob_under_removal_is_not_written(store: JobStore, root: Path, valkey
     job_id = store.create(NewJob("explain/shap", "demo", "default", b"{}")).id
     claim = store.claim("w", ["default"])
     assert claim is not None
-    assert store.run(result_calls.condemn(10)) == [DIGEST]
+    assert store.run(result_calls.gc_collect(10)) == [DIGEST]
     with pytest.raises(StoreUnavailable, match="removed at this moment"):
         store.finish(job_id, claim.attempt, succeeded())
     assert store.get(job_id).state is JobState.RUNNING
     store.bodies.blobs.remove(DIGEST)
-    store.run(result_calls.bury(DIGEST))
+    store.run(result_calls.gc_confirm(DIGEST))
     assert store.finish(job_id, claim.attempt, succeeded()) == "finished"
     assert store.result(job_id) == RAW
 
@@ -250,7 +250,7 @@ def test_what_a_dead_writer_wrote_is_swept(store: JobStore, root: Path, valkey: 
 def test_what_a_dead_sweeper_condemned_is_taken_up(store: JobStore, root: Path, valkey: redis.Redis) -> None:
     store.delete(run_job(store))
     age(valkey)
-    assert store.run(result_calls.condemn(10)) == [DIGEST]
+    assert store.run(result_calls.gc_collect(10)) == [DIGEST]
     assert (store.sweep(), blobs_in(root)) == (0, [DIGEST])
     age(valkey, "blobs_condemned", result_calls.CONDEMNED_MS + 1000)
     assert (store.sweep(), blobs_in(root)) == (1, [])
@@ -260,7 +260,7 @@ def test_what_a_dead_sweeper_condemned_is_taken_up(store: JobStore, root: Path, 
 def test_nobody_waits_for_ever_for_a_dead_sweeper(store: JobStore, valkey: redis.Redis) -> None:
     store.delete(run_job(store))
     age(valkey)
-    store.run(result_calls.condemn(10))
+    store.run(result_calls.gc_collect(10))
     age(valkey, "blobs_condemned", result_calls.CONDEMNED_MS + 1000)
     assert store.result(run_job(store)) == RAW
     assert valkey.exists("explaind:blobs_condemned") == 0
@@ -347,7 +347,7 @@ def test_every_key_carries_the_prefix(valkey: redis.Redis, settings: JobsSetting
     store = JobStore(valkey, settings.model_copy(update={"key_prefix": "other:"}))
     store.delete(run_job(store))
     store.sweep()
-    store.tidy()
+    tidy(store.run, store.bodies.blobs)
     keys: Any = valkey.keys("*")
     assert b"other:blobs_tidied" in keys
     assert all(key.startswith(b"other:") for key in keys)
@@ -360,7 +360,7 @@ def test_the_store_is_tidied_once_a_day(store: JobStore, blobs: DirectoryBlobs, 
         left = folder / f".{turn}.tmp"
         left.write_text("half")
         os.utime(left, (1, 1))
-        assert store.tidy() == expected
+        assert tidy(store.run, store.bodies.blobs) == expected
     assert 86_000 < valkey.ttl("explaind:blobs_tidied") <= 86_400  # type: ignore[operator]
 
 

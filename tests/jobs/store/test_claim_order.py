@@ -131,7 +131,7 @@ def test_a_key_runs_no_more_than_it_may(shop, valkey: redis.Redis):
 def test_a_start_is_estimated_from_the_pace_and_the_slots(shop, valkey: redis.Redis):
     first = shop.put()
     assert shop.store.get(first).starts_in_s is None
-    shop.beat()
+    shop.heartbeat()
     claimed = shop.take()
     valkey.hincrby(f"explaind:job:{first}", "started", -4000)
     shop.end(claimed)

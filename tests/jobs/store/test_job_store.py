@@ -79,7 +79,7 @@ def test_every_key_carries_the_prefix(valkey: redis.Redis, settings: JobsSetting
     store = JobStore(valkey, settings.model_copy(update={"key_prefix": "other:"}))
     job = store.create(new_job(idempotency_key="k"))
     claim = claimed(store)
-    store.beat(worker(), [(job.id, claim.attempt)])
+    store.heartbeat(worker(), [(job.id, claim.attempt)])
     store.finish(job.id, claim.attempt, DONE)
     keys = valkey.keys("*")
     assert keys
@@ -183,7 +183,7 @@ def test_an_older_attempt_is_fenced(store: JobStore) -> None:
     new = claimed(store, "second")
     assert (old.attempt, new.attempt) == (1, 2)
     assert store.progress(job_id, old.attempt, PROGRESS) is LeaseStatus.LOST
-    assert store.beat(worker("first"), [(job_id, old.attempt)]) == {job_id: LeaseStatus.LOST}
+    assert store.heartbeat(worker("first"), [(job_id, old.attempt)]) == {job_id: LeaseStatus.LOST}
     assert store.release(job_id, old.attempt) is False
     assert store.finish(job_id, old.attempt, FAILED) == "fenced"
     assert store.finish(job_id, new.attempt, DONE) == "finished"
@@ -206,7 +206,7 @@ def test_a_beat_takes_up_a_job_that_nobody_claimed_meanwhile(store: JobStore) ->
     claim = claimed(store)
     expire_leases(store)
     store.reap()
-    assert store.beat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.HELD}
+    assert store.heartbeat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.HELD}
     assert store.get(job_id).state is JobState.RUNNING
     assert store.claim("other", ["default"]) is None
 
@@ -217,14 +217,14 @@ def test_a_job_that_was_taken_up_again_was_not_lost(store: JobStore) -> None:
     for _ in range(store.settings.max_losses + 1):
         expire_leases(store)
         store.reap()
-        assert store.beat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.HELD}
+        assert store.heartbeat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.HELD}
 
 
 def test_a_released_job_is_not_taken_up_again(store: JobStore) -> None:
     job_id = store.create(new_job()).id
     claim = claimed(store)
     assert store.release(job_id, claim.attempt) is True
-    assert store.beat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.LOST}
+    assert store.heartbeat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.LOST}
     assert store.get(job_id).state is JobState.QUEUED
 
 
@@ -232,12 +232,12 @@ def test_a_beat_keeps_the_lease(store: JobStore) -> None:
     job_id = store.create(new_job()).id
     claim = claimed(store)
     expire_leases(store)
-    store.beat(worker(), [(job_id, claim.attempt)])
+    store.heartbeat(worker(), [(job_id, claim.attempt)])
     assert store.reap() == 0
 
 
 def test_an_unknown_job_is_lost(store: JobStore) -> None:
-    assert store.beat(worker(), [("job_x", 1)]) == {"job_x": LeaseStatus.LOST}
+    assert store.heartbeat(worker(), [("job_x", 1)]) == {"job_x": LeaseStatus.LOST}
     assert store.finish("job_x", 1, DONE) == "unknown"
     for call in (store.get, store.cancel, store.delete):
         with pytest.raises(JobNotFound):
@@ -258,7 +258,7 @@ def test_cancel_of_a_running_job_asks(store: JobStore) -> None:
     for _ in range(2):
         assert store.cancel(job_id).state is JobState.CANCELLING
     assert store.progress(job_id, claim.attempt, PROGRESS) is LeaseStatus.CANCEL
-    assert store.beat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.CANCEL}
+    assert store.heartbeat(worker(), [(job_id, claim.attempt)]) == {job_id: LeaseStatus.CANCEL}
     assert store.finish(job_id, claim.attempt, Outcome(JobState.CANCELLED)) == "finished"
     assert store.get(job_id).state is JobState.CANCELLED
 
@@ -318,7 +318,7 @@ def test_reclaim_takes_only_the_predecessors_jobs(store: JobStore) -> None:
     assert store.reclaim("me") == [mine]
     assert store.get(mine).state is JobState.QUEUED
     assert store.get(other).state is JobState.RUNNING
-    assert store.beat(worker("me"), [(mine, claim.attempt)]) == {mine: LeaseStatus.LOST}
+    assert store.heartbeat(worker("me"), [(mine, claim.attempt)]) == {mine: LeaseStatus.LOST}
 
 
 def test_only_ended_jobs_are_deleted(store: JobStore) -> None:
@@ -381,12 +381,12 @@ def test_a_job_that_was_evicted_from_the_queue_is_passed_over(store: JobStore, v
 
 def test_workers_are_those_that_beat(store: JobStore, valkey: redis.Redis) -> None:
     for name in ("b", "a", "gone"):
-        store.beat(worker(name), [])
+        store.heartbeat(worker(name), [])
     valkey.zadd("explaind:workers", {"gone": 1})
     found = store.workers()
     assert [state.name for state in found] == ["a", "b"]
     assert found[0].models == ["demo"]
-    store.leave("a")
+    store.deregister("a")
     assert [state.name for state in store.workers()] == ["b"]
 
 
@@ -410,7 +410,7 @@ async def test_the_async_store_is_the_same_store(
     assert await asynchronous.result(created.id) == DONE.result
     assert (await asynchronous.list(None, 5)).data == store.list(None, 5).data
     assert (await asynchronous.cancel(created.id)).state is JobState.SUCCEEDED
-    store.beat(worker(), [])
+    store.heartbeat(worker(), [])
     assert [state.name for state in await asynchronous.workers()] == ["w"]
     await asynchronous.delete(created.id)
     with pytest.raises(JobNotFound):

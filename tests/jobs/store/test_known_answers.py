@@ -13,7 +13,7 @@ REVISED = Outcome(JobState.SUCCEEDED, result=b'{"values": [2]}', revision="r1")
 
 
 def test_a_known_answer_ends_a_job_at_once(shop):
-    shop.beat(revisions={"demo": "r1"})
+    shop.heartbeat(revisions={"demo": "r1"})
     first = shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     created = shop.store.create(shop.job(cache_key="q"))
@@ -27,29 +27,29 @@ def test_a_known_answer_ends_a_job_at_once(shop):
 
 @pytest.mark.parametrize("cache_key", [None, "other"])
 def test_another_question_is_computed(shop, cache_key):
-    shop.beat(revisions={"demo": "r1"})
+    shop.heartbeat(revisions={"demo": "r1"})
     shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     assert not shop.store.create(shop.job(cache_key=cache_key)).job.cached
 
 
 def test_another_revision_of_the_model_is_computed(shop):
-    shop.beat(revisions={"demo": "r1"})
+    shop.heartbeat(revisions={"demo": "r1"})
     shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
-    shop.beat(revisions={"demo": "r2"})
+    shop.heartbeat(revisions={"demo": "r2"})
     assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
 def test_a_failure_is_no_answer(shop):
-    shop.beat(revisions={"demo": "r1"})
+    shop.heartbeat(revisions={"demo": "r1"})
     shop.put(cache_key="q")
     shop.end(shop.take(), Outcome(JobState.CANCELLED, revision="r1"))
     assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
 def test_a_deleted_answer_is_forgotten(shop):
-    shop.beat(revisions={"demo": "r1"})
+    shop.heartbeat(revisions={"demo": "r1"})
     first = shop.put(cache_key="q")
     shop.end(shop.take(), REVISED)
     shop.store.delete(first)
@@ -164,14 +164,14 @@ async def test_the_census_counts(shop, async_valkey):
     shop.put(model="y")
     shop.take()
     shop.lose_all()
-    census = await AsyncJobStore(async_valkey, shop.store.settings).census()
-    assert sum(census.depths.values()) == 2
-    assert census.ages["default"] >= 0
-    assert census.running == 0
-    assert census.counters["submitted", "explain/shap", "y"] == 2
-    assert census.counters["finished", "explain/shap", "x", "succeeded"] == 1
-    assert census.counters["lost", "explain/shap"] == 1
-    assert sum(n for name, n in census.counters.items() if name[0] == "job_seconds_bucket") == 1
+    stats = await AsyncJobStore(async_valkey, shop.store.settings).stats()
+    assert sum(stats.depths.values()) == 2
+    assert stats.ages["default"] >= 0
+    assert stats.running == 0
+    assert stats.counters["submitted", "explain/shap", "y"] == 2
+    assert stats.counters["finished", "explain/shap", "x", "succeeded"] == 1
+    assert stats.counters["lost", "explain/shap"] == 1
+    assert sum(n for name, n in stats.counters.items() if name[0] == "job_seconds_bucket") == 1
 
 
 async def test_the_time_of_work_that_was_requeued_counts(shop, async_valkey):
@@ -182,8 +182,8 @@ async def test_the_time_of_work_that_was_requeued_counts(shop, async_valkey):
     await async_valkey.hincrby(f"explaind:job:{claimed.id}", "started", -5000)
     shop.lose_all()
     shop.end(claimed)
-    census = await AsyncJobStore(async_valkey, shop.store.settings).census()
-    assert census.counters["job_seconds_sum", "explain/shap"] >= 5
+    stats = await AsyncJobStore(async_valkey, shop.store.settings).stats()
+    assert stats.counters["job_seconds_sum", "explain/shap"] >= 5
     assert float(await async_valkey.hget("explaind:turns", "a")) >= 5
 
 

@@ -45,7 +45,7 @@ def test_permits_lie_where_the_reconciler_counts_them(valkey: redis.Redis, redis
     publisher = PermitPublisher(settings)
     publisher.start()
     for _ in range(3):
-        publisher.ring("gpu")
+        publisher.wake("gpu")
     publisher.stop()
     assert queue_key("gpu") == "explaind.gpu"
     assert valkey.llen(permits_key(settings, "gpu")) == 3
@@ -60,8 +60,8 @@ def test_no_more_permits_are_sent_than_slots_can_use(
     publisher = PermitPublisher(settings)
     publisher.start()
     for _ in range(10):
-        publisher.ring("gpu")
-    publisher.ring("cpu")
+        publisher.wake("gpu")
+    publisher.wake("cpu")
     publisher.stop()
     assert valkey.llen(permits_key(settings, "gpu")) == 3
     assert valkey.llen(permits_key(settings, "cpu")) == 1
@@ -69,8 +69,8 @@ def test_no_more_permits_are_sent_than_slots_can_use(
 
 def test_a_dead_broker_holds_nobody_up() -> None:
     publisher = PermitPublisher(JobsSettings(redis_url="unix:///nowhere/redis.sock"))
-    publisher.ring("default")
+    publisher.wake("default")
     publisher.start()
-    publisher.ring("default")
+    publisher.wake("default")
     publisher.stop()
-    publisher.ring("default")
+    publisher.wake("default")

@@ -135,10 +135,10 @@ class Life(RuleBasedStateMachine):
             assert self._state(claim.id) in {JobState.RUNNING, JobState.CANCELLING}
 
     @rule(worker=st.sampled_from(WORKERS))
-    def beat(self, worker: str) -> None:
+    def heartbeat(self, worker: str) -> None:
         state = WorkerState(worker, "1", list(QUEUES), [], [], 2, NOW, {"x": "r"})
         pairs = [(claim.id, claim.attempt) for claim in self.holders[worker]]
-        standings = self.store.beat(state, pairs)
+        standings = self.store.heartbeat(state, pairs)
         assert standings.keys() == {job_id for job_id, _ in pairs}
 
     @rule(worker=st.sampled_from(WORKERS), restarted=st.booleans())

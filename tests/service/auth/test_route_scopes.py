@@ -9,6 +9,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from explaind.contract.registry import all_methods, known_method
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.keys.records import Scope
 from explaind_jobs.store.job_store import JobStore
 from explaind_service.middleware.authentication import OPEN_PATHS
@@ -169,7 +170,7 @@ async def test_another_keys_file_is_not_there(
 ) -> None:
     owner, other, admin = issue(), issue(), issue("admin")
     uploaded = await send(client, Sent("POST", "/datasets", csv=b"a\n1\n"), f"Bearer {owner.key}")
-    files = JobStore(valkey, settings).files.of(owner.record.id)
+    files = FileStore(JobStore(valkey, settings).run, settings).of(owner.record.id)
     left = await asyncio.to_thread(files.put_artifact, "tuned-lens", "lens", b"x", model="demo")
     sent = Sent(method, path.replace("{dataset_id}", uploaded.json()["id"]).replace("{artifact_id}", left.id))
     code = "dataset_not_found" if "dataset" in path else "artifact_not_found"

@@ -16,8 +16,8 @@ from explaind_service.metrics.families import StoreSight, store_families
 EMPTY = StoreStats(depths={}, ages={}, running=0, outbox=0, counters={})
 
 
-def told(census: StoreStats = EMPTY, *workers: WorkerState) -> dict[str, Metric]:
-    return {family.name: family for family in store_families(StoreSight(census, workers))}
+def told(stats: StoreStats = EMPTY, *workers: WorkerState) -> dict[str, Metric]:
+    return {family.name: family for family in store_families(StoreSight(stats, workers))}
 
 
 def values(family: Metric) -> dict[tuple[str, ...], float]:

@@ -40,7 +40,7 @@ async def test_unknown_method(client, expect_problem) -> None:
 )
 async def test_model_state_is_that_of_live_workers(client, worker, models, loading, state: str) -> None:
     assert (await client.get("/models/demo")).json()["state"] == "cold"
-    worker.store.beat(worker_with(models, loading), [])
+    worker.store.heartbeat(worker_with(models, loading), [])
     assert (await client.get("/models/demo")).json()["state"] == state
     listed = ModelList.model_validate_json((await client.get("/models")).content).data
     assert [(card.name, card.state) for card in listed] == [("demo", state)]

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.store.job_store import JobStore
 from tests.support.apps import create_app
 
@@ -135,7 +136,7 @@ async def test_no_more_than_a_key_may_keep(settings, client_of, expect_problem) 
 
 
 async def test_an_artifact_is_listed_fetched_and_deleted(client, store, expect_problem) -> None:
-    files = store.files.of("", job="job_" + "0" * 26)
+    files = FileStore(store.run, store.settings).of("", job="job_" + "0" * 26)
     card = await asyncio.to_thread(
         files.put_artifact, "tuned-lens", 'le"ns é.safetensors', b"\0\1\2" * 99, model="demo"
     )
@@ -158,7 +159,8 @@ async def test_an_artifact_is_listed_fetched_and_deleted(client, store, expect_p
 
 
 async def test_a_file_whose_bytes_are_gone_or_others_is_lost(client, store, expect_problem) -> None:
-    card = await asyncio.to_thread(store.files.of("").put_artifact, "tuned-lens", "a", b"abc", model="demo")
+    files = FileStore(store.run, store.settings).of("")
+    card = await asyncio.to_thread(files.put_artifact, "tuned-lens", "a", b"abc", model="demo")
     blob = next((store.settings.data_dir / "files").rglob("*.bin"))
     blob.write_bytes(b"abd")
     expect_problem(await client.get(f"/artifacts/{card.id}/content"), 500, "file_lost")

@@ -14,7 +14,7 @@ async def test_ready_needs_a_worker(client, worker, shap) -> None:
     assert response.status_code == 503
     assert Readiness.model_validate_json(response.content).store is True
     state = WorkerState("w@test", "1", ["default"], [], [], 1, datetime.now(UTC))
-    worker.store.beat(state, [])
+    worker.store.heartbeat(state, [])
     await client.post("/explain/shap", json=shap)
     response = await client.get("/readyz")
     assert response.status_code == 200

@@ -55,7 +55,7 @@ async def test_requests_are_counted_by_template(client) -> None:
 async def test_everything_in_the_table_is_told_and_nothing_else(client, worker, shap) -> None:
     await client.post("/explain/shap", json=shap)
     worker.succeed()
-    worker.store.beat(WorkerState("w@test", "1", ["default"], ["demo"], [], 1, datetime.now(UTC), {}, GAUGES), [])
+    worker.store.heartbeat(WorkerState("w@test", "1", ["default"], ["demo"], [], 1, datetime.now(UTC), {}, GAUGES), [])
     text = (await client.get("/metrics")).text
     told = {family.name: family for family in text_string_to_metric_families(text)}
     kinds = {name: family.type for name, family in told.items() if name.startswith("explaind_")}

@@ -11,6 +11,7 @@ from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import UnknownArtifact, UnknownDataset
 from explaind.contract.files import ArtifactId, DatasetColumns, DatasetId
 from explaind.contract.method import Method
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import Claim
 from explaind_service.submission.submit import JobOrigin
@@ -44,7 +45,7 @@ def store(valkey, settings) -> JobStore:
 
 async def test_a_request_that_names_what_is_not_there(app, client, store) -> None:
     intake = app.state.resources.intake
-    owned = store.files.of("k1")
+    owned = FileStore(store.run, store.settings).of("k1")
     dataset, _ = await asyncio.to_thread(owned.put_dataset, b"a\n1\n", "csv", "ones")
     artifact = await asyncio.to_thread(owned.put_artifact, "tuned-lens", "lens", b"x", model="demo")
     right: dict[str, Any] = {

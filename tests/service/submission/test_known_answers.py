@@ -20,7 +20,7 @@ def answered(worker, attribution):
 
     def answer() -> None:
         state = WorkerState("w", "1", ["default"], ["demo"], [], 1, datetime.now(UTC), {"demo": REVISION})
-        worker.store.beat(state, [])
+        worker.store.heartbeat(state, [])
         claim = worker.claim()
         outcome = Outcome(JobState.SUCCEEDED, result=orjson.dumps(attribution), revision=REVISION)
         assert worker.store.finish(claim.id, claim.attempt, outcome) == "finished"

@@ -23,7 +23,7 @@ def app(settings):
 
 
 async def test_a_lost_answer_is_computed_again(client, worker, shap, settings, expect_problem):
-    worker.store.beat(WorkerState("w", "1", ["default"], [], [], 1, datetime.now(UTC), {"demo": "r"}), [])
+    worker.store.heartbeat(WorkerState("w", "1", ["default"], [], [], 1, datetime.now(UTC), {"demo": "r"}), [])
     first = (await client.post("/explain/shap", json=shap)).json()["id"]
     claim = worker.claim()
     assert worker.store.finish(claim.id, claim.attempt, Outcome(JobState.SUCCEEDED, LARGE, revision="r")) == "finished"

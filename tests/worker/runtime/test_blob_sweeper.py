@@ -6,9 +6,30 @@ from typing import cast
 import pytest
 
 from explaind.contract.errors import StoreUnavailable
+from explaind_jobs.files.file_store import FileStore
+from explaind_jobs.redis_scripts.script import ScriptCall
 from explaind_jobs.results.garbage_collection import BATCH
 from explaind_jobs.store.job_store import JobStore
 from explaind_worker.runtime.blob_sweeper import Sweeper
+
+
+class Blobs:
+    """Has one unfinished write left."""
+
+    def tidy(self, _age_s: float) -> int:
+        return 1
+
+
+class Files:
+    """Whether it was swept."""
+
+    def __init__(self) -> None:
+        self.swept = False
+        self.blobs = Blobs()
+
+    def sweep(self) -> int:
+        self.swept = True
+        return 0
 
 
 class Store:
@@ -17,7 +38,8 @@ class Store:
     def __init__(self, *batches: int | Exception) -> None:
         self.batches = list(batches)
         self.sweeps = 0
-        self.files_swept = False
+        self.bodies = self
+        self.blobs = Blobs()
         self.tidied = threading.Event()
 
     def sweep(self) -> int:
@@ -27,24 +49,22 @@ class Store:
             raise batch
         return batch
 
-    def sweep_files(self) -> int:
-        self.files_swept = True
-        return 0
-
-    def tidy(self) -> int:
+    def run(self, call: ScriptCall[object]) -> bool:
+        """Answers that it is time to tidy."""
         self.tidied.set()
-        return 1
+        return True
 
 
-def sweeper(store: Store, every_s: float = 0.001) -> Sweeper:
-    return Sweeper(cast("JobStore", store), every_s=every_s)
+def sweeper(store: Store, every_s: float = 0.001, files: Files | None = None) -> Sweeper:
+    return Sweeper(cast("JobStore", store), cast("FileStore", files or Files()), every_s=every_s)
 
 
 def test_a_round_takes_all_that_is_dead() -> None:
     store = Store(BATCH, BATCH, 3)
-    sweeper(store).round()
+    files = Files()
+    sweeper(store, files=files).round()
     assert store.sweeps == 3
-    assert store.files_swept
+    assert files.swept
     assert store.tidied.is_set()
 
 

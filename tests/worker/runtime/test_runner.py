@@ -70,7 +70,7 @@ def test_outcome_carries_result_provenance_and_timing(runner, tokenizer):
     assert timing.forwards >= 1
     assert timing.tokens_evaluated > 0
     assert timing.model_load_s > 0
-    assert control.seen[0] == "loading model"
+    assert control.seen[0] == "loading the model"
     assert "evaluating" in control.seen
     assert runner.resident() == ["tiny-llama"]
     again = runner.run(claim("infer/score", model="tiny-llama", prompt="The", target=" food"), Control())

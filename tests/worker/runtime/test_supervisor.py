@@ -98,7 +98,7 @@ def test_a_beat_brings_cancels_and_losses(desk: Desk) -> None:
 def test_lost_permits_are_rung_again_but_not_twice(desk: Desk, valkey: redis.Redis) -> None:
     for _ in range(3):
         desk.store.create(NewJob("explain/shap", "demo", "default", b"{}"))
-    desk.permits.ring("default")
+    desk.permits.wake("default")
     desk.permits.stop()
     again = PermitPublisher(desk.settings)
     again.start()

@@ -8,6 +8,7 @@ from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, StoreUnavailable
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_worker.engine.batching.memory_estimate import Footprint
@@ -160,7 +161,8 @@ def test_a_session_without_a_store_says_so(tiny_model) -> None:
 
 
 def test_a_dry_run_reads_files_and_keeps_none(tiny_model, valkey, redis_url, tmp_path) -> None:
-    files = JobStore(valkey, JobsSettings(redis_url=redis_url, data_dir=tmp_path)).files.of("k1", job="job_a")
+    settings = JobsSettings(redis_url=redis_url, data_dir=tmp_path)
+    files = FileStore(JobStore(valkey, settings).run, settings).of("k1", job="job_a")
     dataset, _ = files.put_dataset(b"a\n1\n", "csv", "ones")
     entry, pool = tiny_model("llama"), ModelPool()
     with Session(entry, pool, lambda *_: None, dry_run=True, files=files) as dry:

@@ -165,7 +165,7 @@ class AblationRuns:
     def _recorded(self, *, answered: bool = False) -> Iterator[Recording]:
         session, model = self.session, self.session.model_access.model()
         for number, asked in enumerate(self.asked):
-            session.job.report_progress("recording", number, len(self.asked), "questions")
+            session.job.report_progress("capturing activations", number, len(self.asked), "questions")
             ids = [*asked.prompt.token_ids, *(asked.answer_ids[:-1] if answered else ())]
             yield capture(model, ids, self._points, layers=self._layers, meter=session.job.meter)
 

@@ -61,7 +61,7 @@ class _Reader:
         parts: list[Decoded] = []
         # From the end: the model's next token, where that is followed, is what the last position says.
         for number, group in enumerate(reversed(self._groups)):
-            session.job.report_progress("reading the stream", number, len(self._groups), "forwards")
+            session.job.report_progress("capturing the residual stream", number, len(self._groups), "forwards")
             rows = self._rows(group)
             if not number and self.question.target is None:
                 self.question = self.question.said(self._next_token(rows), session.job)

@@ -1,10 +1,11 @@
-"""The thread that clears the store of results away behind jobs that are gone."""
+"""Thread that removes blobs of results and files that nothing refers to any more."""
 
 import logging
 import threading
 
 from explaind.contract.errors import StoreUnavailable
-from explaind_jobs.results.garbage_collection import BATCH
+from explaind_jobs.files.file_store import FileStore
+from explaind_jobs.results.garbage_collection import BATCH, tidy
 from explaind_jobs.store.job_store import JobStore
 
 SWEEP_EVERY_S = 60.0
@@ -16,8 +17,8 @@ log = logging.getLogger(__name__)
 class Sweeper:
     """Beside the keeper, not in it: a slow bucket must delay no heartbeat. Several workers may sweep at a time."""
 
-    def __init__(self, store: JobStore, *, every_s: float = SWEEP_EVERY_S) -> None:
-        self._store = store
+    def __init__(self, store: JobStore, files: FileStore, *, every_s: float = SWEEP_EVERY_S) -> None:
+        self._store, self._files = store, files
         self._every_s = every_s
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sweep_on, name="sweeper", daemon=True)
@@ -36,8 +37,8 @@ class Sweeper:
         """Remove all that is dead by now. Raises StoreUnavailable."""
         while self._store.sweep() == BATCH and not self._stopped.is_set():
             continue
-        self._store.sweep_files()
-        left = self._store.tidy()
+        self._files.sweep()
+        left = tidy(self._store.run, self._store.bodies.blobs, self._files.blobs)
         if left:
             log.info("removed %d unfinished files from the store of results", left)
 

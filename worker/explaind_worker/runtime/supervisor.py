@@ -96,7 +96,7 @@ class Supervisor:
             if thread.is_alive():
                 thread.join(MAX_BEAT_S)
         with suppress(StoreUnavailable):
-            self._store.leave(self._state().name)
+            self._store.deregister(self._state().name)
 
     def _keep(self) -> None:
         while not self._stopped.is_set():
@@ -120,7 +120,7 @@ class Supervisor:
         models = (state.models, state.loading)
         if self._clock() < self._next_beat and models == self._told:
             return
-        self._held.learn(self._store.beat(state, self._held.pairs()).items())
+        self._held.learn(self._store.heartbeat(state, self._held.pairs()).items())
         self._told = models
         self._next_beat = self._clock() + min(self._settings.heartbeat_s, MAX_BEAT_S)
 
@@ -147,7 +147,7 @@ class Supervisor:
                 with translated():
                     rung = cast("int", self._store.client.llen(permits_key(self._settings, queue)))
                 for _ in range(min(waiting - rung, MAX_RINGS)):
-                    self._permits.ring(queue)
+                    self._permits.wake(queue)
 
     def _watch_deadlines(self) -> None:
         grace = self._settings.deadline_grace_s
@@ -183,7 +183,7 @@ class Supervisor:
                 self._insist(lambda claim=claim, late=late: self._store.finish(claim.id, claim.attempt, late))
             else:
                 self._insist(lambda claim=claim: self._store.release(claim.id, claim.attempt))
-        self._insist(lambda: self._store.leave(self._state().name))
+        self._insist(lambda: self._store.deregister(self._state().name))
 
     def _insist(self, call: Callable[[], object]) -> None:
         for _ in range(LAST_TRIES):

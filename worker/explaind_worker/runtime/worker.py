@@ -11,6 +11,7 @@ from uuid import uuid4
 from celery import Celery, signals
 
 from explaind.contract.errors import OutOfMemory, StoreUnavailable
+from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.observability.log_context import hand_down_context, process_facts
 from explaind_jobs.observability.logs import described
 from explaind_jobs.observability.tracing import start_tracing
@@ -84,10 +85,11 @@ class Worker:
         self._name = take_name(settings.data_dir)
         self._client = redis_from(settings)
         self._store = JobStore(self._client, settings)
+        self._files = FileStore(self._store.run, settings)
         self._permits = PermitPublisher(settings)
         self._spans = JobSpans(settings.telemetry)
         self._keeper = Supervisor(self._store, self._held, self.state, self._permits)
-        self._sweeper = Sweeper(self._store)
+        self._sweeper = Sweeper(self._store, self._files)
 
     def state(self) -> WorkerState:
         """The worker as it is now."""
@@ -154,7 +156,7 @@ class Worker:
                     return
             self._linger()
         except StoreUnavailable:
-            log.warning("no claim, the job store does not answer; the reconciler will ring again")
+            log.warning("no claim, the job store does not answer; the reconciler will wake a worker again")
 
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
@@ -164,7 +166,7 @@ class Worker:
             claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
             if claim is None:
                 return None
-            files = self._store.files.of(claim.key, job=claim.id)
+            files = self._files.of(claim.key, job=claim.id)
             control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s, files=files)
             self._held.add(control)
             return control
@@ -177,7 +179,7 @@ class Worker:
 
     def _ring(self) -> None:
         for queue in self._queues:
-            self._permits.ring(queue)
+            self._permits.wake(queue)
 
     def _consume(self, app: Celery) -> int:
         def ready(**_: Any) -> None:

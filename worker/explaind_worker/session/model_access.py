@@ -244,4 +244,4 @@ class ModelAccess:
         return pin
 
     def _while_loading(self) -> None:
-        self._report_progress("loading model", 0, None, "models")
+        self._report_progress("loading the model", 0, None, "models")

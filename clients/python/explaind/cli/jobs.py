@@ -11,7 +11,7 @@ from rich.text import Text
 
 from explaind.cli.methods import finish
 from explaind.cli.output import job_json, out_option, write_out
-from explaind.cli.progress import counted, doing
+from explaind.cli.progress import doing
 from explaind.cli.session import (
     Session,
     json_option,
@@ -29,7 +29,7 @@ from explaind.contract.job import JobPage, JobState
 from explaind.protocol.events import JobEvent
 from explaind.protocol.operations import error_of_job, result_of
 from explaind.protocol.results import by_units
-from explaind.views.drawing.text import one_line
+from explaind.views.drawing.text import one_line, progress_text
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 
@@ -185,5 +185,5 @@ def _event_json(event: JobEvent) -> str:
 def _event_line(event: JobEvent) -> str:
     job = event.job
     if event.kind == "progress" and event.progress is not None:
-        return f"{one_line(event.progress.phase)}: {one_line(counted(event.progress))}"
+        return one_line(progress_text(event.progress))
     return f"{job.id} {one_line(doing(job))}" if job.state is JobState.QUEUED else f"{job.id} {job.state.value}"

@@ -10,6 +10,7 @@ from rich.progress import Progress as Display
 
 from explaind._sync.jobs import JobHandle
 from explaind.contract.job import Job, JobState, Progress
+from explaind.views.drawing.text import counted
 
 # Before that a rate would say more about the start than about the work.
 FIRST_RATE_S = 1.0
@@ -56,13 +57,6 @@ def doing(job: Job[Any]) -> str:
         place = f"queued behind {job.queue_position}" if job.queue_position else "queued"
         return place if job.starts_in_s is None else f"{place}, starts in {_about(job.starts_in_s)}"
     return job.progress.phase if job.progress and job.state is JobState.RUNNING else job.state.value
-
-
-def counted(now: Progress, rate: float | None = None) -> str:
-    """How far it is, and how fast."""
-    total = "" if now.total is None else f"/{now.total:,}"
-    pace = "" if rate is None else f"  {rate:,.0f}/s" if rate >= 10 else f"  {rate:.2g}/s"
-    return f"{now.done:,}{total} {now.unit}{pace}"
 
 
 def _about(seconds: float) -> str:

@@ -178,7 +178,7 @@ def test_progress_is_told_and_a_forward_out_of_memory_is_halved(loaded, monkeypa
     found = sweep(model, questions, meter=meter, report_progress=lambda *said: told.append(said))[0]
     np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-4)
     assert meter.backoffs == 1
-    assert told[0] == ("sweeping", 0, len(questions[0].variants) + 1, "runs")
+    assert told[0] == ("running interventions", 0, len(questions[0].variants) + 1, "runs")
     assert told[-1][1] == told[-1][2]
 
 

@@ -321,7 +321,7 @@ def test_progress_is_told_and_a_cancel_stops_between_batches(monkeypatch, pool, 
     request = method.params_model.model_validate({"model": "m", "n_steps": 10, **ASKED})
     with Session(entry, pool, report_progress) as session, pytest.raises(Stopped):
         implementation_of(method)(request, session)
-    assert told[-1] == ("following gradients", 4, 10, "points")
+    assert told[-1] == ("computing gradients", 4, 10, "points")
     assert session.job.meter.forwards < 10
 
 

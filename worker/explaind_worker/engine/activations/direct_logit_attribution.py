@@ -99,7 +99,7 @@ def split_logits(
     plan = _plan(reads, _places_at_once(model.anatomy, limits))
     parts: list[Split] = []
     for done, (sequence, group) in enumerate(plan):
-        report_progress("splitting", done, len(plan), "forwards")
+        report_progress("decomposing logits", done, len(plan), "forwards")
         places = sorted({len(reads[index].before) - 1 for index in group})
         seen = _ReadForward.of(model, sequence, places, meter)
         at = torch.tensor([places.index(len(reads[index].before) - 1) for index in group])

@@ -70,7 +70,7 @@ def deeplift(
     drawn = torch.from_numpy(placeholder(b"deeplift", (tokens, total)))
     columns: list[torch.Tensor] = []
     for column in range(total):
-        report_progress("carrying differences back", column, total, "columns")
+        report_progress("backpropagating differences", column, total, "columns")
         columns.append(
             forward(
                 model,
@@ -84,7 +84,7 @@ def deeplift(
             )
         )
     meter.tokens_asked += total * rows * length
-    report_progress("carrying differences back", total, total, "columns")
+    report_progress("backpropagating differences", total, total, "columns")
     return torch.stack(columns, dim=-1).double().cpu().numpy()
 
 

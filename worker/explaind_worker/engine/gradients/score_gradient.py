@@ -121,10 +121,10 @@ class ScoreGradient:
         points = range(total)
         batches = ceil(total / self._most_points(tokens))
         for batch in np.array_split(np.arange(total), batches):
-            self._report_progress("following gradients", int(batch[0]), total, "points")
+            self._report_progress("computing gradients", int(batch[0]), total, "points")
             part = points[int(batch[0]) : int(batch[-1]) + 1]
             yield from self._backoff.halving(part, lambda part: self._reduced(path, part, reduce, per_target))
-        self._report_progress("following gradients", total, total, "points")
+        self._report_progress("computing gradients", total, total, "points")
 
     def _reduced(self, path: Path, points: Sequence[int], reduce: Reduce, per_target: bool) -> FloatArray:
         columns = self._question.width if per_target else 1

@@ -48,7 +48,7 @@ def continuations_under(
     drafts = [tuple(said[0]) for said in clean]
     changed = generation.of(
         [(tuple(prompt), draft, list(own)) for prompt, draft, own in zip(prompts, drafts, variants, strict=True)],
-        "sweeping",
+        "running interventions",
     )
     return [
         [_without_end(said, end_ids) for said in [*first, *others]]

@@ -64,14 +64,14 @@ class Sweep:
             np.empty((2, 1 + len(question.variants), width)) for question, width in zip(questions, widths, strict=True)
         ]
         done = 0
-        self._report_progress("sweeping", 0, len(runs), "runs")
+        self._report_progress("running interventions", 0, len(runs), "runs")
         for batch in batches(runs, self._fits):
             for part, answers in self._backoff.halving(batch, self._forward):
                 for run, answer in zip(part, answers, strict=True):
                     for position, columns in enumerate(run.base.group.columns):
                         scores[run.base.question][:, run.number, columns] = answer[..., position]
             done += len(batch)
-            self._report_progress("sweeping", done, len(runs), "runs")
+            self._report_progress("running interventions", done, len(runs), "runs")
         return [TokenScores(logits=logits, logprobs=logprobs) for logits, logprobs in scores]
 
     def _fits(self, rows: int, length: int, reads: int) -> bool:

@@ -47,18 +47,18 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
     model = session.model_access.model()
     total = 1 + (heads is None) + (sequence is not None)
 
-    session.job.report_progress("attending", 0, total, "forwards")
+    session.job.report_progress("reading attention", 0, total, "forwards")
     scored, kept = PatternScores(encoded.token_ids, sinks), KeptPatterns(heads or (), queries, tokens=tokens)
     _look(model, session, encoded.token_ids, [scored, kept])
     scores = _scores(scored, anatomy)
     if heads is None:
         heads = _telling(scores)
-        session.job.report_progress("attending", 1, total, "forwards")
+        session.job.report_progress("reading attention", 1, total, "forwards")
         kept = KeptPatterns(heads, queries, tokens=tokens)
         _look(model, session, encoded.token_ids, [kept])
     probe = None
     if sequence is not None:
-        session.job.report_progress("probing", total - 1, total, "forwards")
+        session.job.report_progress("classifying heads", total - 1, total, "forwards")
         probe = _probed(model, session, sequence, params.seed)
     labels = _labels(scores, probe, params.threshold)
     named = {(label.layer, label.head): [] for label in labels}

@@ -176,7 +176,7 @@ def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
     session.model_access.gradient_batch_limits(1, longest + reads - 1, reads=reads)
     found = []
     for number, (asked, question) in enumerate(zip(ablating.asked, ablating.questions, strict=True)):
-        session.job.report_progress("following gradients", number, len(ablating.asked), "questions")
+        session.job.report_progress("computing gradients", number, len(ablating.asked), "questions")
         edits = {layer: edit for layer in layers for edit in ablating.edits(number, Component(layer, "head", every))}
         prompt = asked.prompt.token_ids
         found.append(

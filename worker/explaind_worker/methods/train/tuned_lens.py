@@ -76,7 +76,7 @@ class _Course:
         found = self._training.divergence(
             self._texts.held,
             tuned=tuned,
-            between=lambda done, total: self._session.job.report_progress("measuring", done, total, "held-out tokens"),
+            between=lambda done, total: self._session.job.report_progress("evaluating", done, total, "held-out tokens"),
         )
         self._checks.append((step, _finite(found)))
         if not tuned:

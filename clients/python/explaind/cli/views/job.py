@@ -9,7 +9,7 @@ from rich.text import Text
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.protocol.results import typed_result
-from explaind.views.drawing.text import plural, seconds, shown, size
+from explaind.views.drawing.text import plural, progress_text, seconds, shown, size
 from explaind.views.registry import HTML_VIEWS, View, find_view
 
 TERMINAL_VIEWS = "explaind.cli.views"
@@ -53,9 +53,7 @@ def _show_state(console: Console, job: Job[Any]) -> None:
     if job.queue_position is not None:
         console.print(Text(f"{plural(job.queue_position, 'job')} ahead of it", style=_QUIET))
     if job.progress is not None:
-        total = "" if job.progress.total is None else f"/{job.progress.total:,}"
-        done = f"{shown(job.progress.phase)}: {job.progress.done:,}{total} {shown(job.progress.unit)}"
-        console.print(Text(done, style=_QUIET))
+        console.print(Text(shown(progress_text(job.progress)), style=_QUIET))
 
 
 def _timing_line(job: Job[Any], timing: Timing) -> str:

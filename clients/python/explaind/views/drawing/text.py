@@ -2,6 +2,8 @@
 
 import math
 
+from explaind.contract.job import Progress
+
 MINUS = "\N{MINUS SIGN}"
 _PICTURES = {code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"}
 _REPLACED = dict.fromkeys([*range(0x80, 0xA0), *range(0x202A, 0x202F)], 0xFFFD)
@@ -88,3 +90,17 @@ def size(count: int) -> str:
         if count >= least:
             return f"{count / least:,.0f} {unit}" if count >= 100 * least else f"{count / least:.1f} {unit}"
     return f"{count / 1000:.1f} kB"
+
+
+def counted(now: Progress, rate: float | None = None) -> str:
+    """How far it is, and how fast; nothing of a phase that counts nothing."""
+    if now.total is None and not now.done:
+        return ""
+    total = "" if now.total is None else f"/{now.total:,}"
+    pace = "" if rate is None else f"  {rate:,.0f}/s" if rate >= 10 else f"  {rate:.2g}/s"
+    return f"{now.done:,}{total} {now.unit}{pace}"
+
+
+def progress_text(now: Progress) -> str:
+    """Phase and count in one line; of a phase that counts nothing, its name alone."""
+    return now.phase if now.total is None and not now.done else f"{now.phase}: {counted(now)}"
