@@ -44,28 +44,28 @@ from explaind_service.webhooks.transport import WebhookTransport
 API_VERSION = "1"
 
 DESCRIPTION = """\
-Why did the language model say that? Every `POST` to a method makes a job: it is answered at once with `202`
-and where the job is, or under `Prefer: wait=N` with the finished job. Workers that hold the models do it.
+Explanations of the output of language models. Every `POST` to a method creates a job: the response is `202` at once
+with the path of the job, or with `Prefer: wait=N` the finished job. Workers that hold the models execute the jobs.
 
-Callers show an API key as `Authorization: Bearer xp_…`; a service on loopback asks for none before the first key
-is made. A key sees its own jobs; those of others are not found.
+Callers send an API key as `Authorization: Bearer xp_…`; a service on loopback requires none before the first key is
+made. A key sees its own jobs; jobs of other keys are not found.
 
-Errors are RFC 9457 problems (`application/problem+json`): a stable `code`, the fields at fault, and a hint.
+Errors are RFC 9457 problems (`application/problem+json`): a stable `code`, the fields with errors, and a hint.
 """
 
 ABOUT_VERBS = {
-    "explain": "Why the model said it.",
-    "infer": "What the model says, and how likely.",
-    "evaluate": "How good the model is.",
-    "train": "What makes a model better, or readable.",
+    "explain": "Explanations of a model's output.",
+    "infer": "Output of a model, and its probability.",
+    "evaluate": "Quality of a model.",
+    "train": "Training of additions to a model, such as a tuned lens.",
 }
 ABOUT_REST = {
-    "estimate": "What a job will cost, before it runs.",
+    "estimate": "Cost of a job, before it runs.",
     "jobs": "Jobs and their results.",
-    "datasets": "Tables that requests name.",
-    "artifacts": "What jobs leave: trained lenses.",
-    "catalogue": "What there is: methods and models.",
-    "health": "Alive, ready, measured.",
+    "datasets": "Tables for use in requests.",
+    "artifacts": "Files made by jobs: trained lenses.",
+    "catalogue": "Methods and models of the service.",
+    "health": "Liveness, readiness and metrics.",
 }
 
 
@@ -107,7 +107,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     routers = [*closed, health.router]
     app = Api(
         title="explaind",
-        summary="Explanations of language models, as jobs.",
+        summary="Explanations of language models, computed as jobs.",
         description=DESCRIPTION,
         version=API_VERSION,
         openapi_tags=_tags(),

@@ -60,7 +60,9 @@ async def _catalogue(resources: Annotated[Resources, Depends(_resources)]) -> Ca
 async def _job_id(
     job_id: Annotated[
         str,
-        Path(description="The job's id, as it was accepted.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]),
+        Path(
+            description="Id of the job, as returned when it was accepted.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]
+        ),
     ],
 ) -> str:
     if not JOB_ID.fullmatch(job_id):

@@ -16,8 +16,9 @@ BEARER = HTTPBearer(
     auto_error=False,
     scheme_name="ApiKey",
     bearerFormat="xp_<id>_<secret>",
-    description="An API key, made by `explaind keys create`. A service on loopback asks for none before the first "
-    "key is made.",
+    description=(
+        "API key, made by `explaind keys create`. A service on loopback requires none before the first key is made."
+    ),
 )
 
 

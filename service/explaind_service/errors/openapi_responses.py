@@ -24,15 +24,17 @@ from explaind_service.errors.problems import PROBLEM_JSON
 
 Responses = dict[int | str, dict[str, Any]]
 
-RETRY_AFTER = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds to wait before repeating the request.", "schema": {"type": "integer"}}
+}
 RATE = {
     "RateLimit-Policy": {
-        "description": "For keys with a rate: so many requests at once (q), all back after so many seconds (w).",
+        "description": "For keys with a rate: requests allowed at once (q), and seconds until all are restored (w).",
         "schema": {"type": "string"},
         "example": '"requests";q=100;w=10',
     },
     "RateLimit": {
-        "description": "What is left of it (r), and the seconds until more are back (t).",
+        "description": "Requests left (r), and seconds until more are restored (t).",
         "schema": {"type": "string"},
         "example": '"requests";r=42;t=3',
     },

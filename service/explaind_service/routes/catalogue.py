@@ -23,7 +23,7 @@ router = APIRouter(tags=["catalogue"], dependencies=[Security(permitted, scopes=
 
 @router.get("/methods", operation_id="list_methods", summary="List methods", response_model=MethodList)
 async def list_methods() -> Response:
-    """Every method with the JSON schemas of its request and its result, and a request that works."""
+    """Every method with the JSON schemas of its request and its result, and a working example request."""
     return json_answer(_method_list())
 
 

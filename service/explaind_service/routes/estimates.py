@@ -58,9 +58,9 @@ BODIES = {
     operation_id="estimate",
     summary="Estimate the cost of a job",
     response_model=Job[Estimate],
-    response_description="The estimate was accepted, and is not there yet.",
+    response_description="The estimate was accepted and is not available yet.",
     responses=submission_responses(
-        Job[Estimate], ended=f"The estimate. It is waited for: {WAIT_S} s, or as long as `Prefer: wait` says."
+        Job[Estimate], ended=f"The estimate. The response waits for it for {WAIT_S} s, or as set by `Prefer: wait`."
     )
     | problem_responses(UnknownMethod, store=False),
     openapi_extra={"requestBody": BODIES},
@@ -74,7 +74,7 @@ async def estimate(
     asker: AskerOfRequest,
     _prefer: Prefer = None,
 ) -> Response:
-    """What `POST /{verb}/{method}` with this very body would cost: forwards, tokens, bytes and seconds.
+    """Estimated cost of `POST /{verb}/{method}` with the same body: forwards, tokens, bytes and seconds.
 
     The request is refused where the method itself would refuse it. Cost: no forward; where nothing has run on the model
     yet, a few to time it.

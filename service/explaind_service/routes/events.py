@@ -21,13 +21,13 @@ LastEventId = Annotated[
     str | None,
     Header(
         alias="Last-Event-ID",
-        description="Go on after this event. What is no id of a kept event is ignored.",
+        description="Id of the event to resume after. A value that is not the id of a kept event is ignored.",
         examples=["1795248444341-0"],
     ),
 ]
 Seconds = Annotated[
     float | None,
-    Query(gt=0, le=86_400, description="End the stream after so many seconds, although the job has not ended."),
+    Query(gt=0, le=86_400, description="Maximum seconds until the stream ends, even if the job has not ended."),
 ]
 
 # One event of the stream, its data being JSON in a string.
@@ -55,15 +55,15 @@ EVENTS = {
     responses={
         **problem_responses(JobNotFound, InvalidRequest, TooManyStreams),
         200: {"description": "The events, as they happen.", "content": EVENTS},
-        204: {"description": "The job has ended, and its end is the event that the client has seen last."},
+        204: {"description": "The job has ended, and `Last-Event-ID` is the id of its end event."},
     },
 )
 async def follow_job(
     resources: FromApp, caller: Reader, job_id: JobId, last_event_id: LastEventId = None, seconds: Seconds = None
 ) -> Response:
-    """Server-sent events: `job` (all of it, without its result), then `state`, `progress` and, while it waits, `queue`,
-    and at last `end` with the job as it ended, or `gone` where it was deleted. With `Last-Event-ID` a stream goes on
-    where another broke off; what is too long ago begins anew with `job`.
+    """Server-sent events: `job` (the whole job, without its result), then `state`, `progress` and, while it waits,
+    `queue`, and finally `end` with the ended job, or `gone` where it was deleted. With `Last-Event-ID` a stream resumes
+    after that event; if the event is too old, the stream begins again with `job`.
     """
     look = partial(resources.store.follow, job_id, caller.sees)
     job, last = await look()

@@ -45,12 +45,12 @@ FORMS: dict[str, TableForm] = {
 }
 BINARY = {"type": "string", "format": "binary"}
 UPLOAD_BODY = {"required": True, "content": {media: {"schema": BINARY} for media in FORMS}}
-LOCATION = {"Location": {"description": "Where the dataset is.", "schema": {"type": "string"}}}
+LOCATION = {"Location": {"description": "Path of the dataset.", "schema": {"type": "string"}}}
 
 router = APIRouter()
 
-DatasetIdInPath = Annotated[str, Path(description="The dataset's id.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
-ArtifactIdInPath = Annotated[str, Path(description="The artifact's id.", examples=["art_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
+DatasetIdInPath = Annotated[str, Path(description="Id of the dataset.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
+ArtifactIdInPath = Annotated[str, Path(description="Id of the artifact.", examples=["art_0dnkkh2s9c07h4v3jqk5m8r1tb"])]
 
 
 class FileListing(BaseModel):
@@ -58,8 +58,8 @@ class FileListing(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str | None = Field(None, max_length=64, description="The last id of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="Most files on the page.")
+    after: str | None = Field(None, max_length=64, description="Last id of the previous page.")
+    limit: int = Field(20, ge=1, le=100, description="Maximum files on the page.")
 
 
 Listed = Annotated[FileListing, Query()]
@@ -79,10 +79,10 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         response_model=DatasetCard,
         max_body_size=limits.datasets,
         openapi_extra={"requestBody": UPLOAD_BODY},
-        response_description="The dataset was made.",
+        response_description="The dataset was created.",
         responses={
             **problem_responses(InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles),
-            200: {"model": DatasetCard, "description": "It was there already.", "headers": LOCATION},
+            200: {"model": DatasetCard, "description": "The dataset existed already.", "headers": LOCATION},
             201: {"headers": LOCATION},
         },
     )
@@ -91,13 +91,13 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         resources: FromApp,
         caller: Writer,
         name: Annotated[
-            str | None, Query(min_length=1, max_length=MAX_NAME_CHARS, description="What to call it.")
+            str | None, Query(min_length=1, max_length=MAX_NAME_CHARS, description="Name of the dataset.")
         ] = None,
     ) -> Response:
-        """The file itself is the body: JSON lines, CSV with a header or, where pyarrow is installed, Parquet.
+        """The request body is the file itself: JSON lines, CSV with a header or, where pyarrow is installed, Parquet.
 
-        Rows are flat: text, numbers, booleans, null. The same file of the same key is the same dataset. It is kept
-        until it is deleted.
+        Rows are flat: text, numbers, booleans, null. The same file uploaded with the same key gives the same dataset.
+        A dataset is kept until it is deleted.
         """
         form = _form_of(request)
         async with resources.filing.heavy:
@@ -120,7 +120,7 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
     responses=problem_responses(InvalidRequest),
 )
 async def list_datasets(resources: FromApp, caller: Reader, listing: Listed) -> Response:
-    """Newest first. Go on with `after` = the last id while `has_more` is true."""
+    """Datasets, newest first. For the next page, set `after` to the last id while `has_more` is true."""
     return json_answer(
         await resources.filing.ask(
             lambda files: files.datasets(listing.after, listing.limit), caller.key, sees=caller.sees
@@ -137,7 +137,7 @@ async def list_datasets(resources: FromApp, caller: Reader, listing: Listed) -> 
     responses=problem_responses(DatasetNotFound),
 )
 async def get_dataset(resources: FromApp, caller: Reader, dataset_id: DatasetIdInPath) -> Response:
-    """What there is to know of it, and its first rows."""
+    """The dataset's size, columns and first rows."""
     seen = await resources.filing.ask(lambda files: files.dataset(dataset_id[:64]), caller.key, sees=caller.sees)
     return json_answer(seen)
 
@@ -151,7 +151,7 @@ async def get_dataset(resources: FromApp, caller: Reader, dataset_id: DatasetIdI
     responses=problem_responses(DatasetNotFound),
 )
 async def delete_dataset(resources: FromApp, caller: Writer, dataset_id: DatasetIdInPath) -> Response:
-    """Jobs that have read it keep their results; jobs that have not will fail."""
+    """Jobs that have read the dataset keep their results; jobs that have not read it yet will fail."""
     await resources.filing.ask(lambda files: files.delete_dataset(dataset_id[:64]), caller.key, sees=caller.sees)
     return Response(status_code=204)
 
@@ -165,7 +165,7 @@ async def delete_dataset(resources: FromApp, caller: Writer, dataset_id: Dataset
     responses=problem_responses(InvalidRequest),
 )
 async def list_artifacts(resources: FromApp, caller: Reader, listing: Listed) -> Response:
-    """What jobs have left, newest first. Go on with `after` = the last id while `has_more` is true."""
+    """Artifacts made by jobs, newest first. For the next page, set `after` to the last id while `has_more` is true."""
     return json_answer(
         await resources.filing.ask(
             lambda files: files.artifacts(listing.after, listing.limit), caller.key, sees=caller.sees
@@ -182,7 +182,7 @@ async def list_artifacts(resources: FromApp, caller: Reader, listing: Listed) ->
     responses=problem_responses(ArtifactNotFound),
 )
 async def get_artifact(resources: FromApp, caller: Reader, artifact_id: ArtifactIdInPath) -> Response:
-    """What it is, the model that it belongs to, and the job that made it."""
+    """The kind of the artifact, the model that it belongs to, and the job that made it."""
     card, _ = await resources.filing.ask(lambda files: files.content(artifact_id[:64]), caller.key, sees=caller.sees)
     return json_answer(card)
 
@@ -197,13 +197,13 @@ async def get_artifact(resources: FromApp, caller: Reader, artifact_id: Artifact
     responses={
         **problem_responses(ArtifactNotFound, FileLost),
         200: {"description": "The file.", "content": {"application/octet-stream": {"schema": BINARY}}},
-        304: {"description": "The caller has it: its `If-None-Match` holds the file's `ETag`."},
+        304: {"description": "Not modified: `If-None-Match` contains the file's `ETag`."},
     },
 )
 async def get_artifact_content(
     request: Request, resources: FromApp, caller: Reader, artifact_id: ArtifactIdInPath
 ) -> Response:
-    """The file as the job left it. `ETag` is the SHA-256 of its bytes."""
+    """The file as written by the job. `ETag` is the SHA-256 of its bytes."""
     filing = resources.filing
     card, digest = await filing.ask(lambda files: files.content(artifact_id[:64]), caller.key, sees=caller.sees)
     headers = {
@@ -229,7 +229,7 @@ async def get_artifact_content(
     responses=problem_responses(ArtifactNotFound),
 )
 async def delete_artifact(resources: FromApp, caller: Writer, artifact_id: ArtifactIdInPath) -> Response:
-    """The job that made it stays as it is."""
+    """Deletes the artifact; the job that made it stays unchanged."""
     await resources.filing.ask(lambda files: files.delete_artifact(artifact_id[:64]), caller.key, sees=caller.sees)
     return Response(status_code=204)
 

@@ -25,7 +25,7 @@ class Health(ResponseModel):
 
 
 class IndexLinks(ResponseModel):
-    """Where things are."""
+    """Paths of the service's main resources."""
 
     docs: str = "/docs"
     openapi: str = "/openapi.json"
@@ -35,7 +35,7 @@ class IndexLinks(ResponseModel):
 
 
 class Index(ResponseModel):
-    """What this is and where its parts are."""
+    """Name and version of the service, and paths of its main resources."""
 
     name: Literal["explaind"] = "explaind"
     version: str = Field(examples=["0.1.0"])
@@ -44,13 +44,13 @@ class Index(ResponseModel):
 
 @router.get("/", operation_id="get_index", summary="Index", response_model=Index)
 async def get_index() -> Response:
-    """Where to go from here."""
+    """Name and version of the service, and links to its main resources."""
     return json_answer(Index(version=__version__))
 
 
 @router.get("/healthz", operation_id="get_health", summary="Health", response_model=Health)
 async def get_health() -> Response:
-    """Answers while the process is alive, whatever else is down."""
+    """Responds while the process is alive, whatever else is down."""
     return json_answer(Health(version=__version__))
 
 
@@ -62,7 +62,7 @@ async def get_health() -> Response:
     responses={503: {"model": Readiness, "description": "The store is down, or there is no live worker."}},
 )
 async def get_readiness(store: Store) -> Response:
-    """Whether jobs are taken and done: the store answers and a worker lives."""
+    """Whether jobs are accepted and executed: the store answers and a worker is alive."""
     readiness = await _readiness(store)
     return json_answer(readiness, status=200 if readiness.ready else 503)
 

@@ -41,7 +41,7 @@ Wait = Annotated[
     Query(
         ge=0,
         le=MAX_SECONDS,
-        description="Seconds to wait for the end of the job; a longer wait than the service gives is cut.",
+        description="Maximum seconds to wait for the end of the job, limited to the service's own maximum.",
     ),
 ]
 
@@ -60,8 +60,8 @@ class Listing(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str | None = Field(None, description="The last id of the page before.")
-    limit: int = Field(20, ge=1, le=100, description="Most jobs on the page.")
+    after: str | None = Field(None, description="Last id of the previous page.")
+    limit: int = Field(20, ge=1, le=100, description="Maximum jobs on the page.")
     state: JobState | None = Field(None, description="Only jobs in this state.")
     method: str | None = Field(None, max_length=100, description="Only jobs of this method.", examples=["explain/shap"])
     model: str | None = Field(None, max_length=100, description="Only jobs of this model.", examples=["demo"])
@@ -82,14 +82,16 @@ class Showing(BaseModel):
     path: str | None = Field(
         None,
         max_length=1000,
-        description="JSON pointer to an array in the result: answers with a page of it.",
+        description="JSON pointer to an array in the result; the response is then a page of it.",
         examples=["/values_by_target"],
     )
-    offset: int = Field(0, ge=0, le=2**53, description="The index of the first item.")
-    limit: int = Field(100, ge=1, le=10_000, description="Most items on the page.")
+    offset: int = Field(0, ge=0, le=2**53, description="Index of the first item.")
+    limit: int = Field(100, ge=1, le=10_000, description="Maximum items on the page.")
     units: UnitKind | None = Field(
         None,
-        description="Show an attribution by larger units than it was computed by: their values are added up.",
+        description=(
+            "Larger units to show an attribution by than those it was computed with: their values are added up."
+        ),
         examples=["sentence"],
     )
 
@@ -102,7 +104,7 @@ class Showing(BaseModel):
     responses=problem_responses(InvalidRequest),
 )
 async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Query()]) -> Response:
-    """Newest first, without their results. Go on with `after` = the last id while `has_more` is true."""
+    """Jobs, newest first, without results. For the next page, set `after` to the last id while `has_more` is true."""
     filters = Filters(listing.state, listing.method, listing.model)
     page = await store.list(listing.after, listing.limit, filters, caller.sees)
     return json_answer(page)
@@ -116,10 +118,10 @@ async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Qu
     responses=problem_responses(JobNotFound, InvalidRequest),
 )
 async def get_job(request: Request, resources: FromApp, caller: Reader, job_id: JobId, wait: Wait = None) -> Response:
-    """The job as it stands: its place in the queue, its progress, and at the end its result or its error.
+    """The current state of the job: its place in the queue, its progress, and at the end its result or its error.
 
-    With `wait` it is answered once it has ended, or as it stands then; `Preference-Applied` says how long at most.
-    `result` stays null where it is large: `links.result` has it.
+    With `wait` the response is sent once the job has ended, or when the wait is over; `Preference-Applied` is the
+    longest wait. `result` stays null where it is large: it is at `links.result`.
     """
     job, last = await resources.store.follow(job_id, caller.sees)
     headers = {}
@@ -151,7 +153,7 @@ async def delete_job(store: Store, caller: Writer, job_id: JobId) -> Response:
     responses=problem_responses(JobNotFound),
 )
 async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
-    """A waiting job is cancelled at once, a running one is asked to stop, an ended one stays as it is."""
+    """A waiting job is cancelled at once; a running one receives a stop signal; an ended one stays unchanged."""
     return json_answer(await store.cancel(job_id, caller.sees))
 
 
@@ -165,11 +167,11 @@ async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
         **problem_responses(
             JobNotFound, JobNotFinished, JobCancelled, InvalidRequest, InvalidUnits, RangeNotSatisfiable, ResultLost
         ),
-        200: {"description": "The result of the job's method, as it was stored or by `units`; with `path`, a page."},
-        206: {"description": "The bytes that `Range` asked for."},
-        304: {"description": "The caller has it: its `If-None-Match` holds the result's `ETag`."},
+        200: {"description": "The result of the job's method, as stored or by `units`; with `path`, a page of it."},
+        206: {"description": "The bytes in the requested `Range`."},
+        304: {"description": "Not modified: `If-None-Match` contains the result's `ETag`."},
         "default": {
-            "description": "The job failed: the problem it failed with, with its own status.",
+            "description": "The job failed: its problem, with the status of that problem.",
             "content": PROBLEM,
         },
     },
@@ -177,11 +179,11 @@ async def cancel_job(store: Store, caller: Writer, job_id: JobId) -> Response:
 async def get_result(
     request: Request, results: StoredResults, job: SeenJob, showing: Annotated[Showing, Query()]
 ) -> Response:
-    """The result alone. While the job is active this is 409; a job that failed answers with its problem.
+    """The result alone: 409 while the job is active; for a failed job, the problem it failed with.
 
-    Sent as zstd or gzip to callers that accept it; `ETag` with `If-None-Match`, and `Range` on the plain bytes.
-    A large array can be had in pages: `path`, `offset`, `limit`. An attribution by tokens or words can be had by
-    `units` that hold them, without being computed again.
+    Compressed with zstd or gzip for callers that accept it; supports `ETag` with `If-None-Match`, and `Range` on the
+    plain bytes. A large array is available in pages: `path`, `offset`, `limit`. An attribution by tokens or words is
+    available by larger `units` that contain them, without being computed again.
     """
     _refuse_pages_of_nothing(showing)
     _refuse_unfinished(job)
@@ -205,7 +207,7 @@ async def get_result(
     responses=problem_responses(JobNotFound, JobNotFinished, ResultLost),
 )
 async def get_report(results: StoredResults, job: SeenJob) -> Response:
-    """The job as one HTML page that needs nothing else: to look at, to keep, to send."""
+    """The job as one self-contained HTML page."""
     _refuse_unfinished(job)
     stored = await results.stored(job)
     if stored is not None:

@@ -32,7 +32,7 @@ Prefer = Annotated[
     str | None,
     Header(
         alias="Prefer",
-        description="`wait=N`: answer with the finished job if it ends within N seconds (RFC 7240).",
+        description="`wait=N`: respond with the finished job if it ends within N seconds (RFC 7240).",
         examples=["wait=30"],
     ),
 ]
@@ -155,7 +155,7 @@ def _description(method: Method[..., Any]) -> str:
 
 def submission_responses(job: type[Job[Any]], *, ended: str) -> Responses:
     """The OpenAPI responses of an operation that takes a job; `ended` describes its 200."""
-    location = {"Location": {"description": "Where the job is.", "schema": {"type": "string"}}}
+    location = {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}
     return {
         200: {"model": job, "description": ended, "headers": {**location, **RATE}},
         202: {"headers": {**location, **RETRY_AFTER, **RATE}},

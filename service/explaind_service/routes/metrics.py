@@ -14,7 +14,14 @@ from explaind_service.metrics.exposition import ServiceMetrics
 
 router = APIRouter(tags=["health"])
 
-Accept = Annotated[str, Header(alias="Accept", max_length=1000, description="OpenMetrics, or Prometheus' own text.")]
+Accept = Annotated[
+    str,
+    Header(
+        alias="Accept",
+        max_length=1000,
+        description="Format of the metrics: OpenMetrics, or Prometheus's own text format.",
+    ),
+]
 
 
 async def _metrics(request: Request) -> ServiceMetrics:
@@ -31,6 +38,6 @@ async def _metrics(request: Request) -> ServiceMetrics:
 async def get_metrics(
     metrics: Annotated[ServiceMetrics, Depends(_metrics)], store: Store, _: MetricsReader, accept: Accept = ""
 ) -> Response:
-    """Queue, jobs, workers and HTTP for Prometheus. Without the store: `explaind_store_up 0` and this process alone."""
+    """Queue, jobs, workers and HTTP for Prometheus. Without the store: `explaind_store_up 0` and only this process."""
     content, media_type = await metrics.told(store, accept)
     return Response(content, media_type=media_type)

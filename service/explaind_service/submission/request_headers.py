@@ -13,7 +13,10 @@ IdempotencyKey = Annotated[
     Header(
         alias="Idempotency-Key",
         pattern=r"^[!-~]{1,255}$",
-        description="The same key with the same request is the same job, however often it is sent.",
+        description=(
+            "Key that identifies a submission: the same key with the same request returns the same job, "
+            "however often it is sent."
+        ),
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
@@ -22,7 +25,7 @@ CacheControl = Annotated[
     Header(
         alias="Cache-Control",
         max_length=200,
-        description="`no-cache`: compute it, although the answer may be known already.",
+        description="`no-cache`: compute the result even if it is already known.",
         examples=["no-cache"],
     ),
 ]

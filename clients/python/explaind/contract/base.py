@@ -9,13 +9,13 @@ from explaind.contract.display import DISPLAY
 
 
 class RequestModel(BaseModel):
-    """Something a caller sends: an unknown field is an error, since it is most often a misspelt one."""
+    """Base of everything a caller sends; an unknown field is an error, because it is usually a misspelt one."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class ResponseModel(BaseModel):
-    """Something the service sends: an older client ignores the fields it does not know yet."""
+    """Base of everything the service sends; an older client ignores the fields it does not know yet."""
 
     model_config = ConfigDict(extra="ignore")
 

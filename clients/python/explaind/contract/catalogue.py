@@ -11,7 +11,7 @@ ModelKind = Literal["causal", "classifier"]
 
 
 class ModelLimits(ResponseModel):
-    """What a request to this model may ask for."""
+    """Limits of a request to this model."""
 
     max_prompt_tokens: int = Field(default=2048, ge=1)
     max_target_tokens: int = Field(default=256, ge=1)
@@ -23,32 +23,35 @@ class ModelCard(ResponseModel):
     name: str = Field(examples=["demo"])
     description: str = ""
     source: str = Field(description="Hub id or directory name.", examples=["built-in"])
-    revision: str | None = Field(default=None, description="The pinned commit of a hub model.")
+    revision: str | None = Field(default=None, description="Pinned commit of a hub model.")
     dtype: str = Field(default="auto", examples=["float32"])
     quantization: str | None = Field(default=None, examples=["nf4"])
     device: str = Field(default="auto", examples=["cpu"])
-    queue: str = Field(default="default", description="The class of workers that may run it.")
+    queue: str = Field(default="default", description="Class of workers that may run the model.")
     kind: ModelKind | None = Field(
         default=None,
-        description="causal continues texts, classifier puts them into classes; null where only a worker can tell.",
+        description=(
+            "Kind of model. causal: continues texts; classifier: assigns texts to classes; null where only a "
+            "worker can determine it."
+        ),
         examples=["causal"],
     )
     labels: list[str] | None = Field(
-        default=None, description="Names of a classifier's classes, in order of their index.", examples=[None]
+        default=None, description="Names of a classifier's classes, in order of index.", examples=[None]
     )
     limits: ModelLimits
     attachments: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="Names of what belongs to the model, by kind: `lenses` are tuned lenses, for explain/tuned-lens.",
+        description="Names of attachments of the model, by kind: `lenses` are tuned lenses, for explain/tuned-lens.",
         examples=[{"lenses": ["tuned"]}],
     )
-    state: ModelState = Field(default="cold", description="ready when a live worker holds it.")
+    state: ModelState = Field(default="cold", description="State of the model: ready when a live worker holds it.")
 
 
 class MethodCard(ResponseModel):
     """A method of the catalogue."""
 
-    path: str = Field(description="POST here.", examples=["/explain/shap"])
+    path: str = Field(description="Path to POST a request to.", examples=["/explain/shap"])
     verb: str = Field(examples=["explain"])
     name: str = Field(examples=["shap"])
     title: str
@@ -57,7 +60,7 @@ class MethodCard(ResponseModel):
     version: str
     params: dict[str, Any] = Field(description="JSON schema of the request.")
     result: dict[str, Any] = Field(description="JSON schema of the result.")
-    example: dict[str, Any] = Field(description="A request that works on the built-in model.")
+    example: dict[str, Any] = Field(description="Example request that works on the built-in model.")
 
 
 class ModelList(ResponseModel):
@@ -73,10 +76,10 @@ class MethodList(ResponseModel):
 
 
 class Readiness(ResponseModel):
-    """Whether jobs will be taken and done."""
+    """Whether jobs are accepted and executed."""
 
     ready: bool
     store: bool = Field(description="Whether the job store answers.")
-    workers: int = Field(description="Live workers.")
-    queued: int | None = Field(default=None, description="Jobs that wait.")
+    workers: int = Field(description="Number of live workers.")
+    queued: int | None = Field(default=None, description="Number of waiting jobs.")
     version: str

@@ -30,27 +30,25 @@ from explaind.contract.base import ResponseModel
 
 
 class FieldError(ResponseModel):
-    """One field that is wrong."""
+    """A field of the request with an error."""
 
     pointer: str = Field(description="JSON pointer to the field in the request body.", examples=["/prompt"])
-    detail: str = Field(description="What is wrong with it.", examples=["String should have at least 1 character"])
+    detail: str = Field(description="Description of the error.", examples=["String should have at least 1 character"])
 
 
 class Problem(ResponseModel):
-    """An RFC 9457 problem: what happened, why (`detail`) and what to do (`hint`)."""
+    """An RFC 9457 problem: the error with its cause (`detail`) and a remedy (`hint`)."""
 
-    type: str = Field(
-        description="A URN that names the kind of problem.", examples=["urn:explaind:problem:unknown_model"]
-    )
-    title: str = Field(description="The kind of problem in words.", examples=["Unknown model"])
-    status: int = Field(description="The HTTP status.", examples=[422])
+    type: str = Field(description="URN of the kind of problem.", examples=["urn:explaind:problem:unknown_model"])
+    title: str = Field(description="Kind of problem in words.", examples=["Unknown model"])
+    status: int = Field(description="HTTP status.", examples=[422])
     code: str = Field(description="Stable machine-readable name.", examples=["unknown_model"])
-    detail: str = Field(description="What happened and why.", examples=["No model is called 'dmeo'."])
-    hint: str | None = Field(default=None, description="What to do about it.", examples=["Did you mean 'demo'?"])
+    detail: str = Field(description="Description of the error and its cause.", examples=["No model is called 'dmeo'."])
+    hint: str | None = Field(default=None, description="Suggested remedy.", examples=["Did you mean 'demo'?"])
     retryable: bool = Field(default=False, description="Whether the same request may succeed later.")
-    instance: str | None = Field(default=None, description="The path that was asked for, or the job.")
-    request_id: str | None = Field(default=None, description="Quote this when you report the problem.")
-    errors: list[FieldError] = Field(default_factory=list, description="The fields at fault.")
+    instance: str | None = Field(default=None, description="Path of the request, or the job.")
+    request_id: str | None = Field(default=None, description="Id of the request, to quote when reporting the problem.")
+    errors: list[FieldError] = Field(default_factory=list, description="Fields with errors.")
 
 
 class ExplaindError(Exception):

@@ -35,17 +35,19 @@ ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_
 
 
 class DatasetColumns(RequestModel):
-    """A dataset that a request names; a method's own class adds the columns that it reads, each a ColumnName."""
+    """Reference to a dataset; a method's own class adds the columns that it reads, each a ColumnName."""
 
-    dataset: DatasetId = Field(description="A dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"])
+    dataset: DatasetId = Field(
+        description="Id of a dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"]
+    )
 
 
 class FileCard(ResponseModel):
-    """What datasets and artifacts have in common."""
+    """Fields common to datasets and artifacts."""
 
     id: str
-    name: str = Field(description="What whoever made it called it.", examples=["questions.jsonl"])
-    bytes: int = Field(description="Its size: of a dataset as it was uploaded.", examples=[48_213])
+    name: str = Field(description="File name given by the uploader.", examples=["questions.jsonl"])
+    bytes: int = Field(description="Size in bytes; for a dataset, as uploaded.", examples=[48_213])
     created_at: datetime
 
 
@@ -53,31 +55,31 @@ class DatasetCard(FileCard):
     """A dataset: rows of named values, kept until it is deleted."""
 
     id: str = Field(
-        description="Made of the content: the same file of the same key has the same id.",
+        description="Id derived from the content: the same file uploaded with the same key has the same id.",
         examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"],
     )
-    rows: int = Field(description="How many rows it has.", examples=[400])
-    columns: list[str] = Field(description="Its columns, in order.", examples=[["question", "answer"]])
+    rows: int = Field(description="Number of rows.", examples=[400])
+    columns: list[str] = Field(description="Names of the columns, in order.", examples=[["question", "answer"]])
 
 
 class DatasetPreview(DatasetCard):
     """A dataset with its first rows."""
 
     preview: list[dict[str, Cell]] = Field(
-        description="The first rows, of which long texts and columns beyond the first 32 are cut off.",
+        description="First rows; long texts and columns beyond the first 32 are cut off.",
         examples=[[{"question": "3 + 4 = ?", "answer": "7"}]],
     )
 
 
 class ArtifactCard(FileCard):
-    """What a job has left: kept, unlike its result, until it is deleted."""
+    """A file made by a job and kept, unlike the job's result, until it is deleted."""
 
     id: str = Field(examples=["art_0dnkkh2s9c07h4v3jqk5m8r1tb"])
-    name: str = Field(description="The name of its file.", examples=["lens.safetensors"])
-    kind: str = Field(description="What it is.", examples=["tuned-lens"])
-    model: str = Field(description="The model that it belongs to.", examples=["demo"])
+    name: str = Field(description="File name.", examples=["lens.safetensors"])
+    kind: str = Field(description="Kind of artifact.", examples=["tuned-lens"])
+    model: str = Field(description="Model that the artifact belongs to.", examples=["demo"])
     job: str | None = Field(
-        default=None, description="The job that made it.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]
+        default=None, description="Id of the job that made the artifact.", examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"]
     )
 
 
@@ -90,7 +92,9 @@ class FilePage(ResponseModel, Generic[CardT]):
         return f"{params[0].__name__.removesuffix('Card')}Page"
 
     data: list[CardT]
-    has_more: bool = Field(description="Whether older ones follow: ask again with `after` = the last id.")
+    has_more: bool = Field(
+        description="Whether older ones follow; to get them, repeat the request with `after` = the last id."
+    )
 
 
 DatasetPage = FilePage[DatasetCard]

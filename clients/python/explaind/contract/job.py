@@ -39,67 +39,74 @@ class JobState(StrEnum):
 
 
 class Progress(ResponseModel):
-    """How far a running job is."""
+    """Progress of a running job."""
 
-    phase: str = Field(description="What is being done.", examples=["evaluating"])
-    done: int = Field(description="How much of it is done.", examples=[96])
-    total: int | None = Field(default=None, description="How much there is to do, where it is known.", examples=[512])
-    unit: str = Field(description="What is counted.", examples=["coalitions"])
+    phase: str = Field(description="Current phase of the work.", examples=["evaluating"])
+    done: int = Field(description="Amount done, in `unit`.", examples=[96])
+    total: int | None = Field(default=None, description="Amount to do, in `unit`, where it is known.", examples=[512])
+    unit: str = Field(description="Unit of `done` and `total`.", examples=["coalitions"])
 
 
 class Timing(ResponseModel):
-    """What the job cost."""
+    """Cost of the job."""
 
     queued_s: float | None = Field(default=None, description="Seconds between acceptance and start.", examples=[0.004])
     seconds: float | None = Field(default=None, description="Seconds of work.", examples=[0.41])
     model_load_s: float = Field(
-        default=0.0, description="Seconds of them spent on loading the model; 0 when it was resident."
+        default=0.0, description="Seconds of these spent on loading the model; 0 when it was resident."
     )
-    forwards: int = Field(default=0, description="Forward passes through the model.", examples=[9])
-    tokens_evaluated: int = Field(default=0, description="Tokens that went through the blocks, padding included.")
-    tokens_saved: int = Field(default=0, description="Tokens that one forward per question would have cost on top.")
+    forwards: int = Field(default=0, description="Number of forward passes through the model.", examples=[9])
+    tokens_evaluated: int = Field(default=0, description="Number of tokens through the blocks, padding included.")
+    tokens_saved: int = Field(
+        default=0,
+        description="Number of additional tokens that a separate forward for each evaluated text would have taken.",
+    )
     dense_because: str | None = Field(
         default=None,
-        description="Why what questions share was not evaluated once, where that is the case: questions were then read "
-        "in dense batches.",
+        description=(
+            "Reason why shared prefixes were not evaluated only once, where that is the case: texts were then "
+            "evaluated in dense batches."
+        ),
     )
-    backoffs: int = Field(default=0, description="Batches that were halved for want of memory.")
-    peak_bytes: int | None = Field(default=None, description="Most accelerator memory in use at once; null on a CPU.")
+    backoffs: int = Field(default=0, description="Number of batches halved for lack of memory.")
+    peak_bytes: int | None = Field(
+        default=None, description="Maximum accelerator memory in use at once, in bytes; null on a CPU."
+    )
 
 
 class Provenance(ResponseModel):
-    """What is needed to replay the job and to judge it."""
+    """Information needed to replay the job and to assess it."""
 
     model: str
-    source: str = Field(description="Hub id or directory name the weights came from.")
-    revision: str | None = Field(
-        default=None, description="The pinned commit, or the fingerprint of a local directory."
-    )
+    source: str = Field(description="Hub id or directory name of the weights.")
+    revision: str | None = Field(default=None, description="Pinned commit, or fingerprint of a local directory.")
     architecture: str | None = Field(default=None, examples=["LlamaForCausalLM"])
     dtype: str | None = Field(default=None, examples=["float32"])
     quantization: str | None = None
     device: str | None = Field(default=None, examples=["cpu"])
     seed: int | None = None
-    token_ids: list[int] = Field(default_factory=list, description="The prompt exactly as the model saw it.")
-    method_version: str = Field(default="1", description="Raised when a method's numbers change.")
+    token_ids: list[int] = Field(
+        default_factory=list, description="Token ids of the prompt exactly as the model received it."
+    )
+    method_version: str = Field(default="1", description="Version of the method, raised when its numbers change.")
     versions: dict[str, str] = Field(default_factory=dict, examples=[{"explaind": "0.1.0", "torch": "2.13.0"}])
 
 
 class WebhookStatus(ResponseModel):
-    """How far the telling of a job's end is."""
+    """Delivery status of the webhook that reports a job's end."""
 
     state: Literal["pending", "delivered", "failed"] = Field(
-        description="`failed` once every try was in vain, or the receiver answered 410."
+        description="State of the delivery: `failed` once every attempt has failed, or the receiver answered 410."
     )
-    attempts: int = Field(default=0, description="How often it was tried.", examples=[1])
+    attempts: int = Field(default=0, description="Number of delivery attempts.", examples=[1])
     last_status: int | None = Field(
-        default=None, description="The HTTP status of the last try; null where none came back.", examples=[204]
+        default=None, description="HTTP status of the last attempt; null where there was no response.", examples=[204]
     )
-    last_at: datetime | None = Field(default=None, description="When it was last tried.")
+    last_at: datetime | None = Field(default=None, description="Time of the last attempt.")
 
 
 class Links(ResponseModel):
-    """Where the parts of a job are."""
+    """Links to the parts of a job."""
 
     self: str = Field(examples=["/jobs/job_0f3c"])
     result: str = Field(examples=["/jobs/job_0f3c/result"])
@@ -109,7 +116,7 @@ class Links(ResponseModel):
 
 
 class Job(ResponseModel, Generic[ResultT]):
-    """A job as `GET /jobs/{id}` answers it. `ResultT` is the result of the job's method."""
+    """A job as returned by `GET /jobs/{id}`. `ResultT` is the result of the job's method."""
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
@@ -117,32 +124,42 @@ class Job(ResponseModel, Generic[ResultT]):
         return "Job" if params[0] is Any else f"{params[0].__name__}Job"
 
     id: str = Field(examples=["job_0f3c"])
-    method: str = Field(description="Verb and name.", examples=["explain/shap"])
+    method: str = Field(description="Verb and name of the method.", examples=["explain/shap"])
     model: str = Field(examples=["demo"])
     state: JobState
-    cached: bool = Field(default=False, description="Whether the answer was known already: nothing was computed.")
+    cached: bool = Field(
+        default=False, description="Whether the result was known already, so that nothing was computed."
+    )
     priority: Priority = "normal"
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    expires_at: datetime | None = Field(default=None, description="When the record and its result are deleted.")
+    expires_at: datetime | None = Field(
+        default=None, description="Time at which the record and its result are deleted."
+    )
     progress: Progress | None = None
-    queue_position: int | None = Field(default=None, description="0 is next; null once the job has left the queue.")
+    queue_position: int | None = Field(
+        default=None, description="Position in the queue; 0 is next, null once the job has left the queue."
+    )
     starts_in_s: float | None = Field(
         default=None,
-        description="Seconds until it will start, by the pace of the last jobs; null where there is nothing to go by.",
+        description=(
+            "Estimated seconds until the job starts, by the pace of the last jobs; null where there is no "
+            "basis for an estimate."
+        ),
         examples=[12.5],
     )
-    attempt: int = Field(default=0, description="How often a worker has claimed it.")
-    error: Problem | None = Field(default=None, description="Why it failed.")
+    attempt: int = Field(default=0, description="Number of times a worker has claimed the job.")
+    error: Problem | None = Field(default=None, description="Reason for the failure.")
     result: ResultT | None = Field(
-        default=None, description="Null also where it is large: then it is at `links.result`."
+        default=None, description="Result of the method; null also where it is large: then it is at `links.result`."
     )
     provenance: Provenance | None = None
     timing: Timing | None = None
-    metadata: dict[str, str] = Field(default_factory=dict, description="The caller's own.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="Key-value pairs given by the caller.")
     webhook: WebhookStatus | None = Field(
-        default=None, description="How far the telling of its end is; null where nobody asked for it, or not yet."
+        default=None,
+        description="Delivery status of the webhook; null where no webhook was requested, or no status exists yet.",
     )
     links: Links
 
@@ -151,4 +168,6 @@ class JobPage(ResponseModel):
     """A page of jobs, newest first, without their results."""
 
     data: list[Job[Any]]
-    has_more: bool = Field(description="Whether older jobs follow: ask again with `after` = the last id.")
+    has_more: bool = Field(
+        description="Whether older jobs follow; to get them, repeat the request with `after` = the last id."
+    )

@@ -11,8 +11,10 @@ class ResultPage(ResponseModel):
     """Some items of one array of a result."""
 
     path: str = Field(description="JSON pointer to the array in the result.", examples=["/values_by_target"])
-    offset: int = Field(description="The index of the first item here.", examples=[0])
-    limit: int = Field(description="The most items that were asked for.", examples=[100])
-    total: int = Field(description="How many items the array has.", examples=[2000])
-    has_more: bool = Field(description="Whether items follow: ask again with `offset` + `limit`.")
+    offset: int = Field(description="Index of the first item here.", examples=[0])
+    limit: int = Field(description="Maximum items requested.", examples=[100])
+    total: int = Field(description="Number of items in the array.", examples=[2000])
+    has_more: bool = Field(
+        description="Whether more items follow; to get them, repeat the request with `offset` + `limit`."
+    )
     data: list[Any] = Field(description="The items.")

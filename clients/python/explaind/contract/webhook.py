@@ -48,17 +48,17 @@ WebhookUrl = Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS), After
 
 
 class Webhook(RequestModel):
-    """Where the end of a job is told, and which ends."""
+    """Receiver of the notification of a job's end, and the ends to report."""
 
     url: WebhookUrl = Field(
-        description="Where to POST the event: https on port 443, unless the service's operator allows more.",
+        description="URL that the event is POSTed to: https on port 443, unless the service's operator allows more.",
         examples=["https://example.com/hooks/explaind"],
     )
     events: list[WebhookEnd] = Field(
         default=list(ALL_ENDS),
         min_length=1,
         max_length=len(ALL_ENDS),
-        description="The ends that are told; all of them by default.",
+        description="Ends of a job to report; all of them by default.",
         examples=[["succeeded", "failed"]],
     )
 
@@ -72,8 +72,12 @@ WebhookField = Annotated[Webhook, BeforeValidator(_from_url, json_schema_input_t
 
 
 class WebhookEvent(ResponseModel):
-    """What a webhook's receiver gets."""
+    """Event sent to a webhook's receiver."""
 
-    type: str = Field(description='"job." and how the job ended.', examples=["job.succeeded"])
-    timestamp: datetime = Field(description="When the job ended; the same on every try.")
-    data: Job[Any] = Field(description="The job as `GET /jobs/{id}` shows it, without its result: see `links.result`.")
+    type: str = Field(
+        description='Type of the event: "job." and the state in which the job ended.', examples=["job.succeeded"]
+    )
+    timestamp: datetime = Field(description="Time when the job ended; the same on every attempt.")
+    data: Job[Any] = Field(
+        description="The job as returned by `GET /jobs/{id}`, without its result: see `links.result`."
+    )

@@ -11,18 +11,21 @@ from explaind.contract.blocks.units import Baseline, Segments, Units
 
 
 class AttributionRequest(Subject):
-    """Tells how much each unit of the prompt contributed to the score."""
+    """Request for the contribution of each unit of the prompt to the score."""
 
     units: Units = Field(
         default="word",
-        description='What the prompt is explained by: "token", "word", "sentence" or {"segments": [[start, end]]}.',
+        description=(
+            'Units of the prompt that receive a value: "token", "word", "sentence" or {"segments": [[start, end]]}.'
+        ),
         examples=["word"],
     )
     faithfulness: FaithfulnessChoice = Field(
         default=False,
         description=(
-            "Whether to check the answer on the model: units are removed (deletion, comprehensiveness) and inserted "
-            "(insertion, sufficiency) in order of their value, beside random orders. true, or an object that says how."
+            "Whether to check the attribution on the model: units are removed (deletion, comprehensiveness) "
+            "and inserted (insertion, sufficiency) in order of their value, and compared with random orders. "
+            "true, or an object with options."
         ),
         examples=[False],
     )
@@ -45,15 +48,17 @@ class PerturbationRequest(AttributionRequest):
     baseline: Baseline = Field(
         default="mask",
         description=(
-            "What replaces an absent unit: mask, the mask token for each of its tokens (where the model has none, its "
-            'unknown, pad or end token); pad, the pad token; remove, nothing; or {"text": "…"}, once per unit.'
+            "Replacement for an absent unit: mask, the mask token for each of its tokens (where the model has "
+            'none, its unknown, pad or end token); pad, the pad token; remove, nothing; or {"text": "…"}, '
+            "that text once per unit."
         ),
         examples=["mask"],
     )
     precision: Literal["full", "fast"] = Field(
         default="full",
         description=(
-            "full: matrix products in the model's own type. fast: those of a float32 model in bfloat16 (or TF32 on a "
-            "GPU) where the processor has units for it; the answer says how much that changed the scores."
+            "Precision of matrix products. full: the model's own type. fast: bfloat16 for a float32 model (or "
+            "TF32 on a GPU) where the processor has units for it; the result reports how much that changed "
+            "the scores."
         ),
     )

@@ -13,19 +13,19 @@ SHARES_PERCENT = (1, 5, 10, 20, 50)
 
 
 class FaithfulnessOptions(RequestModel):
-    """How the order of an attribution's units is held against random orders."""
+    """Options for the comparison of an attribution's order of units with random orders."""
 
-    random_orders: int = Field(default=10, ge=2, le=1000, description="How many random orders to compare with.")
+    random_orders: int = Field(default=10, ge=2, le=1000, description="Number of random orders to compare with.")
     steps: int = Field(
         default=20,
         ge=2,
         le=1000,
-        description="How finely a curve is drawn: up to so many units are removed one at a time, more in strides.",
+        description="Resolution of the curves: up to this many units are removed one at a time, more in strides.",
     )
-    seed: Seed = Field(default=0, description="Of the random orders.")
+    seed: Seed = Field(default=0, description="Seed of the random orders.")
     baseline: Baseline | None = Field(
         default=None,
-        description="What replaces a removed unit; null: the method's own baseline.",
+        description="Replacement for a removed unit; null: the method's own baseline.",
     )
 
     def most_evaluations(self, units: int) -> int:

@@ -15,25 +15,25 @@ EmbeddingBaseline = Annotated[
 
 
 class GradientRequest(AttributionRequest):
-    """An attribution by the score's gradient with respect to the embeddings of the prompt's tokens.
+    """Attribution by the score's gradient with respect to the embeddings of the prompt's tokens.
 
-    The models' weights are not perturbed and no token is replaced: what moves are the embeddings of the tokens that
-    belong to a unit. All others (a start token, a template) keep their own, in the baseline too.
+    The model's weights are not perturbed and no token is replaced: only the embeddings of the tokens that belong to a
+    unit are moved. All others (a start token, a template) keep their own, in the baseline too.
     """
 
     baseline: EmbeddingBaseline = Field(
         default="mask",
         description=(
-            "The embedding that each token's own is compared with: that of the mask token (or, where the model has "
-            'none, of its unknown, pad or end token), of the pad token, zeros, or that of {"text"}, which must be '
-            "a single token."
+            "Embedding that each token's own is compared with: that of the mask token (or, where the model "
+            'has none, its unknown, pad or end token), that of the pad token, zeros, or that of {"text"}, '
+            "which must be a single token."
         ),
         examples=["mask"],
     )
     per_target: bool = Field(
         default=False,
         description=(
-            "Also tell the values for each target token (and foil token) apart; takes a backward pass for each. "
-            "Otherwise `values_by_target` has one column, the whole score."
+            "Whether to give separate values for each target token (and foil token), which takes a backward "
+            "pass for each. Otherwise `values_by_target` has one column, the whole score."
         ),
     )

@@ -47,49 +47,57 @@ TrackedChoice = Annotated[
 
 
 class LensRequest(PromptRequest):
-    """Which places of the residual stream are decoded, and which tokens are followed through them."""
+    """Request that decodes the residual stream at layers and positions, and follows tokens through them."""
 
     target: LensTarget | None = Field(
         default=None,
         description=(
-            'The continuation whose tokens are followed, each at the position that predicts it: a string or {"text"}, '
-            '{"token_ids"}, {"generate"} (what the model says itself), or null: the model\'s next token. It is read '
-            "behind the prompt."
+            "Continuation whose tokens are followed, each at the position that predicts it: a string or "
+            '{"text"}, {"token_ids"}, {"generate"} (the model\'s own continuation), or null: the model\'s next '
+            "token. It is appended to the prompt."
         ),
         examples=[" Mary"],
     )
     foil: LensFoil | None = Field(
         default=None,
-        description="Another continuation: its first token that differs from the target's is followed too.",
+        description="Alternative continuation: its first token that differs from the target's is followed too.",
         examples=[" John"],
     )
     track: list[TrackedChoice] = Field(
         default_factory=list,
         max_length=MOST_TRACKED,
-        description="More tokens to follow, at every position: texts of a single token each, or token ids.",
+        description="Additional tokens to follow, at every position: texts of a single token each, or token ids.",
         examples=[[" Mary", " John"]],
     )
     layers: list[int] | None = Field(
         default=None,
         min_length=1,
         max_length=1000,
-        description="Blocks to decode, counted from 0, or from the end (−1 the last); null for all. The last block's "
-        "output is always there, to compare with.",
+        description=(
+            "Blocks to decode, counted from 0, or from the end (−1 the last); null: all. The last block's "
+            "output is always included, for comparison."
+        ),
         examples=[None],
     )
     positions: list[int] | None = Field(
         default=None,
         min_length=1,
         max_length=100_000,
-        description="Tokens of the prompt to decode at, counted from 0, or from the end (−1 the last); null for all. "
-        "Those that predict the target are always there.",
+        description=(
+            "Tokens of the prompt to decode at, counted from 0, or from the end (−1 the last); null: all. "
+            "Those that predict the target are always included."
+        ),
         examples=[None],
     )
     last: int | None = Field(
-        default=None, ge=1, le=100_000, description="Decode at the last so many tokens of the prompt.", examples=[None]
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Number of tokens at the end of the prompt to decode at.",
+        examples=[None],
     )
     top: int = Field(
-        default=5, ge=1, le=MOST_TOP, description="How many of the likeliest tokens to list of each place."
+        default=5, ge=1, le=MOST_TOP, description="Number of likeliest tokens to list at each layer and position."
     )
 
     @model_validator(mode="after")
@@ -104,74 +112,83 @@ class LensRequest(PromptRequest):
 
 
 class ReadPositions(ResponseModel):
-    """The positions that were decoded, as columns; what is decoded there is what would come next."""
+    """The decoded positions, as columns; the decoded distribution at a position is that of the next token."""
 
-    index: list[int] = Field(description="Place in the prompt and the target behind it, counted from 0.")
+    index: list[int] = Field(description="[position]: index in the prompt with the target appended, counted from 0.")
     token_id: list[int]
-    text: list[str] = Field(description="The text of the token there.")
-    special: list[bool] = Field(description="Whether it is a special token of the model.")
-    template: list[bool] = Field(description="Whether the chat template wrote it.")
-    in_target: list[bool] = Field(description="Whether it is a token of the target.")
+    text: list[str] = Field(description="[position]: text of the token.")
+    special: list[bool] = Field(description="[position]: whether the token is a special token of the model.")
+    template: list[bool] = Field(description="[position]: whether the token was written by the chat template.")
+    in_target: list[bool] = Field(description="[position]: whether the token belongs to the target.")
 
 
 class DecodedStream(ResponseModel):
-    """One of the streams through the layers, decoded at every position; arrays are layer × position.
+    """One stream through the layers, decoded at every position; arrays are layer × position.
 
-    The final token of a position is the one the model itself finds likeliest there.
+    The final token of a position is the likeliest one there in the model's own output.
     """
 
     stream: str = Field(
-        description="The hook point: resid_pre (of layer 0), attn_out, resid_mid, mlp_out or resid_post.",
+        description="Hook point: resid_pre (of layer 0), attn_out, resid_mid, mlp_out or resid_post.",
         examples=["resid_post"],
     )
-    layers: list[int] = Field(description="The blocks, counted from 0.")
-    top_ids: list[list[list[int]]] = Field(description="Layer × position × top: token ids, likeliest first.")
-    top_probabilities: list[list[list[float]]] = Field(description="Layer × position × top.")
-    entropy: list[list[float]] = Field(description="Of the distribution, in nats.")
-    divergence: list[list[float]] = Field(description="KL(final ‖ here), in nats; 0 at the last block's output.")
-    agreement: list[float] = Field(description="Per layer the share of positions whose top token is the final one.")
+    layers: list[int] = Field(description="Blocks, counted from 0.")
+    top_ids: list[list[list[int]]] = Field(description="[layer][position][top]: token ids, likeliest first.")
+    top_probabilities: list[list[list[float]]] = Field(
+        description="[layer][position][top]: probabilities of these tokens."
+    )
+    entropy: list[list[float]] = Field(description="[layer][position]: entropy of the distribution, in nats.")
+    divergence: list[list[float]] = Field(
+        description="[layer][position]: KL(final ‖ here), in nats; 0 at the last block's output."
+    )
+    agreement: list[float] = Field(description="[layer]: share of positions whose top token is the final one.")
     first_layer: list[int | None] = Field(
-        description="Per position the first layer with the final token on top; null where there is none."
+        description="[position]: first layer with the final token on top; null where there is none."
     )
     settled_layer: list[int | None] = Field(
-        description="Per position the layer from which on the final token stays on top; null where it is not on top in "
-        "the end."
+        description=(
+            "[position]: layer from which on the final token stays on top; null where it is not on top in the end."
+        )
     )
 
 
 class TrackedStream(ResponseModel):
-    """A tracked token in one of the streams; arrays are layer × followed position."""
+    """A tracked token in one stream; arrays are layer × followed position."""
 
-    logprobs: list[list[float]] = Field(description="In nats.")
+    logprobs: list[list[float]] = Field(description="[layer][followed position]: log-probability, in nats.")
     probabilities: list[list[float]]
-    ranks: list[list[int]] = Field(description="0 where no token is likelier.")
+    ranks: list[list[int]] = Field(description="[layer][followed position]: rank; 0 where no token is likelier.")
 
 
 class TrackedToken(ResponseModel):
-    """A token that was followed through the layers, where it was asked for."""
+    """A token followed through the layers, at the positions where that was requested."""
 
     token_id: int
     text: str
     role: Literal["target", "foil", "given"]
-    positions: list[int] = Field(description="Where it was followed: indices into the columns of `positions`.")
+    positions: list[int] = Field(
+        description="Positions where the token was followed, as indices into the columns of `positions`."
+    )
     streams: list[TrackedStream] = Field(description="One per stream of the result, in the same order.")
 
 
 class LensReading(ResponseModel):
-    """The residual stream decoded, place by place: what the model would say if it stopped there.
+    """The residual stream decoded at every layer and position: the prediction if the model ended there.
 
-    `streams` are in the order of the stream: resid_pre, attn_out, resid_mid, mlp_out, resid_post. All texts of tokens
-    that occur in the arrays are in `tokens`.
+    `streams` are in the order of the stream: resid_pre, attn_out, resid_mid, mlp_out, resid_post. `tokens` has the
+    texts of all tokens in the arrays.
     """
 
-    prompt: str = Field(description="The text that was read; for messages, as the chat template wrote it.")
-    target: str | None = Field(default=None, description="The text of the target behind it; null where there is none.")
+    prompt: str = Field(description="Prompt as read by the model; for messages, as written by the chat template.")
+    target: str | None = Field(
+        default=None, description="Text of the target appended to the prompt; null where there is none."
+    )
     positions: ReadPositions
     streams: list[DecodedStream]
     tracked: list[TrackedToken]
-    tokens: dict[int, str] = Field(description="The text of every token id in the arrays.")
-    layer_count: int = Field(description="How many blocks the model has.", examples=[12])
-    top: int = Field(description="How many tokens are listed of each place.")
+    tokens: dict[int, str] = Field(description="Text of every token id in the arrays.")
+    layer_count: int = Field(description="Number of blocks of the model.", examples=[12])
+    top: int = Field(description="Number of tokens listed at each layer and position.")
 
     def stream(self, name: str) -> DecodedStream:
         """The stream of that name.

@@ -20,39 +20,39 @@ StepText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 class AskedQuestion(RequestModel):
     """A question and its right answer.
 
-    An answer that holds `####` is read as GSM8K writes it: what follows is the answer, what comes before the worked
-    steps.
+    An answer that contains `####` is read in GSM8K's form: the text after it is the answer, the text before it the
+    worked steps.
     """
 
     question: QuestionText = Field(examples=["12 + 7 ="])
-    answer: ContinuationText = Field(description="The right answer.", examples=["19"])
+    answer: ContinuationText = Field(description="Right answer.", examples=["19"])
     foil: ContinuationText | None = Field(
-        default=None, description="A wrong answer of the same form, to compare the right one with.", examples=["18"]
+        default=None, description="Wrong answer of the same form, to compare with the right one.", examples=["18"]
     )
-    kind: Label | None = Field(default=None, description="What kind of question it is.", examples=["addition"])
-    name: Label | None = Field(default=None, description="What to call it.", examples=[None])
+    kind: Label | None = Field(default=None, description="Kind of the question.", examples=["addition"])
+    name: Label | None = Field(default=None, description="Name of the question.", examples=[None])
     steps: list[StepText] = Field(
         default_factory=list,
         max_length=64,
-        description="What the steps on the way to the answer come to; read from an answer in GSM8K's form.",
+        description="Results of the intermediate steps to the answer; read from an answer in GSM8K's form.",
         examples=[[]],
     )
 
 
 class InlineQuestions(RequestModel):
-    """Your own questions."""
+    """Questions given in the request."""
 
     questions: list[AskedQuestion] = Field(min_length=1, max_length=MAX_QUESTIONS)
 
 
 class DatasetQuestions(DatasetColumns):
-    """The rows of a dataset, each a question."""
+    """Questions from the rows of a dataset."""
 
-    question: ColumnName = Field(default="question", description="The column that holds the question.")
-    answer: ColumnName = Field(default="answer", description="The column that holds the right answer.")
-    foil: ColumnName | None = Field(default=None, description="The column that holds a wrong answer, if there is one.")
-    kind: ColumnName | None = Field(default=None, description="The column that says what kind it is, if there is one.")
-    limit: int = Field(default=100, ge=1, le=MAX_QUESTIONS, description="Only the first so many rows.")
+    question: ColumnName = Field(default="question", description="Column with the question.")
+    answer: ColumnName = Field(default="answer", description="Column with the right answer.")
+    foil: ColumnName | None = Field(default=None, description="Column with a wrong answer, if there is one.")
+    kind: ColumnName | None = Field(default=None, description="Column with the kind of question, if there is one.")
+    limit: int = Field(default=100, ge=1, le=MAX_QUESTIONS, description="Maximum rows to read, from the first.")
 
 
 Questions = Annotated[
@@ -73,29 +73,30 @@ Template = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS), AfterV
 
 
 class QuestionsRequest(ModelRequest):
-    """A request about questions with known answers.
+    """Request about questions with known answers.
 
-    An answer is scored as it follows the prompt: a space is put before it unless the prompt ends in whitespace or the
-    answer begins with it. In a chat the answer is how the assistant's turn begins, and nothing is put before it.
+    An answer is scored as it follows the prompt: a space is inserted before it unless the prompt ends in whitespace or
+    the answer begins with it. In a chat the answer is the beginning of the assistant's turn, and nothing is inserted
+    before it.
     """
 
     questions: Questions = Field(
         default="arithmetic",
         description=(
-            'A built-in set, {"questions": […]}, or {"dataset": "ds_…", "question", "answer"} with the names of its '
-            "columns."
+            'Questions to evaluate: a built-in set, {"questions": […]}, or {"dataset": "ds_…", "question", '
+            '"answer"} with the names of its columns.'
         ),
         examples=["arithmetic"],
     )
     template: Template | None = Field(
         default=None,
         description=(
-            f"The prompt, {PLACE} in it standing for the question: write instructions and worked examples around it. "
-            f'null: the built-in set\'s own, else "{PLACE}" alone.'
+            f"Prompt template, in which {PLACE} stands for the question; instructions and worked examples go "
+            f'around it. null: the built-in set\'s own, else "{PLACE}" alone.'
         ),
         examples=[PLACE],
     )
     chat: bool = Field(
         default=False,
-        description="Ask it as a user's message, through the model's own chat template.",
+        description="Whether to send the prompt as a user message through the model's own chat template.",
     )

@@ -31,34 +31,38 @@ class Message(RequestModel):
 
 
 class ModelRequest(RequestModel):
-    """What every request says."""
+    """Fields common to all requests."""
 
     # Fields that change when, for whom and how long a job runs, and never what it answers. Any other is in the key.
     job_fields: ClassVar[frozenset[str]] = frozenset({"metadata", "priority", "timeout_s", "keep_s", "webhook"})
 
-    model: ModelName = Field(description="A model of `GET /models`.", examples=["demo"])
-    metadata: Metadata = Field(default_factory=dict, description="Up to 16 pairs of your own, returned with the job.")
+    model: ModelName = Field(description="Name of a model of `GET /models`.", examples=["demo"])
+    metadata: Metadata = Field(
+        default_factory=dict, description="Up to 16 key-value pairs of your own, returned with the job."
+    )
     priority: Priority = Field(
-        default="normal", description="Which of your waiting jobs go first; others' jobs are not pushed back by it."
+        default="normal", description="Order among your own waiting jobs; jobs of other callers are not delayed by it."
     )
     timeout_s: float | None = Field(
         default=None,
         gt=0,
         le=MAX_TIMEOUT_S,
-        description="Seconds of work after which the job fails; the service's own limit holds beside it.",
+        description="Maximum seconds of work, after which the job fails; the service's own limit applies as well.",
         examples=[600],
     )
     keep_s: int | None = Field(
         default=None,
         ge=60,
         le=MAX_KEEP_S,
-        description="Seconds that the record and its result are kept after the end, up to the service's limit.",
+        description="Seconds that the record and its result are kept after the job ends, up to the service's limit.",
         examples=[86_400],
     )
 
     webhook: WebhookField | None = Field(
         default=None,
-        description="Where to tell that the job has ended, signed: a URL, or an object that also says which ends.",
+        description=(
+            "URL (or object that also selects the ends to report) notified, with a signature, when the job ends."
+        ),
         examples=[None],
     )
 
@@ -68,20 +72,20 @@ class ModelRequest(RequestModel):
 
 
 class PromptRequest(ModelRequest):
-    """A request about a prompt, given as text or as chat messages."""
+    """Request about a prompt, given as text or as chat messages."""
 
     prompt: str | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_PROMPT_CHARS,
-        description="The text the model reads. Give this or `messages`.",
+        description="Text of the prompt. Give this or `messages`.",
         examples=["Review: The food was great. Sentiment:"],
     )
     messages: list[Message] | None = Field(
         default=None,
         min_length=1,
         max_length=256,
-        description="A chat; the model's own chat template is applied once, with the assistant's turn opened.",
+        description=("Chat messages; the model's own chat template is applied once, with the assistant's turn opened."),
         examples=[None],
     )
 
@@ -107,11 +111,16 @@ class TextTarget(RequestModel):
     text: ContinuationText = Field(examples=[" positive"])
     span: Span | None = Field(
         default=None,
-        description="Explain only the tokens that share characters [start, end] of the text; those before are given.",
+        description=(
+            "Characters [start, end] of the text: only tokens that share characters with them are explained; "
+            "those before are given."
+        ),
         examples=[None],
     )
     span_text: ContinuationText | None = Field(
-        default=None, description="The span as the piece of the text it covers, where it first occurs.", examples=[None]
+        default=None,
+        description="The span as text: the piece of the continuation to explain, at its first occurrence.",
+        examples=[None],
     )
 
     @model_validator(mode="after")
@@ -130,7 +139,7 @@ class TokenIdsTarget(RequestModel):
     token_ids: list[TokenId] = Field(min_length=1, max_length=MAX_TARGET_TOKENS, examples=[[417]])
     span: Span | None = Field(
         default=None,
-        description="Explain only the tokens [first, one past the last]; those before are given.",
+        description="Tokens [first, one past the last] to explain; those before are given.",
         examples=[None],
     )
 
@@ -142,22 +151,26 @@ class TokenIdsTarget(RequestModel):
 
 
 class GenerateOptions(RequestModel):
-    """How a generated target is made: greedily, up to so many tokens."""
+    """Options of a generated target: greedy decoding, up to a maximum number of tokens."""
 
     max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS)
 
 
 class GeneratedTarget(RequestModel):
-    """What the model itself says next, generated greedily and then explained: all of it, or a span."""
+    """The model's own continuation, generated greedily and then explained: all of it, or a span."""
 
     generate: GenerateOptions
     span: Span | None = Field(
         default=None,
-        description="Explain only the tokens that share characters [start, end] of what it says.",
+        description=(
+            "Characters [start, end] of the generated text: only tokens that share characters with them are explained."
+        ),
         examples=[None],
     )
     span_text: ContinuationText | None = Field(
-        default=None, description="The span as the piece of it that is meant, where it first occurs.", examples=[None]
+        default=None,
+        description="The span as text: the piece of the generated text to explain, at its first occurrence.",
+        examples=[None],
     )
 
     @model_validator(mode="after")
@@ -175,10 +188,13 @@ class LabelsTarget(RequestModel):
     """A closed set of answers: the score of one label is normalised over all of them."""
 
     labels: list[ContinuationText] = Field(min_length=2, max_length=256, examples=[[" positive", " negative"]])
-    explain: ContinuationText = Field(description="The label that is explained.", examples=[" positive"])
+    explain: ContinuationText = Field(description="Label to explain.", examples=[" positive"])
     by: Literal["whole", "first_token"] = Field(
         default="whole",
-        description="What of a label is scored: all its tokens, or the first alone (which must then differ).",
+        description=(
+            "Tokens of a label that are scored. whole: all of them; first_token: the first alone (these must "
+            "then differ)."
+        ),
     )
 
     @model_validator(mode="after")
@@ -198,7 +214,11 @@ class ClassTarget(RequestModel):
     class_: Annotated[
         Annotated[ClassName, Tag("~Name")] | Annotated[ClassIndex, Tag("~Index")],
         Discriminator(lambda value: "~Index" if isinstance(value, int) else "~Name"),
-    ] = Field(alias="class", description="Its name in `labels` of `GET /models`, or its index.", examples=["POSITIVE"])
+    ] = Field(
+        alias="class",
+        description="Name of the class in `labels` of `GET /models`, or its index.",
+        examples=["POSITIVE"],
+    )
 
 
 def _as_text_target(value: object) -> object:
@@ -242,27 +262,26 @@ Score = Literal["logprob", "prob", "logit"]
 
 
 class Subject(PromptRequest):
-    """What an attribution explains: `score` of `target` (minus that of `foil`) after the prompt."""
+    """Subject of an attribution: `score` of `target` (minus that of `foil`) after the prompt."""
 
     target: Target | None = Field(
         default=None,
         description=(
-            'The continuation that is explained: a string or {"text"}, {"token_ids"}, {"generate"} (what the model '
-            'says itself), {"labels", "explain"} (one label of a closed set), or null: the model\'s next token. Of a '
-            'classifier {"class"} (a name or an index), or null: the class it predicts.'
+            'Continuation to explain: a string or {"text"}, {"token_ids"}, {"generate"} (the model\'s own '
+            'continuation), {"labels", "explain"} (one label of a closed set), or null: the model\'s next '
+            'token. For a classifier {"class"} (a name or an index), or null: the predicted class.'
         ),
         examples=[" positive"],
     )
     foil: Foil | None = Field(
         default=None,
-        description="Explain why the target rather than this: the score of the target minus that of the foil.",
+        description="Alternative to the target: the score of the target minus the score of the foil is explained.",
         examples=[" negative"],
     )
     score: Score = Field(
         default="logprob",
         description=(
-            "What is explained of each target token, or of the class: its log-probability, its probability or its raw "
-            "logit."
+            "Score of each target token, or of the class: its log-probability, its probability or its raw logit."
         ),
     )
 

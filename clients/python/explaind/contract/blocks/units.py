@@ -15,7 +15,7 @@ Segment = tuple[Offset, Offset] | tuple[Offset, Offset, SegmentName]
 
 
 class Segments(RequestModel):
-    """Units of the caller's own: [start, end] or [start, end, "name"], in characters of the prompt, end exclusive.
+    """Units given by the caller: [start, end] or [start, end, "name"], in characters of the prompt, end exclusive.
 
     Text outside every segment is always present.
     """
@@ -40,7 +40,7 @@ Units = Annotated[
 
 
 class ReplacementText(RequestModel):
-    """A text that takes the place of each absent unit, once per unit."""
+    """Text that replaces each absent unit, once per unit."""
 
     text: str = Field(min_length=1, max_length=1000, examples=["something"])
 
@@ -52,21 +52,25 @@ Baseline = Annotated[
 
 
 class Unit(ResponseModel):
-    """A piece of the prompt: clean text and the characters it covers. Repeated words are units of their own."""
+    """A piece of the prompt: its text and its range of characters. Repeated words are units of their own."""
 
-    text: str = Field(description="The characters it covers, without surrounding space.", examples=["great"])
-    start: int = Field(description="First character in the prompt.", examples=[21])
-    end: int = Field(description="One past its last character.", examples=[26])
-    name: str | None = Field(default=None, description="The name given to a segment.")
-    role: str | None = Field(default=None, description="Whose chat message it belongs to.", examples=[None])
-    message: int | None = Field(default=None, description="Index of the chat message it belongs to.", examples=[None])
-    special: bool = Field(default=False, description="Whether it is a special token of the model.")
+    text: str = Field(description="Text of the unit, without surrounding space.", examples=["great"])
+    start: int = Field(description="Index of the first character in the prompt.", examples=[21])
+    end: int = Field(description="Index one past the last character.", examples=[26])
+    name: str | None = Field(default=None, description="Name given to a segment.")
+    role: str | None = Field(
+        default=None, description="Role of the chat message that the unit belongs to.", examples=[None]
+    )
+    message: int | None = Field(
+        default=None, description="Index of the chat message that the unit belongs to.", examples=[None]
+    )
+    special: bool = Field(default=False, description="Whether the unit is a special token of the model.")
 
 
 class MessageShare(ResponseModel):
-    """What the units of one chat message contributed together."""
+    """Summed contribution of the units of one chat message."""
 
-    index: int = Field(description="Which message, counted from 0.", examples=[0])
+    index: int = Field(description="Index of the message, counted from 0.", examples=[0])
     role: str = Field(examples=["user"])
-    value: float = Field(description="Sum of its units' values.")
-    units: list[int] = Field(description="Indices of its units.")
+    value: float = Field(description="Sum of the values of the message's units.")
+    units: list[int] = Field(description="Indices of the message's units.")

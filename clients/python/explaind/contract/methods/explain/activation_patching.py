@@ -16,15 +16,15 @@ PatchPoint = Literal["resid_pre", "attn_out", "mlp_out", "z"]
 
 
 class ActivationPatchingParams(Subject):
-    """Activations of one run take the place of those of another, one at a time."""
+    """Patches activations of one run into another, one at a time."""
 
     corrupted: str | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_PROMPT_CHARS,
         description=(
-            "The prompt with what matters changed, in exactly as many tokens: the run whose answer is another. Give "
-            "this with `prompt`, or `corrupted_messages` with `messages`."
+            "Corrupted prompt: the prompt with the decisive part changed, in exactly as many tokens, so that "
+            "the answer is different. Give this with `prompt`, or `corrupted_messages` with `messages`."
         ),
         examples=["When Mary and John went to the store, Mary gave a drink to"],
     )
@@ -32,14 +32,15 @@ class ActivationPatchingParams(Subject):
         default=None,
         min_length=1,
         max_length=256,
-        description="The chat with what matters changed, where the prompt is one.",
+        description="Corrupted chat: the messages with the decisive part changed, where the prompt is a chat.",
         examples=[None],
     )
     direction: Literal["denoise", "noise"] = Field(
         default="denoise",
         description=(
-            "denoise: activations of the prompt go into the run of the corrupted one: what is enough to bring the "
-            "answer back. noise: the other way round: what cannot be done without."
+            "Direction of the patches. denoise: activations of the prompt are patched into the corrupted run, "
+            "which shows what suffices to restore the answer. noise: the reverse, which shows what is "
+            "necessary for it."
         ),
     )
     grids: list[PatchPoint] = Field(
@@ -47,19 +48,19 @@ class ActivationPatchingParams(Subject):
         min_length=1,
         max_length=4,
         description=(
-            "The hook points that are patched: resid_pre (the residual stream that enters a block), attn_out and "
-            "mlp_out (what its attention and its MLP add), each layer by position; and z (what single heads compute), "
-            "layer by head, at all positions of the prompt."
+            "Hook points to patch: resid_pre (the residual stream that enters a block), attn_out and mlp_out "
+            "(the contribution of its attention and of its MLP), each layer by position; and z (the output of "
+            "single heads), layer by head, at all positions of the prompt."
         ),
     )
     layers: list[Offset] | None = Field(
-        default=None, min_length=1, max_length=MAX_LAYERS, description="Layers, counted from 0; null: all."
+        default=None, min_length=1, max_length=MAX_LAYERS, description="Layers to patch, counted from 0; null: all."
     )
     positions: list[Offset] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_PLACES,
-        description="Tokens of the prompt, counted from 0, for the grids by position; null: all.",
+        description="Tokens of the prompt to patch, counted from 0, for the grids by position; null: all.",
     )
 
     @model_validator(mode="after")
@@ -81,39 +82,47 @@ class ActivationPatchingParams(Subject):
 
 
 class PatchGrid(ResponseModel):
-    """Patches of one hook point: rows are layers, columns are positions, of z heads."""
+    """Patches at one hook point: rows are layers; columns are positions, or heads for z."""
 
     point: PatchPoint
-    layers: list[int] = Field(description="The layer of each row.", examples=[[0, 1, 2, 3]])
-    columns: list[int] = Field(description="The token of the prompt, or the head, of each column.")
+    layers: list[int] = Field(description="Layer of each row.", examples=[[0, 1, 2, 3]])
+    columns: list[int] = Field(description="Token of the prompt, or head, of each column.")
     effects: list[list[float]] = Field(
-        description="[row][column]: (patched − base) / (source − base). 0: the patch changes nothing; 1: it alone "
-        "makes the answer that of the run it comes from; below 0: it leads the other way."
+        description=(
+            "[row][column]: (patched − base) / (source − base). 0: the patch changes nothing; 1: it alone "
+            "gives the answer of the source run; below 0: it has the opposite effect."
+        )
     )
-    scores: list[list[float]] = Field(description="[row][column]: the patched run's score itself.")
+    scores: list[list[float]] = Field(description="[row][column]: score of the patched run.")
 
 
 class ActivationPatching(ResponseModel):
-    """Which activations carry what makes the two runs answer differently.
+    """Activations that carry the difference between the answers of two runs.
 
-    The base is the run that is patched and the source the run the patches come from: with denoise the corrupted and
-    the clean one, with noise the clean and the corrupted one.
+    The base is the run that is patched and the source the run that the patches come from: with denoise the corrupted
+    and the clean one, with noise the clean and the corrupted one.
     """
 
     kind: Literal["activation_patching"] = "activation_patching"
-    prompt: str = Field(description="The clean prompt; for messages, as the chat template wrote it.")
+    prompt: str = Field(description="Clean prompt; for messages, as written by the chat template.")
     corrupted: str
-    tokens: list[str] = Field(description="The clean prompt's tokens, as text.")
-    corrupted_tokens: list[str] = Field(description="The corrupted prompt's, one for each.")
-    target: ScoredText = Field(description="Scored after the clean prompt.")
+    tokens: list[str] = Field(description="Tokens of the clean prompt, as text.")
+    corrupted_tokens: list[str] = Field(
+        description="Tokens of the corrupted prompt, as text, one for each token of the clean prompt."
+    )
+    target: ScoredText = Field(description="Target, scored after the clean prompt.")
     foil: ScoredText | None = None
-    labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
+    labels: list[ScoredText] | None = Field(default=None, description="Closed set of answers, where one was given.")
     score: Score
     direction: Literal["denoise", "noise"]
-    clean_score: float = Field(description="The target's (minus the foil's) after the clean prompt.", examples=[7.9])
-    corrupted_score: float = Field(description="The same after the corrupted prompt.", examples=[-7.4])
+    clean_score: float = Field(
+        description="Score of the target (minus that of the foil) after the clean prompt.", examples=[7.9]
+    )
+    corrupted_score: float = Field(
+        description="Score of the target (minus that of the foil) after the corrupted prompt.", examples=[-7.4]
+    )
     grids: list[PatchGrid]
-    evaluations: int = Field(description="Patched runs.", examples=[224])
+    evaluations: int = Field(description="Number of patched runs.", examples=[224])
 
     def grid(self, point: PatchPoint) -> PatchGrid:
         """The grid of that hook point.
@@ -131,7 +140,9 @@ METHOD = Method(
     verb="explain",
     name="activation-patching",
     title="Activation patching",
-    summary="Puts activations of one run into another: which layers, positions and heads carry the answer.",
+    summary=(
+        "Patches activations of one run into another to find the layers, positions and heads that carry the answer."
+    ),
     params=ActivationPatchingParams,
     result=ActivationPatching,
     citation=(

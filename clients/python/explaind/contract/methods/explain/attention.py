@@ -18,16 +18,16 @@ HeadClass = Literal["previous_token", "duplicate_token", "induction", "first_tok
 
 
 class AttentionParams(PromptRequest):
-    """Shows patterns of heads, and scores every head as one of the known kinds."""
+    """Request for attention patterns of heads, and for scores of every head for the known kinds."""
 
     layers: list[LayerIndex] | None = Field(
-        default=None, max_length=1000, description="Show all heads of these layers.", examples=[None]
+        default=None, max_length=1000, description="Layers whose heads are all shown.", examples=[None]
     )
     heads: list[tuple[LayerIndex, HeadIndex]] | None = Field(
         default=None,
         max_length=10_000,
         description=(
-            "Show these heads, each [layer, head]. Without `layers` and `heads`: the strongest head of each kind."
+            "Heads to show, each [layer, head]. Without `layers` and `heads`: the strongest head of each kind."
         ),
         examples=[[[1, 0]]],
     )
@@ -36,24 +36,26 @@ class AttentionParams(PromptRequest):
         min_length=1,
         max_length=100_000,
         description=(
-            "The positions (tokens of the prompt, from 0) that look. null: all, or as many of the last as an answer "
-            "holds."
+            "Query positions to show (tokens of the prompt, counted from 0). null: all, or as many of the "
+            "last as a result can hold."
         ),
         examples=[None],
     )
     special_as_sink: bool = Field(
         default=False,
-        description="Count special tokens among the sinks, beside the first position.",
+        description="Whether to count special tokens among the sinks, in addition to the first position.",
     )
     threshold: float = Field(
-        default=0.4, gt=0, le=1, description="The score from which on a head is called one of that kind."
+        default=0.4, gt=0, le=1, description="Minimum score for a head to be labelled as one of that kind."
     )
     induction_probe: bool = Field(
         default=True,
-        description="Score the heads on random tokens that are repeated, too: few prompts repeat enough to tell.",
+        description=(
+            "Whether to score the heads on repeated random tokens too: few prompts repeat enough for a reliable score."
+        ),
     )
-    probe_tokens: int = Field(default=50, ge=4, le=500, description="How many random tokens the probe repeats.")
-    seed: Seed = Field(default=0, description="Of the probe's tokens.")
+    probe_tokens: int = Field(default=50, ge=4, le=500, description="Number of random tokens that the probe repeats.")
+    seed: Seed = Field(default=0, description="Seed of the probe's tokens.")
 
     @model_validator(mode="after")
     def _each_once(self) -> "AttentionParams":
@@ -70,8 +72,8 @@ Scores = list[list[float]]
 class ProbeScores(ResponseModel):
     """Scores on `tokens` random tokens of the vocabulary, repeated once; layer × head, over the repeat.
 
-    Nothing but the repeat can be known there, so that a head that finds the token after the last occurrence is one
-    that looks for it.
+    Only the repeat is predictable there, so a head that attends to the token after the last occurrence is one that
+    searches for it.
     """
 
     tokens: int
@@ -82,27 +84,34 @@ class ProbeScores(ResponseModel):
 
 
 class HeadScores(ResponseModel):
-    """What every head does with the prompt, each [layer][head]: mean attention over the positions that look.
+    """Scores of every head on the prompt, each [layer][head]: mean attention over the query positions.
 
-    The first position looks at itself alone and is left out.
+    The first position attends to itself alone and is left out.
     """
 
-    previous_token: Scores = Field(description="To the position before.")
+    previous_token: Scores = Field(description="Attention to the previous position.")
     duplicate_token: Scores | None = Field(
-        default=None, description="To earlier occurrences of the same token; null where no token occurs twice."
+        default=None,
+        description="Attention to earlier occurrences of the same token; null where no token occurs twice.",
     )
     induction: Scores | None = Field(
         default=None,
-        description="To the tokens that followed earlier occurrences of the same token; null where there are none.",
+        description=(
+            "Attention to the tokens that followed earlier occurrences of the same token; null where there are none."
+        ),
     )
-    first_token: Scores = Field(description="To the first position.")
-    current_token: Scores = Field(description="To itself.")
-    sink: Scores = Field(description="To all sinks together.")
-    entropy: Scores = Field(description="In nats: 0 looks at one position, log(n) at n alike.")
+    first_token: Scores = Field(description="Attention to the first position.")
+    current_token: Scores = Field(description="Attention of each position to itself.")
+    sink: Scores = Field(description="Attention to all sinks together.")
+    entropy: Scores = Field(
+        description=(
+            "Entropy of the attention, in nats: 0 for attention to one position, log(n) for equal attention to n."
+        )
+    )
 
 
 class HeadLabel(ResponseModel):
-    """A head that is of a known kind, and how clearly."""
+    """A head of a known kind, with its score for that kind."""
 
     layer: int
     head: int
@@ -116,7 +125,7 @@ class HeadLabel(ResponseModel):
 
 
 class HeadPattern(ResponseModel):
-    """Where one head looks: `weights[query][key]`, for each query of the answer the keys up to itself."""
+    """Attention of one head: `weights[query][key]`, for each query of the result the keys up to itself."""
 
     layer: int
     head: int
@@ -130,20 +139,22 @@ class HeadPattern(ResponseModel):
 
 
 class AttentionPatterns(ResponseModel):
-    """Patterns of some heads, and scores of all."""
+    """Attention patterns of some heads, and scores of all heads."""
 
     kind: Literal["attention_patterns"] = "attention_patterns"
-    prompt: str = Field(description="The text the model read; for messages, as the chat template wrote it.")
-    tokens: list[str] = Field(description="The texts of its tokens.")
+    prompt: str = Field(description="Prompt as read by the model; for messages, as written by the chat template.")
+    tokens: list[str] = Field(description="Texts of the prompt's tokens.")
     token_ids: list[int]
-    sinks: list[int] = Field(description="Positions that heads rest on; pictures leave them out of their colours.")
-    queries: list[int] = Field(description="The positions that look, of every pattern.")
+    sinks: list[int] = Field(
+        description="Sinks: positions that heads rest on; plots leave them out of the color scale."
+    )
+    queries: list[int] = Field(description="Query positions of every pattern.")
     patterns: list[HeadPattern]
     scores: HeadScores
-    probe: ProbeScores | None = Field(default=None, description="On repeated random tokens, when asked for.")
+    probe: ProbeScores | None = Field(default=None, description="Scores on repeated random tokens, where requested.")
     threshold: float
     labels: list[HeadLabel] = Field(
-        description="Heads of a known kind, the clearest first; by the probe's score where it has one."
+        description=("Heads of a known kind, the clearest first; by the probe's score for kinds that the probe scores.")
     )
     notes: list[str] = Field(default_factory=list)
 
@@ -152,7 +163,7 @@ METHOD = Method(
     verb="explain",
     name="attention",
     title="Attention patterns",
-    summary="Where attention heads look, and which are previous-token, duplicate-token or induction heads.",
+    summary=("Attention patterns of heads, and which heads are previous-token, duplicate-token or induction heads."),
     params=AttentionParams,
     result=AttentionPatterns,
     citation="Olsson et al. 2022, In-context Learning and Induction Heads; Xiao et al. 2023 (attention sinks)",

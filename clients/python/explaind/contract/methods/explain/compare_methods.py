@@ -21,9 +21,11 @@ PREFERRED = ("shap", "feature-ablation", "integrated-gradients", "input-x-gradie
 
 
 class ComparedSpec(RequestModel):
-    """One of the methods that are compared, with fields of its own."""
+    """One of the compared methods, with fields of its own."""
 
-    method: str = Field(min_length=1, max_length=100, description="Its name without the verb.", examples=["shap"])
+    method: str = Field(
+        min_length=1, max_length=100, description="Name of the method, without the verb.", examples=["shap"]
+    )
     params: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields of that method alone; the subject, units and baseline are those of the comparison.",
@@ -44,7 +46,7 @@ MemberChoice = Annotated[
 
 
 class CompareMethodsParams(PerturbationRequest):
-    """The same subject, explained by several methods in one job."""
+    """Request that explains the same subject by several methods in one job."""
 
     methods: list[MemberChoice] | None = Field(
         default=None,
@@ -60,9 +62,9 @@ class CompareMethodsParams(PerturbationRequest):
         default=None,
         ge=1,
         le=10_000,
-        description="How many of the strongest units are compared; null: a fifth of them, rounded up.",
+        description="Number of strongest units to compare; null: a fifth of the units, rounded up.",
     )
-    seed: Seed = Field(default=0, description="Given to every method that has one and does not name its own.")
+    seed: Seed = Field(default=0, description="Seed given to every method that has one and does not set its own.")
 
     @property
     def members(self) -> list[ComparedSpec]:
@@ -151,52 +153,60 @@ def comparable_methods() -> dict[str, Method[..., Any]]:
 
 
 class ComparedMethod(ResponseModel):
-    """One row: what a method found and what it cost, or why it could not."""
+    """One row of the comparison: the values and the cost of a method, or the reason why it failed."""
 
-    label: str = Field(description="Its name, numbered where it is compared with itself.", examples=["shap"])
+    label: str = Field(description="Name of the method, numbered where it is compared with itself.", examples=["shap"])
     method: str = Field(examples=["shap"])
-    params: dict[str, Any] = Field(default_factory=dict, description="The fields that were given for it alone.")
-    values: list[float] | None = Field(default=None, description="One per unit; null when it failed.")
+    params: dict[str, Any] = Field(default_factory=dict, description="Fields given for this method alone.")
+    values: list[float] | None = Field(default=None, description="[unit]: value; null when the method failed.")
     standard_errors: list[float] | None = None
-    base_value: float | None = Field(default=None, description="The score with every unit absent, as it sees that.")
+    base_value: float | None = Field(
+        default=None, description="Score with every unit absent, in the sense of this method."
+    )
     full_value: float | None = None
     completeness_gap: float | None = Field(default=None, description="full_value − base_value − the sum of the values.")
     algorithm: str | None = Field(default=None, examples=["exact"])
-    evaluations: int | None = Field(default=None, description="Coalitions or points whose score it asked for.")
-    seconds: float = Field(description="Of work; what an earlier method had evaluated costs a later one nothing.")
+    evaluations: int | None = Field(
+        default=None, description="Number of coalitions or points whose score was requested."
+    )
+    seconds: float = Field(
+        description="Seconds of work; evaluations already made by an earlier method cost a later one nothing."
+    )
     forwards: int = 0
     tokens_evaluated: int = 0
     faithfulness: Faithfulness | None = None
-    error: Problem | None = Field(default=None, description="Why it failed; the others are not touched by it.")
+    error: Problem | None = Field(
+        default=None, description="Reason for the failure of this method; the other methods are not affected."
+    )
 
 
 class Agreement(ResponseModel):
-    """How far the methods that succeeded agree, method × method; null where it is not defined.
+    """Agreement of the methods that succeeded, method × method; null where it is not defined.
 
-    Spearman: rank correlation of the signed values, ties at their mean rank; null where all values are equal.
-    Top overlap: share of the k units of the largest magnitude that two methods have in common (Krishna et al. 2022,
-    feature agreement); of equal magnitudes the earlier unit. Cosine: of the values; null where all are zero.
+    Spearman: rank correlation of the signed values, ties at their mean rank; null where all values are equal. Top
+    overlap: share of the k units of the largest magnitude that two methods have in common (Krishna et al. 2022, feature
+    agreement); of equal magnitudes the earlier unit. Cosine: of the values; null where all are zero.
     """
 
     labels: list[str]
     spearman: list[list[float | None]]
     top_overlap: list[list[float | None]]
     cosine: list[list[float | None]]
-    top_k: int = Field(description="The k of the overlap.", examples=[5])
-    top_overlap_by_chance: float = Field(description="What two random choices of k units share on average.")
+    top_k: int = Field(description="Number k of units in the top overlap.", examples=[5])
+    top_overlap_by_chance: float = Field(description="Average top overlap of two random choices of k units.")
 
 
 class MethodComparison(ResponseModel):
-    """One subject as several methods explain it: the units once, a row per method, and their agreement."""
+    """One subject explained by several methods: the units once, a row per method, and their agreement."""
 
     kind: Literal["method_comparison"] = "method_comparison"
-    prompt: str = Field(description="The text that was explained; for messages, as the chat template wrote it.")
+    prompt: str = Field(description="Explained text; for messages, as written by the chat template.")
     units: list[Unit]
     score: Score
     target: ScoredText
     foil: ScoredText | None = None
-    labels: list[ScoredText] | None = Field(default=None, description="The closed set of answers, where one was given.")
-    baseline: Replacement = Field(description="What replaced absent units in perturbation methods.")
+    labels: list[ScoredText] | None = Field(default=None, description="Closed set of answers, where one was given.")
+    baseline: Replacement = Field(description="Replacement for absent units in perturbation methods.")
     methods: list[ComparedMethod]
     agreement: Agreement
 
@@ -212,7 +222,7 @@ METHOD = Method(
         "Attanasio et al. 2023, ferret; Krishna et al. 2022, The Disagreement Problem; "
         "DeYoung et al. 2020, ERASER; Petsiuk et al. 2018, RISE"
     ),
-    cost="that of its methods together, less what they ask in common",
+    cost="sum over its methods, less the evaluations they share",
     example={
         "model": "demo",
         "prompt": "Review: The food was great. Sentiment:",

@@ -8,9 +8,9 @@ from explaind.contract.method import Method
 class DeepliftParams(GradientRequest):
     """DeepLIFT with the rescale rule at the activations of the MLPs; elsewhere differences follow the gradient.
 
-    The rule knows functions of one number. Of a transformer it does not cover the attention's softmax, products
-    (query × key, attention × value, gates) and norms, so that the values do not add up to the difference in score:
-    `completeness_gap` says by how much, for this prompt. Integrated gradients add up.
+    The rule covers functions of one number. In a transformer it does not cover the attention's softmax, products (query
+    × key, attention × value, gates) and norms, so the values do not add up to the difference in score:
+    `completeness_gap` gives the remainder for this prompt. Integrated gradients add up.
     """
 
 
@@ -18,7 +18,7 @@ METHOD = Method(
     verb="explain",
     name="deeplift",
     title="DeepLIFT",
-    summary="Differences from a baseline carried back from the score to each embedding by the rescale rule.",
+    summary=("Differences from a baseline, propagated back from the score to each embedding by the rescale rule."),
     params=DeepliftParams,
     result=Attribution,
     citation="Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences; "

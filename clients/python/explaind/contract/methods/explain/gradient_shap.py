@@ -11,13 +11,13 @@ MAX_SAMPLES = 10_000
 
 
 class GradientShapParams(GradientRequest):
-    """The mean of gradient times difference over random points of the path, the prompt's embeddings made noisy."""
+    """Mean of gradient times difference over random points of the path, with noise on the prompt's embeddings."""
 
     n_samples: int = Field(
         default=50,
         ge=2,
         le=MAX_SAMPLES,
-        description="Random points; the standard errors in the result shrink with their square root.",
+        description="Number of random points; the standard errors in the result shrink with its square root.",
         examples=[50],
     )
     stdevs: float = Field(
@@ -27,7 +27,9 @@ class GradientShapParams(GradientRequest):
         description="Standard deviation of the Gaussian noise that is added to each number of the prompt's embeddings.",
         examples=[0.02],
     )
-    seed: Seed = Field(default=0, description="Same seed, same request: same answer.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same result."
+    )
 
 
 METHOD = Method(

@@ -17,31 +17,34 @@ HeadSet = Annotated[list[HeadPlace], Field(min_length=1, max_length=MAX_HEADS)]
 
 
 class GradientScreen(RequestModel):
-    """A first look at all heads by gradients, and exact runs for those that seem to matter.
+    """Approximate effects of all heads by gradients, and exact runs of the heads with the largest ones.
 
-    Attribution patching: to first order the effect is the sum over positions of (z − value) · ∂metric/∂z, z what the
-    head says and value what would take its place; one forward and one backward pass a question tell it of all heads.
+    Attribution patching: to first order the effect is the sum over positions of (z − value) · ∂metric/∂z, with z the
+    output of the head and value its replacement; one forward and one backward pass per question give it for all heads.
     """
 
     method: Literal["attribution-patching"] = "attribution-patching"
     top_k: int = Field(
-        default=20, ge=1, le=MAX_HEADS, description="How many heads of the largest approximate effect are run exactly."
+        default=20,
+        ge=1,
+        le=MAX_HEADS,
+        description="Number of heads, those with the largest approximate effect, to run exactly.",
     )
 
 
 class HeadAblationParams(AblationRequest):
-    """Which attention heads the answers depend on."""
+    """Request for the attention heads that the answers depend on."""
 
     heads: HeadPlaces | None = Field(
         default=None,
-        description="Heads that are ablated, each alone: [layer, head]. null: every head; []: none.",
+        description="Heads to ablate, each alone: [layer, head]. null: every head; []: none.",
         examples=[None],
     )
     sets: list[HeadSet] | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_SETS,
-        description="Sets of heads that are ablated together, beside the single ones.",
+        description="Sets of heads to ablate together, in addition to the single ones.",
         examples=[None],
     )
     greedy: int | None = Field(
@@ -49,13 +52,15 @@ class HeadAblationParams(AblationRequest):
         ge=1,
         le=1000,
         description=(
-            "How many heads to remove one after the other: at each step the one, of those that were ablated alone, "
-            "whose loss costs most when those before it are gone."
+            "Number of heads to remove one after the other: each step removes the head, among those ablated "
+            "alone, whose loss costs most once the earlier ones are gone."
         ),
     )
     first_pass: GradientScreen | None = Field(
         default=None,
-        description="A fast look at all heads by gradients, and exact runs of the strongest only; null: all exactly.",
+        description=(
+            "Approximate effects of all heads by gradients, with exact runs of the strongest only; null: all exactly."
+        ),
         examples=[None],
     )
 
@@ -76,59 +81,61 @@ class HeadAblationParams(AblationRequest):
 
 
 class HeadRanking(ResponseModel):
-    """The heads that were ablated alone, the largest mean effect first; the lists side by side."""
+    """Heads ablated alone, the largest mean effect first; entries at the same index of the lists belong together."""
 
     layers: list[int]
     heads: list[int]
-    effects: list[float] = Field(description="Mean over the questions.")
+    effects: list[float] = Field(description="Mean effect over the questions.")
     low: list[float | None]
     high: list[float | None]
 
 
 class AblatedSets(ResponseModel):
-    """The sets of heads that were ablated together, in the order they were given; the lists side by side."""
+    """Sets of heads ablated together, in the order given; entries at the same index of the lists belong together."""
 
     heads: list[list[tuple[int, int]]]
-    effects: list[float] = Field(description="Mean over the questions.")
+    effects: list[float] = Field(description="Mean effect over the questions.")
     low: list[float | None]
     high: list[float | None]
-    by_question: list[list[float]] = Field(description="[set][question]")
+    by_question: list[list[float]] = Field(description="[set][question]: effect.")
 
 
 class GreedyRemoval(ResponseModel):
-    """Heads removed one after the other; entry i is with heads 0 to i gone."""
+    """Heads removed one after the other; entry i is with heads 0 to i removed."""
 
     heads: list[tuple[int, int]]
-    metric: list[float] = Field(description="Mean over the questions, exact.")
-    effects: list[float] = Field(description="Mean of clean minus ablated.")
+    metric: list[float] = Field(description="Mean metric over the questions, from exact runs.")
+    effects: list[float] = Field(description="Mean over the questions of clean minus ablated metric.")
     low: list[float | None]
     high: list[float | None]
-    by_question: list[list[float]] = Field(description="[step][question]: clean minus ablated.")
+    by_question: list[list[float]] = Field(description="[step][question]: clean minus ablated metric.")
 
 
 class GradientScreenResult(ResponseModel):
-    """What the gradients said of all heads, and how far the exact runs bear it out."""
+    """Approximate effects of all heads by gradients, and their agreement with the exact runs."""
 
     method: Literal["attribution-patching"] = "attribution-patching"
-    effects: list[list[float | None]] = Field(
-        description="[layer][head]: approximate mean effect; null: not looked at."
-    )
-    verified: list[tuple[int, int]] = Field(description="Heads that were run exactly, the strongest first.")
+    effects: list[list[float | None]] = Field(description="[layer][head]: approximate mean effect; null: not computed.")
+    verified: list[tuple[int, int]] = Field(description="Heads run exactly, the strongest first.")
     spearman: float | None = Field(
-        description="Rank correlation of the approximate and the exact mean effects of the verified heads; null where "
-        "it is not defined. Of the strongest alone it is lower than of all."
+        description=(
+            "Rank correlation of the approximate and the exact mean effects of the verified heads; null where "
+            "it is not defined. It is lower over the strongest heads alone than over all."
+        )
     )
-    notes: list[str] = Field(default_factory=list, description="What to know of gradients through this model.")
+    notes: list[str] = Field(default_factory=list, description="Remarks on gradients through this model.")
 
 
 class HeadAblation(Ablated):
-    """What the answers lose without single heads, and without sets of them."""
+    """Effects of ablating single heads, and sets of heads, on the answers."""
 
     kind: Literal["head_ablation"] = "head_ablation"
-    layers: int = Field(description="How many the model has.", examples=[4])
-    heads: int = Field(description="How many a layer has.", examples=[8])
+    layers: int = Field(description="Number of layers of the model.", examples=[4])
+    heads: int = Field(description="Number of heads per layer.", examples=[8])
     grid: list[list[float | None]] = Field(description="[layer][head]: mean effect; null: not ablated alone.")
-    effects: list[list[list[float] | None]] = Field(description="[layer][head][question]; null: not ablated alone.")
+    effects: list[list[list[float] | None]] = Field(
+        description="[layer][head][question]: effect; null: not ablated alone."
+    )
     ranking: HeadRanking
     sets: AblatedSets | None = None
     greedy: GreedyRemoval | None = None
@@ -139,7 +146,7 @@ METHOD = Method(
     verb="explain",
     name="head-ablation",
     title="Head ablation",
-    summary="Takes attention heads away, one at a time or together, and ranks them by what the answers lose.",
+    summary="Ablates attention heads, one at a time or together, and ranks them by the loss in the answers.",
     params=HeadAblationParams,
     result=HeadAblation,
     citation=(

@@ -10,14 +10,14 @@ from explaind.contract.method import Method
 class InputXGradientParams(GradientRequest):
     """The first-order change of the score from the baseline's embeddings to the prompt's.
 
-    It is not complete: `completeness_gap` says how far the score is from linear between the two.
+    It is not complete: `completeness_gap` gives how far the score is from linear between the two.
     """
 
     baseline: EmbeddingBaseline = Field(
         default="zero",
         description=(
-            "The embedding that is subtracted from each token's own before the product: zeros (as in the literature), "
-            'that of the mask or pad token, or of {"text"}, which must be a single token.'
+            "Embedding subtracted from each token's own before the product: zeros (as in the literature), "
+            'that of the mask or pad token, or that of {"text"}, which must be a single token.'
         ),
         examples=["zero"],
     )

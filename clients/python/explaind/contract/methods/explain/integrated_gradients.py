@@ -19,12 +19,15 @@ class IntegratedGradientsParams(GradientRequest):
         default=50,
         ge=2,
         le=MAX_STEPS,
-        description="Points of the path at which the gradient is taken; `completeness_gap` says whether they suffice.",
+        description=(
+            "Number of points of the path at which the gradient is taken; `completeness_gap` shows whether "
+            "they suffice."
+        ),
         examples=[50],
     )
     quadrature: Quadrature = Field(
         default="gausslegendre",
-        description="The rule that places and weights the points, by captum's names.",
+        description="Rule that places and weights the points, by captum's names.",
     )
 
 
@@ -32,7 +35,10 @@ METHOD = Method(
     verb="explain",
     name="integrated-gradients",
     title="Integrated gradients",
-    summary="How the score of a continuation builds up as the prompt's embeddings move from a baseline to their own.",
+    summary=(
+        "Integral of the gradient of a continuation's score as the prompt's embeddings move from a "
+        "baseline to their own."
+    ),
     params=IntegratedGradientsParams,
     result=Attribution,
     citation="Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks; captum.attr.IntegratedGradients",

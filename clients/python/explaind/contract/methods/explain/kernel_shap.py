@@ -12,9 +12,15 @@ class KernelShapParams(PerturbationRequest):
     """Linear regression over coalitions drawn by the Shapley kernel. No standard errors: captum keeps none."""
 
     n_samples: int = Field(
-        default=512, ge=3, le=100_000, description="Coalitions, the full and the empty one included.", examples=[512]
+        default=512,
+        ge=3,
+        le=100_000,
+        description="Number of coalitions, including the full and the empty one.",
+        examples=[512],
     )
-    seed: Seed = Field(default=0, description="Same seed, same request: same answer.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same result."
+    )
 
 
 METHOD = Method(

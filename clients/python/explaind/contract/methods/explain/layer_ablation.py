@@ -13,17 +13,19 @@ LayerComponent = Literal["attention", "mlp", "block"]
 
 
 class LayerAblationParams(AblationRequest):
-    """Which layers the answers depend on, and whether on their attention or their MLP."""
+    """Request for the layers that the answers depend on, by their attention, their MLP or the whole block."""
 
     layers: list[Offset] | None = Field(
-        default=None, min_length=1, max_length=1024, description="Layers, counted from 0; null: all."
+        default=None, min_length=1, max_length=1024, description="Layers to ablate, counted from 0; null: all."
     )
     components: list[LayerComponent] = Field(
         default=["attention", "mlp", "block"],
         min_length=1,
         max_length=3,
-        description="The components of a layer that are ablated, each alone: its attention (at the hook point "
-        "attn_out), its MLP (at mlp_out), or the whole block (at both).",
+        description=(
+            "Components of a layer to ablate, each alone: its attention (at the hook point attn_out), its MLP "
+            "(at mlp_out), or the whole block (at both)."
+        ),
     )
 
     @model_validator(mode="after")
@@ -36,23 +38,23 @@ class LayerAblationParams(AblationRequest):
 
 
 class LayerRanking(ResponseModel):
-    """The components that were ablated, the largest mean effect first; the lists side by side."""
+    """Ablated components, the largest mean effect first; entries at the same index of the lists belong together."""
 
     layers: list[int]
     components: list[LayerComponent]
-    effects: list[float] = Field(description="Mean over the questions.")
+    effects: list[float] = Field(description="Mean effect over the questions.")
     low: list[float | None]
     high: list[float | None]
 
 
 class LayerAblation(Ablated):
-    """What the answers lose without components of single layers."""
+    """Effects of ablating components of single layers on the answers."""
 
     kind: Literal["layer_ablation"] = "layer_ablation"
-    layers: list[int] = Field(description="The layer of each row.", examples=[[0, 1, 2, 3]])
-    components: list[LayerComponent] = Field(description="The component of each column.")
+    layers: list[int] = Field(description="Layer of each row.", examples=[[0, 1, 2, 3]])
+    components: list[LayerComponent] = Field(description="Component of each column.")
     grid: list[list[float]] = Field(description="[row][column]: mean effect.")
-    effects: list[list[list[float]]] = Field(description="[row][column][question]")
+    effects: list[list[list[float]]] = Field(description="[row][column][question]: effect.")
     ranking: LayerRanking
 
 
@@ -60,7 +62,7 @@ METHOD = Method(
     verb="explain",
     name="layer-ablation",
     title="Layer ablation",
-    summary="Takes the attention, the MLP or the whole of each layer away and ranks them by what the answers lose.",
+    summary=("Ablates the attention, the MLP or the whole of each layer and ranks them by the loss in the answers."),
     params=LayerAblationParams,
     result=LayerAblation,
     citation="Michel et al. 2019; Chan et al. 2022, Causal Scrubbing (resampling); Wang et al. 2023 (mean ablation)",

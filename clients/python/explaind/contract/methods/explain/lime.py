@@ -17,17 +17,22 @@ class LimeParams(PerturbationRequest):
     none.
     """
 
-    n_samples: int = Field(default=512, ge=2, le=100_000, description="Coalitions to fit to.", examples=[512])
+    n_samples: int = Field(default=512, ge=2, le=100_000, description="Number of coalitions to fit to.", examples=[512])
     kernel_width: float = Field(
-        default=1.0, gt=0.0, le=1e6, description="Width of the exponential kernel that weighs near coalitions more."
+        default=1.0,
+        gt=0.0,
+        le=1e6,
+        description="Width of the exponential kernel, which gives more weight to coalitions near the full prompt.",
     )
     distance: Literal["cosine", "euclidean"] = Field(
-        default="cosine", description="How far a coalition is from the full prompt."
+        default="cosine", description="Distance measure between a coalition and the full prompt."
     )
     alpha: float = Field(
         default=0.01, ge=0.0, le=1e6, description="Strength of the lasso's penalty; 0 is ordinary least squares."
     )
-    seed: Seed = Field(default=0, description="Same seed, same request: same answer.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same result."
+    )
 
 
 METHOD = Method(

@@ -18,26 +18,28 @@ NAMES = {"embed": "embedding", "pos_embed": "position embedding", "attention_bia
 
 
 class LogitAttributionParams(PromptRequest):
-    """Splits the logit of the target (minus that of the foil) among the parts of the model that wrote it."""
+    """Request that splits the logit of the target (minus that of the foil) among the parts of the model."""
 
     target: Target | None = Field(
         default=None,
         description=(
-            'The continuation whose logits are split: a string or {"text"}, {"token_ids"}, {"generate"} (what the '
-            "model says itself), or null: the model's next token. Every token of it is a column, and the columns add "
-            "up."
+            'Continuation whose logits are split: a string or {"text"}, {"token_ids"}, {"generate"} (the '
+            "model's own continuation), or null: the model's next token. Every token of it is a column, and "
+            "the columns add up."
         ),
         examples=[" positive"],
     )
     foil: Foil | None = Field(
         default=None,
-        description="Split the difference instead: the logits of the target's tokens minus those of this one's.",
+        description=(
+            "Alternative to the target: the logits of the target's tokens minus those of the foil's tokens are split."
+        ),
         examples=[" negative"],
     )
     by_target: bool = Field(
-        default=True, description="Whether to give the numbers of every target token beside their sums."
+        default=True, description="Whether to give the numbers of every target token in addition to their sums."
     )
-    top: int = Field(default=20, ge=1, le=1000, description="How many of the strongest components to name.")
+    top: int = Field(default=20, ge=1, le=1000, description="Number of strongest components to name.")
 
     @model_validator(mode="after")
     def _a_sum_of_logits(self) -> "LogitAttributionParams":
@@ -51,12 +53,12 @@ class LogitAttributionParams(PromptRequest):
 
 
 class LogitComponent(ResponseModel):
-    """One part of the model and what it adds; the embeddings and the last bias are of no layer."""
+    """One part of the model and its contribution; the embeddings and the last bias belong to no layer."""
 
     kind: ComponentKind = Field(examples=["head"])
     layer: int | None = Field(default=None, examples=[2])
     head: int | None = Field(default=None, examples=[3])
-    value: float = Field(description="In units of the logit.", examples=[1.7])
+    value: float = Field(description="Contribution, in units of the logit.", examples=[1.7])
 
     @property
     def name(self) -> str:
@@ -68,16 +70,21 @@ class LogitComponent(ResponseModel):
 
 
 class Contributions(ResponseModel):
-    """What every part of the model adds to one logit, or to a sum of logits."""
+    """Contributions of all parts of the model to one logit, or to a sum of logits."""
 
-    embed: float = Field(description="The token's embedding.")
+    embed: float = Field(description="Contribution of the token's embedding.")
     pos_embed: float | None = Field(
-        default=None, description="The position's; null where the family adds none to the stream."
+        default=None,
+        description=(
+            "Contribution of the position's embedding; null where the model family adds none to the residual stream."
+        ),
     )
-    heads: list[list[float]] = Field(description="Layer × head.")
-    attention_bias: list[float] = Field(description="Per layer: the bias behind the heads; 0 where there is none.")
-    mlp_out: list[float] = Field(description="Per layer: the MLP, its biases among it.")
-    bias: float = Field(description="The final norm's bias and that of the unembedding.")
+    heads: list[list[float]] = Field(description="[layer][head]: contribution of the head.")
+    attention_bias: list[float] = Field(
+        description="[layer]: contribution of the bias after the heads; 0 where there is none."
+    )
+    mlp_out: list[float] = Field(description="[layer]: contribution of the MLP, including its biases.")
+    bias: float = Field(description="Contribution of the final norm's bias and the unembedding's bias.")
 
     @property
     def layers(self) -> list[float]:
@@ -107,37 +114,48 @@ class Contributions(ResponseModel):
 
 
 class TokenContributions(Contributions):
-    """One column: a token of the target, or of the foil with its sign turned."""
+    """One column: a token of the target, or of the foil with its sign reversed."""
 
     text: str = Field(examples=[" positive"])
     id: int = Field(examples=[417])
-    sign: Literal[1, -1] = Field(description="−1 for a token of the foil: its contributions are turned already.")
+    sign: Literal[1, -1] = Field(
+        description="Sign of the token: −1 for a token of the foil, already applied to its contributions."
+    )
     logit: float = Field(description="The model's own logit of the token (before a soft cap), times the sign.")
     capped_logit: float | None = Field(
-        default=None, description="The same behind the soft cap, where the family has one; null elsewhere."
+        default=None,
+        description=(
+            "The model's own logit after the soft cap, times the sign, where the family has one; null elsewhere."
+        ),
     )
-    gap: float = Field(description="logit − the sum of the contributions: what rounding left over.")
+    gap: float = Field(description="logit − the sum of the contributions: the rounding error.")
 
 
 class LogitAttribution(Contributions):
     """Direct contributions to the logits of the target (minus the foil), with the final norm's scale frozen.
 
-    The numbers here are sums over the tokens of the target (and foil); `by_target` has those of each. Together they
-    give `logit` up to `gap`, which rounding explains: the worker refuses an answer whose gap it does not.
+    The numbers here are sums over the tokens of the target (and foil); `by_target` has those of each token. Together
+    they give `logit` up to `gap`, a rounding error: the worker refuses a result whose gap rounding does not explain.
     """
 
     kind: Literal["logit_attribution"] = "logit_attribution"
-    prompt: str = Field(description="The text the model read; for messages, as the chat template wrote it.")
+    prompt: str = Field(description="Prompt as read by the model; for messages, as written by the chat template.")
     target: ScoredText
     foil: ScoredText | None = None
-    logit: float = Field(description="The model's own: the target's logits added up, minus those of the foil.")
+    logit: float = Field(
+        description="The model's own logit: the sum over the target's tokens, minus the sum over the foil's."
+    )
     capped_logit: float | None = Field(
         default=None,
-        description="The same behind the soft cap, where the family has one: contributions add up to what enters it.",
+        description=(
+            "The model's own logit after the soft cap, where the family has one: the contributions add up to its input."
+        ),
     )
     gap: float = Field(description="logit − the sum of the contributions.")
-    ranking: list[LogitComponent] = Field(description="The strongest components, the largest magnitude first.")
-    by_target: list[TokenContributions] = Field(default_factory=list, description="One per token, when asked for.")
+    ranking: list[LogitComponent] = Field(description="Strongest components, the largest magnitude first.")
+    by_target: list[TokenContributions] = Field(
+        default_factory=list, description="Contributions for each token, where requested."
+    )
 
 
 def strongest(components: Sequence[LogitComponent], count: int) -> list[LogitComponent]:
@@ -149,11 +167,13 @@ METHOD = Method(
     verb="explain",
     name="logit-attribution",
     title="Logit attribution",
-    summary="What the embedding, every attention head and every MLP adds to the logit of a target, summing to it.",
+    summary=(
+        "Contributions of the embedding, every attention head and every MLP to the logit of a target; they sum to it."
+    ),
     params=LogitAttributionParams,
     result=LogitAttribution,
     citation="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; nostalgebraist 2020",
-    cost="one forward (two where target and foil part after their first tokens)",
+    cost="one forward (two where target and foil differ after their first tokens)",
     example={
         "model": "demo",
         "prompt": "When Mary and John went to the store, John gave a drink to",

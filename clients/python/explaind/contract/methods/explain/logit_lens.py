@@ -16,16 +16,18 @@ class LogitLensParams(LensRequest):
         default=list(STREAMS),
         min_length=1,
         max_length=len(STREAMS),
-        description="The hook points that are decoded of each block: attn_out (what its attention adds to the stream), "
-        "resid_mid (the stream after that), mlp_out (what its MLP adds), resid_post (the stream as it leaves the "
-        "block); and resid_pre of layer 0 (what enters the first block), any other layer's being the resid_post of "
-        "the layer before.",
+        description=(
+            "Hook points to decode in each block: attn_out (the contribution of its attention to the stream), "
+            "resid_mid (the stream after that), mlp_out (the contribution of its MLP), resid_post (the stream "
+            "as it leaves the block); and resid_pre of layer 0 (the stream that enters the first block), any "
+            "other layer's being the resid_post of the layer before."
+        ),
         examples=[["resid_pre", "resid_post"]],
     )
 
 
 class LogitLens(LensReading):
-    """What each layer would say."""
+    """Decoded predictions of each layer."""
 
     kind: Literal["logit_lens"] = "logit_lens"
 

@@ -11,8 +11,10 @@ from explaind.contract.method import Method
 class OcclusionParams(PerturbationRequest):
     """A window slides over the units; a unit's value is the mean drop over the windows that cover it."""
 
-    window: int = Field(default=2, ge=1, le=4096, description="Neighbouring units that are absent together.")
-    stride: int = Field(default=1, ge=1, le=4096, description="Units from one window to the next; at most the window.")
+    window: int = Field(default=2, ge=1, le=4096, description="Number of neighbouring units that are absent together.")
+    stride: int = Field(
+        default=1, ge=1, le=4096, description="Number of units from one window to the next; at most the window."
+    )
 
     @model_validator(mode="after")
     def _covers_every_unit(self) -> "OcclusionParams":
@@ -25,7 +27,7 @@ METHOD = Method(
     verb="explain",
     name="occlusion",
     title="Occlusion",
-    summary="How much the score drops when a window of neighbouring units is absent, by captum's Occlusion.",
+    summary="Drop of the score when a window of neighbouring units is absent, by captum's Occlusion.",
     params=OcclusionParams,
     result=Attribution,
     citation="Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks; captum.attr.Occlusion",

@@ -13,15 +13,15 @@ class SaliencyParams(GradientRequest):
     """The size of the gradient with respect to each token's embedding, never negative.
 
     The baseline does not change the values, only `base_value`. Saliency is not complete: its values are slopes, not
-    shares of the score. With `per_target` a unit's value is the sum of its saliencies for each token of the target
-    (and foil), since the size of a sum is not the sum of the sizes.
+    shares of the score. With `per_target` a unit's value is the sum of its saliencies for each token of the target (and
+    foil), since the size of a sum is not the sum of the sizes.
     """
 
     reduce: Literal["l1", "l2", "max"] = Field(
         default="l1",
         description=(
-            "How the gradient's numbers for one token become one: the sum of their sizes (l1), their Euclidean "
-            "length (l2), or the largest size (max). Tokens of a unit are added up."
+            "Reduction of a token's gradient to one number: the sum of the magnitudes (l1), the Euclidean "
+            "length (l2), or the largest magnitude (max). Tokens of a unit are added up."
         ),
     )
 
@@ -30,7 +30,7 @@ METHOD = Method(
     verb="explain",
     name="saliency",
     title="Saliency",
-    summary="How sensitive the score of a continuation is to each embedding of the prompt, whatever the direction.",
+    summary="Sensitivity of a continuation's score to each embedding of the prompt, whatever the direction.",
     params=SaliencyParams,
     result=Attribution,
     citation="Simonyan et al. 2013, Deep Inside Convolutional Networks; captum.attr.Saliency",

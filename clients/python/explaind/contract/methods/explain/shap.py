@@ -34,17 +34,17 @@ class ShapParams(PerturbationRequest):
     algorithm: Algorithm = Field(
         default="auto",
         description=(
-            f"exact: all 2^n coalitions, up to {MAX_EXACT_UNITS} units. kernel: regression over paired coalitions. "
-            "permutation: antithetic permutations. partition: Owen values, where units share what they did together "
-            "with their word, sentence and message. auto: exact where 2^n fits the budget, else kernel, or "
-            "permutation where the budget is too small for a regression."
+            f"Algorithm. exact: all 2^n coalitions, up to {MAX_EXACT_UNITS} units. kernel: regression over "
+            "paired coalitions. permutation: antithetic permutations. partition: Owen values, where units "
+            "share the joint contribution of their word, sentence and message. auto: exact where 2^n fits the "
+            "budget, else kernel, or permutation where the budget is too small for a regression."
         ),
     )
     budget: Budget = Field(
         default=512,
         description=(
-            "Most coalitions that kernel, permutation and partition may evaluate. auto: twice as many again and again, "
-            "until the largest standard error is under the tolerance or max_budget is spent."
+            "Maximum coalitions that kernel, permutation and partition may evaluate. auto: doubled "
+            "repeatedly, until the largest standard error is under the tolerance or max_budget is spent."
         ),
         examples=[512],
     )
@@ -52,19 +52,21 @@ class ShapParams(PerturbationRequest):
         default=0.05,
         gt=0.0,
         le=1e6,
-        description="With budget auto: the largest standard error to accept, in the units of the score (nats).",
+        description="Largest standard error to accept with budget auto, in the units of the score (nats).",
     )
     max_budget: int = Field(
-        default=4096, ge=4, le=MAX_EVALUATIONS, description="With budget auto: most coalitions to evaluate."
+        default=4096, ge=4, le=MAX_EVALUATIONS, description="Maximum coalitions to evaluate with budget auto."
     )
     interactions: bool = Field(
         default=False,
         description=(
-            "Also tell how pairs of units interact: exactly where all coalitions fit the budget, otherwise sampled "
-            "with about as many evaluations again."
+            "Whether to compute the interactions of pairs of units: exactly where all coalitions fit the "
+            "budget, otherwise sampled with about as many evaluations again."
         ),
     )
-    seed: Seed = Field(default=0, description="Same seed, same request: same answer.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same result."
+    )
 
 
 METHOD = Method(

@@ -9,10 +9,12 @@ from explaind.contract.method import Method
 
 
 class ShapleySamplingParams(PerturbationRequest):
-    """The mean of what each unit adds as it enters, over random orders of the units."""
+    """Mean gain of each unit as it enters, over random orders of the units."""
 
-    n_samples: int = Field(default=25, ge=1, le=10_000, description="Random orders of the units.")
-    seed: Seed = Field(default=0, description="Same seed, same request: same answer.")
+    n_samples: int = Field(default=25, ge=1, le=10_000, description="Number of random orders of the units.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same result."
+    )
 
 
 METHOD = Method(

@@ -21,40 +21,47 @@ class TunedLensParams(LensRequest):
 
     lens: LensChoice | None = Field(
         default=None,
-        description="The lens: an artifact of train/tuned-lens, or a name among `attachments.lenses` of the model in "
-        "`GET /models`; null: the first of those.",
+        description=(
+            "Lens to decode with: an artifact of train/tuned-lens, or a name among `attachments.lenses` of "
+            "the model in `GET /models`; null: the first of those."
+        ),
         examples=[None],
     )
 
 
 class LensOrigin(ResponseModel):
-    """Where a lens comes from, and what was held against the model."""
+    """Origin of a lens, and the properties checked against the model."""
 
-    name: str = Field(description="As the request names it.", examples=["tuned"])
+    name: str = Field(description="Name of the lens, as in the request.", examples=["tuned"])
     form: Literal["explaind", "tuned-lens"] = Field(
-        description="explaind: made by train/tuned-lens; tuned-lens: a checkpoint as the tuned-lens project writes it."
+        description=(
+            "Format of the lens. explaind: made by train/tuned-lens; tuned-lens: a checkpoint as the "
+            "tuned-lens project writes it."
+        )
     )
-    made_for: str = Field(description="The model that it says it was made for.", examples=["demo"])
-    checked: list[str] = Field(description="What of that was compared with this model, and is the same.")
-    trained_steps: int | None = Field(default=None, description="Where it says.", examples=[250])
+    made_for: str = Field(description="Model that the lens declares it was made for.", examples=["demo"])
+    checked: list[str] = Field(description="Declared properties that were compared with this model and match.")
+    trained_steps: int | None = Field(
+        default=None, description="Number of training steps, where the lens declares it.", examples=[250]
+    )
 
 
 class PlainStream(ResponseModel):
-    """The logit lens at the same places, to compare with."""
+    """The logit lens at the same positions, for comparison."""
 
-    stream: str = Field(description="resid_pre or resid_post.", examples=["resid_post"])
+    stream: str = Field(description="Hook point: resid_pre or resid_post.", examples=["resid_post"])
     layers: list[int]
-    divergence: list[list[float]] = Field(description="Layer × position: KL(final ‖ logit lens), in nats.")
-    agreement: list[float] = Field(description="Per layer the share of positions whose top token is the final one.")
+    divergence: list[list[float]] = Field(description="[layer][position]: KL(final ‖ logit lens), in nats.")
+    agreement: list[float] = Field(description="[layer]: share of positions whose top token is the final one.")
 
 
 class TunedLens(LensReading):
-    """What each layer would say, read through a lens that was trained for it, beside the logit lens."""
+    """Decoded predictions of each layer through a lens trained for it, with the logit lens for comparison."""
 
     kind: Literal["tuned_lens"] = "tuned_lens"
     lens: LensOrigin
     logit_lens: list[PlainStream] = Field(description="One per stream of the result, in the same order.")
-    notes: list[str] = Field(default_factory=list, description="What could not be checked of the lens.")
+    notes: list[str] = Field(default_factory=list, description="Properties of the lens that could not be checked.")
 
 
 METHOD = Method(

@@ -17,7 +17,7 @@ class ClassifyParams(PromptRequest):
         default=None,
         min_length=2,
         max_length=256,
-        description="The answers to choose from, as they would follow the prompt; a classifier has classes of its own.",
+        description="Answers to choose from, as they would follow the prompt; a classifier has classes of its own.",
         examples=[[" positive", " negative"]],
     )
 
@@ -29,35 +29,41 @@ class ClassifyParams(PromptRequest):
 
 
 class ClassScore(ResponseModel):
-    """A class, or a label, and what the model gives it."""
+    """A class, or a label, with its probability."""
 
-    label: str = Field(description="Its name.", examples=[" positive"])
-    index: int = Field(description="Its place among the classes or labels.", examples=[0])
+    label: str = Field(description="Name of the class or label.", examples=[" positive"])
+    index: int = Field(description="Index among the classes or labels.", examples=[0])
     probability: float | None = Field(
         default=None,
-        description="Among all of them, or for classes that do not exclude each other of this one; null where the "
-        "model gives a number rather than a probability.",
+        description=(
+            "Probability among all of them, or, for classes that do not exclude each other, of this one "
+            "alone; null where the model outputs a number rather than a probability."
+        ),
         examples=[0.97],
     )
     logit: float = Field(
-        description="What the probability is made of: the class's raw logit, or the log-probability of the whole label "
-        "after the prompt, in nats.",
+        description=(
+            "Basis of the probability: the class's raw logit, or the log-probability of the whole label after "
+            "the prompt, in nats."
+        ),
         examples=[-0.2],
     )
-    tokens: list[ScoredToken] | None = Field(default=None, description="The tokens of a label.")
+    tokens: list[ScoredToken] | None = Field(default=None, description="Tokens of a label.")
 
 
 class Classification(ResponseModel):
     """Every class with its probability."""
 
     kind: Literal["classification"] = "classification"
-    prompt: str = Field(description="The text that was classified; for messages, as the chat template wrote it.")
+    prompt: str = Field(description="Classified text; for messages, as written by the chat template.")
     predicted: int = Field(description="Index of the likeliest class.", examples=[0])
     rule: Literal["softmax", "sigmoid", "none"] = Field(
-        description="How logits become probabilities: softmax where one class is right, sigmoid where several may be, "
-        "none where the model gives numbers (a regression)."
+        description=(
+            "Conversion of logits to probabilities: softmax where one class is right, sigmoid where several "
+            "may be, none where the model outputs numbers (a regression)."
+        )
     )
-    classes: list[ClassScore] = Field(description="In order of their index.")
+    classes: list[ClassScore] = Field(description="Classes or labels, in order of index.")
 
     @property
     def best(self) -> ClassScore:

@@ -15,18 +15,24 @@ StopText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 class GenerateParams(PromptRequest):
     """Generate a continuation."""
 
-    max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS, description="Most tokens to generate.")
-    temperature: float = Field(default=0.0, ge=0.0, le=10.0, description="0 takes the likeliest token each time.")
+    max_new_tokens: int = Field(default=20, ge=1, le=MAX_TARGET_TOKENS, description="Maximum tokens to generate.")
+    temperature: float = Field(
+        default=0.0, ge=0.0, le=10.0, description="Sampling temperature; 0 takes the likeliest token each time."
+    )
     top_p: float = Field(
         default=1.0,
         gt=0.0,
         le=1.0,
-        description="Sample among the likeliest tokens of this total probability.",
+        description="Total probability of the likeliest tokens to sample among.",
     )
-    top_k: int | None = Field(default=None, ge=1, le=1000, description="Sample among so many of the likeliest tokens.")
-    stop: list[StopText] = Field(default_factory=list, max_length=16, description="Stop when one of these appears.")
-    top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
-    seed: Seed = Field(default=0, description="Same seed, same request: same text.")
+    top_k: int | None = Field(default=None, ge=1, le=1000, description="Number of likeliest tokens to sample among.")
+    stop: list[StopText] = Field(
+        default_factory=list, max_length=16, description="Stop texts; generation ends when one of them appears."
+    )
+    top_logprobs: int = Field(default=0, ge=0, le=20, description="Number of alternatives to list at each position.")
+    seed: Seed = Field(
+        default=0, description="Seed of the random numbers; the same request with the same seed gives the same text."
+    )
 
 
 Finish = Literal["end", "stop", "length", "cancelled"]
@@ -36,13 +42,15 @@ class Generation(ResponseModel):
     """A continuation with the log-probability of each of its tokens under the unmodified distribution."""
 
     kind: Literal["generation"] = "generation"
-    prompt: str = Field(description="The text that was continued; for messages, as the chat template wrote it.")
-    text: str = Field(description="The continuation, without the stop text or end token that ended it.")
-    tokens: list[RankedToken] = Field(description="Every token generated, an end token included.")
-    logprob: float = Field(description="Sum over the tokens, in nats.")
+    prompt: str = Field(description="Continued text; for messages, as written by the chat template.")
+    text: str = Field(description="Continuation, without the stop text or end token that ended it.")
+    tokens: list[RankedToken] = Field(description="Generated tokens, including an end token.")
+    logprob: float = Field(description="Sum of the tokens' log-probabilities, in nats.")
     finish_reason: Finish = Field(
-        description="end: the model ended; stop: a stop text appeared; length: max_new_tokens was reached; "
-        "cancelled: the job was cancelled, and this is what there was."
+        description=(
+            "Reason why generation ended. end: the model ended; stop: a stop text appeared; length: "
+            "max_new_tokens was reached; cancelled: the job was cancelled, and the text is partial."
+        )
     )
 
 

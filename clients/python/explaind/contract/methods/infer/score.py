@@ -11,11 +11,13 @@ from explaind.contract.method import Method
 
 
 class ScoreParams(PromptRequest):
-    """Score a continuation, and the prompt itself if asked."""
+    """Score a continuation, and the prompt itself if requested."""
 
-    target: Continuation = Field(description='The continuation: a string, {"text"} or {"token_ids"}.', examples=[" 7"])
-    top_logprobs: int = Field(default=0, ge=0, le=20, description="How many alternatives to list at each place.")
-    prompt_logprobs: bool = Field(default=False, description="Score the prompt's own tokens too.")
+    target: Continuation = Field(
+        description='Continuation to score: a string, {"text"} or {"token_ids"}.', examples=[" 7"]
+    )
+    top_logprobs: int = Field(default=0, ge=0, le=20, description="Number of alternatives to list at each position.")
+    prompt_logprobs: bool = Field(default=False, description="Whether to score the prompt's own tokens too.")
 
     @model_validator(mode="after")
     def _whole_target(self) -> "ScoreParams":
@@ -29,12 +31,12 @@ class Scoring(ResponseModel):
     """The target's tokens, each with its log-probability and rank after everything before it."""
 
     kind: Literal["scoring"] = "scoring"
-    prompt: str = Field(description="The text that came before; for messages, as the chat template wrote it.")
-    text: str = Field(description="The target's text.")
+    prompt: str = Field(description="Text before the target; for messages, as written by the chat template.")
+    text: str = Field(description="Text of the target.")
     tokens: list[RankedToken]
-    logprob: float = Field(description="Sum over the target's tokens, in nats.")
-    perplexity: float = Field(description="exp of minus the mean log-probability of the target's tokens.")
-    prompt_tokens: list[RankedToken] | None = Field(default=None, description="The prompt's tokens, when asked for.")
+    logprob: float = Field(description="Sum of the target tokens' log-probabilities, in nats.")
+    perplexity: float = Field(description="Perplexity: exp of minus the mean log-probability of the target's tokens.")
+    prompt_tokens: list[RankedToken] | None = Field(default=None, description="Tokens of the prompt, where requested.")
 
 
 METHOD = Method(

@@ -11,28 +11,32 @@ from explaind.contract.method import Method
 
 
 class TokenizeParams(PromptRequest):
-    """Cut a prompt into tokens and units; the model itself is not loaded."""
+    """Split a prompt into tokens and units; the model itself is not loaded."""
 
-    units: UnitKind = Field(default="word", description="The units to list beside the tokens.")
+    units: UnitKind = Field(default="word", description="Kind of units to list in addition to the tokens.")
 
 
 class Token(ResponseModel):
     """A token of the prompt. Tokens that the tokenizer adds cover no characters: start and end are null."""
 
     id: int
-    text: str = Field(description="The text it decodes to.")
+    text: str = Field(description="Text that the token decodes to.")
     start: int | None = None
     end: int | None = None
     special: bool = False
-    template: bool = Field(default=False, description="Whether the chat template wrote it: then it is always present.")
-    unit: int | None = Field(default=None, description="Index of the unit it belongs to; null when it belongs to none.")
+    template: bool = Field(
+        default=False, description="Whether the token was written by the chat template: then it is always present."
+    )
+    unit: int | None = Field(
+        default=None, description="Index of the unit that the token belongs to; null when it belongs to none."
+    )
 
 
 class Tokenization(ResponseModel):
-    """The tokens as the model sees them, and the units an attribution would use."""
+    """The tokens as the model receives them, and the units an attribution would use."""
 
     kind: Literal["tokenization"] = "tokenization"
-    prompt: str = Field(description="The text that was cut; for messages, as the chat template wrote it.")
+    prompt: str = Field(description="Tokenized text; for messages, as written by the chat template.")
     tokens: list[Token]
     units: list[Unit]
     count: int = Field(description="Number of tokens.")

@@ -17,12 +17,10 @@ FileName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CH
 
 
 class TextColumn(DatasetColumns):
-    """The texts of a dataset."""
+    """Texts from a column of a dataset."""
 
-    column: ColumnName = Field(default="text", description="The column that holds them.", examples=["text"])
-    limit: int | None = Field(
-        default=None, ge=1, description="Read only so many rows, from the first.", examples=[None]
-    )
+    column: ColumnName = Field(default="text", description="Column with the texts.", examples=["text"])
+    limit: int | None = Field(default=None, ge=1, description="Maximum rows to read, from the first.", examples=[None])
 
 
 Texts = Annotated[
@@ -36,99 +34,123 @@ class TrainTunedLensParams(ModelRequest):
     """Train a tuned lens of a model on texts."""
 
     text: Texts = Field(
-        description='What to train on, text like that which the lens will read: a list of texts, or {"dataset", '
-        '"column"}. Equal texts count once.',
+        description=(
+            'Training texts, similar to those that the lens will read: a list of texts, or {"dataset", '
+            '"column"}. Equal texts count once.'
+        ),
         examples=[["3 + 4 = 7", "Review: The food was great. Sentiment: positive"]],
     )
-    steps: int = Field(default=250, ge=1, le=MAX_STEPS, description="Steps of the optimizer.")
-    batch_tokens: int = Field(default=4096, ge=1, le=1 << 22, description="Tokens of each step, or a text more.")
+    steps: int = Field(default=250, ge=1, le=MAX_STEPS, description="Number of optimizer steps.")
+    batch_tokens: int = Field(
+        default=4096, ge=1, le=1 << 22, description="Tokens per step; exceeded by at most one piece of text."
+    )
     max_length: int = Field(
-        default=512, ge=1, le=1 << 20, description="Texts are cut into pieces of so many tokens, or of the context."
+        default=512,
+        ge=1,
+        le=1 << 20,
+        description="Maximum tokens of the pieces that texts are cut into, at most the model's context.",
     )
     optimizer: Literal["sgd", "adam"] = Field(
-        default="sgd", description="sgd: with Nesterov momentum of 0.9, as in the paper; adam: AMSGrad, with a warm-up."
+        default="sgd",
+        description="Optimizer. sgd: with Nesterov momentum of 0.9, as in the paper; adam: AMSGrad, with a warm-up.",
     )
     learning_rate: float | None = Field(
         default=None,
         gt=0,
         le=100,
-        description="Falls to zero over the steps; null: 1 for sgd (divided by what momentum adds up to), else 0.001.",
+        description=(
+            "Learning rate, which falls to zero over the steps; null: 1 for sgd (divided by what momentum "
+            "adds up to), else 0.001."
+        ),
         examples=[None],
     )
     weight_decay: float = Field(
-        default=1e-3, ge=0, le=1, description="Draws the translators towards the logit lens, which is all zeros."
+        default=1e-3,
+        ge=0,
+        le=1,
+        description="Weight decay, which draws the translators towards the logit lens (all zeros).",
     )
     held_out: float = Field(
-        default=0.1, gt=0, le=0.5, description="Share of the texts that is not trained on, and measured by."
+        default=0.1,
+        gt=0,
+        le=0.5,
+        description="Share of the texts that is excluded from training and used for measurement.",
     )
-    checks: int = Field(default=5, ge=1, le=1000, description="How often the held-out texts are measured.")
+    checks: int = Field(default=5, ge=1, le=1000, description="Number of measurements on the held-out texts.")
     patience: int | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="Stop when so many checks in a row did not better the held-out KL, and keep the best lens; null: "
-        "train all steps and keep the last, so that what is measured has chosen nothing.",
+        description=(
+            "Number of checks in a row without a better held-out KL after which training stops, keeping the "
+            "best lens; null: train all steps and keep the last lens, so that the held-out texts influence no "
+            "choice."
+        ),
         examples=[None],
     )
-    seed: Seed = Field(default=0, description="Of what is held out, and of the order of the texts.")
+    seed: Seed = Field(default=0, description="Seed of the choice of held-out texts and of the order of the texts.")
     name: FileName | None = Field(
         default=None,
-        description="Name of the file; null: the model's name with -tuned-lens.safetensors.",
+        description="File name of the lens; null: the model's name with -tuned-lens.safetensors.",
         examples=[None],
     )
 
 
 class LensQuality(ResponseModel):
-    """How far two lenses are from what the model says in the end, on texts that neither was made of.
+    """Divergence of two lenses from the model's final prediction, on texts that neither was trained on.
 
     Columns, one entry for each place in the stream, in its order; the last block's output is the model's own.
     """
 
-    streams: list[str] = Field(description="resid_pre (of layer 0) or resid_post.")
-    layers: list[int] = Field(description="The block, counted from 0.")
-    logit_lens: list[float] = Field(description="Mean KL(final ‖ lens) over the places, in nats.")
-    tuned_lens: list[float] = Field(description="The same of the lens that was trained.")
-    tokens: int = Field(description="Places that the means are over.")
+    streams: list[str] = Field(description="Hook point of each entry: resid_pre (of layer 0) or resid_post.")
+    layers: list[int] = Field(description="Block of each entry, counted from 0.")
+    logit_lens: list[float] = Field(description="Mean KL(final ‖ logit lens) over the tokens, in nats.")
+    tuned_lens: list[float] = Field(description="Mean KL(final ‖ trained lens) over the tokens, in nats.")
+    tokens: int = Field(description="Number of tokens that the means are over.")
     texts: int
 
 
 class LensHistory(ResponseModel):
-    """How the training went: columns, one entry for each step or check. KL in nats, mean over places and depths."""
+    """Course of training: columns, one entry for each step or check. KL in nats, mean over tokens and depths."""
 
-    kl: list[float] = Field(description="Per step, of its own texts before it was taken.")
-    check_steps: list[int] = Field(description="How many steps had been taken at each check; 0 is the logit lens.")
-    held_out_kl: list[float] = Field(description="Per check.")
+    kl: list[float] = Field(description="[step]: KL on the texts of the step, before the step is taken.")
+    check_steps: list[int] = Field(description="[check]: number of steps taken before the check; 0 is the logit lens.")
+    held_out_kl: list[float] = Field(description="[check]: KL on the held-out texts.")
 
 
 class TunedLensTraining(ResponseModel):
-    """A tuned lens, kept as an artifact, beside the logit lens on texts that it has not seen."""
+    """A tuned lens, kept as an artifact, and its comparison with the logit lens on held-out texts."""
 
     kind: Literal["tuned_lens_training"] = "tuned_lens_training"
-    lens: ArtifactCard = Field(description="The file; its id is what explain/tuned-lens takes as `lens`.")
+    lens: ArtifactCard = Field(description="Artifact of the lens; explain/tuned-lens takes its id as `lens`.")
     held_out: LensQuality
     history: LensHistory
-    steps: int = Field(description="Steps behind the lens that was kept.", examples=[250])
-    tokens: int = Field(description="Places that were trained on, each time counted.")
+    steps: int = Field(description="Number of training steps of the lens that was kept.", examples=[250])
+    tokens: int = Field(description="Number of tokens trained on, repetitions included.")
     train_texts: int
-    train_tokens: int = Field(description="Of the texts trained on, each counted once.")
+    train_tokens: int = Field(description="Number of tokens in the training texts, each counted once.")
     optimizer: str
     learning_rate: float
     finish_reason: Literal["steps", "patience", "cancelled"] = Field(
-        description="steps: all were taken; patience: the held-out KL got no better; cancelled: the job was, and this "
-        "is the lens of the last check before."
+        description=(
+            "Reason why training ended. steps: all were taken; patience: the held-out KL stopped improving; "
+            "cancelled: the job was cancelled, and the lens is that of the last check before."
+        )
     )
-    notes: list[str] = Field(default_factory=list, description="What a reader of these numbers should know.")
+    notes: list[str] = Field(default_factory=list, description="Remarks on the interpretation of these numbers.")
 
 
 METHOD = Method(
     verb="train",
     name="tuned-lens",
     title="Train a tuned lens",
-    summary="Trains an affine translator for each layer to say what the model says in the end, and keeps it.",
+    summary=(
+        "Trains an affine translator for each layer to predict the model's final output, and keeps it as an artifact."
+    ),
     params=TrainTunedLensParams,
     result=TunedLensTraining,
     citation="Belrose et al. 2023, Eliciting Latent Predictions from Transformers with the Tuned Lens",
-    cost="per step one forward of its tokens, and an unembedding there and back per layer and token",
+    cost=("per step one forward of its tokens, and an unembedding forward and backward per layer and token"),
     example={
         "model": "demo",
         "text": [
