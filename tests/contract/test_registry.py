@@ -1,39 +1,18 @@
+from pathlib import Path
+
 import pytest
 
+from explaind.contract import methods
 from explaind.contract.errors import UnknownMethod
 from explaind.contract.estimate import Estimate
 from explaind.contract.near_miss import near_miss
 from explaind.contract.registry import all_methods, find_method, known_method
 
 
-def test_every_method_is_found_under_its_verb_and_name():
-    assert set(all_methods()) == {
-        "evaluate/questions",
-        "explain/activation-patching",
-        "explain/attention",
-        "explain/compare-methods",
-        "explain/deeplift",
-        "explain/feature-ablation",
-        "explain/gradient-shap",
-        "explain/head-ablation",
-        "explain/input-x-gradient",
-        "explain/integrated-gradients",
-        "explain/kernel-shap",
-        "explain/layer-ablation",
-        "explain/lime",
-        "explain/logit-attribution",
-        "explain/logit-lens",
-        "explain/occlusion",
-        "explain/saliency",
-        "explain/shap",
-        "explain/shapley-sampling",
-        "explain/tuned-lens",
-        "infer/classify",
-        "infer/generate",
-        "infer/score",
-        "infer/tokenize",
-        "train/tuned-lens",
-    }
+def test_the_path_of_a_method_is_that_of_its_file():
+    files = sorted(Path(methods.__file__).parent.glob("*/[!_]*.py"))
+    assert len(files) > 20
+    assert set(all_methods()) == {f"{file.parent.name}/{file.stem.replace('_', '-')}" for file in files}
     assert all(path == method.path for path, method in all_methods().items())
 
 
