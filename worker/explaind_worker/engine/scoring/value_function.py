@@ -90,6 +90,8 @@ class ValueFunction:
                 self._meter.tokens_asked += sum(len(prompt) + cost for cost in self._cost)
         if missing:
             self._report_progress("evaluating", start, total, "coalitions")
+        else:
+            self._report_progress("reading known scores", start + len(prompts), total, "coalitions")
         places = _places(missing.values())
         for done, (row, answer) in enumerate(self._evaluate(list(missing.values())), start=1):
             places[row.key][...] = answer
