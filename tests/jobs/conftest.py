@@ -46,9 +46,9 @@ class Shop:
         self.store.client.zadd(key, dict.fromkeys(held, 1))
         self.store.reap()
 
-    def heartbeat(self, name: str = "w", revisions: dict[str, str] | None = None) -> None:
-        """A worker's heartbeat."""
-        state = WorkerState(name, "1", ["default"], ["demo"], [], 2, datetime.now(UTC), revisions or {})
+    def heartbeat(self, name: str = "w", revisions: dict[str, str] | None = None, instance: str = "1") -> None:
+        """A worker's heartbeat; of another instance, one that has been started anew."""
+        state = WorkerState(name, instance, ["default"], ["demo"], [], 2, datetime.now(UTC), revisions or {})
         self.store.heartbeat(state, [])
 
     def events(self, job_id: str) -> list[tuple[str, str]]:

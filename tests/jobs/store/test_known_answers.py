@@ -41,6 +41,19 @@ def test_another_revision_of_the_model_is_computed(shop):
     assert not shop.store.create(shop.job(cache_key="q")).job.cached
 
 
+def test_after_a_start_an_answer_is_known_once_its_model_was_loaded(shop):
+    """Nobody has looked at the model's files meanwhile."""
+    shop.heartbeat(revisions={"demo": "r1"})
+    shop.put(cache_key="q")
+    shop.end(shop.take(), REVISED)
+    shop.heartbeat(revisions={"demo": "r1"})
+    assert shop.store.create(shop.job(cache_key="q")).job.cached
+    shop.heartbeat(instance="2")
+    assert not shop.store.create(shop.job(cache_key="q")).job.cached
+    shop.heartbeat(revisions={"demo": "r1"}, instance="2")
+    assert shop.store.create(shop.job(cache_key="q")).job.cached
+
+
 def test_a_failure_is_no_answer(shop):
     shop.heartbeat(revisions={"demo": "r1"})
     shop.put(cache_key="q")

@@ -113,7 +113,7 @@ def published(folder: Path) -> LensFile:
         )
         state = torch.load(folder / "params.pt", map_location="cpu", weights_only=True)
         weights = [state[f"{depth}.weight"].float() for depth in range(owner.depths)]
-        none = torch.zeros(owner.hidden)
+        none = torch.zeros(owner.hidden, dtype=torch.float32)
         biases = [state.get(f"{depth}.bias", none).float() for depth in range(owner.depths)]
         lens = Translators(torch.stack(weights), torch.stack(biases))
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, pickle.UnpicklingError) as error:

@@ -21,7 +21,8 @@ class Translators:
     @classmethod
     def zeros(cls, depths: int, hidden: int, device: torch.device) -> "Translators":
         """Those of the logit lens, in float32."""
-        return cls(torch.zeros((depths, hidden, hidden), device=device), torch.zeros((depths, hidden), device=device))
+        shapes = ((depths, hidden, hidden), (depths, hidden))
+        return cls(*(torch.zeros(shape, dtype=torch.float32, device=device) for shape in shapes))
 
     def __len__(self) -> int:
         return len(self.weights)

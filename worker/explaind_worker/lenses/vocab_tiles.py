@@ -57,11 +57,11 @@ class Running:
         self._shape = shape
         self._tracked = tracked
         self._final = final
-        self._most = torch.full((rows,), LOWEST, device=device)
+        self._most = torch.full((rows,), LOWEST, dtype=torch.float32, device=device)
         self._sum, self._weighted, self._against = torch.zeros((3, rows), dtype=torch.float64, device=device)
-        self._top = torch.full((top, rows), LOWEST, device=device)
+        self._top = torch.full((top, rows), LOWEST, dtype=torch.float32, device=device)
         self._top_ids = torch.zeros((top, rows), dtype=torch.long, device=device)
-        self._scratch = torch.empty((2, 0, rows), device=device)
+        self._scratch = torch.empty((2, 0, rows), dtype=torch.float32, device=device)
 
     def take(self, logits: torch.Tensor, first: int) -> None:
         """One more tile, [token, row] from token `first` on; its numbers are used up."""

@@ -1,4 +1,4 @@
-"""The random numbers that a whole process shares, lent to one library call at a time."""
+"""What a whole process shares, lent to one library call at a time: random numbers, and torch's default dtype."""
 
 import random
 import threading
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from explaind_worker.models.structure.default_dtype import float32_by_default
+
 _LENT = threading.Lock()
 
 
@@ -16,7 +18,8 @@ class GlobalRng:
     """Random numbers of torch (CPU), numpy and Python from one seed, for libraries that draw from the global state.
 
     Within `held()` the global generators are this object's; others' state comes back afterwards, and other holders
-    wait. Each `held()` goes on where the last one ended.
+    wait. Each `held()` goes on where the last one ended. Tensors without a dtype are float32 meanwhile, whatever type
+    another thread is loading a model in.
     """
 
     def __init__(self, seed: int) -> None:
@@ -44,6 +47,8 @@ class GlobalRng:
 
     def _take(self) -> None:
         _LENT.acquire()
+        self._dtype = float32_by_default()
+        self._dtype.__enter__()
         self._others = _states()
         if self._state is None:
             random.seed(self._seed)
@@ -56,6 +61,7 @@ class GlobalRng:
         self._state = _states()
         if self._others is not None:
             _set(self._others)
+        self._dtype.__exit__(None, None, None)
         _LENT.release()
 
 

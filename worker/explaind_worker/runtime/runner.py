@@ -61,7 +61,7 @@ class Runner:
                     result=result.model_dump_json().encode(),
                     provenance=provenance_of(session, method, params),
                     timing=timing_of(session, queued_s=claim.queued_s),
-                    revision=self.revisions().get(params.model) if session.model_access.loaded else None,
+                    revision=self._pool.revision_of(params.model) if session.model_access.loaded else None,
                 )
         except Exception as error:
             _end_if_poisoned(error)

@@ -237,7 +237,7 @@ def test_what_a_job_keeps_is_not_free_for_others(for_two, entries):
     second.release()
 
 
-def test_revisions_are_of_what_is_in_memory(for_two, entries, tmp_path):
+def test_revisions_are_of_what_was_loaded_and_of_files_as_they_are(for_two, entries, tmp_path):
     import shutil
 
     shutil.copytree(entries["llama"].path, tmp_path, dirs_exist_ok=True)
@@ -245,12 +245,14 @@ def test_revisions_are_of_what_is_in_memory(for_two, entries, tmp_path):
     before = fingerprint(entry)
     assert for_two.revisions() == {}
     for_two.model(entry)
-    config = tmp_path / "config.json"
-    config.write_text(config.read_text().replace("silu", "gelu"))
     assert for_two.revisions() == {"copy": f"{before}|float32|None"}
     for family in ("qwen2", "gemma", "phi"):
         for_two.model(entries[family])
-    assert "copy" not in for_two.revisions()
+    assert "copy" not in for_two.resident()
+    assert for_two.revisions()["copy"] == f"{before}|float32|None", "its answers are still those of its files"
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace("silu", "gelu"))
+    assert for_two.revisions()["copy"].startswith("changed: ")
     for_two.model(entry)
     assert for_two.revisions()["copy"] == f"{fingerprint(entry)}|float32|None" != f"{before}|float32|None"
 

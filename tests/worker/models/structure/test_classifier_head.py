@@ -129,7 +129,7 @@ def test_a_checkpoint_without_a_head_is_refused(tiny_classifier, tmp_path):
     shutil.copytree(entry.path, tmp_path, dirs_exist_ok=True)
     body = AutoModel.from_pretrained(entry.path)
     body.save_pretrained(tmp_path)
-    with pytest.raises(ModelLoadFailed, match="lack weights"):
+    with pytest.raises(ModelLoadFailed, match="do not hold the weights"):
         fresh(ModelEntry(name="body", path=tmp_path, kind="classifier"))
 
 

@@ -6,11 +6,10 @@ have none or leave parts out without a word, so that gradients through them are 
 
 from typing import Any
 
-from transformers import AutoConfig
-
 from explaind.contract.errors import GradientsUnavailable
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.loading.loading import location
+from explaind_worker.models.loading.pretrained import read_config
 
 UNPACKED = (
     "The model's weights are stored in 4 bits. The gradients are exact for the quantized model, since its weights are "
@@ -45,7 +44,7 @@ def gradient_notes(entry: ModelEntry) -> list[str]:
 def _stored_kind(entry: ModelEntry) -> str | None:
     """How the files' own weights are quantized: a method's name, for bitsandbytes the width; None for not at all."""
     where, revision = location(entry)
-    config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    config = read_config(where, revision)
     stored: Any = getattr(config, "quantization_config", None)
     if stored is None:
         return None

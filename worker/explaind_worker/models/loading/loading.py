@@ -1,37 +1,29 @@
 """Loads a model of the catalogue: its tokenizer first, its weights when a forward is needed."""
 
-import hashlib
 import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models import demo
 from explaind_worker.models.device_errors import out_of_memory, poisoned, release_memory
 from explaind_worker.models.loading.classifier_check import check_classifier
+from explaind_worker.models.loading.fingerprint import fingerprint_of
 from explaind_worker.models.loading.fused_activations import fuse_activations
+from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, read_config, read_tokenizer, read_weights
 from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.weight_names import refuse_adapters, refuse_other_weights
 from explaind_worker.models.loading.weight_size import counted_bytes, estimated_bytes, without_memory
 from explaind_worker.models.structure import self_check
 from explaind_worker.models.structure.anatomy import Anatomy, anatomy_of
 from explaind_worker.models.structure.classifier_head import Classes, classes_of, head_names, longest_row
 
 logger = logging.getLogger(__name__)
-
-SAMPLE_BYTES = 1 << 20
 
 
 class _InMemory:
@@ -108,10 +100,11 @@ def load_encoder(entry: ModelEntry) -> Encoder:
             classifier more than token ids.
     """
     where, revision = location(entry)
+    refuse_adapters(entry, Path(where))
     try:
         found = fingerprint(entry)
-        tokenizer = AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
-        config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+        tokenizer = read_tokenizer(where, revision)
+        config = read_config(where, revision)
         classes = classes_of(entry, config)
         network = None if classes is None else without_memory(entry, config)
     except (OSError, ValueError, KeyError) as error:
@@ -184,23 +177,16 @@ def size_of(entry: ModelEntry) -> int:
 
 def _out_of_files(entry: ModelEntry, classes: Classes | None) -> PreTrainedModel:
     where, revision = location(entry)
-    made_by = AutoModelForCausalLM if classes is None else AutoModelForSequenceClassification
     try:
-        network, report = made_by.from_pretrained(  # type: ignore[misc] - a pair, since the info is asked for
+        network, report = read_weights(
             where,
+            CAUSAL if classes is None else CLASSIFIER,
             revision=revision,
             dtype=entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype),
             device_map={"": device_of(entry)},
             quantization_config=_quantization(entry, _kept_whole(entry, where, revision, classes)),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
         )
-        if classes is not None and (missing := sorted(report["missing_keys"])):
-            raise ModelLoadFailed(
-                f"The files of {entry.name!r} lack weights of a classifier, {missing[0]} among them.",
-                hint="A head of random weights would answer at random. Use a checkpoint that was trained to classify.",
-            )
+        refuse_other_weights(entry, report, classifier=classes is not None)
         return network
     except ExplaindError:
         raise
@@ -227,25 +213,17 @@ def device_of(entry: ModelEntry) -> str:
 
 
 def fingerprint(entry: ModelEntry) -> str | None:
-    """The pinned revision of a hub model; for a directory a digest of its files' names, sizes and first bytes."""
+    """The pinned revision of a hub model; for a directory a digest of all of its files that are read."""
     where, revision = location(entry)
     folder = Path(where)
-    if not folder.is_dir():
-        return revision
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".json", ".safetensors"} and path.is_file():
-            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(SAMPLE_BYTES))
-    return f"sha256:{digest.hexdigest()[:40]}"
+    return fingerprint_of(folder) if folder.is_dir() else revision
 
 
 def _kept_whole(entry: ModelEntry, where: str, revision: str | None, classes: Classes | None) -> list[str] | None:
     """What is not quantized: a classifier's head; None leaves it to the library, which knows unembeddings."""
     if classes is None or entry.quantization is None:
         return None
-    config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    config = read_config(where, revision)
     return head_names(without_memory(entry, config))
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig
 
 from explaind.contract.errors import InternalError, ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.loading.fused_activations import fuse_activations
 from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, device_of, location, size_of
+from explaind_worker.models.loading.pretrained import read_config
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.loading.weight_size import planned_dtype, without_memory
 from explaind_worker.models.structure.anatomy import anatomy_of
@@ -86,7 +86,7 @@ def meta_model_of(entry: ModelEntry, encoder: Encoder) -> AnyMetaModel:
     size = size_of(entry)  # names what is wrong with the config
     where, revision = location(entry)
     try:
-        config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+        config = read_config(where, revision)
     except (OSError, ValueError, KeyError) as error:
         raise ModelLoadFailed(f"The config of {entry.name!r} could not be read.") from error
     network = without_memory(entry, config)

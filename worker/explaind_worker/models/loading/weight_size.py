@@ -7,16 +7,11 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta, read_config
 from explaind_worker.models.structure.classifier_head import classes_of, head_names
 
 NF4_BLOCK = 64  # weights that share a scale in bitsandbytes' 4-bit formats
@@ -32,7 +27,7 @@ def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
     Raises:
         OSError, ValueError, KeyError: there is no config, or none that transformers knows.
     """
-    config = AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+    config = read_config(where, revision)
     folder = Path(where)
     if getattr(config, "quantization_config", None) is not None and folder.is_dir():
         return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
@@ -60,11 +55,9 @@ def counted_bytes(network: nn.Module) -> int:
 def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedModel:
     """The model of that config with all of its parts and none of its numbers (on torch's meta device)."""
     config = copy.deepcopy(config)
-    made_by = AutoModelForCausalLM if classes_of(entry, config) is None else AutoModelForSequenceClassification
     # With a dtype transformers would change the process's default one for a moment, under the feet of running jobs.
     config.dtype = None
-    with torch.device("meta"):
-        return made_by.from_config(config, trust_remote_code=False)
+    return build_on_meta(config, CAUSAL if classes_of(entry, config) is None else CLASSIFIER)
 
 
 def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> torch.dtype:

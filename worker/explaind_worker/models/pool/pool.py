@@ -9,10 +9,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from explaind.contract.errors import ModelLoadFailed, ModelTooLarge, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.device_errors import poisoned, release_memory
+from explaind_worker.models.loading.fingerprint import state_of
 from explaind_worker.models.loading.loading import (
     AnyModel,
     LoadedModel,
@@ -20,9 +22,11 @@ from explaind_worker.models.loading.loading import (
     fingerprint,
     load_encoder,
     load_model,
+    location,
     size_of,
 )
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
+from explaind_worker.models.loading.pretrained import one_at_a_time
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
@@ -55,8 +59,21 @@ class _Slot:
     account: MemoryEntry | None = None
     meta_model: AnyMetaModel | None = None
     load_s: float | None = None  # of the last time it was loaded
+    loaded_from: str | None = None  # the state of its files then
+    revision: str = ""  # what its answers depended on then, beside its attachments
     pace: TimingModel | None = None  # before any job
     measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
+
+    def state(self) -> str:
+        """Of the files it is loaded from."""
+        return state_of([Path(location(self.entry)[0])])
+
+    def current_revision(self) -> str | None:
+        """What its answers depend on, its files being those it was loaded from; else None."""
+        if self.state() != self.loaded_from:
+            return None
+        attached = [place for table in self.entry.attachments.values() for place in table.values()]
+        return f"{self.revision}|{state_of(attached)}" if attached else self.revision
 
 
 @dataclass(eq=False)
@@ -82,13 +99,16 @@ class ModelPool:
         self._evictions = 0
 
     def encoder(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> Encoder:
-        """The model's tokenizer; its weights are not touched."""
+        """The model's tokenizer, read again where files have changed; its weights are not touched."""
         slot = self._slot(entry)
-        if slot.encoder is None:
-            with _held(slot.encoding, while_waiting):
-                if slot.encoder is None:
-                    slot.encoder = load_encoder(entry)
-        return slot.encoder
+        encoder = slot.encoder
+        if encoder is None or not _up_to_date(encoder, entry):
+            with _held(slot.encoding, while_waiting), one_at_a_time(while_waiting):
+                encoder = slot.encoder
+                if encoder is None or not _up_to_date(encoder, entry):
+                    encoder = slot.encoder = load_encoder(entry)
+                    slot.estimate = None
+        return encoder
 
     def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> ModelPin:
         """A hold on the model, loaded if it was not, others having left if they had to.
@@ -103,18 +123,26 @@ class ModelPool:
         self.encoder(entry, while_waiting=while_waiting)
         slot = self._slot(entry)
         if slot.model is None and slot.estimate is None:
-            slot.estimate = size_of(entry)
+            with one_at_a_time(while_waiting):
+                slot.estimate = size_of(entry)
         ticket = _Ticket(slot.device)
         try:
             while True:
                 with self._changed:
-                    if slot.model is not None and slot.account is not None and not self._yields(ticket):
+                    if (outdated := self._outdated(slot)) and slot.account is not None and not slot.account.users:
+                        self._evict(self.ledger(entry), [slot.account])
+                    if (
+                        slot.model is not None
+                        and slot.account is not None
+                        and not outdated
+                        and not self._yields(ticket)
+                    ):
                         return self._pin(slot.model, slot.account, ticket)
                     leavers = self._admit(slot, ticket)
                     if leavers is None:
                         self._changed.wait(POLL_S)
                 if leavers is not None:
-                    return self._load(slot, ticket, freed=bool(leavers))
+                    return self._load(slot, ticket, freed=bool(leavers), while_waiting=while_waiting)
                 ticket.waited = True
                 while_waiting()
         finally:
@@ -180,9 +208,17 @@ class ModelPool:
         return sorted(name for name, slot in slots if slot.model is None and slot.account is not None)
 
     def revisions(self) -> dict[str, str]:
-        """For each model in memory what its answers depend on: fingerprint, dtype and quantization."""
-        models = [(name, slot.model) for name, slot in list(self._slots.items())]
-        return {name: f"{model.revision}|{model.dtype}|{model.entry.quantization}" for name, model in models if model}
+        """For each model that was loaded here what answers depend on: fingerprint, dtype, quantization, attachments.
+
+        Of a model whose files have changed since, and that has not been loaded again, it is another that no answer has.
+        """
+        known = [(name, slot) for name, slot in list(self._slots.items()) if slot.loaded_from is not None]
+        return {name: slot.current_revision() or f"changed: {slot.state()}" for name, slot in known}
+
+    def revision_of(self, name: str) -> str | None:
+        """As `revisions`, of one model; None where its files have changed since it was loaded."""
+        slot = self._slots.get(name)
+        return slot.current_revision() if slot is not None and slot.loaded_from is not None else None
 
     def bytes_used(self) -> int:
         """Bytes of the weights in memory or on their way, on all devices."""
@@ -275,14 +311,15 @@ class ModelPool:
         ledger.accounts.append(slot.account)
         return leavers
 
-    def _load(self, slot: _Slot, ticket: _Ticket, *, freed: bool) -> ModelPin:
+    def _load(self, slot: _Slot, ticket: _Ticket, *, freed: bool, while_waiting: Callable[[], None]) -> ModelPin:
         account, ledger = slot.account, self.ledger(slot.entry)
         assert account is not None  # noqa: S101 - it was admitted
         started = time.monotonic()
         try:
             if freed:
                 release_memory()
-            model = self._loaded(slot, ledger)
+            with one_at_a_time(while_waiting):
+                model = self._loaded(slot, ledger)
         except BaseException:
             with self._changed:
                 slot.account = None
@@ -299,9 +336,15 @@ class ModelPool:
 
     def _loaded(self, slot: _Slot, ledger: MemoryLedger) -> AnyModel:
         entry, lock = slot.entry, self._lock_of(slot.device)
-        encoder = slot.encoder
+        encoder, state = slot.encoder, slot.state()
         if encoder is None or encoder.revision != fingerprint(entry):  # the files changed since it was read
             encoder = slot.encoder = load_encoder(entry)
+        slot.loaded_from = None
+        model = self._read(entry, encoder, lock, ledger)
+        slot.revision, slot.loaded_from = f"{model.revision}|{model.dtype}|{entry.quantization}", state
+        return model
+
+    def _read(self, entry: ModelEntry, encoder: Encoder, lock: threading.Lock, ledger: MemoryLedger) -> AnyModel:
         try:
             return load_model(entry, encoder, lock)
         except OutOfMemory:
@@ -313,6 +356,11 @@ class ModelPool:
         # The device holds more than the books know, another process perhaps: once more, with all room there is.
         release_memory()
         return load_model(entry, encoder, lock)
+
+    @staticmethod
+    def _outdated(slot: _Slot) -> bool:
+        """Whether the model in memory is of files that have changed since; it leaves once no job is on it."""
+        return slot.model is not None and slot.encoder is not None and slot.model.revision != slot.encoder.revision
 
     def _evict(self, ledger: MemoryLedger, leavers: list[MemoryEntry]) -> None:
         ledger.evict(leavers)
@@ -355,6 +403,14 @@ class _held:  # noqa: N801 - reads as the context it is
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def _up_to_date(read: Encoder | AnyModel, entry: ModelEntry) -> bool:
+    """Whether the files are still those that were read; files that cannot be read are not."""
+    try:
+        return read.revision == fingerprint(entry)
+    except OSError:
+        return False
 
 
 def _too_large(entry: ModelEntry, needed: int, room: int) -> ModelTooLarge:

@@ -1,0 +1,69 @@
+"""Fingerprints of model files: a digest of everything that is read of a folder, whole; remembered while files stay."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+# Weights, configs, tokenizers of every kind, chat templates: what transformers reads of a folder.
+SUFFIXES = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".tiktoken", ".npz", ".pt"})
+TEMPLATES = "additional_chat_templates"
+HEX_DIGITS = 40
+READERS = 4  # shards that are read at once
+BLOCK = 1 << 20
+
+
+def fingerprint_of(folder: Path) -> str:
+    """A digest of names and contents of the files in that folder that are read of a model.
+
+    A file is read once, and again only when its size, its time of change or its inode is another.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    ordered = sorted(_files(folder))
+    with ThreadPoolExecutor(READERS) as readers:
+        contents = list(readers.map(_content, ordered))
+    digest = hashlib.sha256()
+    for path, content in zip(ordered, contents, strict=True):
+        digest.update(f"{path.relative_to(folder).as_posix()}:{content}\n".encode())
+    return f"sha256:{digest.hexdigest()[:HEX_DIGITS]}"
+
+
+def state_of(places: Iterable[Path]) -> str:
+    """A digest of sizes, times of change and inodes of what is read at those files and folders; nothing is read.
+
+    While it stays the fingerprints stay. A place that is missing, or cannot be looked at, counts as that.
+    """
+    digest = hashlib.sha256()
+    for place in places:
+        for path in sorted(_files(place)) if place.is_dir() else [place]:
+            try:
+                state = path.stat()
+                told = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
+            except OSError as error:
+                told = type(error).__name__
+            digest.update(f"{path} {told}\n".encode())
+    return digest.hexdigest()[:HEX_DIGITS]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files in that folder that are read of a model."""
+    for place in (folder, folder / TEMPLATES):
+        if place.is_dir():
+            yield from (path for path in place.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _content(path: Path) -> str:
+    state = path.stat()
+    return _digest(path, state.st_size, state.st_mtime_ns, state.st_ino)
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""transformers' loaders, one at a time: the only module that calls `from_pretrained` and `from_config`.
+
+While it builds a model transformers exchanges methods of its base class and sets torch's default dtype, for the whole
+process. Two models built at once would put back each other's exchanges and leave them for good.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+
+from explaind_worker.models.structure.default_dtype import DEFAULT_DTYPE
+
+POLL_S = 0.2
+CAUSAL, CLASSIFIER = AutoModelForCausalLM, AutoModelForSequenceClassification
+
+_LOADERS = threading.RLock()
+
+
+def _nothing() -> None:
+    """What is done while waiting, where nobody is to be told."""
+
+
+@contextmanager
+def one_at_a_time(while_waiting: Callable[[], None] = _nothing) -> Iterator[None]:
+    """Holds transformers' loaders; `while_waiting` is called again and again until they are free, and may raise."""
+    while not _LOADERS.acquire(timeout=POLL_S):
+        while_waiting()
+    try:
+        yield
+    finally:
+        _LOADERS.release()
+
+
+def read_config(where: str, revision: str | None) -> PreTrainedConfig:
+    """The model's config.
+
+    Raises:
+        OSError, ValueError, KeyError: there is none, or none that transformers knows.
+    """
+    with one_at_a_time():
+        return AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
+
+
+def read_tokenizer(where: str, revision: str | None) -> Any:
+    """The model's tokenizer, whatever class it is of.
+
+    Raises:
+        OSError, ValueError, KeyError: there is none that can be read.
+    """
+    with one_at_a_time():
+        return AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+
+
+def build_on_meta(config: PreTrainedConfig, made_by: Any) -> PreTrainedModel:
+    """A model of that config with all of its parts and none of its numbers; the config must name no dtype."""
+    with one_at_a_time(), torch.device("meta"):
+        return made_by.from_config(config, trust_remote_code=False)
+
+
+def read_weights(where: str, made_by: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model with its weights, and transformers' report of what was missing, unexpected or of another shape.
+
+    The caller must look at the report: what was missing or had another shape are random numbers.
+    """
+    with one_at_a_time(), _dtype_window_guarded():
+        return made_by.from_pretrained(
+            where,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that the report names them
+            **options,
+        )
+
+
+@contextmanager
+def _dtype_window_guarded() -> Iterator[None]:
+    """While transformers has set a default dtype, to build the model in, it holds `DEFAULT_DTYPE`."""
+    original = PreTrainedModel.__dict__["get_init_context"]
+
+    def guarded(cls: type[PreTrainedModel], *args: Any, **kwargs: Any) -> list[Any]:
+        return [DEFAULT_DTYPE, *original.__func__(cls, *args, **kwargs)]
+
+    PreTrainedModel.get_init_context = classmethod(guarded)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        PreTrainedModel.get_init_context = original  # type: ignore[method-assign]
