@@ -38,16 +38,16 @@ test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names the
 	$(BIN)/pytest -m real tests/real
 
 test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut off (some minutes)
-	$(BIN)/pytest -m faults tests/fault_injection
+	$(BIN)/pytest -n $(PROCESSES) -m faults tests/fault_injection
 
 test-soak: dev ## Small jobs by fifty clients, memory watched, and made-up requests to a whole service (some minutes)
-	$(BIN)/pytest -m soak tests/load
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m soak tests/load
 
 test-all: export EXPLAIND_TESTS = long
 test-all: dev ## test, test-faults and test-soak in their long forms: every case, 10,000 jobs (an hour)
 	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
-	$(BIN)/pytest -m faults tests/fault_injection
-	$(BIN)/pytest -m soak tests/load
+	$(BIN)/pytest -n $(PROCESSES) -m faults tests/fault_injection
+	$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m soak tests/load
 
 test-planted: dev ## Plant faults in a copy of the checkout: does a test catch each? (half an hour; AREA=store for one area)
 	$(BIN)/python -m tools.planted_faults $(if $(AREA),--area $(AREA)) --against tools/planted_faults/before.json
