@@ -157,8 +157,8 @@ def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> 
     for index, choice in enumerate(request.track):
         pointer = f"/track/{index}"
         if isinstance(choice, int):
-            if choice >= len(encoder.tokenizer):
-                message = f"Token id {choice} is outside the vocabulary of {len(encoder.tokenizer)} tokens."
+            if choice >= encoder.vocabulary:
+                message = f"Token id {choice} is outside the vocabulary of {encoder.vocabulary} tokens."
                 raise InvalidTarget.at(pointer, message)
             followed.append(TrackedToken(choice, "given"))
             continue

@@ -42,7 +42,7 @@ def operations_per_s(device: str, dtype: str) -> float:
 
 
 def _timed_forward(model: AnyModel, tokens: int) -> Measurement:
-    ids = torch.arange(tokens, device=model.device)[None] % len(model.encoder.tokenizer)
+    ids = torch.arange(tokens, device=model.device)[None] % model.encoder.vocabulary
     with model.lock, torch.inference_mode():
         if isinstance(model, LoadedClassifier):
             seconds = _least_seconds(lambda: class_logits(model.network, input_ids=ids), model.device)

@@ -14,7 +14,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray
 from explaind_worker.models.loading.loading import LoadedClassifier
-from explaind_worker.models.structure.classifier_head import class_logits, padded
+from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
 
 
 class ClassRows:
@@ -31,7 +31,7 @@ class ClassRows:
         self._meter = meter
         self._footprint = Footprint.of_classifier(model)
         self._backoff = Backoff(meter)
-        self._filler = model.network.config.get_text_config().pad_token_id or 0
+        self._filler = filler_of(model.network)
 
     def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
         """Each row with its answer [kind, 1, class that is asked for]."""

@@ -68,7 +68,7 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
         NoBaselineToken: the model has no token for the choice, or removal would leave nothing to read.
     """
     if isinstance(baseline, ReplacementText):
-        ids = encoder.continuation(encoded, baseline.text)
+        ids = encoder.continuation(encoded, baseline.text, pointer="/baseline/text")
         return Replacement(choice="text", text=baseline.text, token_ids=list(ids))
     if baseline == "remove":
         if all(unit is not None for unit in unit_map.unit_of_token):
@@ -91,7 +91,7 @@ def replacement_token(choice: Literal["mask", "pad"], encoder: Encoder, *, point
     chain: Sequence[str] = ("mask", "unk", "pad", "eos") if choice == "mask" else ("pad", "eos")
     for kind in chain:
         token_id = getattr(tokenizer, f"{kind}_token_id", None)
-        if token_id is not None:
+        if encoder.reads(token_id):
             token = tokenizer.convert_ids_to_tokens(token_id)
             return Replacement(choice=choice, text=str(token), token_ids=[int(token_id)])
-    raise NoBaselineToken.at(pointer, f"This model has no {' or '.join(chain)} token.", hint=hint)
+    raise NoBaselineToken.at(pointer, f"This model has no {' or '.join(chain)} token that it can read.", hint=hint)

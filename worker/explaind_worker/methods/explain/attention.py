@@ -147,8 +147,8 @@ def _repeated(params: AttentionParams, encoder: Encoder) -> _Repeated:
     """The probe, as long as was asked for or as the context and the vocabulary allow."""
     tokenizer = encoder.tokenizer
     specials = set(tokenizer.all_special_ids)
-    known = [token for token in range(len(tokenizer)) if token not in specials]
-    begin = (tokenizer.bos_token_id,) if isinstance(tokenizer.bos_token_id, int) else ()
+    known = [token for token in range(encoder.vocabulary) if token not in specials]
+    begin = (tokenizer.bos_token_id,) if encoder.reads(tokenizer.bos_token_id) else ()
     length = max(1, min(params.probe_tokens, (encoder.context - len(begin)) // 2, len(known)))
     order = torch.randperm(len(known), generator=torch.Generator().manual_seed(params.seed))[:length].tolist()
     drawn = tuple(known[index] for index in order)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.loading.tokenizer import Encoder
-from explaind_worker.models.structure.classifier_head import class_logits, padded
+from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
 
 LONG = "When Mary and John went to the store, John gave a drink to her."
@@ -59,6 +59,6 @@ def _own(network: PreTrainedModel, row: list[int]) -> torch.Tensor:
 
 
 def _ours(network: PreTrainedModel, rows: list[list[int]]) -> torch.Tensor:
-    ids, mask = padded(rows, network.config.get_text_config().pad_token_id or 0)
+    ids, mask = padded(rows, filler_of(network))
     mask = mask if mask is None else mask.to(network.device)
     return class_logits(network, input_ids=ids.to(network.device), attention_mask=mask).float()

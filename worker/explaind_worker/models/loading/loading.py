@@ -107,7 +107,9 @@ def load_encoder(entry: ModelEntry) -> Encoder:
         config = read_config(where, revision)
         classes = classes_of(entry, config)
         network = None if classes is None else without_memory(entry, config)
-    except (OSError, ValueError, KeyError) as error:
+    except ExplaindError:
+        raise
+    except Exception as error:  # a config may hold anything, and every family checks another part of it
         raise _failed(entry, error) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelLoadFailed(
@@ -118,7 +120,8 @@ def load_encoder(entry: ModelEntry) -> Encoder:
     if network is not None:
         _refuse_segments(entry, tokenizer)
         context = longest_row(network, context)
-    return Encoder(tokenizer, context, found, classes)
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    return Encoder(tokenizer, context, found, classes, rows if isinstance(rows, int) else None)
 
 
 def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> AnyModel:
@@ -171,7 +174,9 @@ def size_of(entry: ModelEntry) -> int:
     where, revision = location(entry)
     try:
         return estimated_bytes(entry, where, revision)
-    except (OSError, ValueError, KeyError) as error:
+    except ExplaindError:
+        raise
+    except Exception as error:  # as above
         raise _failed(entry, error) from error
 
 
@@ -190,7 +195,7 @@ def _out_of_files(entry: ModelEntry, classes: Classes | None) -> PreTrainedModel
         return network
     except ExplaindError:
         raise
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # a file may be damaged in any way
         if poisoned(error):
             raise
         if not out_of_memory(error):

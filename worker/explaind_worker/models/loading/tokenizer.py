@@ -11,6 +11,11 @@ from explaind.contract.errors import InvalidRequest, InvalidTarget
 from explaind_worker.models.loading.chat import Region, Span, rendered
 from explaind_worker.models.structure.classifier_head import Classes
 
+NO_ROW = (
+    "The tokenizer was given tokens that the model was not resized for. Leave the token out, or use files that belong "
+    "together."
+)
+
 
 @dataclass(frozen=True)
 class EncodedPrompt:
@@ -41,8 +46,9 @@ class Encoder:
     """A model's tokenizer, as explanations use it.
 
     `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from, `classes`
-    what a classifier tells apart (None of a causal language model). A classifier reads a text that is complete: its
-    closing tokens stay, and a chat template opens no turn.
+    what a classifier tells apart (None of a causal language model), `rows` how many rows the model's embedding has: a
+    tokenizer may know more tokens, added ones mostly, which must never reach the model. A classifier reads a text that
+    is complete: its closing tokens stay, and a chat template opens no turn.
     """
 
     def __init__(
@@ -51,24 +57,40 @@ class Encoder:
         context: int,
         revision: str | None = None,
         classes: Classes | None = None,
+        rows: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
+        self.rows = rows
         self.context = context
         self.revision = revision
         self.classes = classes
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids below this one are tokens that the model can read."""
+        return len(self.tokenizer) if self.rows is None else min(len(self.tokenizer), self.rows)
+
+    def reads(self, token_id: object) -> bool:
+        """Whether that is a token the model can read; a special token that a tokenizer lacks is None."""
+        return isinstance(token_id, int) and token_id < self.vocabulary
 
     def prompt(self, request: PromptRequest) -> EncodedPrompt:
         """The request's prompt or messages, encoded; the chat template is applied once.
 
         Raises:
             NoChatTemplate: messages were given and the model has no template, or the template refuses them.
-            InvalidRequest: the text holds no token at all, or the template changes a message.
+            InvalidRequest: the text holds no token at all, or one that the model's embedding has no row for; or the
+                template changes a message.
         """
         if request.messages is not None:
             text, regions = rendered(self.tokenizer, request.messages, continued=self.classes is None)
-            return self._encode(text, regions, add_special_tokens=False)
-        text = request.prompt or ""
-        return self._encode(text, (Region(0, len(text)),), add_special_tokens=True)
+            encoded = self._encode(text, regions, add_special_tokens=False)
+        else:
+            text = request.prompt or ""
+            encoded = self._encode(text, (Region(0, len(text)),), add_special_tokens=True)
+        if (unknown := self._without_row(encoded.token_ids)) is not None:
+            raise InvalidRequest.at("/prompt" if request.messages is None else "/messages", unknown, hint=NO_ROW)
+        return encoded
 
     def continuation(
         self, encoded: EncodedPrompt, target: TextTarget | TokenIdsTarget | str, *, pointer: str = "/target"
@@ -82,7 +104,7 @@ class Encoder:
             InvalidTarget: an id outside the vocabulary, or a text without tokens.
         """
         if isinstance(target, TokenIdsTarget):
-            size = len(self.tokenizer)
+            size = self.vocabulary
             for index, token_id in enumerate(target.token_ids):
                 if token_id >= size:
                     message = f"Token id {token_id} is outside the vocabulary of {size} tokens."
@@ -92,6 +114,8 @@ class Encoder:
         ids = self._joined(encoded, text) or self._alone(text)
         if not ids:
             raise InvalidTarget.at(pointer, f"{text!r} has no tokens in this model's vocabulary.")
+        if (unknown := self._without_row(ids)) is not None:
+            raise InvalidTarget.at(pointer, unknown, hint=NO_ROW)
         return ids
 
     def text_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> str:
@@ -147,6 +171,14 @@ class Encoder:
             special=tuple(token_id in specials for token_id in ids),
             regions=regions,
         )
+
+    def _without_row(self, ids: Sequence[int]) -> str | None:
+        """What is wrong with the first of the ids that the model has no embedding of; None where all are fine."""
+        first = next((token for token in ids if token >= self.vocabulary), None)
+        if first is None:
+            return None
+        name = self.tokenizer.convert_ids_to_tokens(first)
+        return f"The token {name!r} has the id {first}, and the model's embedding has {self.rows} rows."
 
     def _tokenize(self, text: str, *, add_special_tokens: bool) -> BatchEncoding:
         return self.tokenizer(

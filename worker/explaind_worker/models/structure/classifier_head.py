@@ -131,6 +131,12 @@ def longest_row(network: PreTrainedModel, context: int) -> int:
     return context
 
 
+def filler_of(network: PreTrainedModel) -> int:
+    """What shorter rows are filled up with: the padding token, where the embedding has a row for it."""
+    padding, rows = network.config.get_text_config().pad_token_id, network.get_input_embeddings().num_embeddings
+    return padding if padding is not None and padding < rows else 0
+
+
 def padded(rows: Sequence[Sequence[int] | NDArray[np.int64]], filler: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Rows of token ids as one [row, position], filled on the right, and their mask; no mask where none is needed."""
     lengths = torch.tensor([len(row) for row in rows])
