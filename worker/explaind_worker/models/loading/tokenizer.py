@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from transformers import PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import BatchEncoding
@@ -70,7 +71,7 @@ class Encoder:
         """Ids below this one are tokens that the model can read."""
         return len(self.tokenizer) if self.rows is None else min(len(self.tokenizer), self.rows)
 
-    def reads(self, token_id: object) -> bool:
+    def reads(self, token_id: object) -> TypeGuard[int]:
         """Whether that is a token the model can read; a special token that a tokenizer lacks is None."""
         return isinstance(token_id, int) and token_id < self.vocabulary
 
