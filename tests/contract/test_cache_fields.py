@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, Field
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.methods.infer.score import ScoreParams
 from explaind.contract.registry import all_methods
+from explaind.contract.request import ModelRequest
 
 JOB_ONLY = {"metadata", "priority", "timeout_s", "keep_s", "webhook"}
 METHODS = all_methods()

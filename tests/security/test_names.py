@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from pydantic import TypeAdapter, ValidationError
 
-from explaind.contract.blocks.subject import ModelName
 from explaind.contract.errors import ResultLost
+from explaind.contract.request import ModelName
 from explaind_jobs.catalogue import Catalogue, CatalogueError
 from explaind_jobs.keys.cli import keys
 from explaind_jobs.results.directory_blobs import DirectoryBlobs

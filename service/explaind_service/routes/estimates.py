@@ -8,12 +8,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import UnknownMethod
 from explaind.contract.estimate import ESTIMATE, Estimate
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods, find_method
+from explaind.contract.request import ModelRequest
 from explaind_service.dependencies import FromApp, require_json
 from explaind_service.errors.openapi_responses import problem_responses
 from explaind_service.routes.methods import Prefer, examples_of, preference_of, submission_responses, submitted

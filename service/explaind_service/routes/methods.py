@@ -9,11 +9,11 @@ from fastapi.openapi.models import Example
 from starlette.requests import Request
 from starlette.responses import Response
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
+from explaind.contract.request import ModelRequest
 from explaind_jobs.observability.log_context import add_to_context
 from explaind_service.dependencies import FromApp, Resources, require_json
 from explaind_service.errors.openapi_responses import RATE, RETRY_AFTER, Responses, submission_errors

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from explaind.contract.blocks.subject import GeneratedTarget, ModelRequest, TokenIdsTarget
+from explaind.contract.blocks.subject import GeneratedTarget, TokenIdsTarget
 from explaind.contract.blocks.units import Segments
 from explaind.contract.catalogue import ModelLimits
 from explaind.contract.errors import TargetTooLong, TooManyUnits
 from explaind.contract.methods.explain.shap import MAX_EXACT_UNITS
+from explaind.contract.request import ModelRequest
 from explaind_jobs.catalogue import ModelEntry
 
 

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.estimate import ESTIMATE
 from explaind.contract.job import Job
 from explaind.contract.method import Method
+from explaind.contract.request import ModelRequest
 from explaind_jobs.catalogue import Catalogue, ModelEntry
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.permits import PermitPublisher

@@ -7,10 +7,10 @@ import pytest
 from pydantic import Field
 
 from explaind.contract.blocks.attribution_result import Attribution
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import UnknownArtifact, UnknownDataset
 from explaind.contract.files import ArtifactId, DatasetColumns, DatasetId
 from explaind.contract.method import Method
+from explaind.contract.request import ModelRequest
 from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.records import Claim

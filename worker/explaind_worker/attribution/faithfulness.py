@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
 from explaind.contract.blocks.attribution_result import Attribution, Curve, Faithfulness, RandomBaseline, Replacement
 from explaind.contract.blocks.faithfulness import SHARES_PERCENT, FaithfulnessOptions, removal_counts, share_counts
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.blocks.units import Unit
 from explaind.contract.errors import NoBaselineToken
+from explaind.contract.request import ModelRequest
 from explaind_worker.attribution.coalition_game import CoalitionGame
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray

@@ -6,11 +6,11 @@ from typing import Any
 import transformers
 from pydantic import ValidationError
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.errors import InvalidRequest, OutOfMemory, field_errors
 from explaind.contract.job import JobState
 from explaind.contract.method import Method
 from explaind.contract.registry import find_method
+from explaind.contract.request import ModelRequest
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import Claim, Outcome

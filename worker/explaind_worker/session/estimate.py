@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from explaind.contract.blocks.subject import GeneratedTarget, ModelRequest
+from explaind.contract.blocks.subject import GeneratedTarget
 from explaind.contract.estimate import Estimate
 from explaind.contract.method import Method
+from explaind.contract.request import ModelRequest
 from explaind_worker.models.loading.meta_model import AnyMetaModel
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.memory_forecast import MemoryForecast

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
+from explaind.contract.request import ModelRequest
 from explaind_worker.models.loading.loading import device_of, fingerprint
 from explaind_worker.session.session import Session
 

@@ -9,9 +9,9 @@ from explaind._async.driver import AsyncFlowDriver
 from explaind._async.files import AsyncArtifacts, AsyncDatasets
 from explaind._async.jobs import AsyncJobHandle, AsyncJobs
 from explaind._async.methods import AsyncMethods
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
+from explaind.contract.request import ModelRequest
 from explaind.protocol.config import http_options
 from explaind.protocol.exchange import Policy
 from explaind.protocol.operations import (

@@ -10,9 +10,9 @@ from explaind._sync.driver import FlowDriver
 from explaind._sync.files import Artifacts, Datasets
 from explaind._sync.jobs import JobHandle, Jobs
 from explaind._sync.methods import Methods
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
+from explaind.contract.request import ModelRequest
 from explaind.protocol.config import http_options
 from explaind.protocol.exchange import Policy
 from explaind.protocol.operations import (

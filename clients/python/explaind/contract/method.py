@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from explaind.contract.base import ResponseModel
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.catalogue import MethodCard
 from explaind.contract.estimate import ESTIMATE, Estimate
+from explaind.contract.request import ModelRequest
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT", bound=ResponseModel)

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from explaind.contract.blocks.subject import ModelRequest
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, Readiness
 from explaind.contract.errors import (
@@ -27,6 +26,7 @@ from explaind.contract.errors import (
 from explaind.contract.job import Job, JobPage, JobState
 from explaind.contract.near_miss import near_miss
 from explaind.contract.registry import find_method, known_method
+from explaind.contract.request import ModelRequest
 from explaind.contract.result_page import ResultPage
 from explaind.protocol.exchange import (
     Flow,

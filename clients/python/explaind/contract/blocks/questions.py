@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints, Tag
 
 from explaind.contract.base import RequestModel, by_key, wrong
-from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, ContinuationText, ModelRequest
+from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, ContinuationText
 from explaind.contract.files import ColumnName, DatasetColumns
+from explaind.contract.request import ModelRequest
 
 MAX_QUESTIONS = 10_000
 PLACE = "{question}"

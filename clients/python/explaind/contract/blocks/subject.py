@@ -1,21 +1,17 @@
-"""What is explained: a model, a prompt or messages, a target, a foil, a score."""
+"""Subject of an explanation: prompt or messages, target, foil, score."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from explaind.contract.base import RequestModel, by_key, wrong
 from explaind.contract.blocks.units import Offset
-from explaind.contract.job import Metadata, Priority
-from explaind.contract.webhook import WebhookField
+from explaind.contract.request import ModelRequest
 
 MAX_PROMPT_CHARS = 200_000
 MAX_TARGET_CHARS = 20_000
 MAX_TARGET_TOKENS = 1024
-MAX_TIMEOUT_S = 7 * 86_400
-MAX_KEEP_S = 366 * 86_400
 
-ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ContinuationText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TARGET_CHARS)]
@@ -28,47 +24,6 @@ class Message(RequestModel):
 
     role: Literal["system", "user", "assistant"] = Field(examples=["user"])
     content: str = Field(min_length=1, max_length=MAX_PROMPT_CHARS, examples=["3 + 4 ="])
-
-
-class ModelRequest(RequestModel):
-    """Fields common to all requests."""
-
-    # Fields that change when, for whom and how long a job runs, and never what it answers. Any other is in the key.
-    job_fields: ClassVar[frozenset[str]] = frozenset({"metadata", "priority", "timeout_s", "keep_s", "webhook"})
-
-    model: ModelName = Field(description="Name of a model of `GET /models`.", examples=["demo"])
-    metadata: Metadata = Field(
-        default_factory=dict, description="Up to 16 key-value pairs of your own, returned with the job."
-    )
-    priority: Priority = Field(
-        default="normal", description="Order among your own waiting jobs; jobs of other callers are not delayed by it."
-    )
-    timeout_s: float | None = Field(
-        default=None,
-        gt=0,
-        le=MAX_TIMEOUT_S,
-        description="Maximum seconds of work, after which the job fails; the service's own limit applies as well.",
-        examples=[600],
-    )
-    keep_s: int | None = Field(
-        default=None,
-        ge=60,
-        le=MAX_KEEP_S,
-        description="Seconds that the record and its result are kept after the job ends, up to the service's limit.",
-        examples=[86_400],
-    )
-
-    webhook: WebhookField | None = Field(
-        default=None,
-        description=(
-            "URL (or object that also selects the ends to report) notified, with a signature, when the job ends."
-        ),
-        examples=[None],
-    )
-
-    def cache_fields(self) -> bytes:
-        """The request as JSON without `job_fields`: requests of one method that agree in this have the same answer."""
-        return self.model_dump_json(exclude=set(self.job_fields)).encode()
 
 
 class PromptRequest(ModelRequest):

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, Tag
 
 from explaind.contract.base import ResponseModel, by_key
-from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, ModelRequest, Seed
+from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Seed
 from explaind.contract.files import MAX_NAME_CHARS, ArtifactCard, ColumnName, DatasetColumns
 from explaind.contract.method import Method
+from explaind.contract.request import ModelRequest
 
 MAX_TEXTS = 10_000
 MAX_STEPS = 100_000
