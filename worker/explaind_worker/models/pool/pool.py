@@ -6,15 +6,11 @@ Each device has a budget (`budget`), its books say who leaves (`ledger`), and a 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from explaind.contract.errors import ModelLoadFailed, ModelTooLarge, OutOfMemory
+from explaind.contract.errors import ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.device_errors import poisoned, release_memory
-from explaind_worker.models.loading.fingerprint import state_of
 from explaind_worker.models.loading.loading import (
     AnyModel,
     LoadedModel,
@@ -22,7 +18,6 @@ from explaind_worker.models.loading.loading import (
     fingerprint,
     load_encoder,
     load_model,
-    location,
     size_of,
 )
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
@@ -32,57 +27,13 @@ from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
 from explaind_worker.models.pool.memory_forecast import MemoryForecast
 from explaind_worker.models.pool.memory_ledger import MemoryEntry, MemoryLedger
+from explaind_worker.models.pool.slot import POLL_S, Slot, Ticket, held, nothing, too_large, up_to_date
 from explaind_worker.models.pool.stats import ModelMemory, PoolStats
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
 
-POLL_S = 0.2
-MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
 PATIENCE_S = 30.0  # so long others may go first; then whoever waits for room is next
 
 logger = logging.getLogger(__name__)
-
-
-def _nothing() -> None:
-    """What is done while waiting, where nobody can be told."""
-
-
-@dataclass(eq=False)
-class _Slot:
-    """One model's place. `account` is there while weights are, or are on their way."""
-
-    entry: ModelEntry
-    device: str
-    encoding: threading.Lock = field(default_factory=threading.Lock)
-    encoder: Encoder | None = None
-    estimate: int | None = None
-    model: AnyModel | None = None
-    account: MemoryEntry | None = None
-    meta_model: AnyMetaModel | None = None
-    load_s: float | None = None  # of the last time it was loaded
-    loaded_from: str | None = None  # the state of its files then
-    revision: str = ""  # what its answers depended on then, beside its attachments
-    pace: TimingModel | None = None  # before any job
-    measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
-
-    def state(self) -> str:
-        """Of the files it is loaded from."""
-        return state_of([Path(location(self.entry)[0])])
-
-    def current_revision(self) -> str | None:
-        """What its answers depend on, its files being those it was loaded from; else None."""
-        if self.state() != self.loaded_from:
-            return None
-        attached = [place for table in self.entry.attachments.values() for place in table.values()]
-        return f"{self.revision}|{state_of(attached)}" if attached else self.revision
-
-
-@dataclass(eq=False)
-class _Ticket:
-    """One who wants a model of that device, and how long since."""
-
-    device: str
-    since: float = field(default_factory=time.monotonic)
-    waited: bool = False
 
 
 class ModelPool:
@@ -90,27 +41,27 @@ class ModelPool:
 
     def __init__(self, budget: MemoryBudget | None = None) -> None:
         self._budget = budget or MemoryBudget()
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[str, Slot] = {}
         self._ledgers: dict[str, MemoryLedger] = {}
         self._device_locks: dict[str, threading.Lock] = {}
         self._changed = threading.Condition()
-        self._queue: set[_Ticket] = set()  # who waits for room
+        self._queue: set[Ticket] = set()  # who waits for room
         self._loads = 0
         self._evictions = 0
 
-    def encoder(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> Encoder:
+    def encoder(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> Encoder:
         """The model's tokenizer, read again where files have changed; its weights are not touched."""
         slot = self._slot(entry)
         encoder = slot.encoder
-        if encoder is None or not _up_to_date(encoder, entry):
-            with _held(slot.encoding, while_waiting), one_at_a_time(while_waiting):
+        if encoder is None or not up_to_date(encoder, entry):
+            with held(slot.encoding, while_waiting), one_at_a_time(while_waiting):
                 encoder = slot.encoder
-                if encoder is None or not _up_to_date(encoder, entry):
+                if encoder is None or not up_to_date(encoder, entry):
                     encoder = slot.encoder = load_encoder(entry)
                     slot.estimate = None
         return encoder
 
-    def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> ModelPin:
+    def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> ModelPin:
         """A hold on the model, loaded if it was not, others having left if they had to.
 
         `while_waiting` is called again and again while the model is being loaded by another job, or while all other
@@ -125,11 +76,11 @@ class ModelPool:
         if slot.model is None and slot.estimate is None:
             with one_at_a_time(while_waiting):
                 slot.estimate = size_of(entry)
-        ticket = _Ticket(slot.device)
+        ticket = Ticket(slot.device)
         try:
             while True:
                 with self._changed:
-                    if (outdated := self._outdated(slot)) and slot.account is not None and not slot.account.users:
+                    if (outdated := slot.outdated) and slot.account is not None and not slot.account.users:
                         self._evict(self.ledger(entry), [slot.account])
                     if (
                         slot.model is not None
@@ -149,7 +100,7 @@ class ModelPool:
             with self._changed:
                 self._queue.discard(ticket)
 
-    def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = _nothing) -> tuple[AnyModel, float]:
+    def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> tuple[AnyModel, float]:
         """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
         with (pin := self.pin(entry, while_waiting=while_waiting)) as model:
             return model, pin.load_s
@@ -278,12 +229,12 @@ class ModelPool:
             account.kept -= kept
             self._changed.notify_all()
 
-    def _pin(self, model: AnyModel, account: MemoryEntry, ticket: _Ticket) -> ModelPin:
+    def _pin(self, model: AnyModel, account: MemoryEntry, ticket: Ticket) -> ModelPin:
         account.users += 1
         self.ledger(model.entry).use(account)
         return ModelPin(self, model, account, time.monotonic() - ticket.since if ticket.waited else 0.0)
 
-    def _yields(self, ticket: _Ticket) -> bool:
+    def _yields(self, ticket: Ticket) -> bool:
         """Whether somebody who asked before has waited long enough for room to go first."""
         now = time.monotonic()
         return any(
@@ -291,7 +242,7 @@ class ModelPool:
             for other in self._queue
         )
 
-    def _admit(self, slot: _Slot, ticket: _Ticket) -> list[MemoryEntry] | None:
+    def _admit(self, slot: Slot, ticket: Ticket) -> list[MemoryEntry] | None:
         """Enters the model in the books, and says who had to leave for it; None when it has to wait.
 
         Raises:
@@ -299,7 +250,7 @@ class ModelPool:
         """
         ledger, needed = self.ledger(slot.entry), slot.estimate or 0
         if needed > ledger.room_for_weights:
-            raise _too_large(slot.entry, needed, ledger.room_for_weights)
+            raise too_large(slot.entry, needed, ledger.room_for_weights)
         if slot.account is not None:  # another job is loading it
             return None
         leavers = None if self._yields(ticket) else ledger.leavers_for_weights(needed)
@@ -311,7 +262,7 @@ class ModelPool:
         ledger.accounts.append(slot.account)
         return leavers
 
-    def _load(self, slot: _Slot, ticket: _Ticket, *, freed: bool, while_waiting: Callable[[], None]) -> ModelPin:
+    def _load(self, slot: Slot, ticket: Ticket, *, freed: bool, while_waiting: Callable[[], None]) -> ModelPin:
         account, ledger = slot.account, self.ledger(slot.entry)
         assert account is not None  # noqa: S101 - it was admitted
         started = time.monotonic()
@@ -334,7 +285,7 @@ class ModelPool:
             self._changed.notify_all()
             return self._pin(model, account, ticket)
 
-    def _loaded(self, slot: _Slot, ledger: MemoryLedger) -> AnyModel:
+    def _loaded(self, slot: Slot, ledger: MemoryLedger) -> AnyModel:
         entry, lock = slot.entry, self._lock_of(slot.device)
         encoder, state = slot.encoder, slot.state()
         if encoder is None or encoder.revision != fingerprint(entry):  # the files changed since it was read
@@ -357,11 +308,6 @@ class ModelPool:
         release_memory()
         return load_model(entry, encoder, lock)
 
-    @staticmethod
-    def _outdated(slot: _Slot) -> bool:
-        """Whether the model in memory is of files that have changed since; it leaves once no job is on it."""
-        return slot.model is not None and slot.encoder is not None and slot.model.revision != slot.encoder.revision
-
     def _evict(self, ledger: MemoryLedger, leavers: list[MemoryEntry]) -> None:
         ledger.evict(leavers)
         for account in leavers:
@@ -381,41 +327,10 @@ class ModelPool:
                 hint='Set device = "auto" or "cpu" in models.toml, or send its jobs to another queue.',
             ) from error
 
-    def _slot(self, entry: ModelEntry) -> _Slot:
+    def _slot(self, entry: ModelEntry) -> Slot:
         with self._changed:
-            return self._slots.setdefault(entry.name, _Slot(entry, device_of(entry)))
+            return self._slots.setdefault(entry.name, Slot(entry, device_of(entry)))
 
     def _lock_of(self, device: str) -> threading.Lock:
         with self._changed:
             return self._device_locks.setdefault(device, threading.Lock())
-
-
-class _held:  # noqa: N801 - reads as the context it is
-    """Holds a lock, calling `while_waiting` again and again until it is had, so that a wait can be cancelled."""
-
-    def __init__(self, lock: threading.Lock, while_waiting: Callable[[], None]) -> None:
-        self._lock = lock
-        self._while_waiting = while_waiting
-
-    def __enter__(self) -> None:
-        while not self._lock.acquire(timeout=POLL_S):
-            self._while_waiting()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def _up_to_date(read: Encoder | AnyModel, entry: ModelEntry) -> bool:
-    """Whether the files are still those that were read; files that cannot be read are not."""
-    try:
-        return read.revision == fingerprint(entry)
-    except OSError:
-        return False
-
-
-def _too_large(entry: ModelEntry, needed: int, room: int) -> ModelTooLarge:
-    return ModelTooLarge(
-        f"The model {entry.name!r} needs {in_words(needed)}, this worker has {in_words(room)} for models.",
-        hint='Quantize it (quantization = "nf4" or "int8", dtype = "bfloat16"), choose a smaller one, or run it on '
-        "a device with more memory (EXPLAIND_MEMORY_BYTES says how much of it is used).",
-    )
