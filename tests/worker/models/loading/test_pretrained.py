@@ -10,6 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 import explaind_worker
+from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.loading import pretrained
 from explaind_worker.models.pool.pool import ModelPool
@@ -69,7 +70,7 @@ def test_many_models_at_once_leave_the_process_as_it_was(tiny_model):
 def test_a_failed_load_leaves_the_process_as_it_was(tiny_model, monkeypatch):
     before = shared()
     monkeypatch.setattr("transformers.models.llama.modeling_llama.LlamaModel.__init__", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ModelLoadFailed):
         ModelPool().model(tiny_model("llama", dtype="bfloat16"))
     assert shared() == before
 
