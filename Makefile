@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 # A machine without a GPU may take PyTorch's smaller CPU build: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-# How many processes `make test` runs the tests in; each starts servers and loads models of its own.
+# How many processes `make test` runs the tests in; each starts its own servers and loads its own models.
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help

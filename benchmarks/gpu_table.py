@@ -10,9 +10,9 @@ INTRO = (
     "`llama-1b` has the shape of Llama-3.2-1B (16 layers of 2,048, a vocabulary of 128,256), with random weights that "
     "make values and their rounding large: in bfloat16 two ways to one number differ as the last column says, in "
     "float32 the numbers of every method are those of a CPU (`pytest -m gpu tests/gpu`). A small model is all starting "
-    "of kernels, which is why sharing and batching gain more here than on a CPU. The lens tells what a notebook "
-    "computes and then drops (entropies, divergences, the texts of all tokens); it is the slower for it. The generated "
-    "tokens were measured in two runs, the first of which also starts the kernels."
+    "of kernels, which is why sharing and batching gain more here than on a CPU. The lens also reports "
+    "entropies, divergences and the text of every token, which the notebook's loop does not compute, and takes twice "
+    "as long. Generated tokens: two runs, the first with cold kernels."
 )
 
 

@@ -110,7 +110,7 @@ TINY_FIELDS: dict[str, dict[str, Any]] = {
 
 
 def tokenizer_of(vocabulary: int) -> PreTrainedTokenizerFast:
-    """A tokenizer of so many tokens: four special ones, the others made-up words (w000004, w000005, …)."""
+    """A tokenizer with that vocabulary size: four special tokens, the others made-up words (w000004, w000005, …)."""
     words = {word: index for index, word in enumerate([*SPECIAL, *(f"w{i:06}" for i in range(4, vocabulary))])}
     made = Tokenizer(models.WordLevel(words, unk_token="<unk>"))  # noqa: S106 - a word of the vocabulary
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

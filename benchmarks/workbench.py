@@ -40,8 +40,9 @@ class Workbench:
             limits=limits,
         )
         self._pool = ModelPool()
-        self.network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=self.dtype).eval()
-        self.network.to(self.device)  # pyright: ignore[reportArgumentType] - its types want a device it is wrapped in
+        self.network: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=self.dtype, device_map={"": settings.device}
+        ).eval()
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.tokenizer.padding_side = "left"
         self.counters = [Counter(self.network), Counter(self._pool.model(self.entry)[0].network)]

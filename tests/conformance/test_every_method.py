@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,7 +25,7 @@ from explaind_worker.models.loading.loading import size_of
 from explaind_worker.runtime.runner import Runner
 from explaind_worker.session import estimate
 from explaind_worker.session.speed_calibration import assumed
-from tests.support.memory_files import KeptFiles
+from tests.support.job_control import QuietControl
 
 # How much a sweep shares depends on what the model answers, which an estimate cannot know: it counts the most.
 COUNTS_THE_MOST = {"explain/head-ablation"}
@@ -37,17 +37,6 @@ JOB = {
     "created_at": "2026-11-20T18:00:00Z",
     "links": {name: f"/{name}" for name in ("self", "result", "report", "cancel")},
 }
-
-
-@dataclass
-class Control:
-    """Takes a job's progress; `files` are kept in memory."""
-
-    files: KeptFiles = field(default_factory=KeptFiles)
-    phases: list[str] = field(default_factory=list)
-
-    def report_progress(self, phase: str, done: int, total: int, unit: str) -> None:
-        self.phases.append(phase)
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def watched(runner: Runner, method: Method[Any, Any]) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         for name in REGISTER:
             patch.setattr(nn.Module, name, watching(getattr(nn.Module, name)))
-        outcome = runner.run(claim_of(method.path, method), Control())
+        outcome = runner.run(claim_of(method.path, method), QuietControl())
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     return Ran(method, outcome, unlocked, hooks_of(model.network) - before, model.lock.locked(), dtype)
@@ -174,7 +163,7 @@ def test_numbers_do_not_depend_on_the_default_dtype(ran, runner: Runner, path: s
     expected, method = ran(path), all_methods()[path]
     torch.set_default_dtype(torch.bfloat16)
     try:
-        outcome = runner.run(claim_of(path, method), Control())
+        outcome = runner.run(claim_of(path, method), QuietControl())
     finally:
         torch.set_default_dtype(torch.float32)
     assert stable(outcome.result) == stable(expected.outcome.result)
@@ -203,13 +192,13 @@ def test_the_estimate_of_a_model_on_a_gpu_touches_no_device(path: str, monkeypat
     monkeypatch.setattr(meta_model, "device_of", lambda _: "cuda:0")
     monkeypatch.setattr(estimate, "assumed", lambda bytes, _, dtype: assumed(bytes, torch.device("cpu"), dtype))
     fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO}))
-    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), Control())
+    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), QuietControl())
     assert Estimate.model_validate_json(outcome.result or b"").fits
 
 
 def test_the_estimate_is_what_the_run_took(ran, path: str) -> None:
     fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO}))
-    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), Control())
+    outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), QuietControl())
     assert fresh.resident() == [], "an estimate touches no weights"
     said, took = Estimate.model_validate_json(outcome.result or b""), ran(path).outcome.timing
     assert said.method == path

@@ -32,7 +32,7 @@ from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
 from explaind_worker.runtime.runner import Runner
 from tests.support.families import shape_of
-from tests.support.memory_files import KeptFiles
+from tests.support.job_control import QuietControl
 
 pytestmark = pytest.mark.gpu
 
@@ -61,16 +61,6 @@ except RuntimeError as error:
         sys.exit(EXIT_POISONED if first and poisoned(later) else 3)
 sys.exit(4)
 """
-
-
-class Control:
-    """Takes a job's progress; files are kept in memory."""
-
-    def __init__(self) -> None:
-        self.files = KeptFiles()
-
-    def report_progress(self, phase: str, done: int, total: int, unit: str) -> None:
-        """Nobody looks."""
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +132,7 @@ def test_estimates_of_a_tree_are_upper_bounds(tmp_path, algorithm):
 
     def run(path):
         params = find_method(path).params_model.model_validate(asked)
-        return runner.run(Claim("job_a", 1, path, entry.name, params.model_dump_json().encode(), 0), Control())
+        return runner.run(Claim("job_a", 1, path, entry.name, params.model_dump_json().encode(), 0), QuietControl())
 
     taken = run("explain/shap").timing.peak_bytes
     said = Estimate.model_validate_json(run("estimate/explain/shap").result)

@@ -1,7 +1,6 @@
 """Every method on a CUDA device: its example's numbers are those of a CPU, its cost what the estimate said."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,7 +14,7 @@ from explaind_jobs.catalogue import DEMO, Catalogue
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import Claim, Outcome
 from explaind_worker.runtime.runner import Runner
-from tests.support.memory_files import KeptFiles
+from tests.support.job_control import QuietControl
 
 pytestmark = pytest.mark.gpu
 
@@ -24,16 +23,6 @@ ATOL, RTOL = 2e-3, 2e-3
 COUNTS_THE_MOST = {"explain/head-ablation"}
 # Of a trained artifact: its bytes, and what is told by them.
 OF_THE_BYTES = {"artifacts", "sha256", "fingerprint", "seconds", "bytes", "created_at"}
-
-
-@dataclass
-class Control:
-    """Takes a job's progress; files are kept in memory."""
-
-    files: KeptFiles = field(default_factory=KeptFiles)
-
-    def report_progress(self, phase: str, done: int, total: int, unit: str) -> None:
-        """Nobody looks."""
 
 
 @cache
@@ -51,7 +40,7 @@ def ran(path: str, device: str) -> Outcome:
 def asked(path: str, request: dict[str, Any], device: str) -> Outcome:
     params = find_method(path).params_model.model_validate(request)
     claim = Claim("job_a", 1, path, params.model, params.model_dump_json().encode(), 0.25)
-    return runner_on(device).run(claim, Control())
+    return runner_on(device).run(claim, QuietControl())
 
 
 def differences(here: Any, there: Any, at: str = "") -> Iterator[str]:
@@ -60,7 +49,8 @@ def differences(here: Any, there: Any, at: str = "") -> Iterator[str]:
         if here is None or there is None or abs(here - there) > ATOL + RTOL * abs(here):
             yield f"{at}: {here} and {there}"
     elif isinstance(here, dict) and isinstance(there, dict):
-        yield from (f"{at}: keys {here.keys() ^ there.keys()}" for _ in [0] if here.keys() != there.keys())
+        if here.keys() != there.keys():
+            yield f"{at}: keys {here.keys() ^ there.keys()}"
         for key in here.keys() & there.keys() - OF_THE_BYTES:
             yield from differences(here[key], there[key], f"{at}/{key}")
     elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
@@ -99,7 +89,9 @@ def test_the_estimate_holds(path):
     fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO.model_copy(update={"device": "cuda:0"})}))
     estimate = find_method(f"estimate/{path}")
     params = estimate.params_model.model_validate(find_method(path).example)
-    outcome = fresh.run(Claim("job_b", 1, f"estimate/{path}", "demo", params.model_dump_json().encode(), 0), Control())
+    outcome = fresh.run(
+        Claim("job_b", 1, f"estimate/{path}", "demo", params.model_dump_json().encode(), 0), QuietControl()
+    )
     said = Estimate.model_validate_json(outcome.result or b"")
     assert took is not None
     if said.note is not None or path in COUNTS_THE_MOST:

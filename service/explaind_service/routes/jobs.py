@@ -20,8 +20,7 @@ from explaind.contract.errors import (
     RangeNotSatisfiable,
     ResultLost,
 )
-from explaind.contract.job import Job, JobPage, JobState
-from explaind.contract.result_page import ResultPage
+from explaind.contract.job import Job, JobPage, JobState, ResultPage
 from explaind.views.report import job_html
 from explaind_jobs.store.listing import Filters
 from explaind_service.auth.caller import Reader, Writer

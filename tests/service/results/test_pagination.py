@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from explaind.contract.errors import InvalidRequest
-from explaind.contract.result_page import ResultPage
+from explaind.contract.job import ResultPage
 from explaind_jobs.results.codec import StoredResult, encode
 from explaind_jobs.results.reader import ResultBodies
 from explaind_jobs.settings import JobsSettings

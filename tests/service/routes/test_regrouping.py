@@ -13,7 +13,7 @@ import pytest
 import zstandard
 
 from explaind.contract.blocks.attribution_result import Attribution
-from explaind.contract.result_page import ResultPage
+from explaind.contract.job import ResultPage
 from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode
 from explaind_service.settings import ServiceSettings

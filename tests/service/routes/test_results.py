@@ -12,8 +12,7 @@ import orjson
 import pytest
 import zstandard
 
-from explaind.contract.job import Job
-from explaind.contract.result_page import ResultPage
+from explaind.contract.job import Job, ResultPage
 from explaind_jobs.results import directory_blobs
 from explaind_jobs.results.blob_store import name_of
 from explaind_jobs.results.codec import encode

@@ -27,7 +27,7 @@ class CoalitionGame:
     played once is known for the life of the game and costs nothing again.
 
     Raises:
-        InvalidRequest: prompt, units, target or stand-in cannot be used with this model (the field is named).
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
     """
 
     def __init__(self, request: PerturbationRequest, session: Session) -> None:

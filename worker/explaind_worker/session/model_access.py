@@ -15,7 +15,7 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
-from explaind_worker.models.loading.meta_model import MetaModel
+from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import in_words
@@ -100,7 +100,7 @@ class ModelAccess:
             ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
         """
         self.require("causal")
-        model = self.pool.meta_model(self.entry)
+        model = self._described()
         assert isinstance(model, MetaModel)  # noqa: S101 - as its tokenizer says
         return model
 
@@ -108,7 +108,7 @@ class ModelAccess:
     def footprint(self) -> Footprint:
         """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
         resident = not self._dry_run and self.entry.name in self.pool.resident()
-        return Footprint.of(self.either_model() if resident else self.pool.meta_model(self.entry))
+        return Footprint.of(self.either_model() if resident else self._described())
 
     # Memory: refuses before the weights are loaded, then loads them.
 
@@ -210,7 +210,7 @@ class ModelAccess:
         """
         if self._dry_run:
             self._meta_used = True
-            return self.pool.meta_model(self.entry)
+            return self._described()
         if self._pin is None:
             self._pin = self._pinned()
         return self._pin.model
@@ -242,6 +242,10 @@ class ModelAccess:
                 f"The files of {self.entry.name} changed while the job was running.", hint="Send it again."
             )
         return pin
+
+    def _described(self) -> AnyMetaModel:
+        """The model without its weights, as its config describes it."""
+        return self.pool.meta_model(self.entry, while_waiting=self._while_loading)
 
     def _while_loading(self) -> None:
         self._report_progress("loading the model", 0, None, "models")

@@ -11,9 +11,8 @@ from explaind.contract.base import ResponseModel
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import ExplaindError
 from explaind.contract.estimate import Estimate
-from explaind.contract.job import Job, JobState, Progress
+from explaind.contract.job import Job, JobState, Progress, ResultPage
 from explaind.contract.method import Method
-from explaind.contract.result_page import ResultPage
 from explaind.protocol.events import JobEvent
 from explaind.protocol.exchange import FlowRun, OnProgress
 from explaind.protocol.follow import follow

@@ -23,11 +23,10 @@ from explaind.contract.errors import (
     error_from,
     field_errors,
 )
-from explaind.contract.job import Job, JobPage, JobState
+from explaind.contract.job import Job, JobPage, JobState, ResultPage
 from explaind.contract.near_miss import near_miss
 from explaind.contract.registry import find_method, known_method
 from explaind.contract.request import ModelRequest
-from explaind.contract.result_page import ResultPage
 from explaind.protocol.exchange import (
     Flow,
     OnProgress,

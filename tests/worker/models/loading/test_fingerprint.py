@@ -90,6 +90,17 @@ def test_attachments_count_as_files_and_as_folders(folder, tmp_path):
     assert fingerprints._digest.cache_info().maxsize
 
 
+def test_a_folder_that_cannot_be_listed_is_a_state_too(folder, monkeypatch):
+    """A heartbeat looks at it, which no broken mount may stop."""
+    before = state_of([folder])
+
+    def broken(_path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "iterdir", broken)
+    assert state_of([folder]) == state_of([folder]) != before
+
+
 class TestChangedFiles:
     """Of a model that is in memory."""
 

@@ -75,7 +75,7 @@ def test_a_failed_load_leaves_the_process_as_it_was(tiny_model, monkeypatch):
     assert shared() == before
 
 
-def test_waiting_for_the_loaders_can_be_cancelled():
+def test_waiting_for_the_loaders_can_be_cancelled(tiny_model):
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -92,6 +92,11 @@ def test_waiting_for_the_loaders_can_be_cancelled():
 
     with pytest.raises(InterruptedError), pretrained.one_at_a_time(cancelled):
         pytest.fail("it was had")
+    pool, entry = ModelPool(), tiny_model("llama")
+    for use in (pool.encoder, pool.meta_model, pool.model):
+        with pytest.raises(InterruptedError):
+            use(entry, while_waiting=cancelled)
+    assert pool.resident() == pool.loading() == []
     done.set()
     holder.join()
     with pretrained.one_at_a_time():
@@ -117,4 +122,5 @@ def test_a_dtype_that_is_needed_keeps_others_from_setting_theirs(tiny_model):
         assert torch.ones(1).dtype == torch.float32
     loader.join(30)
     assert pool.resident() == [entry.name]
-    assert not DEFAULT_DTYPE._is_owned()  # type: ignore[attr-defined]
+    assert DEFAULT_DTYPE.acquire(timeout=10), "the load has given it back"
+    DEFAULT_DTYPE.release()

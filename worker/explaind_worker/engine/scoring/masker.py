@@ -82,7 +82,7 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
 
 
 def replacement_token(choice: Literal["mask", "pad"], encoder: Encoder, *, pointer: str, hint: str) -> Replacement:
-    """The special token that stands in for any token; `pointer` and `hint` are for the error.
+    """The special token that replaces any token; `pointer` and `hint` are for the error.
 
     Raises:
         NoBaselineToken: the model has no token for the choice.

@@ -34,7 +34,7 @@ def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
     """What each method says of the subject, one after the other; what one has evaluated is free to the next.
 
     Raises:
-        InvalidRequest: prompt, units, target or stand-in cannot be used with this model, or no method can be run.
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model, or no method can be run.
         ExplaindError: what became of the first method, when none succeeded.
     """
     table = _Table(params, CoalitionGame(params, session).replacement)

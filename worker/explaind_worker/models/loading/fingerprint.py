@@ -38,13 +38,12 @@ def state_of(places: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for place in places:
-        for path in sorted(_files(place)) if place.is_dir() else [place]:
-            try:
+        try:
+            for path in sorted(_files(place)) if place.is_dir() else [place]:
                 state = path.stat()
-                told = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
-            except OSError as error:
-                told = type(error).__name__
-            digest.update(f"{path} {told}\n".encode())
+                digest.update(f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ino}\n".encode())
+        except OSError as error:
+            digest.update(f"{place} {type(error).__name__}\n".encode())
     return digest.hexdigest()[:HEX_DIGITS]
 
 

@@ -6,7 +6,7 @@ process. Two models built at once would put back each other's exchanges and leav
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -19,27 +19,17 @@ from transformers import (
     PreTrainedModel,
 )
 
+from explaind_worker.models.loading.patient_lock import held, nothing
 from explaind_worker.models.structure.default_dtype import DEFAULT_DTYPE
 
-POLL_S = 0.2
 CAUSAL, CLASSIFIER = AutoModelForCausalLM, AutoModelForSequenceClassification
 
 _LOADERS = threading.RLock()
 
 
-def _nothing() -> None:
-    """What is done while waiting, where nobody is to be told."""
-
-
-@contextmanager
-def one_at_a_time(while_waiting: Callable[[], None] = _nothing) -> Iterator[None]:
+def one_at_a_time(while_waiting: Callable[[], None] = nothing) -> AbstractContextManager[None]:
     """Holds transformers' loaders; `while_waiting` is called again and again until they are free, and may raise."""
-    while not _LOADERS.acquire(timeout=POLL_S):
-        while_waiting()
-    try:
-        yield
-    finally:
-        _LOADERS.release()
+    return held(_LOADERS, while_waiting)
 
 
 def read_config(where: str, revision: str | None) -> PreTrainedConfig:
@@ -87,13 +77,14 @@ def read_weights(where: str, made_by: Any, **options: Any) -> tuple[PreTrainedMo
 @contextmanager
 def _dtype_window_guarded() -> Iterator[None]:
     """While transformers has set a default dtype, to build the model in, it holds `DEFAULT_DTYPE`."""
-    original = PreTrainedModel.__dict__["get_init_context"]
+    base: Any = PreTrainedModel
+    original = base.__dict__["get_init_context"]
 
     def guarded(cls: type[PreTrainedModel], *args: Any, **kwargs: Any) -> list[Any]:
         return [DEFAULT_DTYPE, *original.__func__(cls, *args, **kwargs)]
 
-    PreTrainedModel.get_init_context = classmethod(guarded)  # type: ignore[method-assign]
+    base.get_init_context = classmethod(guarded)
     try:
         yield
     finally:
-        PreTrainedModel.get_init_context = original  # type: ignore[method-assign]
+        base.get_init_context = original

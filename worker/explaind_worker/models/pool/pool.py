@@ -21,13 +21,14 @@ from explaind_worker.models.loading.loading import (
     size_of,
 )
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
+from explaind_worker.models.loading.patient_lock import POLL_S, held, nothing
 from explaind_worker.models.loading.pretrained import one_at_a_time
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
 from explaind_worker.models.pool.memory_forecast import MemoryForecast
 from explaind_worker.models.pool.memory_ledger import MemoryEntry, MemoryLedger
-from explaind_worker.models.pool.slot import POLL_S, Slot, Ticket, held, nothing, too_large, up_to_date
+from explaind_worker.models.pool.slot import Slot, Ticket, too_large, up_to_date
 from explaind_worker.models.pool.stats import ModelMemory, PoolStats
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
 
@@ -105,15 +106,16 @@ class ModelPool:
         with (pin := self.pin(entry, while_waiting=while_waiting)) as model:
             return model, pin.load_s
 
-    def meta_model(self, entry: ModelEntry) -> AnyMetaModel:
+    def meta_model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> AnyMetaModel:
         """The model without its weights; those are not touched.
 
         Raises:
             ModelLoadFailed, SelfCheckFailed: as `meta_model_of`.
         """
-        encoder, slot = self.encoder(entry), self._slot(entry)
+        encoder, slot = self.encoder(entry, while_waiting=while_waiting), self._slot(entry)
         if slot.meta_model is None or slot.meta_model.encoder is not encoder:
-            slot.meta_model = meta_model_of(entry, encoder)
+            with one_at_a_time(while_waiting):
+                slot.meta_model = meta_model_of(entry, encoder)
         model = slot.model
         if isinstance(slot.meta_model, MetaModel) and isinstance(model, LoadedModel):
             slot.meta_model.verdicts = model.verdicts  # what was found out by trying stays known when it has left

@@ -1,9 +1,8 @@
-"""One model's place in the pool: what is in memory of it, of which files, and who waits for it."""
+"""State of one model in the pool: tokenizer, weights, the files they were read from; and tickets of waiting jobs."""
 
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,17 +16,12 @@ from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.memory_ledger import MemoryEntry
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
 
-POLL_S = 0.2
 MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
-
-
-def nothing() -> None:
-    """What is done while waiting, where nobody can be told."""
 
 
 @dataclass(eq=False)
 class Slot:
-    """One model. `account` is there while weights are, or are on their way."""
+    """One model. `account` is set while its weights are in memory or being loaded."""
 
     entry: ModelEntry
     device: str
@@ -44,7 +38,7 @@ class Slot:
     measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
 
     def state(self) -> str:
-        """Of the files it is loaded from."""
+        """State of the files it is loaded from: sizes, times, inodes."""
         return state_of([Path(location(self.entry)[0])])
 
     @property
@@ -62,26 +56,11 @@ class Slot:
 
 @dataclass(eq=False)
 class Ticket:
-    """One who wants a model of that device, and how long since."""
+    """A job waiting for a model on that device, and since when."""
 
     device: str
     since: float = field(default_factory=time.monotonic)
     waited: bool = False
-
-
-class held:  # noqa: N801 - reads as the context it is
-    """Holds a lock, calling `while_waiting` again and again until it is had, so that a wait can be cancelled."""
-
-    def __init__(self, lock: threading.Lock, while_waiting: Callable[[], None]) -> None:
-        self._lock = lock
-        self._while_waiting = while_waiting
-
-    def __enter__(self) -> None:
-        while not self._lock.acquire(timeout=POLL_S):
-            self._while_waiting()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def up_to_date(read: Encoder | AnyModel, entry: ModelEntry) -> bool:
