@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from explaind.contract.catalogue import ModelCard, ModelKind, ModelLimits, ModelState
 from explaind.contract.errors import UnknownModel
 from explaind.contract.near_miss import near_miss
-from explaind_jobs.classifier_config import NOTHING_READ, kind_and_labels
+from explaind_jobs.model_config import NOTHING_READ, facts_of
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 # In pydantic's regular expressions `$` is the very end: no newline gets through.
@@ -99,21 +99,19 @@ class ModelEntry(BaseModel):
     def card(self, state: ModelState = "cold") -> ModelCard:
         """The model as callers see it; a directory shows by its name only, never by where it is."""
         place = "built-in" if self.builtin else self.path.name if self.path is not None else self.source
-        found, labels = ("causal", None) if self.builtin else NOTHING_READ
-        if self.path is not None:
-            found, labels = kind_and_labels(self.path)
-        kind = self.kind or found
+        read = NOTHING_READ if self.path is None else facts_of(self.path)
+        kind = self.kind or ("causal" if self.builtin else read.kind)
         return ModelCard(
             name=self.name,
             description=self.description,
             source=place or "",
             revision=self.revision,
             dtype=self.dtype,
-            quantization=self.quantization,
+            quantization=self.quantization or read.quantization,
             device=self.device,
             queue=self.queue,
             kind=kind,
-            labels=labels if kind == "classifier" else None,
+            labels=read.labels if kind == "classifier" else None,
             limits=self.limits,
             attachments={table: self.attachment_names(kind) for table, kind in ATTACHMENT_KINDS.items()},
             state=state,

@@ -26,6 +26,7 @@ from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models import demo
 from explaind_worker.models.loading.loading import LoadedModel, size_of
+from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import anatomy_of
@@ -82,7 +83,7 @@ def made(family: str, dtype: torch.dtype, vocabulary: int = 32_000) -> LoadedMod
         network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
     entry = ModelEntry(name=family, builtin=True, device=DEVICE)
     anatomy = anatomy_of(network)
-    return LoadedModel(entry, None, network, anatomy, frozenset(), threading.Lock(), None, 0)  # type: ignore[arg-type]
+    return LoadedModel(entry, Encoder(None, 1024), network, anatomy, frozenset(), threading.Lock(), None, 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

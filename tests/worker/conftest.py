@@ -75,7 +75,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTo
             AutoModelForCausalLM.from_config(config).save_pretrained(folder)
             tokenizer.save_pretrained(folder)
             made[family] = folder
-        return ModelEntry(name=f"tiny-{family}", path=made[family], **fields)
+        # A pool knows models by their names: one that is loaded otherwise has another.
+        otherwise = [str(fields[key]) for key in ("dtype", "quantization", "kind", "device") if key in fields]
+        return ModelEntry(name="-".join([f"tiny-{family}", *otherwise]), path=made[family], **fields)
 
     return make
 

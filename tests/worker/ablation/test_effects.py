@@ -8,6 +8,7 @@ from scipy import stats
 from explaind.contract.errors import GradientsUnavailable
 from explaind_jobs.catalogue import DEMO, ModelEntry
 from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.models.structure.packed_gradients import GradientCheck
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
 from explaind_worker.statistics.t_intervals import mean_interval, t_probability, t_quantile
@@ -68,11 +69,11 @@ def test_the_first_pass_leaves_the_strongest_heads_to_exact_runs(run, ablation):
 
 
 def test_a_first_pass_needs_gradients(pool, tiny_model, monkeypatch):
-    from explaind_worker.models.loading import gradient_support
-
-    monkeypatch.setattr(gradient_support, "_stored_kind", lambda _entry: "AWQ")
-    with pytest.raises(GradientsUnavailable):
-        carried_out(pool, tiny_model("llama"), "explain/head-ablation", {"first_pass": {}})
+    entry = tiny_model("llama", quantization="nf4")
+    with pool.pin(entry) as model:
+        monkeypatch.setattr(model, "gradients", GradientCheck("model.layers.0.mlp.up_proj", 0.4))
+        with pytest.raises(GradientsUnavailable, match="off by 40% of their size"):
+            carried_out(pool, entry, "explain/head-ablation", {"first_pass": {}})
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2"])

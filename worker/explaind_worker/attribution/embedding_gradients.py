@@ -28,15 +28,13 @@ class EmbeddingGradients:
     Making one checks all that can be checked without the model's weights. `units` are the prompt's.
 
     Raises:
-        InvalidRequest: prompt, units, target or baseline cannot be used with this model, or gradients do not pass
-            its quantized weights (the field is named).
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
     """
 
     def __init__(self, request: GradientRequest, session: Session) -> None:
         self._session = session
         self._per_target = request.per_target
         self._inquiry = AttributionQuery(request, session)
-        self._notes = gradient_notes(session.model_access.entry)
         self._baseline = baseline_of(request.baseline, session.model_access.encoder, self._inquiry.encoded)
         self.units = self._inquiry.units
         self._unit = np.array([-1 if u is None else u for u in self._inquiry.unit_map.unit_of_token], dtype=np.int64)
@@ -67,8 +65,10 @@ class EmbeddingGradients:
         session = self._session
         rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
         session.model_access.gradient_batch_limits(2 * rows, len(self._unit) + fed, reads=reads)
+        model = session.model_access.model()
+        gradient_notes(model)  # refuses before the first forward
         values = deeplift(
-            session.model_access.model(),
+            model,
             self._inquiry.question(),
             self.path([]),
             per_target=self._per_target,
@@ -106,7 +106,7 @@ class EmbeddingGradients:
             baseline=self._baseline,
             standard_errors=standard_errors,
         )
-        return result.model_copy(update={"notes": list(self._notes)})
+        return result.model_copy(update={"notes": gradient_notes(self._session.model_access.either_model())})
 
     @cached_property
     def _full(self) -> torch.Tensor:
@@ -141,8 +141,10 @@ class EmbeddingGradients:
     @cached_property
     def _engine(self) -> ScoreGradient:
         session, limits = self._session, self._limits
+        model = session.model_access.either_model()
+        gradient_notes(model)  # refuses before the first forward
         return ScoreGradient(
-            session.model_access.either_model(),
+            model,
             self._inquiry.question(),
             meter=session.job.meter,
             report_progress=session.job.report_progress,

@@ -11,6 +11,7 @@ from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.request import ModelRequest
 from explaind_worker.models.loading.loading import device_of, fingerprint
+from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.session.session import Session
 
 RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")
@@ -27,7 +28,7 @@ def provenance_of(session: Session, method: Method[..., Any], params: ModelReque
         revision=read.revision if read else fingerprint(entry),  # the files may have changed since they were read
         architecture=type(model.network).__name__ if model else None,
         dtype=model.dtype if model else None,
-        quantization=entry.quantization,
+        quantization=_quantization_of(session),
         device=str(model.device) if model else device_of(entry),
         seed=getattr(params, "seed", None),
         token_ids=list(job.encoded.token_ids) if job.encoded else [],
@@ -51,6 +52,15 @@ def timing_of(session: Session, *, queued_s: float) -> Timing:
         backoffs=meter.backoffs,
         peak_bytes=torch.cuda.max_memory_allocated(pin.model.device) if pin and on_gpu else None,
     )
+
+
+def _quantization_of(session: Session) -> str | None:
+    """That of the weights in memory, or, of a job that read none, of those that would be."""
+    read = session.model_access.read_from
+    if read is None:
+        return session.model_access.entry.quantization
+    found = read.quantization if isinstance(read, Encoder) else read.encoder.quantization
+    return None if found is None else str(found)
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:

@@ -25,7 +25,11 @@ class ModelCard(ResponseModel):
     source: str = Field(description="Hub id or directory name.", examples=["built-in"])
     revision: str | None = Field(default=None, description="Pinned commit of a hub model.")
     dtype: str = Field(default="auto", examples=["float32"])
-    quantization: str | None = Field(default=None, examples=["nf4"])
+    quantization: str | None = Field(
+        default=None,
+        description="Quantization of the weights: applied while they are loaded, or of the model's files themselves.",
+        examples=["nf4"],
+    )
     device: str = Field(default="auto", examples=["cpu"])
     queue: str = Field(default="default", description="Class of workers that may run the model.")
     kind: ModelKind | None = Field(

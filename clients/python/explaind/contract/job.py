@@ -82,7 +82,14 @@ class Provenance(ResponseModel):
     revision: str | None = Field(default=None, description="Pinned commit, or fingerprint of a local directory.")
     architecture: str | None = Field(default=None, examples=["LlamaForCausalLM"])
     dtype: str | None = Field(default=None, examples=["float32"])
-    quantization: str | None = None
+    quantization: str | None = Field(
+        default=None,
+        description=(
+            "Quantization in force: `int8`, `nf4` or `fp4` of bitsandbytes, or the method that the model's files are "
+            "stored with, followed by `, dequantized` where its weights were unpacked while being loaded."
+        ),
+        examples=["nf4"],
+    )
     device: str | None = Field(default=None, examples=["cpu"])
     seed: int | None = None
     token_ids: list[int] = Field(

@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.loading import LoadedClassifier
+from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.classifier_head import Classes, class_logits
 from tests.support.allocations import peak_bytes
 from tests.support.classifiers import FAMILIES
@@ -28,7 +29,7 @@ def made(family: str, dtype: torch.dtype) -> LoadedClassifier:
     config = AutoConfig.for_model(family, vocab_size=500, pad_token_id=0, bos_token_id=1, eos_token_id=2, **shape)
     network = AutoModelForSequenceClassification.from_config(config, dtype=dtype).eval()
     entry, classes = ModelEntry(name=family, builtin=True), Classes(("A", "B"), "softmax")
-    return LoadedClassifier(entry, None, network, classes, True, None, None, 0)  # type: ignore[arg-type]
+    return LoadedClassifier(entry, Encoder(None, 1024), network, classes, True, None, None, 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("family", "dtype"), CASES, ids=[f"{family}-{dtype}" for family, dtype in CASES])

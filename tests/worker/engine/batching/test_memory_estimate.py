@@ -20,6 +20,7 @@ from explaind_worker.engine.batching.memory_estimate import Footprint, _largest_
 from explaind_worker.engine.scoring import tree_evaluator
 from explaind_worker.engine.scoring.rows import AskedRow, grouped
 from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
+from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
 from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
@@ -47,7 +48,7 @@ def made() -> Made:
             network = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
             entry = ModelEntry(name=family, builtin=True)
             known[key] = LoadedModel(
-                entry, None, network, anatomy_of(network), frozenset(), threading.Lock(), None, 0  # type: ignore[arg-type]
+                entry, Encoder(None, 1024), network, anatomy_of(network), frozenset(), threading.Lock(), None, 0  # type: ignore[arg-type]
             )  # fmt: skip
         return known[key]
 

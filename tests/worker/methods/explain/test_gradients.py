@@ -10,6 +10,7 @@ from torch import nn
 
 from explaind.contract.errors import GradientsUnavailable, NoBaselineToken, NonFiniteScore, RequestTooLarge
 from explaind_worker.engine.gradients import score_gradient as engine
+from explaind_worker.models.structure.packed_gradients import GradientCheck
 from explaind_worker.session.session import Session
 from tests.support.embedding_reference import Embedded
 
@@ -262,26 +263,14 @@ def test_quantized_models_say_what_their_gradients_are(run, tiny_model, quantiza
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_weights_of_no_reliable_gradient_are_refused_unread(pool, tiny_model, method, tmp_path):
-    import json
-    import shutil
-
-    from explaind.contract.registry import find_method
-    from explaind_worker.models.pool.pool import ModelPool
-    from explaind_worker.runtime.runner import implementation_of
-
-    folder = tmp_path / "gptq"
-    shutil.copytree(tiny_model("llama").path, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "gptq", "bits": 4}
-    (folder / "config.json").write_text(json.dumps(config))
-    entry, fresh = tiny_model("llama").model_copy(update={"name": "gptq", "path": folder}), ModelPool()
-    found = find_method(f"explain/{method}")
-    request = found.params_model.model_validate({"model": "gptq", **ASKED})
-    with pytest.raises(GradientsUnavailable, match="GPTQ") as caught:
-        implementation_of(found)(request, Session(entry, fresh, lambda *_: None))
+def test_weights_whose_gradients_are_wrong_are_refused_before_a_forward(run, pool, tiny_model, method, monkeypatch):
+    entry = tiny_model("llama", quantization="nf4")
+    with pool.pin(entry) as model:
+        monkeypatch.setattr(model, "gradients", GradientCheck("model.layers.0.mlp.up_proj", 0.98))
+        monkeypatch.setattr(model.network, "forward", None)
+        with pytest.raises(GradientsUnavailable, match=r"up_proj are off by 98% of their size") as caught:
+            run(f"explain/{method}", entry=entry, **ASKED)
     assert "feature-ablation" in (caught.value.hint or "")
-    assert fresh.resident() == []
 
 
 def test_a_layer_without_a_backward_pass_is_an_error(loaded, run):

@@ -14,7 +14,7 @@ def fast_products(model: AnyModel) -> str | None:
 
     Sums stay in float32, and so do the residual stream, norms and softmax.
     """
-    if model.dtype != "float32" or model.entry.quantization is not None:
+    if model.dtype != "float32" or model.quantization is not None:
         return None
     if model.device.type == "cuda":
         return "tf32" if torch.cuda.get_device_capability(model.device) >= (8, 0) else None

@@ -96,7 +96,7 @@ class Footprint:
         width = torch.finfo(getattr(torch, model.dtype)).bits // 8
         on_gpu, packs = model.device.type == "cuda", packs_weights(model.device, getattr(torch, model.dtype))
         scratch = CUDA_WORKSPACE if on_gpu else 0
-        if model.entry.quantization is not None:
+        if model.quantization is not None:
             scratch += 2 * FLOAT_BYTES * anatomy.hidden * max(intermediate, 3 * anatomy.hidden)
         copies = WIDE_MLP_COPIES if joined or written_out else MLP_COPIES
         return cls(
@@ -113,7 +113,7 @@ class Footprint:
             # CUDA's fused kernels that know of shared key heads take no float32.
             writes_grouped=on_gpu and width == FLOAT_BYTES and key_heads != anatomy.heads,
             slides=getattr(config, "sliding_window", None) is not None,
-            mlp_copies=copies + (INT8_COPIES if model.entry.quantization == "int8" else 0),
+            mlp_copies=copies + (INT8_COPIES if model.quantization == "int8" else 0),
             mlp_kept=kept + (KEPT_PYTHON if written_out else 0),
             norms=sum("norm" in type(module).__name__.lower() for module in block.module.modules()),
             caps_logits=anatomy.logit_softcap is not None,
@@ -132,7 +132,7 @@ class Footprint:
         tables = {id(m.weight) for m in network.modules() if isinstance(m, torch.nn.Embedding)}
         matrices = [w for w in network.parameters() if w.dim() == 2 and id(w) not in tables]
         widest = max(4 * hidden, *(max(w.shape) for w in matrices if w.is_floating_point()))
-        on_gpu, quantized = model.device.type == "cuda", model.entry.quantization is not None
+        on_gpu, quantized = model.device.type == "cuda", model.quantization is not None
         packs = packs_weights(model.device, network.dtype)
         scratch = CUDA_WORKSPACE if on_gpu else 0
         return cls(
@@ -147,7 +147,7 @@ class Footprint:
             width=torch.finfo(network.dtype).bits // 8,
             fused=config._attn_implementation in FUSED,
             slides=getattr(config, "sliding_window", None) is not None,
-            mlp_copies=WIDE_MLP_COPIES + (INT8_COPIES if model.entry.quantization == "int8" else 0),
+            mlp_copies=WIDE_MLP_COPIES + (INT8_COPIES if model.quantization == "int8" else 0),
             score_copies=SCORE_COPIES + (RELATIVE_COPIES if (distances := _distances(config)) else 0),
             distances=distances,
             masks=3 if hasattr(config, "local_attention") else 1,

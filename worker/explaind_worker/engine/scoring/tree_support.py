@@ -42,7 +42,7 @@ def _tried(model: LoadedModel) -> str | None:
         return f"its attention could not be replaced ({type(error).__name__})"
     dense = {row.key: answer for row, answer in DenseRows(model, limits, CostMeter())(rows)}
     difference = max(float(np.abs(tree[key] - dense[key]).max()) for key in dense)
-    allowed = NARROW_TOLERANCE if model.entry.quantization else TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE)
+    allowed = NARROW_TOLERANCE if model.quantization else TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE)
     if not difference <= allowed:
         return f"its answers over a tree differ by {difference:.1e}"
     return None

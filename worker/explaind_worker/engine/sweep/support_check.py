@@ -33,7 +33,7 @@ def _tried(model: LoadedModel) -> str | None:
         return f"changed runs could not join the clean one ({type(error).__name__})"
     whole = _last_residuals(model, runs, growing=False)
     difference = float((joined - whole).abs().max() / whole.abs().max().clamp_min(1e-12))
-    exact = model.entry.quantization is None
+    exact = model.quantization is None
     allowed = TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE) if exact else NARROW_TOLERANCE
     if not difference <= allowed:
         return f"changed runs that join the clean one differ by {difference:.1e}"

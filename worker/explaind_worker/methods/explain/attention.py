@@ -229,6 +229,6 @@ def _notes(params: AttentionParams, session: Session, queries: Sequence[int], to
     notes = []
     if params.queries is None and len(queries) < tokens:
         notes.append(f"Patterns are those of the last {len(queries)} of {tokens} positions; all would be too many.")
-    if session.model_access.entry.quantization is not None:
+    if session.model_access.encoder.packed:
         notes.append("The weights are quantized, and the patterns those of the quantized model.")
     return notes

@@ -34,12 +34,12 @@ def run(params: HeadAblationParams, session: Session) -> HeadAblation:
     anatomy = session.model_access.anatomy()
     singles = _every_head(anatomy) if params.heads is None else _checked(params.heads, anatomy, "/heads")
     sets = [_checked(heads, anatomy, f"/sets/{i}") for i, heads in enumerate(params.sets or [])]
-    notes = gradient_notes(session.model_access.entry) if params.first_pass is not None else []
     layers = sorted({layer for heads in (singles, *sets) for layer, _ in heads})
     ablating = AblationRuns(params, session, ["head"], layers)
     first = None
     if params.first_pass is not None:
         approximate = _approximate(ablating, singles)
+        notes = gradient_notes(session.model_access.model())
         first = _FirstPass(singles, approximate, params.first_pass.top_k, notes)
         singles = first.verified
     effects = Effects(ablating)
@@ -174,6 +174,7 @@ def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
     longest = max(len(asked.prompt) for asked in ablating.asked)
     reads = max(len(c) for question in ablating.questions for c in question.continuations)
     session.model_access.gradient_batch_limits(1, longest + reads - 1, reads=reads)
+    gradient_notes(session.model_access.model())  # refuses before the first forward
     found = []
     for number, (asked, question) in enumerate(zip(ablating.asked, ablating.questions, strict=True)):
         session.job.report_progress("computing gradients", number, len(ablating.asked), "questions")

@@ -102,7 +102,7 @@ def _check_sum(model: LoadedModel, split: Split) -> None:
         raise NonFiniteScore(
             f"{model.entry.name} answers with logits that are not numbers.", hint='Try dtype = "float32".'
         )
-    quantized = model.entry.quantization is not None
+    quantized = model.quantization is not None
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(model.network.dtype, QUANTIZED_TOLERANCE)
     off = float(np.max(np.abs(split.logits - split.sums) / np.maximum(split.magnitudes, 1e-12)))
     if not off <= allowed:  # a NaN fails too

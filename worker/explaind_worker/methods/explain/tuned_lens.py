@@ -74,7 +74,7 @@ def _notes(lens: LensFile, checked: list[str], session: Session) -> list[str]:
                 f"The lens says that it is of {lens.owner.model}; its {' and '.join(missing)} could not be compared "
                 f"with {session.model_access.entry.name}."
             )
-    trained, read = lens.facts.get("quantization"), session.model_access.entry.quantization or "none"
+    trained, read = lens.facts.get("quantization"), str(session.model_access.encoder.quantization or "none")
     if trained is not None and trained != read:
         notes.append(f"The lens was trained on weights of quantization {trained}; here they are of {read}.")
     return notes

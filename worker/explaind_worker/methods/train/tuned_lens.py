@@ -134,7 +134,7 @@ class _Course:
             "seed": str(self._params.seed),
             "tokens": str(self._tokens),
             "dtype": model.dtype,
-            "quantization": session.model_access.entry.quantization or "none",
+            "quantization": str(session.model_access.encoder.quantization or "none"),
         }
         return session.job.files.put_artifact(
             kind="tuned-lens",
@@ -147,8 +147,8 @@ class _Course:
         notes = list(self._texts.notes)
         if self._params.patience is not None:
             notes.append("The lens was chosen by the held-out texts, on which it therefore looks a little too good.")
-        if self._session.model_access.entry.quantization is not None:
-            notes.append(f"Trained on weights quantized to {self._session.model_access.entry.quantization}.")
+        if self._session.model_access.encoder.packed:
+            notes.append(f"Trained on weights quantized to {self._session.model_access.encoder.quantization}.")
         worse = [str(depth) for depth in range(len(tuned)) if tuned[depth] >= logit_lens[depth]]
         if worse:
             notes.append(

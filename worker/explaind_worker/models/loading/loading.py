@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
@@ -16,12 +16,14 @@ from explaind_worker.models.loading.classifier_check import check_classifier
 from explaind_worker.models.loading.fingerprint import fingerprint_of
 from explaind_worker.models.loading.fused_activations import fuse_activations
 from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, read_config, read_tokenizer, read_weights
+from explaind_worker.models.loading.quantization import quantization_of, while_loading
 from explaind_worker.models.loading.tokenizer import Encoder
-from explaind_worker.models.loading.weight_names import refuse_adapters, refuse_other_weights
+from explaind_worker.models.loading.weight_names import refuse_adapters, refuse_other_weights, refuse_unscaled
 from explaind_worker.models.loading.weight_size import counted_bytes, estimated_bytes, without_memory
 from explaind_worker.models.structure import self_check
 from explaind_worker.models.structure.anatomy import Anatomy, anatomy_of
 from explaind_worker.models.structure.classifier_head import Classes, classes_of, head_names, longest_row
+from explaind_worker.models.structure.packed_gradients import GradientCheck, check_gradients, keep_backward
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 class _InMemory:
     """What every model in memory says of its weights."""
 
+    encoder: Encoder
     network: PreTrainedModel
 
     @property
@@ -41,6 +44,12 @@ class _InMemory:
         """Name of the type the weights compute in."""
         return str(self.network.dtype).removeprefix("torch.")
 
+    @property
+    def quantization(self) -> str | None:
+        """Kind of the packed weights that compute; None where ordinary matrices do."""
+        found = self.encoder.quantization
+        return None if found is None else found.packed
+
 
 @dataclass
 class LoadedModel(_InMemory):
@@ -48,7 +57,8 @@ class LoadedModel(_InMemory):
 
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
     device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
-    fingerprint of the files when they were read, `bytes` what the weights take up. `verdicts` is what the engine has
+    fingerprint of the files when they were read, `bytes` what the weights take up, `gradients` how far those through
+    quantized layers are from their matrices'. `verdicts` is what the engine has
     found out about the model by trying.
     """
 
@@ -60,6 +70,7 @@ class LoadedModel(_InMemory):
     lock: threading.Lock
     revision: str | None
     bytes: int
+    gradients: GradientCheck | None = None
     verdicts: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -78,6 +89,7 @@ class LoadedClassifier(_InMemory):
     lock: threading.Lock
     revision: str | None
     bytes: int
+    gradients: GradientCheck | None = None
 
 
 AnyModel = LoadedModel | LoadedClassifier
@@ -105,6 +117,7 @@ def load_encoder(entry: ModelEntry) -> Encoder:
         found = fingerprint(entry)
         tokenizer = read_tokenizer(where, revision)
         config = read_config(where, revision)
+        quantization = quantization_of(entry, config, device_of(entry))
         classes = classes_of(entry, config)
         network = None if classes is None else without_memory(entry, config)
     except ExplaindError:
@@ -121,7 +134,8 @@ def load_encoder(entry: ModelEntry) -> Encoder:
         _refuse_segments(entry, tokenizer)
         context = longest_row(network, context)
     rows = getattr(config.get_text_config(), "vocab_size", None)
-    return Encoder(tokenizer, context, found, classes, rows if isinstance(rows, int) else None)
+    rows = rows if isinstance(rows, int) else None
+    return Encoder(tokenizer, context, found, classes, rows, quantization=quantization)
 
 
 def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> AnyModel:
@@ -132,28 +146,35 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Any
         SelfCheckFailed: our view of it differs from its own logits.
         OutOfMemory: the device is fuller than it should be.
     """
-    network = _out_of_files(entry, encoder.classes)
+    network = _out_of_files(entry, encoder)
     network.eval()
     network.requires_grad_(requires_grad=False)
+    keep_backward(network)
     fuse_activations(network)
     if encoder.classes is not None:
         return _classifier(entry, encoder, encoder.classes, network, lock)
     anatomy = anatomy_of(network)
     with lock:  # jobs on the same device go on meanwhile
-        differences = self_check.check(network, anatomy, quantized=entry.quantization is not None)
+        differences = self_check.check(network, anatomy, quantized=encoder.packed)
+        gradients = check_gradients(network) if encoder.packed else None
     logger.info("loaded %s on %s, self-check %s", entry.name, network.device, differences)
     ends = _end_ids(network, encoder)
-    return LoadedModel(entry, encoder, network, anatomy, ends, lock, encoder.revision, counted_bytes(network))
+    return LoadedModel(
+        entry, encoder, network, anatomy, ends, lock, encoder.revision, counted_bytes(network), gradients
+    )
 
 
 def _classifier(
     entry: ModelEntry, encoder: Encoder, classes: Classes, network: PreTrainedModel, lock: threading.Lock
 ) -> LoadedClassifier:
     with lock:
-        found = check_classifier(network, encoder, quantized=entry.quantization is not None)
+        found = check_classifier(network, encoder, quantized=encoder.packed)
+        gradients = check_gradients(network) if encoder.packed else None
     logger.info("loaded %s on %s, self-check %s", entry.name, network.device, found)
     size = counted_bytes(network)
-    return LoadedClassifier(entry, encoder, network, classes, bool(found["pads"]), lock, encoder.revision, size)
+    return LoadedClassifier(
+        entry, encoder, network, classes, bool(found["pads"]), lock, encoder.revision, size, gradients
+    )
 
 
 def _refuse_segments(entry: ModelEntry, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -173,25 +194,30 @@ def size_of(entry: ModelEntry) -> int:
     """
     where, revision = location(entry)
     try:
-        return estimated_bytes(entry, where, revision)
+        config = read_config(where, revision)
+        return estimated_bytes(entry, config, Path(where), quantization_of(entry, config, device_of(entry)))
     except ExplaindError:
         raise
     except Exception as error:  # as above
         raise _failed(entry, error) from error
 
 
-def _out_of_files(entry: ModelEntry, classes: Classes | None) -> PreTrainedModel:
+def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
     where, revision = location(entry)
+    device, classifies = device_of(entry), encoder.classes is not None
     try:
+        packing = while_loading(encoder.quantization, device, _kept_whole(entry, where, revision, encoder))
         network, report = read_weights(
             where,
-            CAUSAL if classes is None else CLASSIFIER,
+            CLASSIFIER if classifies else CAUSAL,
             revision=revision,
             dtype=entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype),
-            device_map={"": device_of(entry)},
-            quantization_config=_quantization(entry, _kept_whole(entry, where, revision, classes)),
+            device_map={"": device},
+            # Even None would take the place of what the files say of themselves.
+            **({} if packing is None else {"quantization_config": packing}),
         )
-        refuse_other_weights(entry, report, classifier=classes is not None)
+        refuse_other_weights(entry, report, classifier=classifies)
+        refuse_unscaled(entry, network)
         return network
     except ExplaindError:
         raise
@@ -224,26 +250,12 @@ def fingerprint(entry: ModelEntry) -> str | None:
     return fingerprint_of(folder) if folder.is_dir() else revision
 
 
-def _kept_whole(entry: ModelEntry, where: str, revision: str | None, classes: Classes | None) -> list[str] | None:
+def _kept_whole(entry: ModelEntry, where: str, revision: str | None, encoder: Encoder) -> list[str] | None:
     """What is not quantized: a classifier's head; None leaves it to the library, which knows unembeddings."""
-    if classes is None or entry.quantization is None:
+    if encoder.classes is None or not encoder.packed:
         return None
     config = read_config(where, revision)
     return head_names(without_memory(entry, config))
-
-
-def _quantization(entry: ModelEntry, kept_whole: list[str] | None) -> BitsAndBytesConfig | None:
-    if entry.quantization is None:
-        return None
-    if entry.quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=kept_whole)
-    computing = torch.float32 if device_of(entry) == "cpu" else torch.bfloat16
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type=entry.quantization,
-        bnb_4bit_compute_dtype=computing,
-        llm_int8_skip_modules=kept_whole,
-    )
 
 
 def _end_ids(network: PreTrainedModel, encoder: Encoder) -> frozenset[int]:

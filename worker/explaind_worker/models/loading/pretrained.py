@@ -18,6 +18,8 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
+from transformers.quantizers.base import HfQuantizer
 
 from explaind_worker.models.loading.patient_lock import held, nothing
 from explaind_worker.models.structure.default_dtype import DEFAULT_DTYPE
@@ -50,6 +52,17 @@ def read_tokenizer(where: str, revision: str | None) -> Any:
     """
     with one_at_a_time():
         return AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
+
+
+def quantizer_of(stored: dict[str, Any], device: str) -> HfQuantizer:
+    """What reads weights that are stored quantized as that part of a config says, ready to be used on that device.
+
+    Raises:
+        ImportError, ValueError, RuntimeError: a library or a device is missing, or the method is not known.
+    """
+    quantizer = AutoHfQuantizer.from_config(stored, pre_quantized=True)
+    quantizer.validate_environment(device_map={"": device}, weights_only=True)
+    return quantizer
 
 
 def build_on_meta(config: PreTrainedConfig, made_by: Any) -> PreTrainedModel:

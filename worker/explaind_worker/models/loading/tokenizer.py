@@ -10,6 +10,7 @@ from transformers.tokenization_utils_base import BatchEncoding
 from explaind.contract.blocks.subject import PromptRequest, TextTarget, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget
 from explaind_worker.models.loading.chat import Region, Span, rendered
+from explaind_worker.models.loading.quantization import Quantization
 from explaind_worker.models.structure.classifier_head import Classes
 
 NO_ROW = (
@@ -48,7 +49,8 @@ class Encoder:
 
     `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from, `classes`
     what a classifier tells apart (None of a causal language model), `rows` how many rows the model's embedding has: a
-    tokenizer may know more tokens, added ones mostly, which must never reach the model. A classifier reads a text that
+    tokenizer may know more tokens, added ones mostly, which must never reach the model. `quantization` is that of the
+    weights, which config and catalogue tell before they are read. A classifier reads a text that
     is complete: its closing tokens stay, and a chat template opens no turn.
     """
 
@@ -59,12 +61,20 @@ class Encoder:
         revision: str | None = None,
         classes: Classes | None = None,
         rows: int | None = None,
+        *,
+        quantization: Quantization | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.rows = rows
         self.context = context
         self.revision = revision
         self.classes = classes
+        self.quantization = quantization
+
+    @property
+    def packed(self) -> bool:
+        """Whether packed weights compute, and not ordinary matrices."""
+        return self.quantization is not None and self.quantization.packed is not None
 
     @property
     def vocabulary(self) -> int:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 
@@ -64,6 +67,21 @@ def refuse_other_weights(entry: ModelEntry, report: Mapping[str, Any], *, classi
         f"{'; '.join(filter(None, said))}.",
         hint=NOT_USED if not missing and not shapes else HEADS if classifier and not unexpected else OTHER_MODEL,
     )
+
+
+def refuse_unscaled(entry: ModelEntry, network: nn.Module) -> None:
+    """Refuses a model some of whose matrices are still numbers of 8 bits, which mean nothing without their scales.
+
+    Raises:
+        ModelLoadFailed: it names the first.
+    """
+    for name, module in network.named_modules():
+        weight = getattr(module, "weight", None) if type(module) in (nn.Linear, nn.Embedding, Conv1D) else None
+        if isinstance(weight, Tensor) and weight.is_floating_point() and weight.itemsize == 1:
+            raise ModelLoadFailed(
+                f"The files of {entry.name!r} hold weights of 8 bits without their scales; the first is {name}.weight.",
+                hint="Use files with the scales (weight_scale_inv beside each weight), or the unquantized ones.",
+            )
 
 
 def _counted(names: list[str]) -> str:

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +13,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta, read_config
+from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta
+from explaind_worker.models.loading.quantization import Quantization
 from explaind_worker.models.structure.classifier_head import classes_of, head_names
 
 NF4_BLOCK = 64  # weights that share a scale in bitsandbytes' 4-bit formats
@@ -19,27 +22,26 @@ SCALE_BYTES = 4
 STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
-    """Bytes that the weights of the model at that place will take up, as the entry wants them loaded.
+def estimated_bytes(
+    entry: ModelEntry, config: PreTrainedConfig, folder: Path, quantization: Quantization | None
+) -> int:
+    """Bytes that the weights of the model in that folder will take up, as the entry wants them loaded.
 
     The model is built without memory (on torch's meta device) from its config; no weights are read.
 
     Raises:
-        OSError, ValueError, KeyError: there is no config, or none that transformers knows.
+        OSError, ValueError, KeyError: the config is of no kind that transformers knows.
     """
-    config = read_config(where, revision)
-    folder = Path(where)
-    if getattr(config, "quantization_config", None) is not None and folder.is_dir():
-        return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
-    width = planned_dtype(entry, config, where).itemsize
+    packed = None if quantization is None else quantization.packed
+    width = planned_dtype(entry, config, str(folder)).itemsize
+    if packed and quantization is not None and quantization.stored and folder.is_dir():
+        return _as_stored(folder, width)
     network = without_memory(entry, config)
-    quantized = _to_quantize(network) if entry.quantization else {}
+    quantized = _to_quantize(network) if packed else {}
     total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
     for parameter in network.parameters():  # tied ones appear once
         outputs = quantized.get(id(parameter))
-        total += (
-            parameter.numel() * width if outputs is None else _packed(parameter.numel(), outputs, entry.quantization)
-        )
+        total += parameter.numel() * width if outputs is None else _packed(parameter.numel(), outputs, packed)
     return total
 
 
@@ -70,14 +72,27 @@ def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> to
     return _stored_dtype(Path(where)) or torch.float32
 
 
+def _as_stored(folder: Path, width: int) -> int:
+    """Bytes of weights that are packed in the files; those that are not packed may be widened to `width` bytes."""
+    total = 0
+    for tensor in _stored_tensors(folder):
+        begin, end = tensor["data_offsets"]
+        wide = tensor["dtype"] in STORED_DTYPES and width > STORED_DTYPES[tensor["dtype"]].itemsize
+        total += math.prod(tensor["shape"]) * width if wide else end - begin
+    return total
+
+
 def _stored_dtype(folder: Path) -> torch.dtype | None:
+    known = (STORED_DTYPES[t["dtype"]] for t in _stored_tensors(folder) if t["dtype"] in STORED_DTYPES)
+    return next(known, None)
+
+
+def _stored_tensors(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the heads of the files say of each tensor: dtype, shape and place."""
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        for name, tensor in header.items():
-            if name != "__metadata__" and tensor["dtype"] in STORED_DTYPES:
-                return STORED_DTYPES[tensor["dtype"]]
-    return None
+        yield from (tensor for name, tensor in header.items() if name != "__metadata__")
 
 
 def _to_quantize(network: PreTrainedModel) -> dict[int, int]:

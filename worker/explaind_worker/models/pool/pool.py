@@ -294,7 +294,7 @@ class ModelPool:
             encoder = slot.encoder = load_encoder(entry)
         slot.loaded_from = None
         model = self._read(entry, encoder, lock, ledger)
-        slot.revision, slot.loaded_from = f"{model.revision}|{model.dtype}|{entry.quantization}", state
+        slot.revision, slot.loaded_from = f"{model.revision}|{model.dtype}|{encoder.quantization}", state
         return model
 
     def _read(self, entry: ModelEntry, encoder: Encoder, lock: threading.Lock, ledger: MemoryLedger) -> AnyModel:

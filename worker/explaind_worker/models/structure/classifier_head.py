@@ -13,7 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from explaind.contract.errors import InvalidTarget
 from explaind.contract.near_miss import near_miss
 from explaind_jobs.catalogue import ModelEntry
-from explaind_jobs.classifier_config import class_names, classifies
+from explaind_jobs.model_config import class_names, classifies
 
 Rule = Literal["softmax", "sigmoid", "none"]
 
