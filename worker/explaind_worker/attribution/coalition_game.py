@@ -1,12 +1,13 @@
 """A prompt's units as a coalition game: what every attribution by perturbation stands on."""
 
+from collections.abc import Callable
 from functools import cached_property, partial
 
 import numpy as np
 
 from explaind.contract.blocks.attribution import PerturbationRequest
 from explaind.contract.blocks.attribution_result import Attribution, ReducedPrecision, Replacement
-from explaind.contract.errors import NonFiniteScore
+from explaind.contract.errors import NonFiniteScore, RequestTooLarge
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.attribution.unit_hierarchy import Place, places_of
 from explaind_worker.engine.batching.matmul_precision import fast_products
@@ -18,6 +19,7 @@ from explaind_worker.session.value_function import value_function
 
 CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
 CHECKED_SHARE = 32  # and at most one in so many
+MOST_DRAWN = 10_000_000  # units of all coalitions that a library draws one by one
 
 
 class CoalitionGame:
@@ -51,6 +53,27 @@ class CoalitionGame:
             wanted = min(CHECKED, max(1, len(coalitions) // CHECKED_SHARE))
             self._sample = coalitions[np.linspace(0, len(coalitions) - 1, wanted).astype(int)]
         return self._columns(self._value(coalitions))
+
+    def refuse_too_many(self, coalitions: int, pointer: str) -> None:
+        """Refuses what a library would draw for minutes before the first forward; `pointer` is the field to name.
+
+        Raises:
+            RequestTooLarge: the coalitions have more than `MOST_DRAWN` places, one for each unit of each.
+        """
+        places = coalitions * len(self.units)
+        if places > MOST_DRAWN:
+            raise RequestTooLarge.at(
+                pointer,
+                f"{coalitions:,} coalitions of {len(self.units)} units are {places:,} places to draw; at most "
+                f"{MOST_DRAWN:,} are possible.",
+                hint="Lower n_samples, or explain by larger units (sentence, or segments of your own). explain/shap "
+                "needs far fewer coalitions for the same error.",
+            )
+
+    def drawing(self, coalitions: int) -> Callable[[int], None]:
+        """What is told how many of the coalitions a library has drawn; it may raise, as any checkpoint."""
+        report = self._session.job.report_progress
+        return lambda drawn: report("drawing", min(drawn, coalitions), coalitions, "coalitions")
 
     @property
     def replacement(self) -> Replacement:

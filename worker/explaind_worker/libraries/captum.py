@@ -1,10 +1,12 @@
 """captum's perturbation methods, by captum's own classes, with units as the features of a row of ones.
 
-A feature that captum replaces by its baseline 0 is a unit that is absent.
+A feature that captum replaces by its baseline 0 is a unit that is absent. captum draws its coalitions one by one, some
+thousand a second, twice (`replayed`): `drawn`, which may raise, is told every few hundred how many there are.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,14 @@ from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.libraries.record_replay import Forward, replayed
 
 Play = Callable[[BoolArray], FloatArray]
+Drawn = Callable[[int], None]
 ROWS = 4096  # coalitions per call of the forward function
+LASSO_SWEEPS = 10_000
+DRAWN_AT_ONCE = 256  # coalitions that captum draws between two checkpoints
+
+
+def _unheard(_drawn: int) -> None:
+    """Default of `drawn`."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,7 @@ class Found:
     evaluations: int
 
 
-def shapley_sampling(play: Play, units: int, *, n_samples: int, seed: int) -> Found:
+def shapley_sampling(play: Play, units: int, *, n_samples: int, seed: int, drawn: Drawn = _unheard) -> Found:
     """captum's ShapleyValueSampling: every column at once."""
 
     def ask(forward: Forward) -> torch.Tensor:
@@ -37,10 +46,10 @@ def shapley_sampling(play: Play, units: int, *, n_samples: int, seed: int) -> Fo
         method = ShapleyValueSampling(forward)
         return method.attribute(torch.ones(1, units), n_samples=n_samples, perturbations_per_eval=min(ROWS, units))
 
-    return _by_column(ask, play, units, seed=seed)
+    return _by_column(ask, play, units, seed=seed, drawn=drawn)
 
 
-def occlusion(play: Play, units: int, *, window: int, stride: int) -> Found:
+def occlusion(play: Play, units: int, *, window: int, stride: int, drawn: Drawn = _unheard) -> Found:
     """captum's Occlusion along the units; the last window is shorter where the stride does not end at the last unit."""
 
     def ask(forward: Forward) -> torch.Tensor:
@@ -49,10 +58,10 @@ def occlusion(play: Play, units: int, *, window: int, stride: int) -> Found:
         # captum cuts a window that reaches past the end, which it can do only one window at a time.
         return Occlusion(forward).attribute(torch.ones(1, units), sliding_window_shapes=(window,), strides=stride)
 
-    return _by_column(ask, play, units, seed=0)
+    return _by_column(ask, play, units, seed=0, drawn=drawn)
 
 
-def kernel_shap(play: Play, units: int, *, n_samples: int, seed: int) -> Found:
+def kernel_shap(play: Play, units: int, *, n_samples: int, seed: int, drawn: Drawn = _unheard) -> Found:
     """captum's KernelShap on the score; the columns by the same regression."""
 
     def ask(forward: Forward) -> tuple[torch.Tensor, "_Fitted"]:
@@ -61,14 +70,23 @@ def kernel_shap(play: Play, units: int, *, n_samples: int, seed: int) -> Found:
 
         method, fitted = KernelShap(forward), _Fitted(SkLearnLinearRegression())
         method.interpretable_model = fitted  # pyright: ignore[reportAttributeAccessIssue]
+        method.similarity_func = _counted(method.similarity_func, drawn)
         found = method.attribute(torch.ones(1, units), n_samples=n_samples, perturbations_per_eval=n_samples)
         return found, fitted
 
-    return _of_the_total(ask, play, seed=seed)
+    return _of_the_total(ask, play, seed=seed, drawn=drawn)
 
 
 def lime(
-    play: Play, units: int, *, n_samples: int, kernel_width: float, distance: str, alpha: float, seed: int
+    play: Play,
+    units: int,
+    *,
+    n_samples: int,
+    kernel_width: float,
+    distance: str,
+    alpha: float,
+    seed: int,
+    drawn: Drawn = _unheard,
 ) -> Found:
     """captum's Lime on the score; the columns by least squares on the units that it keeps.
 
@@ -81,18 +99,44 @@ def lime(
         from captum.attr import Lime  # noqa: PLC0415 - takes seconds
         from captum.attr._core.lime import get_exp_kernel_similarity_function  # noqa: PLC0415
 
-        model = SkLearnLasso(alpha=alpha, max_iter=100_000) if alpha else SkLearnLinearRegression()
+        # On the units' products instead of the coalitions, whose number no sweep of the lasso then depends on.
+        sweeps = {"max_iter": LASSO_SWEEPS, "precompute": n_samples > units}
+        model = SkLearnLasso(alpha=alpha, **sweeps) if alpha else SkLearnLinearRegression()
         fitted = _Fitted(model)
-        near = get_exp_kernel_similarity_function(distance, kernel_width=kernel_width)
+        near = _counted(get_exp_kernel_similarity_function(distance, kernel_width=kernel_width), drawn)
         method = Lime(forward, interpretable_model=fitted, similarity_func=near)  # pyright: ignore[reportArgumentType]
         found = method.attribute(torch.ones(1, units), n_samples=n_samples, perturbations_per_eval=n_samples)
         return found, fitted
 
-    return _of_the_total(ask, play, seed=seed)
+    return _of_the_total(ask, play, seed=seed, drawn=drawn)
 
 
-def _by_column(ask: Callable[[Forward], torch.Tensor], play: Play, units: int, *, seed: int) -> Found:
+def _counted(call: Callable[..., Any], drawn: Drawn) -> Callable[..., Any]:
+    """`call`, which captum makes once for each coalition, with a checkpoint every few hundred."""
+    calls = count(1)
+
+    def counted(*args: Any, **options: Any) -> Any:
+        if (number := next(calls)) % DRAWN_AT_ONCE == 0:
+            drawn(number)
+        return call(*args, **options)
+
+    return counted
+
+
+def _by_column(ask: Callable[[Forward], torch.Tensor], play: Play, units: int, *, seed: int, drawn: Drawn) -> Found:
     columns = 1
+
+    def ask_counting(forward: Forward) -> torch.Tensor:
+        rows_asked = 0
+
+        def counting(rows: torch.Tensor) -> torch.Tensor:
+            nonlocal rows_asked
+            before, rows_asked = rows_asked, rows_asked + len(rows)
+            if before // DRAWN_AT_ONCE < rows_asked // DRAWN_AT_ONCE:
+                drawn(rows_asked)
+            return forward(rows)
+
+        return ask(counting)
 
     def known(coalitions: BoolArray) -> FloatArray:
         nonlocal columns
@@ -100,11 +144,13 @@ def _by_column(ask: Callable[[Forward], torch.Tensor], play: Play, units: int, *
         columns = scores.shape[1]
         return scores
 
-    found, evaluations = replayed(ask, known, seed=seed)
+    found, evaluations = replayed(ask_counting, known, seed=seed, while_waiting=lambda: drawn(0))
     return Found(found.double().numpy().reshape(columns, units).T, evaluations)
 
 
-def _of_the_total(ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play: Play, *, seed: int) -> Found:
+def _of_the_total(
+    ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play: Play, *, seed: int, drawn: Drawn
+) -> Found:
     """One fit of the columns' sum, then split over the columns."""
     by_column = np.empty((0, 0))
 
@@ -113,7 +159,7 @@ def _of_the_total(ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play
         by_column = play(coalitions)
         return by_column.sum(axis=1)
 
-    (found, fitted), evaluations = replayed(ask, total, seed=seed)
+    (found, fitted), evaluations = replayed(ask, total, seed=seed, while_waiting=lambda: drawn(0))
     values = found.double().numpy().reshape(-1)
     return Found(_split(values, fitted.rows, fitted.weights, by_column), evaluations)
 
@@ -137,10 +183,11 @@ class _Fitted:
         self._model = model
         self.rows: NDArray[np.float64] = np.empty((0, 0))
         self.weights: NDArray[np.float64] = np.empty(0)
+        self._all_zero = False
 
     def fit(self, train_data: Any, **options: Any) -> Any:
         """Fits captum's model."""
-        rows, _, weights = train_data.dataset.tensors
+        rows, scores, weights = train_data.dataset.tensors
         self.rows, self.weights = rows.double().numpy(), weights.double().numpy()
         if not self.weights.sum() > 0:
             raise InvalidRequest.at(
@@ -148,10 +195,16 @@ class _Fitted:
                 "With this kernel no coalition is near enough to the prompt to weigh anything.",
                 hint="Widen it; distances are up to 1 for cosine and about the root of the units for euclidean.",
             )
-        return self._model.fit(train_data, **options)
+        self._all_zero = not scores.any()
+        if self._all_zero:  # so are the coefficients, as long as captum is only asked which coalitions it draws
+            return {}
+        # As one batch: captum's loader would put it together row by row.
+        return self._model.fit([train_data.dataset.tensors], **options)
 
     def representation(self) -> torch.Tensor:
         """The coefficients."""
+        if self._all_zero:
+            return torch.zeros(self.rows.shape[1])
         return self._model.representation()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:

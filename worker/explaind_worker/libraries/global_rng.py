@@ -2,13 +2,14 @@
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
+from explaind_worker.models.loading.patient_lock import POLL_S, nothing
 from explaind_worker.models.structure.default_dtype import float32_by_default
 
 _LENT = threading.Lock()
@@ -18,11 +19,14 @@ class GlobalRng:
     """Random numbers of torch (CPU), numpy and Python from one seed, for libraries that draw from the global state.
 
     Within `held()` the global generators are this object's; others' state comes back afterwards, and other holders
-    wait. Each `held()` goes on where the last one ended. Tensors without a dtype are float32 meanwhile, whatever type
+    wait: `while_waiting` is called again and again until it is their turn, and may raise. Each `held()` goes on where
+    the last one ended. Tensors without a dtype are float32 meanwhile, whatever type
     another thread is loading a model in.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, while_waiting: Callable[[], None] = nothing) -> None:
+        self._while_waiting = while_waiting
+        self._ours = False
         self._state: tuple[Any, ...] | None = None
         self._others: tuple[Any, ...] | None = None
         self._seed = seed
@@ -46,7 +50,9 @@ class GlobalRng:
             self._take()
 
     def _take(self) -> None:
-        _LENT.acquire()
+        while not _LENT.acquire(timeout=POLL_S):
+            self._while_waiting()
+        self._ours = True
         self._dtype = float32_by_default()
         self._dtype.__enter__()
         self._others = _states()
@@ -58,6 +64,9 @@ class GlobalRng:
             _set(self._state)
 
     def _return(self) -> None:
+        if not self._ours:  # a wait within `given_back()` was given up
+            return
+        self._ours = False
         self._state = _states()
         if self._others is not None:
             _set(self._others)

@@ -12,6 +12,7 @@ import torch
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.libraries.global_rng import GlobalRng
+from explaind_worker.models.loading.patient_lock import nothing
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 ResultT = TypeVar("ResultT")
@@ -19,12 +20,17 @@ _ASKED_OTHERWISE = "The library asked for other coalitions the second time than 
 
 
 def replayed(
-    ask: Callable[[Forward], ResultT], play: Callable[[BoolArray], FloatArray], *, seed: int
+    ask: Callable[[Forward], ResultT],
+    play: Callable[[BoolArray], FloatArray],
+    *,
+    seed: int,
+    while_waiting: Callable[[], None] = nothing,
 ) -> tuple[ResultT, int]:
     """What `ask` gives on scores from one call of `play`, and how many coalitions it asked for.
 
     `ask` is run twice with the same random numbers. Its forward function maps rows [coalition, unit] of zeros and
     ones to scores [coalition, column] (or whatever shape [coalition, …] `play` gives); the first time all are zero.
+    `while_waiting` is called again and again while another job draws from the process's random numbers.
 
     Raises:
         RuntimeError: the questions depend on the answers.
@@ -35,7 +41,7 @@ def replayed(
         asked.append(_coalitions(rows))
         return torch.zeros(len(rows), dtype=torch.float64)
 
-    with GlobalRng(seed).held():
+    with GlobalRng(seed, while_waiting).held():
         ask(record)
     coalitions = np.concatenate(asked)
     scores = torch.from_numpy(play(coalitions))
@@ -48,7 +54,7 @@ def replayed(
             raise RuntimeError(_ASKED_OTHERWISE)
         return scores[start:place]
 
-    with GlobalRng(seed).held():
+    with GlobalRng(seed, while_waiting).held():
         result = ask(replay)
     if place != len(coalitions):
         raise RuntimeError(_ASKED_OTHERWISE)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.libraries.global_rng import GlobalRng
+from explaind_worker.models.loading.patient_lock import nothing
 
 # Coalitions that the explainer chooses before it sees the next scores: large enough for the engine, small enough to
 # go on where the score moves. A number of its own, so that the engine's batches do not change the answer.
@@ -26,18 +27,23 @@ class _Coalitions:
 
 
 def partition(
-    play: Callable[[BoolArray], FloatArray], clustering: FloatArray, *, budget: int, seed: int
+    play: Callable[[BoolArray], FloatArray],
+    clustering: FloatArray,
+    *,
+    budget: int,
+    seed: int,
+    while_waiting: Callable[[], None] = nothing,
 ) -> tuple[FloatArray, int, bool]:
     """Owen values [unit, column], the coalitions asked for, and whether the whole hierarchy was seen.
 
     `clustering` [merge, (left, right, distance, size)] is as in scipy's linkage. The explainer opens the groups whose
     score changes most first; what lies in a group that the budget left closed is shared equally by its units. Its
     questions depend on the answers, so nothing is recorded beforehand, and the process's random numbers are given
-    back while the model computes.
+    back while the model computes. `while_waiting` is called again and again while another job has them.
     """
     from shap import PartitionExplainer  # noqa: PLC0415 - takes seconds
 
-    draws, asked, units = GlobalRng(seed), 0, len(clustering) + 1
+    draws, asked, units = GlobalRng(seed, while_waiting), 0, len(clustering) + 1
 
     def score(rows: NDArray[np.float64]) -> FloatArray:
         nonlocal asked

@@ -5,11 +5,12 @@ import pytest
 import torch
 from captum.attr import FeatureAblation, KernelShap, Lime, Occlusion, ShapleyValueSampling
 
-from explaind.contract.errors import BudgetTooSmall, InvalidRequest
+from explaind.contract.errors import BudgetTooSmall, InvalidRequest, RequestTooLarge
 from tests.support.reference_game import PlainGame
 
 PROMPT = "Once upon a time Mary gave"
 TARGET = " a drink to"
+MANY_UNITS = {"prompt": "Mary gave a " * 28, "units": "token"}
 CASES = [("gpt2", "mask"), ("llama", "remove"), ("gemma2", {"text": "something"})]
 ASKED = {
     "shapley-sampling": {"n_samples": 7, "seed": 3},
@@ -108,6 +109,9 @@ def test_one_unit(run, method):
     ("error", "pointer", "method", "params"),
     [
         (BudgetTooSmall, "/n_samples", "kernel-shap", {"n_samples": 7}),
+        (RequestTooLarge, "/n_samples", "kernel-shap", {"n_samples": 100_000} | MANY_UNITS),
+        (RequestTooLarge, "/n_samples", "lime", {"n_samples": 100_000} | MANY_UNITS),
+        (RequestTooLarge, "/n_samples", "shapley-sampling", {"n_samples": 1000} | MANY_UNITS),
         (InvalidRequest, "/window", "occlusion", {"window": 7}),
         (InvalidRequest, "/kernel_width", "lime", {"kernel_width": 1e-3, "n_samples": 5, "distance": "euclidean"}),
     ],

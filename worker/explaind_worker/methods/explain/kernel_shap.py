@@ -14,6 +14,7 @@ def run(params: KernelShapParams, session: Session) -> Attribution:
     """captum's KernelShap over the units, all its coalitions evaluated together.
 
     Raises:
+        RequestTooLarge: more coalitions times units than are drawn.
         BudgetTooSmall: fewer coalitions than the regression has coefficients.
     """
     game = CoalitionGame(params, session)
@@ -27,5 +28,8 @@ def run(params: KernelShapParams, session: Session) -> Attribution:
             f"{units} units take at least {units + 2} coalitions; n_samples is {params.n_samples}.",
             hint="Raise n_samples, or explain by larger units (sentence, or segments of your own).",
         )
-    found = captum.kernel_shap(game.play, units, n_samples=params.n_samples, seed=params.seed)
+    game.refuse_too_many(params.n_samples, "/n_samples")
+    found = captum.kernel_shap(
+        game.play, units, n_samples=params.n_samples, seed=params.seed, drawn=game.drawing(params.n_samples)
+    )
     return game.attribution(found.values, algorithm="kernel-shap", evaluations=found.evaluations)

@@ -11,9 +11,11 @@ def run(params: LimeParams, session: Session) -> Attribution:
     """captum's Lime over the units, all its coalitions evaluated together.
 
     Raises:
+        RequestTooLarge: more coalitions times units than are drawn.
         InvalidRequest: the kernel is so narrow that no coalition weighs anything.
     """
     game = CoalitionGame(params, session)
+    game.refuse_too_many(params.n_samples, "/n_samples")
     found = captum.lime(
         game.play,
         len(game.units),
@@ -22,5 +24,6 @@ def run(params: LimeParams, session: Session) -> Attribution:
         distance=params.distance,
         alpha=params.alpha,
         seed=params.seed,
+        drawn=game.drawing(params.n_samples),
     )
     return game.attribution(found.values, algorithm="lime", evaluations=found.evaluations)

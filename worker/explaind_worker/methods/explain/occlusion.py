@@ -22,5 +22,5 @@ def run(params: OcclusionParams, session: Session) -> Attribution:
             f"A window of {params.window} units does not fit the prompt's {units}.",
             hint="Choose a smaller window, or smaller units.",
         )
-    found = captum.occlusion(game.play, units, window=params.window, stride=params.stride)
+    found = captum.occlusion(game.play, units, window=params.window, stride=params.stride, drawn=game.drawing(units))
     return game.attribution(found.values, algorithm="occlusion", evaluations=found.evaluations)

@@ -131,7 +131,10 @@ def _partition(params: ShapParams, game: CoalitionGame) -> _Found:
     clustering, most = hierarchy(game.places), _most(params)
     if params.budget == "auto":
         most = min(most, shap_partition.whole(clustering))
-    values, evaluations, complete = shap_partition.partition(game.play, clustering, budget=most, seed=params.seed)
+    drawing = game.drawing(most)
+    values, evaluations, complete = shap_partition.partition(
+        game.play, clustering, budget=most, seed=params.seed, while_waiting=lambda: drawing(0)
+    )
     return _Found(Estimate(values, None), "partition", evaluations, "exact" if complete else "budget")
 
 

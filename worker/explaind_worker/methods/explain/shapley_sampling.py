@@ -8,7 +8,16 @@ from explaind_worker.session.session import Session
 
 
 def run(params: ShapleySamplingParams, session: Session) -> Attribution:
-    """captum's ShapleyValueSampling over the units, all its coalitions evaluated together."""
+    """captum's ShapleyValueSampling over the units, all its coalitions evaluated together.
+
+    Raises:
+        RequestTooLarge: more coalitions times units than are drawn.
+    """
     game = CoalitionGame(params, session)
-    found = captum.shapley_sampling(game.play, len(game.units), n_samples=params.n_samples, seed=params.seed)
+    units = len(game.units)
+    coalitions = params.n_samples * units + 1
+    game.refuse_too_many(coalitions, "/n_samples")
+    found = captum.shapley_sampling(
+        game.play, units, n_samples=params.n_samples, seed=params.seed, drawn=game.drawing(coalitions)
+    )
     return game.attribution(found.values, algorithm="shapley-sampling", evaluations=found.evaluations)
