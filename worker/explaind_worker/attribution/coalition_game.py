@@ -41,7 +41,7 @@ class CoalitionGame:
         self._players = Masker(encoded, unit_map, self._replacement)
         self._fast = request.precision == "fast"
         self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
-        check_rows_fit(session.model_access, self._players.longest)
+        check_rows_fit(session.model_access, self._players.longest, self._inquiry.most_fed)
 
     def play(self, coalitions: BoolArray) -> FloatArray:
         """Scores [coalition, column] of coalitions [coalition, unit].

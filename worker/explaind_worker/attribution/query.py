@@ -139,6 +139,16 @@ class AttributionQuery:
         ]
 
     @property
+    def most_fed(self) -> int:
+        """Most tokens of an answer that are read after a prompt: all but the last, which is predicted."""
+        if self._classes is not None:
+            return 0
+        if self._question is None:
+            foil, _ = self._foil()
+            return max(self._wanted, len(foil or ())) - 1
+        return max(len(continuation) for continuation in self._question.continuations) - 1
+
+    @property
     def _wanted(self) -> int:
         """How many tokens are generated where the target is not given."""
         target = self.request.target

@@ -7,7 +7,7 @@ from typing import Any
 
 from explaind.contract.blocks.questions import PLACE, AskedQuestion, DatasetQuestions, InlineQuestions, QuestionsRequest
 from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Message, PromptRequest
-from explaind.contract.errors import ExplaindError, InvalidRequest, InvalidTarget, NoChatTemplate
+from explaind.contract.errors import ChatTemplateRefuses, ExplaindError, InvalidRequest, InvalidTarget, NoChatTemplate
 from explaind_worker.engine.scoring.score_query import TokenIds
 from explaind_worker.evaluation.question_sets import QUESTION_SETS, TEMPLATES
 from explaind_worker.models.loading.tokenizer import EncodedPrompt
@@ -81,10 +81,8 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
     asked = PromptRequest(model=request.model, prompt=None if request.chat else text, messages=messages)
     try:
         prompt = encode_part(session.model_access, asked, given.question_at)
-    except NoChatTemplate as error:
-        raise NoChatTemplate.at(
-            "/chat", error.detail, hint="Ask without 'chat', with a template of your own."
-        ) from None
+    except (NoChatTemplate, ChatTemplateRefuses) as error:
+        raise type(error).at("/chat", error.detail, hint="Ask without 'chat', with a template of your own.") from None
     except InvalidRequest as error:
         raise given.named(error, given.question_at) from None
 

@@ -37,7 +37,7 @@ def encode_part(access: ModelAccess, request: PromptRequest, pointer: str) -> En
 
 
 def check_fits(access: ModelAccess, encoded: EncodedPrompt, new_tokens: int, pointer: str) -> None:
-    """Refuses a continuation that is too long.
+    """Refuses a continuation that is too long; its last token is predicted, and not read.
 
     Raises:
         TargetTooLong: it has more tokens than the catalogue allows, or prompt and target overrun the context.
@@ -46,24 +46,27 @@ def check_fits(access: ModelAccess, encoded: EncodedPrompt, new_tokens: int, poi
     if new_tokens > allowed:
         message = f"The target has {new_tokens} tokens; {access.entry.name} takes at most {allowed}."
         raise TargetTooLong.at(pointer, message, hint="Shorten the target.")
-    if len(encoded) + new_tokens > access.encoder.context:
+    if len(encoded) + new_tokens - 1 > access.encoder.context:
         message = (
-            f"Prompt ({len(encoded)} tokens) and target ({new_tokens}) are longer than the context of "
-            f"{access.entry.name}, {access.encoder.context} tokens."
+            f"Prompt ({len(encoded)} tokens) and target ({new_tokens}, all but the last of which are read) are longer "
+            f"than the context of {access.entry.name}, {access.encoder.context} tokens."
         )
         raise TargetTooLong.at(pointer, message, hint="Shorten the prompt or the target.")
 
 
-def check_rows_fit(access: ModelAccess, tokens: int) -> None:
-    """Refuses replacements of absent units that make the rows, of so many tokens, longer than the context.
+def check_rows_fit(access: ModelAccess, tokens: int, fed: int = 0) -> None:
+    """Refuses replacements of absent units that make the rows longer than the context.
+
+    A row has up to so many tokens, and `fed` more of the target are read after it.
 
     Raises:
         PromptTooLong: they do.
     """
-    if tokens > access.encoder.context:
+    if tokens + fed > access.encoder.context:
+        target = f" with {fed} of the target" if fed else ""
         raise PromptTooLong.at(
             "/baseline",
-            f"With this text for every absent unit a row has up to {tokens} tokens; the context of "
+            f"With this text in place of absent units a row has up to {tokens + fed} tokens{target}; the context of "
             f"{access.entry.name} has {access.encoder.context}.",
             hint='Give a shorter text, choose "mask" or "remove", or larger units.',
         )

@@ -55,10 +55,10 @@ class ExplaindError(Exception):
     """Root of every error of explaind.
 
     Attributes: `detail` (what and why), `hint` (what to do), `errors` (the fields at fault), `request_id`,
-    `instance`, `retry_after` (seconds, where the service named them).
+    `instance`, `retry_after` (seconds, where the service named them). `status` is that of its class unless said.
     """
 
-    status: ClassVar[int] = 500
+    status: int = 500
     code: ClassVar[str] = "error"
     title: ClassVar[str] = "Error"
     retryable: ClassVar[bool] = False
@@ -72,8 +72,11 @@ class ExplaindError(Exception):
         request_id: str | None = None,
         instance: str | None = None,
         retry_after: float | None = None,
+        status: int | None = None,
     ) -> None:
         super().__init__(detail)
+        if status is not None:
+            self.status = status
         self.detail = detail
         self.hint = hint
         self.errors = list(errors)
@@ -235,6 +238,10 @@ class NoChatTemplate(InvalidRequest):
     code, title = "no_chat_template", "The model has no chat template"
 
 
+class ChatTemplateRefuses(InvalidRequest):
+    code, title = "chat_template_refuses", "The model's chat template refuses the messages"
+
+
 class NoBaselineToken(InvalidRequest):
     code, title = "no_baseline_token", "The model has no token for this baseline"
 
@@ -369,6 +376,7 @@ def error_from(problem: Problem, *, retry_after: float | None = None) -> Explain
         request_id=problem.request_id,
         instance=problem.instance,
         retry_after=retry_after,
+        status=problem.status,
     )
 
 

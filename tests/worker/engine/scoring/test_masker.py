@@ -70,3 +70,30 @@ def test_remove_is_refused_where_nothing_would_be_left(encoder):
     with pytest.raises(NoBaselineToken) as caught:
         replacement_for("remove", encoder, encoded, everything)
     assert caught.value.errors[0].pointer == "/baseline"
+
+
+@pytest.mark.parametrize("units", ["token", "word", Segments(segments=[(0, 8), (13, 18)])])
+@pytest.mark.parametrize("text", [" x", " the food was small", " great"])
+def test_the_longest_row_is_the_longest_of_all(encoder, units, text):
+    encoded = encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
+    unit_map = units_of(encoded, units)
+    players = Masker(encoded, unit_map, replacement_for(ReplacementText(text=text), encoder, encoded, unit_map))
+    every = np.array(list(np.ndindex(*(2,) * len(unit_map))), dtype=bool)
+    assert players.longest == max(len(row) for row in players.rows(every))
+
+
+@pytest.mark.parametrize("special", [{}, {"mask_token": None, "unk_token": None, "pad_token": None, "eos_token": None}])
+def test_a_hint_names_only_what_can_be_used(encoder, monkeypatch, special):
+    encoded = encoder.prompt(PromptRequest(model="m", prompt=PROMPT))
+    unit_map = units_of(encoded, "word")
+    everything = type(unit_map)(unit_map.units, tuple(u or 0 for u in unit_map.unit_of_token))
+    for name in special:
+        monkeypatch.setattr(type(encoder.tokenizer), f"{name}_id", None, raising=False)
+    with pytest.raises(NoBaselineToken) as removing:
+        replacement_for("remove", encoder, encoded, everything)
+    assert removing.value.hint == ('Choose {"text": "…"}.' if special else 'Choose "mask" or "pad" or {"text": "…"}.')
+    if special:
+        for units, hint in ((everything, 'Choose {"text": "…"}.'), (unit_map, 'Choose "remove" or {"text": "…"}.')):
+            with pytest.raises(NoBaselineToken) as masking:
+                replacement_for("mask", encoder, encoded, units)
+            assert masking.value.hint == hint

@@ -78,3 +78,10 @@ def test_tokenize_needs_no_weights(tiny_model):
     assert [u.text for u in result.units] == ["The", "food", "😀"]
     by_unit = [t.unit for t in result.tokens if t.unit is not None]
     assert by_unit == sorted(by_unit)
+
+
+@pytest.mark.parametrize("units", ["token", "word", "sentence"])
+def test_space_alone_has_tokens_and_no_word(run, units):
+    found = run("infer/tokenize", prompt="\n", units=units)
+    assert found.count == len(found.tokens) >= 1
+    assert len(found.units) == (1 if units == "token" else 0)

@@ -3,7 +3,7 @@
 import pytest
 
 from explaind.contract.blocks.subject import Message, PromptRequest
-from explaind.contract.errors import InvalidRequest, NoChatTemplate
+from explaind.contract.errors import ChatTemplateRefuses, InvalidRequest
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.loading.chat import rendered
 from explaind_worker.models.loading.tokenizer import Encoder
@@ -98,8 +98,9 @@ def test_an_open_assistant_turn_is_continued(templated):
 
 
 def test_a_template_that_refuses_a_role_says_why(templated):
-    with pytest.raises(NoChatTemplate, match="System role not supported"):
+    with pytest.raises(ChatTemplateRefuses, match="System role not supported") as caught:
         rendered(templated(REFUSING), messages_of([("system", "a"), ("user", "b")]))
+    assert caught.value.title == "The model's chat template refuses the messages"
     text, _ = rendered(templated(REFUSING), messages_of([("user", "b")]))
     assert text == "<user>b"
 

@@ -15,7 +15,7 @@ def test_every_family_is_recognised_and_passes_its_self_check(loaded, family):
     assert model.anatomy.heads == 4
     differences = check(model.network, model.anatomy)
     assert max(differences.values()) < 1e-5
-    assert set(differences) == {"residual", "logits", "positions"}
+    assert set(differences) == {"residual", "logits", "positions", "causal"}
 
 
 def test_head_width_need_not_be_hidden_over_heads(loaded):

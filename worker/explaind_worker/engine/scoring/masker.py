@@ -1,5 +1,6 @@
 """Masker: token ids of a prompt with some of its units replaced by the baseline."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -12,6 +13,9 @@ from explaind.contract.errors import NoBaselineToken
 from explaind_worker.engine.scoring.units import UnitMap
 from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
 
+# Which special tokens replace a unit, by choice; the first that the model can read is taken.
+CHAINS = {"mask": ("mask", "unk", "pad", "eos"), "pad": ("pad", "eos")}
+TEXT_CHOICE = '{"text": "…"}'
 BoolArray = NDArray[np.bool_]
 TokenArray = NDArray[np.int64]
 
@@ -37,8 +41,12 @@ class Masker:
 
     @property
     def longest(self) -> int:
-        """No coalition's row has more tokens than this."""
-        return len(self._ids) + (self.count * len(self._replacement) if self._once else 0)
+        """The most tokens that a coalition's row has."""
+        if not self._once:
+            return len(self._ids)
+        # The text stands once in the place of all of a unit's tokens: a unit takes up the longer of the two.
+        of_unit = np.bincount(self._unit[self._unit >= 0], minlength=self.count)
+        return int((self._unit < 0).sum() + np.maximum(of_unit, len(self._replacement)).sum())
 
     def rows(self, coalitions: BoolArray) -> Iterator[TokenArray]:
         """Token ids of the prompt under each coalition [coalition, unit], in order."""
@@ -70,15 +78,22 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
     if isinstance(baseline, ReplacementText):
         ids = encoder.continuation(encoded, baseline.text, pointer="/baseline/text")
         return Replacement(choice="text", text=baseline.text, token_ids=list(ids))
+    removable = any(unit is None for unit in unit_map.unit_of_token)
     if baseline == "remove":
-        if all(unit is not None for unit in unit_map.unit_of_token):
+        if not removable:
+            others = [choice for choice in CHAINS if _token_of(choice, encoder) is not None]
             raise NoBaselineToken.at(
                 "/baseline",
                 "Removing every unit would leave the model nothing to read: its prompts have no start token.",
-                hint='Choose "mask" or {"text": "…"}.',
+                hint=_choose(others),
             )
         return Replacement(choice="remove")
-    return replacement_token(baseline, encoder, pointer="/baseline", hint='Choose "remove" or {"text": "…"}.')
+    return replacement_token(baseline, encoder, pointer="/baseline", hint=_choose(["remove"] if removable else []))
+
+
+def _choose(choices: Sequence[str]) -> str:
+    """A hint with these choices, all of which can be used, and a text, which always can."""
+    return f"Choose {' or '.join([*(json.dumps(choice) for choice in choices), TEXT_CHOICE])}."
 
 
 def replacement_token(choice: Literal["mask", "pad"], encoder: Encoder, *, pointer: str, hint: str) -> Replacement:
@@ -87,11 +102,18 @@ def replacement_token(choice: Literal["mask", "pad"], encoder: Encoder, *, point
     Raises:
         NoBaselineToken: the model has no token for the choice.
     """
-    tokenizer = encoder.tokenizer
-    chain: Sequence[str] = ("mask", "unk", "pad", "eos") if choice == "mask" else ("pad", "eos")
-    for kind in chain:
-        token_id = getattr(tokenizer, f"{kind}_token_id", None)
+    token_id = _token_of(choice, encoder)
+    if token_id is None:
+        kinds = " or ".join(CHAINS[choice])
+        raise NoBaselineToken.at(pointer, f"This model has no {kinds} token that it can read.", hint=hint)
+    token = encoder.tokenizer.convert_ids_to_tokens(token_id)
+    return Replacement(choice=choice, text=str(token), token_ids=[token_id])
+
+
+def _token_of(choice: str, encoder: Encoder) -> int | None:
+    """The first special token of that choice that the model has and can read."""
+    for kind in CHAINS[choice]:
+        token_id = getattr(encoder.tokenizer, f"{kind}_token_id", None)
         if encoder.reads(token_id):
-            token = tokenizer.convert_ids_to_tokens(token_id)
-            return Replacement(choice=choice, text=str(token), token_ids=[int(token_id)])
-    raise NoBaselineToken.at(pointer, f"This model has no {' or '.join(chain)} token that it can read.", hint=hint)
+            return token_id
+    return None

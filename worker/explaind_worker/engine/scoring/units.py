@@ -48,8 +48,8 @@ class _Candidate:
     name: str | None = None
 
 
-def units_of(encoded: EncodedPrompt, choice: UnitsChoice) -> UnitMap:
-    """The prompt's units of that kind.
+def units_of(encoded: EncodedPrompt, choice: UnitsChoice, *, needed: bool = True) -> UnitMap:
+    """The prompt's units of that kind; there may be none where none is `needed`.
 
     Raises:
         InvalidUnits: a segment is out of range or shares a token with another, or the prompt holds no unit.
@@ -67,6 +67,8 @@ def units_of(encoded: EncodedPrompt, choice: UnitsChoice) -> UnitMap:
     else:
         candidates = [c for region in encoded.regions for c in _cut(encoded.text, region, choice)]
         owners = _attach_space(encoded.text, pieces, _owners(encoded.text, pieces, candidates), encoded.regions)
+    if needed and not any(owners):
+        raise InvalidUnits.at("/units", "The prompt holds nothing but space, so there is no unit to explain it by.")
     return _assemble(encoded, pieces, candidates, owners)
 
 
@@ -190,8 +192,6 @@ def _assemble(
         for other in owning[1:]:
             leader[other] = leader[owning[0]]
     used = sorted({leader[i] for owning in owners for i in owning})
-    if not used:
-        raise InvalidUnits.at("/units", "The prompt holds nothing but space, so there is no unit to explain it by.")
     place = {first: index for index, first in enumerate(used)}
     members: dict[int, list[_Candidate]] = {first: [] for first in used}
     for candidate, first in zip(candidates, leader, strict=True):

@@ -48,7 +48,7 @@ class SweepPass:
         self.bases = bases if growing else len(variants)
         self.read = torch.empty(0)
         self._anatomy = anatomy
-        device = next(anatomy.final_norm.parameters()).device if reads is None else reads.device
+        device = next(anatomy.unembedding.parameters()).device if reads is None else reads.device
         self._base_of = torch.tensor(list(base_of), device=device)
         self._reads = None if reads is None else reads.index_select(0, self._base_of)
         self._first = list(first or [0] * len(variants))

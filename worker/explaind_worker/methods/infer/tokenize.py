@@ -7,9 +7,9 @@ from explaind_worker.session.session import Session
 
 
 def run(params: TokenizeParams, session: Session) -> Tokenization:
-    """Every token with its id, text and characters, and the units an attribution of that kind would use."""
+    """Every token with its id, text and characters, and the units an attribution would use; of space alone none."""
     encoded = encode_prompt(session, params)
-    unit_map = units_of(encoded, params.units)
+    unit_map = units_of(encoded, params.units, needed=False)
     encoder = session.model_access.encoder
     tokens = []
     for index, (token_id, span) in enumerate(zip(encoded.token_ids, encoded.spans, strict=True)):

@@ -9,7 +9,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from explaind.contract.blocks.subject import Message
-from explaind.contract.errors import InvalidRequest, NoChatTemplate
+from explaind.contract.errors import ChatTemplateRefuses, InvalidRequest, NoChatTemplate
 
 Span = tuple[int, int]
 
@@ -39,7 +39,8 @@ def rendered(
     rendering the same chat with placeholders: a content such as "user" also stands in the template's own words.
 
     Raises:
-        NoChatTemplate: the model has no template, or its template refuses these messages.
+        NoChatTemplate: the model has no template.
+        ChatTemplateRefuses: its template refuses these messages.
         InvalidRequest: the template changes a content by more than the space around it, or leaves it out.
     """
     if not tokenizer.chat_template:
@@ -51,7 +52,11 @@ def rendered(
         text = _applied(tokenizer, roles, [message.content for message in messages], continued)
         frame = _applied(tokenizer, roles, [_PLACEHOLDER.format(index) for index in range(len(roles))], continued)
     except (TemplateError, ValueError) as error:
-        raise NoChatTemplate.at("/messages", f"The model's chat template refuses these messages: {error}") from error
+        raise ChatTemplateRefuses.at(
+            "/messages",
+            f"The model's chat template refuses these messages: {error}",
+            hint="Most templates take turns of user and assistant, and some no system message.",
+        ) from error
     return text, tuple(_regions(messages, text, frame))
 
 

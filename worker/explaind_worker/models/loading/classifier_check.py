@@ -10,7 +10,9 @@ import torch
 from transformers import PreTrainedModel
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind.contract.errors import SelfCheckFailed
+from explaind.contract.errors import ExplaindError, SelfCheckFailed
+from explaind_worker.models.device_errors import out_of_memory, poisoned
+from explaind_worker.models.library_message import told
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
@@ -26,6 +28,27 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
         SelfCheckFailed: one of the first two is larger than rounding explains.
     """
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(network.dtype, 4e-2)
+    try:
+        differences = _differences(network, encoder)
+    except Exception as error:
+        if isinstance(error, ExplaindError) or out_of_memory(error) or poisoned(error):
+            raise
+        raise SelfCheckFailed(
+            f"{type(network).__name__} could not read a short text: {told(error)}",
+            hint="Its config or its tokenizer may contradict its weights.",
+        ) from error
+    for claim in ("reading", "batch"):
+        if not differences[claim] <= allowed:  # a NaN fails too
+            raise SelfCheckFailed(
+                f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
+                f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
+                hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
+            )
+    return {**differences, "pads": differences["padding"] <= allowed}
+
+
+def _differences(network: PreTrainedModel, encoder: Encoder) -> dict[str, float]:
+    """Largest relative difference of each claim."""
     long, short = (_row(encoder, text) for text in (LONG, SHORT))
     turned = [long[0], *reversed(long[1:-1]), long[-1]]
     with torch.inference_mode():
@@ -35,19 +58,11 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
         def difference(rows: list[list[int]], *expected: str) -> float:
             return float((_ours(network, rows) - torch.cat([own[name] for name in expected])).abs().max()) / scale
 
-        differences = {
+        return {
             "reading": max(difference([long], "long"), difference([short], "short")),
             "batch": difference([long, turned], "long", "turned"),
             "padding": difference([long, short], "long", "short"),
         }
-    for claim in ("reading", "batch"):
-        if not differences[claim] <= allowed:  # a NaN fails too
-            raise SelfCheckFailed(
-                f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
-                f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
-                hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
-            )
-    return {**differences, "pads": differences["padding"] <= allowed}
 
 
 def _row(encoder: Encoder, text: str) -> list[int]:

@@ -13,8 +13,10 @@ from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models import demo
 from explaind_worker.models.device_errors import out_of_memory, poisoned, release_memory
 from explaind_worker.models.loading.classifier_check import check_classifier
+from explaind_worker.models.loading.file_checks import check_config, check_weights
 from explaind_worker.models.loading.fingerprint import fingerprint_of
 from explaind_worker.models.loading.fused_activations import fuse_activations
+from explaind_worker.models.loading.load_errors import load_failure
 from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, read_config, read_tokenizer, read_weights
 from explaind_worker.models.loading.quantization import quantization_of, while_loading
 from explaind_worker.models.loading.tokenizer import Encoder
@@ -112,10 +114,16 @@ def load_encoder(entry: ModelEntry) -> Encoder:
             classifier more than token ids.
     """
     where, revision = location(entry)
-    refuse_adapters(entry, Path(where))
+    folder = Path(where)
+    refuse_adapters(entry, folder)
+    part = "files"
     try:
+        if folder.is_dir() or entry.path is not None:
+            check_config(entry, folder)
         found = fingerprint(entry)
+        part = "tokenizer"
         tokenizer = read_tokenizer(where, revision)
+        part = "config"
         config = read_config(where, revision)
         quantization = quantization_of(entry, config, device_of(entry))
         classes = classes_of(entry, config)
@@ -123,7 +131,7 @@ def load_encoder(entry: ModelEntry) -> Encoder:
     except ExplaindError:
         raise
     except Exception as error:  # a config may hold anything, and every family checks another part of it
-        raise _failed(entry, error) from error
+        raise _failed(entry, error, part) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelLoadFailed(
             f"The tokenizer of {entry.name!r} gives no character offsets, so its tokens cannot be placed in the text.",
@@ -155,7 +163,7 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Any
         return _classifier(entry, encoder, encoder.classes, network, lock)
     anatomy = anatomy_of(network)
     with lock:  # jobs on the same device go on meanwhile
-        differences = self_check.check(network, anatomy, quantized=encoder.packed)
+        differences = self_check.check(network, anatomy, context=encoder.context, quantized=encoder.packed)
         gradients = check_gradients(network) if encoder.packed else None
     logger.info("loaded %s on %s, self-check %s", entry.name, network.device, differences)
     ends = _end_ids(network, encoder)
@@ -194,18 +202,22 @@ def size_of(entry: ModelEntry) -> int:
     """
     where, revision = location(entry)
     try:
+        if entry.path is not None:  # of the hub they may not have come yet
+            check_weights(entry, entry.path)
         config = read_config(where, revision)
         return estimated_bytes(entry, config, Path(where), quantization_of(entry, config, device_of(entry)))
     except ExplaindError:
         raise
     except Exception as error:  # as above
-        raise _failed(entry, error) from error
+        raise _failed(entry, error, "config") from error
 
 
 def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
     where, revision = location(entry)
     device, classifies = device_of(entry), encoder.classes is not None
     try:
+        if Path(where).is_dir():
+            check_weights(entry, Path(where))
         packing = while_loading(encoder.quantization, device, _kept_whole(entry, where, revision, encoder))
         network, report = read_weights(
             where,
@@ -225,7 +237,7 @@ def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
         if poisoned(error):
             raise
         if not out_of_memory(error):
-            raise _failed(entry, error) from error
+            raise _failed(entry, error, "weights") from error
     # Outside of `except`, whose traceback refers to the half of the model that was read.
     release_memory()
     raise OutOfMemory(
@@ -264,12 +276,6 @@ def _end_ids(network: PreTrainedModel, encoder: Encoder) -> frozenset[int]:
     return frozenset(i for i in [*listed, encoder.tokenizer.eos_token_id] if isinstance(i, int))
 
 
-def _failed(entry: ModelEntry, error: Exception) -> ModelLoadFailed:
-    # The library's message may name a directory of this machine, which is nobody's business outside.
+def _failed(entry: ModelEntry, error: Exception, part: str) -> ModelLoadFailed:
     logger.warning("model %s could not be loaded: %s", entry.name, error)
-    reason = "a library is missing" if isinstance(error, ImportError) else type(error).__name__
-    return ModelLoadFailed(
-        f"The model {entry.name!r} could not be loaded ({reason}).",
-        hint="The worker's log says why. A model needs config.json, tokenizer.json and *.safetensors; quantization "
-        'needs `pip install "explaind[quantization]"`.',
-    )
+    return load_failure(entry, error, part)

@@ -89,7 +89,8 @@ class Encoder:
         """The request's prompt or messages, encoded; the chat template is applied once.
 
         Raises:
-            NoChatTemplate: messages were given and the model has no template, or the template refuses them.
+            NoChatTemplate, ChatTemplateRefuses: messages were given and the model has no template, or its template
+                refuses them.
             InvalidRequest: the text holds no token at all, or one that the model's embedding has no row for; or the
                 template changes a message.
         """

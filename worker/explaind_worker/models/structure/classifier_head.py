@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from explaind.contract.errors import InvalidTarget
+from explaind.contract.errors import GradientsUnavailable, InvalidTarget
 from explaind.contract.near_miss import near_miss
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.model_config import class_names, classifies
@@ -84,10 +84,22 @@ def class_logits(
     They are those that each row would have if it came alone, for rows padded on the right where `attention_mask` is 0.
     A causal body is read at `read_at` [row], by default where the model itself reads a single row; here that needs
     no padding token.
+
+    Raises:
+        GradientsUnavailable: embeddings were given to a model that reads token ids alone.
     """
     head = last_token_head(network)
     if head is None:
-        return network(input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask).logits
+        try:
+            return network(input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask).logits
+        except NotImplementedError as error:  # T5, BART: they read their decoder's tokens off the ids
+            if inputs_embeds is None:
+                raise
+            raise GradientsUnavailable.at(
+                "/model",
+                f"{type(network).__name__} reads token ids alone, no embeddings that gradients could be taken of.",
+                hint="Use a method that only runs the model forward: explain/shap or explain/feature-ablation.",
+            ) from error
     hidden = network.base_model(
         input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask, use_cache=False
     ).last_hidden_state
