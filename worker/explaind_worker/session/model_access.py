@@ -107,8 +107,11 @@ class ModelAccess:
     @property
     def footprint(self) -> Footprint:
         """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
+        return Footprint.of(self._in_memory_or_described())
+
+    def _in_memory_or_described(self) -> AnyModel:
         resident = not self._dry_run and self.entry.name in self.pool.resident()
-        return Footprint.of(self.either_model() if resident else self._described())
+        return self.either_model() if resident else self._described()
 
     # Memory: refuses before the weights are loaded, then loads them.
 
@@ -129,9 +132,12 @@ class ModelAccess:
         if weights:
             footprint = replace(footprint, fused=False)
         cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
-        needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
+        # A row that grows out of its rotary factors is read again from the start.
+        lengths = self._in_memory_or_described().lengths
+        whole = tokens if lengths.alike((tokens, tokens + new_tokens)) else tokens + new_tokens
+        needed = footprint.forward_bytes(1, whole, reads=reads, cached=True)
         if cache:
-            needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
+            needed -= footprint.cache_bytes(1, whole)  # it is among the kept
         return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
 
     def gradient_batch_limits(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:

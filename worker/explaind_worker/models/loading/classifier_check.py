@@ -13,6 +13,7 @@ from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
+from explaind_worker.models.structure.rotary_lengths import rotary_lengths
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
 
 LONG = "When Mary and John went to the store, John gave a drink to her."
@@ -27,6 +28,8 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
     """
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(network.dtype, 4e-2)
     long, short = (_row(encoder, text) for text in (LONG, SHORT))
+    # Rows that the model turns by different rotary factors never share a batch, whatever it makes of padding.
+    long = long[: rotary_lengths(network).last(len(short))]
     turned = [long[0], *reversed(long[1:-1]), long[-1]]
     with torch.inference_mode():
         own = {name: _own(network, row) for name, row in (("long", long), ("short", short), ("turned", turned))}
@@ -47,7 +50,7 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
                 f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
                 hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
             )
-    return {**differences, "pads": differences["padding"] <= allowed}
+    return {**differences, "pads": len(long) > len(short) and differences["padding"] <= allowed}
 
 
 def _row(encoder: Encoder, text: str) -> list[int]:
