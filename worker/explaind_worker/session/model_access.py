@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.catalogue import ModelKind
 from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, WrongModelKind
 from explaind_jobs.catalogue import ModelEntry
@@ -16,7 +17,8 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.template_clock import TemplateClock
+from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.pool import ModelPool
@@ -42,6 +44,8 @@ class ModelAccess:
         self._encoder: Encoder | None = None
         self._pin: ModelPin | None = None
         self._meta_used = False
+        self._clock = TemplateClock()
+        self._chats: dict[str, EncodedPrompt] = {}
 
     def close(self) -> None:
         """The job has ended: its model may leave the memory."""
@@ -56,6 +60,24 @@ class ModelAccess:
         if self._encoder is None:
             self._encoder = self.pool.encoder(self.entry, while_waiting=self._while_loading)
         return self._encoder
+
+    def prompt(self, request: PromptRequest) -> EncodedPrompt:
+        """The request's prompt, encoded; messages are written by the chat template once in a job, at one moment.
+
+        Raises:
+            NoChatTemplate, InvalidRequest: as `Encoder.prompt`.
+        """
+        if request.messages is None:
+            return self.encoder.prompt(request)
+        key = repr([(message.role, message.content) for message in request.messages])
+        if key not in self._chats:
+            self._chats[key] = self.encoder.prompt(request, self._clock)
+        return self._chats[key]
+
+    @property
+    def prompts_constant(self) -> bool:
+        """Whether the same request would be asked of the model in the same words at any time."""
+        return all(chat.constant for chat in self._chats.values())
 
     @property
     def kind(self) -> ModelKind:
