@@ -16,6 +16,9 @@ from tests.support.rotary_models import BORDER, Alone, save_rotary
 KIND = "longrope"
 OFF = 0.1
 PROMPT = "Mary went to the store and John gave"
+QUESTIONS = {
+    "questions": [{"question": "Every fox", "answer": " is red"}, {"question": "Mary went to the", "answer": " store"}]
+}
 LABELS = [" a", " the drink to Mary", " every fox is red"]
 
 
@@ -175,15 +178,28 @@ def test_patched_labels_take_what_their_own_run_says(run, entry, encoder, alone,
         assert grid.scores[0][place] == pytest.approx(patched(place), abs=3e-3)
 
 
+def test_room_is_for_the_whole_text_where_it_is_read_again(entry):
+    def least(tokens, new_tokens):
+        with Session(entry, ModelPool(), lambda *_: None, dry_run=True) as session:
+            session.model_access.batch_limits(tokens, new_tokens=new_tokens)
+            return session.model_access.least_bytes
+
+    assert least(BORDER - 2, 8) == least(BORDER + 6, 0)
+    assert least(BORDER + 2, 8) < least(BORDER + 10, 0), "a cache that serves to the end is all that grows"
+
+
 @pytest.mark.parametrize(
-    ("path", "params"),
+    ("path", "params", "share"),
     [
-        ("infer/generate", {"prompt": PROMPT, "max_new_tokens": 8}),
-        ("explain/feature-ablation", {"prompt": PROMPT, "target": " a drink to", "baseline": "remove"}),
-        ("infer/classify", {"prompt": PROMPT, "labels": LABELS}),
+        ("infer/generate", {"prompt": PROMPT, "max_new_tokens": 8}, None),
+        ("explain/feature-ablation", {"prompt": PROMPT, "target": " a drink to", "baseline": "remove"}, None),
+        ("infer/classify", {"prompt": PROMPT, "labels": LABELS}, None),
+        # A text may end earlier than an estimate can know; it takes runs to leave their draft half way.
+        ("evaluate/questions", {"questions": QUESTIONS, "template": "{question}", "max_new_tokens": 8}, 1.0),
+        ("explain/layer-ablation", {"questions": QUESTIONS, "template": "{question}", "metric": "accuracy"}, 0.5),
     ],
 )
-def test_an_estimate_counts_what_is_read_again(entry, path, params):
+def test_an_estimate_counts_what_is_read_again(entry, path, params, share):
     method = find_method(path)
     request = method.params_model.model_validate({**params, "model": entry.name})
     counts = []
@@ -194,4 +210,8 @@ def test_an_estimate_counts_what_is_read_again(entry, path, params):
         with Session(entry, pool, lambda *_: None, dry_run=dry_run) as session:
             implementation_of(method)(request, session)
             counts.append((session.job.meter.forwards, session.job.meter.tokens_evaluated))
-    assert counts[0] == counts[1]
+    (said, said_tokens), (forwards, tokens) = counts
+    if share is None:
+        assert (said, said_tokens) == (forwards, tokens)
+    else:
+        assert said_tokens >= share * tokens > 0
