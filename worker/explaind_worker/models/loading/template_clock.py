@@ -3,6 +3,7 @@
 An answer to such a prompt is not an answer to the same request on another day, and within a job there is one date.
 """
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ class TemplateClock:
 
     def __init__(self) -> None:
         self._moment: datetime | None = None
-        self._seed = Random().getrandbits(64)
+        self._seed = secrets.randbits(64)
 
     @contextmanager
     def told(self, template: str) -> Iterator[None]:
@@ -37,7 +38,7 @@ class TemplateClock:
         with _RENDERING:  # what is compiled is shared by all jobs
             ask, draw = compiled.globals[TODAY], compiled.environment.filters[DRAWING]
             compiled.globals[TODAY] = partial(self._at_the_moment, ask)
-            compiled.environment.filters[DRAWING] = _drawing(Random(self._seed))
+            compiled.environment.filters[DRAWING] = _drawing(Random(self._seed))  # noqa: S311 - words of a prompt
             try:
                 yield
             finally:
