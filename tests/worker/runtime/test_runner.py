@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -256,3 +257,24 @@ def test_an_answer_says_what_weights_it_is_of(runner):
     assert outcome.revision == runner.revisions()["tiny-llama"]
     tokens_only = runner.run(claim("infer/tokenize", model="tiny-llama", prompt="The"), Control())
     assert tokens_only.revision is None
+
+
+@pytest.mark.parametrize(
+    ("template", "known"),
+    [
+        ("{{ strftime_now('%d %B %Y') }}", False),
+        ("{# strftime_now #}{% raw %}strftime_now{% endraw %}", True),
+        ("{{ ['Hi', 'Hello'] | random }}", False),
+    ],
+)
+def test_an_answer_to_a_prompt_of_today_is_not_known_tomorrow(tiny_model, tmp_path, template, known):
+    """An answer without a revision answers no other request."""
+    shutil.copytree(tiny_model("llama").path, tmp_path / "dated")
+    turns = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    (tmp_path / "dated" / "chat_template.jinja").write_text(template + turns)
+    runner = Runner(JobsSettings(), Catalogue({"dated": ModelEntry(name="dated", path=tmp_path / "dated")}))
+    chat = {"model": "dated", "max_new_tokens": 1, "messages": [{"role": "user", "content": "a drink"}]}
+    outcome = runner.run(claim("infer/generate", **chat), Control())
+    assert (outcome.revision is not None) == known
+    plain = runner.run(claim("infer/generate", model="dated", prompt="a drink", max_new_tokens=1), Control())
+    assert plain.revision is not None, "no template, no date"

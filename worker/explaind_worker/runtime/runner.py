@@ -61,7 +61,7 @@ class Runner:
                     result=result.model_dump_json().encode(),
                     provenance=provenance_of(session, method, params),
                     timing=timing_of(session, queued_s=claim.queued_s),
-                    revision=self._pool.revision_of(params.model) if session.model_access.loaded else None,
+                    revision=self._revision(session, params),
                 )
         except Exception as error:
             _end_if_poisoned(error)
@@ -73,6 +73,11 @@ class Runner:
             f"The device ran out of memory for {claim.method} on {params.model}.",
             hint="Try again when the device is less busy, or send a shorter prompt.",
         )
+
+    def _revision(self, session: Session, params: ModelRequest) -> str | None:
+        """What the answer may be known by; None where another day's prompt, or no model at all, would answer."""
+        access = session.model_access
+        return self._pool.revision_of(params.model) if access.loaded and access.prompts_constant else None
 
     def resident(self) -> list[str]:
         """Names of the models in memory."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.catalogue import ModelKind
 from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, WrongModelKind
 from explaind_jobs.catalogue import ModelEntry
@@ -16,7 +17,8 @@ from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.template_clock import TemplateClock
+from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.pool import ModelPool
@@ -42,6 +44,8 @@ class ModelAccess:
         self._encoder: Encoder | None = None
         self._pin: ModelPin | None = None
         self._meta_used = False
+        self._clock = TemplateClock()
+        self._chats: dict[str, EncodedPrompt] = {}
 
     def close(self) -> None:
         """The job has ended: its model may leave the memory."""
@@ -56,6 +60,24 @@ class ModelAccess:
         if self._encoder is None:
             self._encoder = self.pool.encoder(self.entry, while_waiting=self._while_loading)
         return self._encoder
+
+    def prompt(self, request: PromptRequest) -> EncodedPrompt:
+        """The request's prompt, encoded; messages are written by the chat template once in a job, at one moment.
+
+        Raises:
+            NoChatTemplate, InvalidRequest: as `Encoder.prompt`.
+        """
+        if request.messages is None:
+            return self.encoder.prompt(request)
+        key = repr([(message.role, message.content) for message in request.messages])
+        if key not in self._chats:
+            self._chats[key] = self.encoder.prompt(request, self._clock)
+        return self._chats[key]
+
+    @property
+    def prompts_constant(self) -> bool:
+        """Whether the same request would be asked of the model in the same words at any time."""
+        return all(chat.constant for chat in self._chats.values())
 
     @property
     def kind(self) -> ModelKind:
@@ -107,8 +129,11 @@ class ModelAccess:
     @property
     def footprint(self) -> Footprint:
         """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
+        return Footprint.of(self._in_memory_or_described())
+
+    def _in_memory_or_described(self) -> AnyModel:
         resident = not self._dry_run and self.entry.name in self.pool.resident()
-        return Footprint.of(self.either_model() if resident else self._described())
+        return self.either_model() if resident else self._described()
 
     # Memory: refuses before the weights are loaded, then loads them.
 
@@ -129,9 +154,12 @@ class ModelAccess:
         if weights:
             footprint = replace(footprint, fused=False)
         cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
-        needed = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
+        # A row that grows out of its rotary factors is read again from the start.
+        lengths = self._in_memory_or_described().lengths
+        whole = tokens if lengths.alike((tokens, tokens + new_tokens)) else tokens + new_tokens
+        needed = footprint.forward_bytes(1, whole, reads=reads, cached=True)
         if cache:
-            needed -= footprint.cache_bytes(1, tokens)  # it is among the kept
+            needed -= footprint.cache_bytes(1, whole)  # it is among the kept
         return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
 
     def gradient_batch_limits(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:

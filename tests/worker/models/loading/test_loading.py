@@ -3,6 +3,7 @@ import threading
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
@@ -133,3 +134,19 @@ def test_models_on_one_device_take_turns(tiny_model):
     first, _ = pool.model(tiny_model("llama"))
     second, _ = pool.model(tiny_model("gpt2"))
     assert first.lock is second.lock
+
+
+@pytest.mark.parametrize(
+    ("family", "rotary", "context"),
+    [
+        ("llama", {"rope_type": "dynamic", "factor": 4.0}, 64),
+        ("llama", {"rope_type": "linear", "factor": 4.0}, 16),
+        ("hunyuan_v1_dense", {"rope_type": "dynamic", "factor": 4.0, "alpha": 1000.0}, 16),  # fixed, whatever it says
+    ],
+)
+def test_dynamic_factors_stretch_the_context(tmp_path, tokenizer, family, rotary, context):
+    parameters = {"rope_theta": 10_000.0, **rotary}
+    config = AutoConfig.for_model(family, max_position_embeddings=16, rope_parameters=parameters)
+    config.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert load_encoder(ModelEntry(name="stretched", path=tmp_path)).context == context

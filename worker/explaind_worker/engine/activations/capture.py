@@ -101,6 +101,8 @@ def capture_rows(
 ) -> Activations:
     """As `capture`, of several rows in one forward: all positions of the first, then of the second, without padding.
 
+    Each is read as if it were alone, also where the model's rotary factors depend on a row's length.
+
     Raises:
         ValueError: a pattern is asked for, which belongs to a single row.
     """
@@ -191,10 +193,11 @@ class _Plan:
         return found
 
     def _call(self, ids: torch.Tensor) -> None:
-        if self._forward is None:
-            self._model.network.base_model(input_ids=ids, use_cache=False)
-        else:
-            self._forward(ids)
+        with self._model.lengths.each_alone([len(row) for row in self._rows], self._width):
+            if self._forward is None:
+                self._model.network.base_model(input_ids=ids, use_cache=False)
+            else:
+                self._forward(ids)
 
 
 def _real_places(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor | None:

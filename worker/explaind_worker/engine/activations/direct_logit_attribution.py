@@ -29,16 +29,26 @@ from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy, Block
 from explaind_worker.models.structure.hook_points import first_of, hooked
 from explaind_worker.models.structure.logits_at import only_positions
+from explaind_worker.models.structure.rotary_lengths import RotaryLengths
 
 KEPT_BYTES = 256 << 20  # of the parts that are looked at together
 
 
 @dataclass(frozen=True)
 class Read:
-    """A token whose logit is split: after the tokens `before`, the last of which is where it is read."""
+    """A token whose logit is split: after the tokens `before`, the last of which is where it is read.
+
+    `row` is all that the model reads of the text it stands in, `before` and what follows; None for `before` alone.
+    """
 
     before: tuple[int, ...]
     token: int
+    row: tuple[int, ...] | None = None
+
+    @property
+    def read(self) -> tuple[int, ...]:
+        """The tokens that are read for it."""
+        return self.before if self.row is None else self.row
 
 
 @dataclass(frozen=True)
@@ -91,12 +101,13 @@ def split_logits(
 ) -> Split:
     """The logit of every read as a sum of what the model's parts contribute.
 
-    Reads that are beginnings of the same tokens share a forward; of very many, a few at a time.
+    Reads of rows that are beginnings of the same tokens share a forward, if the model turns them by the same rotary
+    factors; of very many, a few at a time.
 
     Raises:
         SelfCheckFailed: a norm of this model is no linear map with a scale.
     """
-    plan = _plan(reads, _places_at_once(model.anatomy, limits))
+    plan = _plan(reads, _places_at_once(model.anatomy, limits), model.lengths)
     parts: list[Split] = []
     for done, (sequence, group) in enumerate(plan):
         report_progress("decomposing logits", done, len(plan), "forwards")
@@ -110,15 +121,19 @@ def split_logits(
     return Split.joined(parts, [index for _, group in plan for index in group])
 
 
-def _plan(reads: Sequence[Read], at_once: int) -> list[tuple[tuple[int, ...], list[int]]]:
+def _plan(reads: Sequence[Read], at_once: int, lengths: RotaryLengths) -> list[tuple[tuple[int, ...], list[int]]]:
     """Which reads share a forward: the tokens to feed, and the reads' indices, at most so many."""
+
+    def holds(sequence: tuple[int, ...], row: tuple[int, ...]) -> bool:
+        return sequence[: len(row)] == row and lengths.alike((len(row), len(sequence)))
+
     longest: list[tuple[int, ...]] = []
-    for before in sorted({read.before for read in reads}, key=len, reverse=True):
-        if not any(sequence[: len(before)] == before for sequence in longest):
-            longest.append(before)
+    for row in sorted({read.read for read in reads}, key=len, reverse=True):
+        if not any(holds(sequence, row) for sequence in longest):
+            longest.append(row)
     groups: dict[tuple[int, ...], list[int]] = {sequence: [] for sequence in longest}
     for index, read in enumerate(reads):
-        groups[next(s for s in longest if s[: len(read.before)] == read.before)].append(index)
+        groups[next(sequence for sequence in longest if holds(sequence, read.read))].append(index)
     return [
         (sequence, group[start : start + at_once])
         for sequence, group in groups.items()

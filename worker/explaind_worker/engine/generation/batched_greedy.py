@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,7 @@ from explaind_worker.models.loading.loading import LoadedModel
 from explaind_worker.models.structure.hook_points import See, watching
 
 Residuals = NDArray[np.float32]
+Finish = Literal["end", "stop", "length"]
 # Whether a prompt, told by its index, is to be continued no further after these tokens.
 Stops = Callable[[int, Sequence[int]], bool]
 
@@ -34,21 +35,32 @@ class Continued:
     """
 
     token_ids: tuple[int, ...]
-    finish: Literal["end", "stop", "length"]
+    finish: Finish
     residuals: Residuals | None = None
 
 
 @dataclass(frozen=True)
-class _Prompt:
+class _Row:
+    """A prompt and what was said after it so far; `finish` is None while it goes on."""
+
     index: int
-    token_ids: tuple[int, ...]
+    prompt: tuple[int, ...]
+    said: tuple[int, ...] = ()
+    finish: Finish | None = None
+    residuals: Residuals | None = None
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """What the model has read before it says the next token."""
+        return (*self.prompt, *self.said)
 
 
 class Continuations:
     """Greedy continuations of prompts that share forwards: padded on the left, with positions that do not count it.
 
-    A row that has ended leaves its batch. Called with prompts it gives what greedy generation of one after the other
-    would. A batch that runs out of memory is halved.
+    A row that has ended leaves its batch, and so does one that has become so long that the model turns it by other
+    rotary factors: it is read again from the start beside others of its length class. Called with prompts it gives what
+    greedy generation of one after the other would. A batch that runs out of memory is halved.
     """
 
     def __init__(
@@ -72,26 +84,32 @@ class Continuations:
 
     def __call__(self, prompts: Sequence[Sequence[int]], stops: Stops | None = None) -> list[Continued]:
         """The continuations, in order of the prompts."""
-        found: dict[int, Continued] = {}
+        rows = {index: _Row(index, tuple(ids)) for index, ids in enumerate(prompts)}
         total = len(prompts) * self._new
 
-        def run(batch: Sequence[_Prompt]) -> list[Continued]:
-            done = len(found) * self._new
+        def run(batch: Sequence[_Row]) -> list[_Row]:
+            done = sum(len(row.said) if row.finish is None else self._new for row in rows.values())
             return computed(
                 self._model,
                 lambda: self._continued(batch, stops or _never, done, total),
                 placeholder=lambda: self._placeholders(batch, done, total),
             )
 
-        for batch in self._batches([_Prompt(index, tuple(ids)) for index, ids in enumerate(prompts)]):
-            for part, answers in self._backoff.halving(batch, run):
-                found.update(zip((prompt.index for prompt in part), answers, strict=True))
-        return [found[index] for index in range(len(prompts))]
+        while going := [row for row in rows.values() if row.finish is None]:
+            for batch in self._batches(going):
+                for _, answers in self._backoff.halving(batch, run):
+                    rows.update((row.index, row) for row in answers)
+        return [Continued(row.said, row.finish, row.residuals) for row in rows.values() if row.finish is not None]
 
-    def _batches(self, prompts: Sequence[_Prompt]) -> Iterator[list[_Prompt]]:
-        """Prompts in order of length, as many to a batch as the limits allow; at least one."""
-        by_length = sorted(prompts, key=lambda prompt: len(prompt.token_ids))
-        return batched(by_length, lambda batch, prompt: self._fits(len(batch) + 1, len(prompt.token_ids)))
+    def _batches(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+        """Rows of one length class in order of length, as many to a batch as the limits allow; at least one."""
+        lengths = self._model.lengths
+
+        def joins(batch: list[_Row], row: _Row) -> bool:
+            longest = len(row.token_ids)
+            return lengths.alike((len(batch[0].token_ids), longest)) and self._fits(len(batch) + 1, longest)
+
+        return batched(sorted(rows, key=lambda row: len(row.token_ids)), joins)
 
     def _fits(self, rows: int, longest: int) -> bool:
         limits = self._limits
@@ -105,48 +123,62 @@ class Continuations:
         growth = self._footprint.cache_bytes(rows, self._new)
         return self._footprint.forward_bytes(rows, longest, cached=True) + growth
 
-    def _continued(self, batch: Sequence[_Prompt], stops: Stops, done: int, total: int) -> list[Continued]:
-        rows = _Rows(self._model, [prompt.token_ids for prompt in batch], self._meter, residuals=self._residuals)
-        said: list[list[int]] = [[] for _ in batch]
-        finish: list[Literal["end", "stop", "length"]] = ["length"] * len(batch)
-        going = list(range(len(batch)))
-        for step in range(self._new):
+    def _continued(self, batch: Sequence[_Row], stops: Stops, done: int, total: int) -> list[_Row]:
+        """The rows as far as they go within their length class."""
+        watched = self._residuals and batch[0].residuals is None
+        rows = _Rows(self._model, [row.token_ids for row in batch], self._meter, residuals=watched)
+        found, going, step = list(batch), list(range(len(batch))), 0
+        while going:
             self._report_progress("generating", done + step * len(batch), total, "tokens")
             staying = []
-            for place, (row, token_id) in enumerate(zip(going, rows.step(), strict=True)):
-                if token_id in self._model.end_ids:
-                    finish[row] = "end"
-                    continue
-                said[row].append(token_id)
-                if stops(batch[row].index, said[row]):
-                    finish[row] = "stop"
-                else:
+            for place, (index, token_id) in enumerate(zip(going, rows.step(), strict=True)):
+                found[index] = self._said(found[index], token_id, stops)
+                if found[index].finish is None and self._stays(batch[index], found[index]):
                     staying.append(place)
-            if not staying:
-                break
-            if len(staying) < len(going):
+            if staying and len(staying) < len(going):
                 rows.keep(staying)
-                going = [going[place] for place in staying]
-        seen = rows.residuals if self._residuals else [None] * len(batch)
-        return [Continued(tuple(ids), how, residuals) for ids, how, residuals in zip(said, finish, seen, strict=True)]
+            going, step = [going[place] for place in staying], step + 1
+        if watched:
+            found = [replace(row, residuals=seen) for row, seen in zip(found, rows.residuals, strict=True)]
+        return found
 
-    def _placeholders(self, batch: Sequence[_Prompt], done: int, total: int) -> list[Continued]:
+    def _said(self, row: _Row, token_id: int, stops: Stops) -> _Row:
+        """The row with one more token, or at its end."""
+        if token_id in self._model.end_ids:
+            return replace(row, finish="end")
+        said, finish = (*row.said, token_id), None
+        if stops(row.index, said):
+            finish = "stop"
+        elif len(said) == self._new:
+            finish = "length"
+        return replace(row, said=said, finish=finish)
+
+    def _stays(self, began: _Row, row: _Row) -> bool:
+        """Whether what a row would read next is of the length class of what its batch began with."""
+        return self._model.lengths.alike((len(began.token_ids), len(row.token_ids)))
+
+    def _placeholders(self, batch: Sequence[_Row], done: int, total: int) -> list[_Row]:
         """Continuations as long as they may be; counts their forwards at once, as no text decides on an end."""
-        longest = max(len(prompt.token_ids) for prompt in batch)
+        longest = max(len(row.token_ids) for row in batch)
         self._report_progress("generating", done, total, "tokens")
         self._meter.expect(self._bytes(len(batch), longest))
         self._meter.forward(len(batch) * longest, reads=len(batch))
-        for _ in range(self._new - 1):
-            self._meter.forward(len(batch), reads=len(batch))
+        steps = [self._steps(row) for row in batch]
+        for step in range(1, max(steps)):
+            going = sum(step < most for most in steps)
+            self._meter.forward(going, reads=going)
+        return [self._placeholder(row, most) for row, most in zip(batch, steps, strict=True)]
+
+    def _steps(self, row: _Row) -> int:
+        """How many tokens a row may say within its length class."""
+        length = len(row.token_ids)
+        return min(self._new - len(row.said), self._model.lengths.last(length) - length + 1)
+
+    def _placeholder(self, row: _Row, steps: int) -> _Row:
+        said = (*row.said, *(placeholder_token(self._model),) * steps)
         shape = (len(self._model.anatomy.blocks), self._model.anatomy.hidden)
-        return [
-            Continued(
-                (placeholder_token(self._model),) * self._new,
-                "length",
-                placeholder(prompt.index.to_bytes(8, "little"), shape).astype(np.float32) if self._residuals else None,
-            )
-            for prompt in batch
-        ]
+        seen = placeholder(row.index.to_bytes(8, "little"), shape).astype(np.float32) if self._residuals else None
+        return replace(row, said=said, finish="length" if len(said) == self._new else None, residuals=seen)
 
 
 class _Rows:

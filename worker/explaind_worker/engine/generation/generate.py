@@ -51,7 +51,9 @@ class Sampling:
 class Generator:
     """A continuation in the making: each call of `step` reads one more token.
 
-    The key/value cache belongs to this object, so several may be under way on one model.
+    The key/value cache belongs to this object, so several may be under way on one model. Where the model turns longer
+    texts by other rotary factors, the cache is made anew: every token is chosen as after one plain forward of all
+    before it.
     """
 
     def __init__(self, model: LoadedModel, prompt_ids: Sequence[int], sampling: Sampling, *, meter: CostMeter) -> None:
@@ -60,20 +62,24 @@ class Generator:
         self._sampling = sampling
         self._warpers = sampling.warpers()
         self._random = torch.Generator().manual_seed(sampling.seed)
+        self._token_ids = list(prompt_ids)
         self._cache = DynamicCache(config=model.network.config)
-        self._next = torch.tensor([list(prompt_ids)], device=input_device(model))
+        self._cached = 0  # how many of the tokens are in the cache
 
     def step(self, top: int) -> Reading:
         """The next token, with its `top` likeliest rivals; log-probabilities are of the unchanged distribution."""
+        if not self._model.lengths.alike((max(1, self._cached), len(self._token_ids))):
+            self._cache, self._cached = DynamicCache(config=self._model.network.config), 0
         reading = forward(
             self._model,
             lambda: self._read_next(top),
             placeholder=lambda: _placeholders([placeholder_token(self._model)])[0],
             meter=self._meter,
-            tokens=self._next.shape[1],
+            tokens=len(self._token_ids) - self._cached,
             reads=1,
         )
-        self._next = torch.tensor([[reading.token_id]], device=input_device(self._model))
+        self._cached = len(self._token_ids)
+        self._token_ids.append(reading.token_id)
         return reading
 
     def _read_next(self, top: int) -> Reading:
@@ -84,6 +90,11 @@ class Generator:
         logits = output.logits[0, -1:].float()
         chosen = self._choose(logits)
         return _readings(logits, torch.tensor([chosen], device=logits.device), top)[0]
+
+    @property
+    def _next(self) -> torch.Tensor:
+        """What is read next, [1, token]."""
+        return torch.tensor([self._token_ids[self._cached :]], device=input_device(self._model))
 
     def _choose(self, logits: torch.Tensor) -> int:
         if self._sampling.temperature == 0.0:

@@ -68,6 +68,7 @@ class EmbeddedQuestion:
         # Shorter rows are filled up on the right, where causal attention never looks, with any token.
         filled = [[*group, *[question.target[0]] * (self.fed - len(group))] for group in groups]
         self._fed = torch.stack([embed(model, ids) for ids in filled])  # [group, token, hidden]
+        self._fed_lengths = [len(group) for group in groups]
         last = torch.tensor([[len(group)] for group in groups])
         device = input_device(model)
         self._read_at = torch.arange(self.reads).expand(self.rows, -1).minimum(last).to(device)  # [group, read]
@@ -93,7 +94,9 @@ class EmbeddedQuestion:
         count, length = prompts.shape[:2]
         own = prompts.repeat_interleave(self.rows, dim=0)  # [row * group, position, hidden]
         embeddings = torch.cat([own, self._fed.repeat(count, 1, 1)], dim=1)
-        full = logits_at(self._model, embeddings, (length - 1 + self._read_at).repeat(count, 1))
+        # One graph, and to captum one call: rows whose rotary factors differ are not divided, but told apart.
+        with self._model.lengths.each_alone([length + fed for fed in self._fed_lengths] * count, length + self.fed):
+            full = logits_at(self._model, embeddings, (length - 1 + self._read_at).repeat(count, 1))
         full = widened(full).unflatten(0, (count, self.rows))  # [row, group, read, vocabulary]
         group, place, token = self._places
         chosen = full[:, group, place, token]

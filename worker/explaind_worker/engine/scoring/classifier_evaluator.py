@@ -18,8 +18,9 @@ from explaind_worker.models.structure.classifier_head import class_logits, fille
 
 
 class ClassRows:
-    """Rows of similar length share a batch, padded on the right, or rows of equal length only where the model's
-    answers do not bear padding. The log-probabilities of a regression, which has none, are NaN.
+    """Rows of similar length share a batch, padded on the right; rows of equal length only where the model's answers do
+    not bear padding. Rows that the model turns by different rotary factors never share one. The log-probabilities of a
+    regression, which has none, are NaN.
     """
 
     def __init__(
@@ -43,8 +44,9 @@ class ClassRows:
         """Rows in order of length, as many to a batch as the limits allow and the model bears; at least one."""
 
         def joins(batch: list[AskedRow], row: AskedRow) -> bool:
-            longest = len(row.tokens)
-            return (self._model.pads or len(batch[0].tokens) == longest) and self._fits(len(batch) + 1, longest)
+            shortest, longest = len(batch[0].tokens), len(row.tokens)
+            alike = shortest == longest or (self._model.pads and self._model.lengths.alike((shortest, longest)))
+            return alike and self._fits(len(batch) + 1, longest)
 
         return batched(sorted(rows, key=lambda row: (len(row.tokens), row.tokens.tobytes())), joins)
 

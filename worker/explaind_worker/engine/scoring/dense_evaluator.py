@@ -37,9 +37,11 @@ class DenseRows:
 
     def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
         """Rows with as many reads, in order of length, as many to a batch as the limits allow; at least one."""
+        lengths = self._model.lengths
 
         def joins(batch: list[AskedRow], row: AskedRow) -> bool:
-            return row.group is batch[0].group and self._fits(len(batch) + 1, row)
+            alike = row.group is batch[0].group and lengths.alike((len(batch[0].tokens), len(row.tokens)))
+            return alike and self._fits(len(batch) + 1, row)
 
         return batched(sorted(rows, key=lambda row: (row.key[0], len(row.tokens), row.tokens.tobytes())), joins)
 

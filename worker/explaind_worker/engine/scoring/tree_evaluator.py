@@ -48,8 +48,18 @@ class TreeRows:
 
     def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
         """Each row with its answer, in the order in which they come to be known."""
-        if not rows:
-            return
+        for alike in self._alike(rows):
+            yield from self._tree(alike)
+
+    def _alike(self, rows: Sequence[AskedRow]) -> list[list[AskedRow]]:
+        """The rows of one length class each, since a prefix has other keys in a row of another class."""
+        found: dict[int, list[AskedRow]] = {}
+        for row in rows:
+            found.setdefault(self._model.lengths.last(len(row.tokens)), []).append(row)
+        return list(found.values())
+
+    def _tree(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
+        """As a call, of rows of one class."""
         self._carried, self._before = {}, 0
         ordered = [rows[index] for index in in_order([row.tokens for row in rows])]
         tree = branches([row.tokens for row in ordered], [row.reads for row in ordered])

@@ -30,7 +30,11 @@ def why_dense(model: LoadedModel) -> str | None:
 def _tried(model: LoadedModel) -> str | None:
     if model.network.config.get_text_config().is_encoder_decoder:
         return "the model is an encoder and a decoder"
-    rows = _rows(model.anatomy.vocabulary)
+    with model.lengths.border_at(LENGTH) as border:
+        return _compared(model, _rows(model.anatomy.vocabulary, border if model.lengths.vary else None))
+
+
+def _compared(model: LoadedModel, rows: list[AskedRow]) -> str | None:
     limits = BatchLimits(tokens=LENGTH * 2, logits=1 << 30)  # several chunks
     try:
         tree = {row.key: answer for row, answer in TreeRows(model, limits, CostMeter())(rows)}
@@ -40,7 +44,8 @@ def _tried(model: LoadedModel) -> str | None:
         if out_of_memory(error) or poisoned(error):
             raise
         return f"its attention could not be replaced ({type(error).__name__})"
-    dense = {row.key: answer for row, answer in DenseRows(model, limits, CostMeter())(rows)}
+    alone = BatchLimits(tokens=1, logits=1 << 30)  # every row by itself
+    dense = {row.key: answer for row, answer in DenseRows(model, alone, CostMeter())(rows)}
     difference = max(float(np.abs(tree[key] - dense[key]).max()) for key in dense)
     allowed = NARROW_TOLERANCE if model.quantization else TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE)
     if not difference <= allowed:
@@ -48,12 +53,20 @@ def _tried(model: LoadedModel) -> str | None:
     return None
 
 
-def _rows(vocabulary: int) -> list[AskedRow]:
-    """Rows of several lengths that share beginnings; the same for every model of that vocabulary."""
+def _rows(vocabulary: int, border: int | None) -> list[AskedRow]:
+    """Rows of several lengths that share beginnings, some on each side of the border where there is one.
+
+    They are the same for every model of that vocabulary and border.
+    """
     tokens = (np.arange(LENGTH) * 7919 + 13) % vocabulary
     group = grouped([(1, 2, 3)])[0]
+    shapes = [(0, 12), (3, 12), (7, 12), (7, 9), (9, 11), (9, 12)]
+    if border is not None:
+        # What is fed of the continuation counts too, and is read itself: there is one token before it at least.
+        ends = [max(1, border - len(group.fed) + beyond) for beyond in (-1, 0, 1, 2)]
+        shapes += [(replaced, end) for end in ends for replaced in (end - 1, LENGTH)]
     made = []
-    for number, (replaced, length) in enumerate([(0, 12), (3, 12), (7, 12), (7, 9), (9, 11), (9, 12)]):
+    for number, (replaced, length) in enumerate(shapes):
         row = np.where(np.arange(LENGTH) == replaced, 5, tokens)[:length]
         made.append(AskedRow((0, bytes([number])), np.concatenate([row, group.fed]), group))
     return made

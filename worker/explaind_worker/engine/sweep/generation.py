@@ -4,8 +4,9 @@ The clean continuation is fed as a draft, and the sweep over it is the changed r
 tokens as long as they are its own likeliest ones, and is continued by itself only from the first that is not.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -41,7 +42,8 @@ def continuations_under(
 ) -> list[list[list[int]]]:
     """For each prompt what the model says in the clean run, and then in each of its variants, likeliest token first.
 
-    The token that ends a continuation is no part of it. Equal to generating every one by itself, up to rounding.
+    The token that ends a continuation is no part of it. Equal to generating every one by itself, up to rounding. Where
+    the model turns longer rows by other rotary factors, the runs are read again from the start when they cross over.
     """
     generation = _Generation(model, max_new_tokens, frozenset(end_ids), meter, report_progress, limits)
     clean = generation.of([(tuple(prompt), (), [Variant()]) for prompt in prompts], "generating")
@@ -58,13 +60,35 @@ def continuations_under(
 
 @dataclass(eq=False)
 class _Saying:
-    """One run's continuation as far as it is known, and where its prompt ends."""
+    """One run's continuation as far as it is known.
 
-    run: Run
-    prompt: int
-    draft: tuple[int, ...]
+    Of it `before` tokens are read together with the prompt, as the row `row` of that forward; `draft` are the tokens
+    that may come after those, and `last` is the longest length that its cache serves.
+    """
+
+    question: int
+    number: int
+    variant: Variant
+    prompt: tuple[int, ...]
+    whole_draft: tuple[int, ...]
+    before: int = 0
+    draft: tuple[int, ...] = ()
+    last: int = 0
     row: int = 0
     said: list[int] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        """How many tokens come before the next one."""
+        return len(self.prompt) + len(self.said)
+
+    def begin(self, last: int) -> tuple[int, ...]:
+        """The tokens that are read at once: all up to here, and of the draft what is not left yet, up to `last`."""
+        self.before, self.last = len(self.said), last
+        follows = tuple(self.said) == self.whole_draft[: self.before]
+        # The last token of a draft is compared, not fed.
+        self.draft = self.whole_draft[self.before :][: last - self.length + 1] if follows else ()
+        return (*self.prompt, *self.said, *self.draft[:-1])
 
 
 @dataclass
@@ -89,23 +113,35 @@ class _Generation:
         self, asked: Sequence[tuple[tuple[int, ...], tuple[int, ...], Sequence[Variant]]], phase: str
     ) -> list[list[list[int]]]:
         """For each (prompt, draft, variants) what every variant says."""
-        sayings: dict[Run, _Saying] = {}
-        of_question: list[list[_Saying]] = []
-        for question, (prompt, draft, variants) in enumerate(asked):
-            # The last token of a draft is compared, not fed.
-            group = grouped([draft or (0,)])[0]
-            base = Base(question, (*prompt, *draft[:-1]), group)
-            runs = [Run(base, number, variant) for number, variant in enumerate(variants)]
-            of_question.append([_Saying(run, len(prompt), draft) for run in runs])
-            sayings.update(zip(runs, of_question[-1], strict=True))
-            self.meter.tokens_asked += len(runs) * (len(prompt) + self.max_new_tokens - 1)
+        of_question = [
+            [_Saying(question, number, variant, prompt, draft) for number, variant in enumerate(variants)]
+            for question, (prompt, draft, variants) in enumerate(asked)
+        ]
+        everything = [saying for one in of_question for saying in one]
+        self.meter.tokens_asked += sum(saying.length + self.max_new_tokens - 1 for saying in everything)
         done = 0
-        self.report_progress(phase, 0, len(sayings), "continuations")
-        for batch in batches(list(sayings), self._fits):
-            for part, _ in self._backoff.halving(batch, lambda runs: self._say([sayings[run] for run in runs])):
-                done += len(part)
-                self.report_progress(phase, done, len(sayings), "continuations")
+        self.report_progress(phase, 0, len(everything), "continuations")
+        going = everything
+        while going:
+            sayings = self._runs(going)
+            say = partial(self._say, sayings)
+            for batch in batches(list(sayings), self._fits, self.model.lengths):
+                for part, _ in self._backoff.halving(batch, say):
+                    done += sum(self._ended(sayings[run]) for run in part)
+                    self.report_progress(phase, done, len(everything), "continuations")
+            going = [saying for saying in going if not self._ended(saying)]
         return [[saying.said for saying in one] for one in of_question]
+
+    def _runs(self, sayings: Sequence[_Saying]) -> dict[Run, _Saying]:
+        """The runs that read what is known of the sayings, and their drafts; those that read the same share a base."""
+        bases: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Base] = {}
+        runs: dict[Run, _Saying] = {}
+        for saying in sayings:
+            tokens = saying.begin(self.model.lengths.last(saying.length))
+            key = (saying.question, tokens, saying.draft)
+            base = bases.setdefault(key, Base(saying.question, tokens, grouped([saying.draft or (0,)])[0]))
+            runs[Run(base, saying.number, saying.variant)] = saying
+        return runs
 
     def _fits(self, rows: int, length: int, reads: int) -> bool:
         if rows * length > self.limits.tokens:
@@ -116,16 +152,17 @@ class _Generation:
         kept = self._footprint.cache_bytes(rows, length)
         return self._footprint.forward_bytes(rows, length, reads=reads) + kept
 
-    def _say(self, sayings: Sequence[_Saying]) -> bool:
-        """Continues all of them to their ends."""
+    def _say(self, said_by: Mapping[Run, _Saying], runs: Sequence[Run]) -> bool:
+        """Continues all of them to their ends, or as far as their caches serve."""
+        sayings = [said_by[run] for run in runs]
         for saying in sayings:  # some of it may be said already, by an attempt that ran out of memory
-            saying.said = []
-        swept = swept_by(self.model, [saying.run for saying in sayings], growing=self._growing)
+            del saying.said[saying.before :]
+        swept = swept_by(self.model, runs, growing=self._growing)
         for saying, row in zip(sayings, swept.row_of, strict=True):
             saying.row = row
         cache = self._prefill(swept, sayings)
         # Those that say most of the draft come last: what goes on together ends together.
-        going = sorted((s for s in sayings if not self._ended(s)), key=lambda s: len(s.said))
+        going = sorted((s for s in sayings if self._goes_on(s)), key=lambda s: len(s.said))
         for part in self._chunks(going):
             self._go_on(part, swept, cache)
         return True
@@ -148,7 +185,7 @@ class _Generation:
     def _leave_drafts(self, sayings: Sequence[_Saying]) -> None:
         """Where a run leaves its draft is not known without weights: half way, as a placeholder."""
         for saying in sayings:
-            saying.said = [*saying.draft[: len(saying.draft) // 2], placeholder_token(self.model)]
+            saying.said += [*saying.draft[: len(saying.draft) // 2], placeholder_token(self.model)]
 
     def _read_drafts(self, swept: Swept, sayings: Sequence[_Saying], cache: DynamicCache) -> None:
         """The prefill's forward. The model's lock must be held."""
@@ -160,20 +197,20 @@ class _Generation:
             own = likeliest[saying.row]
             agreed = next((i for i, (a, b) in enumerate(zip(own, saying.draft, strict=False)) if a != b), None)
             whole = len(saying.draft) if saying.draft else 0
-            saying.said = own[:whole] if agreed is None and saying.draft else own[: (agreed or 0) + 1]
+            saying.said += own[:whole] if agreed is None and saying.draft else own[: (agreed or 0) + 1]
 
     def _chunks(self, sayings: Sequence[_Saying]) -> Iterator[Sequence[_Saying]]:
         """As many at a time as may be continued together."""
         most = CPU_ROWS if self.model.device.type == "cpu" else GPU_ROWS
         if self.limits.bytes is not None and sayings:
-            longest = max(saying.prompt for saying in sayings) + self.max_new_tokens
+            longest = max(len(saying.prompt) for saying in sayings) + self.max_new_tokens
             each = 2 * self._footprint.cache_bytes(1, longest) + self._footprint.forward_bytes(1, 1)
             most = max(1, min(most, self.limits.bytes // each))
         for begin in range(0, len(sayings), most):
             yield sayings[begin : begin + most]
 
     def _go_on(self, sayings: Sequence[_Saying], swept: Swept, prefilled: DynamicCache) -> None:
-        """Token by token, each run with its own edits, until all have ended."""
+        """Token by token, each run with its own edits, until all have ended or their caches serve no longer."""
         going = list(sayings)
         cache, known = computed(
             self.model,
@@ -183,10 +220,11 @@ class _Generation:
         while going:
             likeliest, known = self._step(going, cache, known)
             for saying, token in zip(going, likeliest, strict=True):
-                if not self._ended(saying):
+                if self._goes_on(saying):
                     saying.said.append(token)
-            left = [index for index, saying in enumerate(going) if not self._ended(saying)]
-            if len(left) <= len(going) // 2:
+            left = [index for index, saying in enumerate(going) if self._goes_on(saying)]
+            # Where factors go by length, a row that has ended must not grow beyond its class beside the others.
+            if len(left) <= len(going) // 2 or (self.model.lengths.vary and len(left) < len(going)):
                 going = [going[index] for index in left]
                 if left:
                     kept = torch.tensor(left, device=known.device)
@@ -215,7 +253,7 @@ class _Generation:
         known = torch.cat([known, known.new_ones(len(going), 1)], dim=1)
         rows = SweepPass(
             self.model.anatomy,
-            [saying.run.variant for saying in going],
+            [saying.variant for saying in going],
             range(len(going)),
             bases=len(going),
             first=places.tolist(),
@@ -239,9 +277,13 @@ class _Generation:
             # Scaling and soft caps do not change which is largest.
             return torch.cat([anatomy.unembedding(part).argmax(dim=-1) for part in normed.split(at_once)])
 
+    def _goes_on(self, saying: _Saying) -> bool:
+        """Whether the cache of its last reading serves for the next token of what has not ended."""
+        return not self._ended(saying) and saying.length <= saying.last
+
     def _ended(self, saying: _Saying) -> bool:
         said = saying.said
-        return len(said) >= self.max_new_tokens or said[-1] in self.end_ids
+        return len(said) >= self.max_new_tokens or (bool(said) and said[-1] in self.end_ids)
 
 
 def _left_padded(
@@ -252,7 +294,7 @@ def _left_padded(
     What is known of each stands on the right: sliding windows count places, not positions.
     """
     rows = torch.tensor([saying.row for saying in sayings])
-    lengths = torch.tensor([saying.prompt + len(saying.said) - 1 for saying in sayings])
+    lengths = torch.tensor([saying.length - 1 for saying in sayings])
     longest = int(lengths.max())
     places = torch.arange(longest) - (longest - lengths)[:, None]
     known = places >= 0

@@ -10,6 +10,7 @@ from explaind_worker.engine.batching.dry_run import input_device
 from explaind_worker.engine.scoring.rows import Group
 from explaind_worker.engine.sweep.forward import SweepPass
 from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.structure.rotary_lengths import RotaryLengths
 
 PADDED = 1.25  # a row may be padded to so many times its length, so that it shares a forward
 
@@ -70,21 +71,29 @@ def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept
     return Swept(rows, ids if growing else ids[base_of], read_at[base_of], row_of)
 
 
-def batches(runs: Sequence[Run], fits: Fits) -> Iterator[list[Run]]:
-    """Runs of one kind and similar length, as many to a forward as fit, at least one; late joiners come last."""
+def batches(runs: Sequence[Run], fits: Fits, lengths: RotaryLengths) -> Iterator[list[Run]]:
+    """Runs of one kind and similar length, as many to a forward as fit, at least one; late joiners come last.
+
+    Rows of different `lengths` classes do not share a forward.
+    """
     batch: list[Run] = []
     bases: set[Base] = set()
     for run in sorted(runs, key=_order):
         length = len(run.base.tokens)
         rows = len(batch) + 1 + len(bases) + (run.base not in bases)  # each base's clean row is read beside its runs
-        alike = bool(batch) and run.base.kind == batch[0].base.kind and length <= PADDED * len(batch[0].base.tokens) + 1
-        if batch and not (alike and fits(rows, length, run.base.kind[0])):
+        if batch and not (_alike(batch[0].base, run.base, lengths) and fits(rows, length, run.base.kind[0])):
             yield batch
             batch, bases = [], set()
         batch.append(run)
         bases.add(run.base)
     if batch:
         yield batch
+
+
+def _alike(first: Base, base: Base, lengths: RotaryLengths) -> bool:
+    """Whether two bases may share a forward, of which the first is no longer than the other."""
+    short, long = len(first.tokens), len(base.tokens)
+    return base.kind == first.kind and long <= PADDED * short + 1 and lengths.alike((short, long))
 
 
 def _order(run: Run) -> tuple[object, ...]:

@@ -5,7 +5,7 @@ import torch
 from explaind_worker.engine.activations.interventions import Edit, Variant
 from explaind_worker.engine.batching.dry_run import verdict
 from explaind_worker.engine.scoring.rows import grouped
-from explaind_worker.engine.sweep.runs import Base, Run, swept_by
+from explaind_worker.engine.sweep.runs import Base, Run, batches, swept_by
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.loading.loading import LoadedModel
 
@@ -13,6 +13,8 @@ from explaind_worker.models.loading.loading import LoadedModel
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 NARROW_TOLERANCE = 5e-2
 LENGTHS = (9, 11)
+BORDER = 12  # what is fed of two tokens' continuation is one: rows of 10 and 12 tokens lie below it
+BEYOND = (12, 13)
 
 
 def why_whole(model: LoadedModel) -> str | None:
@@ -24,15 +26,28 @@ def why_whole(model: LoadedModel) -> str | None:
 
 
 def _tried(model: LoadedModel) -> str | None:
-    runs = _runs(model)
+    with model.lengths.border_at(BORDER):
+        return _compared(model, _runs(model))
+
+
+def _compared(model: LoadedModel, runs: list[Run]) -> str | None:
+    of_base: dict[Base, list[Run]] = {}
+    for run in runs:
+        of_base.setdefault(run.base, []).append(run)
     try:
-        joined = _last_residuals(model, runs, growing=True)
+        together = list(batches(runs, lambda *_: True, model.lengths))
+        joined = {
+            run: residual
+            for batch in together
+            for run, residual in zip(batch, _last_residuals(model, batch, growing=True), strict=True)
+        }
     except Exception as error:
         if out_of_memory(error) or poisoned(error):
             raise
         return f"changed runs could not join the clean one ({type(error).__name__})"
-    whole = _last_residuals(model, runs, growing=False)
-    difference = float((joined - whole).abs().max() / whole.abs().max().clamp_min(1e-12))
+    whole = torch.cat([_last_residuals(model, alone, growing=False) for alone in of_base.values()])
+    difference = (torch.stack([joined[run] for alone in of_base.values() for run in alone]) - whole).abs().max()
+    difference = float(difference / whole.abs().max().clamp_min(1e-12))
     exact = model.quantization is None
     allowed = TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE) if exact else NARROW_TOLERANCE
     if not difference <= allowed:
@@ -49,7 +64,10 @@ def _last_residuals(model: LoadedModel, runs: list[Run], *, growing: bool) -> to
 
 
 def _runs(model: LoadedModel) -> list[Run]:
-    """Every kind of change at the first, a middle and the last layer, for two rows of different lengths."""
+    """Every kind of change at the first, a middle and the last layer, for rows of different lengths.
+
+    Where rotary factors depend on the length, some of them lie beyond the border.
+    """
     group = grouped([(1, 2)])[0]
     layers = sorted({0, len(model.anatomy.blocks) // 2, len(model.anatomy.blocks) - 1})
     edits = [
@@ -64,7 +82,7 @@ def _runs(model: LoadedModel) -> list[Run]:
     ]
     variants = [Variant((edit,)) for edit in edits] + [Variant((edits[1], edits[-1]))]
     runs = []
-    for question, length in enumerate(LENGTHS):
+    for question, length in enumerate((*LENGTHS, *BEYOND) if model.lengths.vary else LENGTHS):
         tokens = tuple((place * 7919 + 13 + question) % model.anatomy.vocabulary for place in range(length))
         base = Base(question, (*tokens, *group.fed.tolist()), group)
         runs += [Run(base, number, variant) for number, variant in enumerate([Variant(), *variants])]

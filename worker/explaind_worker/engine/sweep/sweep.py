@@ -31,7 +31,7 @@ class SweepQuestion:
     """A prompt, the continuations that are scored after it, and the changed runs in which they are."""
 
     prompt: tuple[int, ...]
-    continuations: tuple[tuple[int, ...], ...]
+    continuations: Sequence[tuple[int, ...]]
     variants: Sequence[Variant]
 
 
@@ -65,7 +65,7 @@ class Sweep:
         ]
         done = 0
         self._report_progress("running interventions", 0, len(runs), "runs")
-        for batch in batches(runs, self._fits):
+        for batch in batches(runs, self._fits, self._model.lengths):
             for part, answers in self._backoff.halving(batch, self._forward):
                 for run, answer in zip(part, answers, strict=True):
                     for position, columns in enumerate(run.base.group.columns):

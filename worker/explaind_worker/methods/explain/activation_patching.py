@@ -1,5 +1,6 @@
 """explain/activation-patching: puts activations of one run into another, one at a time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,14 +76,13 @@ class _Patching:
         columns = list(range(self._anatomy.heads)) if point == "z" else self._positions
         # Before the first token that differs the two runs are the same, so that a patch there changes nothing.
         moved = [column for column in columns if point == "z" or column >= self._first_difference]
-        variants = [self._patch(point, layer, column) for layer in self._layers for column in moved]
+        places = [(layer, column) for layer in self._layers for column in moved]
         base = self._score(self._runs.base)
         scores = np.full((len(self._layers), len(columns)), base)
-        if variants:
-            asked = SweepQuestion(self._base.token_ids, self._inquiry.question().continuations, variants)
-            patched = self._score_all(self._sweep([asked])[0])[1:]
+        if places:
+            patched = self._score_all(self._patched(point, places))[1:]
             scores[:, [columns.index(column) for column in moved]] = patched.reshape(len(self._layers), len(moved))
-            self._evaluations += len(variants)
+            self._evaluations += len(places)
         effects = (scores - base) / self._difference
         return PatchGrid(
             point=point, layers=self._layers, columns=columns, effects=effects.tolist(), scores=scores.tolist()
@@ -110,8 +110,31 @@ class _Patching:
             evaluations=self._evaluations,
         )
 
-    def _patch(self, point: PatchPoint, layer: int, column: int) -> Variant:
-        recorded = self._recording[HookPoint(point, layer)]
+    def _patched(self, point: PatchPoint, places: Sequence[tuple[int, int]]) -> TokenScores:
+        """Scores under the patches at these (layer, column), [1 + place, token], the clean run first."""
+        continuations = self._inquiry.question().continuations
+        asked = [
+            SweepQuestion(
+                self._base.token_ids,
+                [continuations[index] for index in indices],
+                [self._patch(recording, point, layer, column) for layer, column in places],
+            )
+            for indices, recording in self._recordings
+        ]
+        order = [index for indices, _ in self._recordings for index in indices]
+        ends = np.cumsum([len(continuations[index]) for index in order])[:-1]
+        found = self._sweep(asked)
+
+        def columns(kind: Sequence[FloatArray]) -> FloatArray:
+            apart = np.split(np.concatenate(kind, axis=1), ends, axis=1)
+            return np.concatenate([apart[order.index(index)] for index in range(len(order))], axis=1)
+
+        return TokenScores(
+            logprobs=columns([scores.logprobs for scores in found]), logits=columns([scores.logits for scores in found])
+        )
+
+    def _patch(self, recording: Activations, point: PatchPoint, layer: int, column: int) -> Variant:
+        recorded = recording[HookPoint(point, layer)]
         if point == "z":
             whole = (0, len(self._clean))
             edit = Edit(layer, point, heads=(column,), positions=whole, value=recorded[:, column : column + 1])
@@ -167,18 +190,37 @@ class _Patching:
         return torch.finfo(getattr(torch, self._session.model_access.model().dtype)).eps
 
     @cached_property
-    def _recording(self) -> Activations:
+    def _recordings(self) -> list[tuple[list[int], Activations]]:
+        """The source's activations at its prompt, and the continuations (indices) whose runs they are of.
+
+        One recording for all, unless the model turns rows that end differently by different rotary factors.
+        """
         self._sweep  # noqa: B018 - its limits are checked before the first forward
         session, source = self._session, self._source.token_ids
-        model, meter = session.model_access.model(), session.job.meter
-        return capture(model, source, self._params.grids, layers=self._layers, meter=meter)
+        model, meter, lengths = session.model_access.model(), session.job.meter, session.model_access.model().lengths
+        by_class: dict[int, list[int]] = {}
+        continuations = self._inquiry.question().continuations
+        for index, continuation in enumerate(continuations):
+            by_class.setdefault(lengths.last(len(source) + len(continuation) - 1), []).append(index)
+        prompt = range(len(source))
+        found = []
+        for last, indices in by_class.items():
+            fed = () if lengths.last(len(source)) == last else continuations[indices[0]][:-1]
+            row = (*source, *fed)
+            recording = capture(
+                model, row, self._params.grids, layers=self._layers, meter=meter, positions=prompt if fed else None
+            )
+            found.append((indices, recording))
+        return found
 
     @cached_property
     def _sweep(self) -> Sweep:
         """Runs patched questions; the recording's room is left to it."""
         session, params, length = self._session, self._params, len(self._clean)
         _, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
+        recordings = len({len(continuation) for continuation in self._inquiry.question().continuations})
         kept = activation_bytes(session.model_access.footprint, length, params.grids, len(self._layers))
+        kept *= recordings if session.model_access.meta_model().lengths.vary else 1
         limits = session.model_access.batch_limits(length + fed, reads=reads, kept=kept)
         model = session.model_access.model()
         return Sweep(model, meter=session.job.meter, report_progress=session.job.report_progress, limits=limits)
@@ -200,7 +242,7 @@ class _Patching:
         params = self._params
         request = PromptRequest(model=params.model, prompt=params.corrupted, messages=params.corrupted_messages)
         try:
-            return self._session.model_access.encoder.prompt(request)
+            return self._session.model_access.prompt(request)
         except InvalidRequest as error:
             raise type(error).at(params.corrupted_pointer, error.detail, hint=error.hint) from None
 

@@ -44,7 +44,7 @@ def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
     explained = np.flatnonzero(question.explained)
     if params.by_target:
         _check_size(anatomy, len(explained))
-    longest = max(len(read.before) for read in reads)
+    longest = max(len(read.read) for read in reads)
     limits = session.model_access.batch_limits(longest, reads=len(reads))
     model = session.model_access.model()
     split = split_logits(
@@ -77,7 +77,7 @@ def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
 def _reads(prompt: tuple[int, ...], question: ScoreSpec) -> tuple[list[Read], FloatArray]:
     """Every token of target and foil, also those before a span that is explained, each with its sign."""
     reads = [
-        Read((*prompt, *continuation[:place]), token)
+        Read((*prompt, *continuation[:place]), token, row=(*prompt, *continuation[:-1]))
         for continuation in question.continuations
         for place, token in enumerate(continuation)
     ]

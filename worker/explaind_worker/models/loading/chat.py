@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from explaind.contract.blocks.subject import Message
 from explaind.contract.errors import ChatTemplateRefuses, InvalidRequest, NoChatTemplate
+from explaind_worker.models.loading.template_clock import TemplateClock, varies
 
 Span = tuple[int, int]
 
@@ -30,13 +31,17 @@ _PLACEHOLDERS = re.compile(r"explaindContent(\d+)End")
 
 
 def rendered(
-    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], *, continued: bool = True
+    tokenizer: PreTrainedTokenizerFast,
+    messages: Sequence[Message],
+    *,
+    continued: bool = True,
+    clock: TemplateClock | None = None,
 ) -> tuple[str, tuple[Region, ...]]:
     """The chat as the template writes it, once, and a region for each place where a message's content stands.
 
     The assistant's turn is opened, or left open where the last message is the assistant's; neither for a model that
-    does not continue what it reads. Contents are found by
-    rendering the same chat with placeholders: a content such as "user" also stands in the template's own words.
+    does not continue what it reads. Contents are found by rendering the same chat with placeholders: a content such as
+    "user" also stands in the template's own words. `clock` is the job's, for templates that tell the date.
 
     Raises:
         NoChatTemplate: the model has no template.
@@ -49,8 +54,11 @@ def rendered(
         )
     roles = [message.role for message in messages]
     try:
-        text = _applied(tokenizer, roles, [message.content for message in messages], continued)
-        frame = _applied(tokenizer, roles, [_PLACEHOLDER.format(index) for index in range(len(roles))], continued)
+        template, clock = str(tokenizer.get_chat_template()), clock or TemplateClock()
+        with clock.told(template):
+            text = _applied(tokenizer, roles, [message.content for message in messages], continued)
+        with clock.told(template):
+            frame = _applied(tokenizer, roles, [_PLACEHOLDER.format(index) for index in range(len(roles))], continued)
     except (TemplateError, ValueError) as error:
         raise ChatTemplateRefuses.at(
             "/messages",
@@ -58,6 +66,11 @@ def rendered(
             hint="Most templates take turns of user and assistant, and some no system message.",
         ) from error
     return text, tuple(_regions(messages, text, frame))
+
+
+def constant(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the model's chat template writes the same messages alike at any time."""
+    return not varies(str(tokenizer.get_chat_template()))
 
 
 def _applied(tokenizer: PreTrainedTokenizerFast, roles: Sequence[str], contents: Sequence[str], continued: bool) -> str:

@@ -6,6 +6,8 @@ a row padded beside a longer one keeps its logits, decides how rows are batched:
 rows of equal length, and gets only those.
 """
 
+import math
+
 import torch
 from transformers import PreTrainedModel
 
@@ -15,6 +17,7 @@ from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.library_message import told
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
+from explaind_worker.models.structure.rotary_lengths import rotary_lengths
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
 
 LONG = "When Mary and John went to the store, John gave a drink to her."
@@ -44,12 +47,14 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
                 f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
                 hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
             )
-    return {**differences, "pads": differences["padding"] <= allowed}
+    return {**differences, "pads": differences["padding"] <= allowed}  # infinite where it was not tried
 
 
 def _differences(network: PreTrainedModel, encoder: Encoder) -> dict[str, float]:
-    """Largest relative difference of each claim."""
+    """Largest relative difference of each claim; infinite that of padding where no two lengths share a forward."""
     long, short = (_row(encoder, text) for text in (LONG, SHORT))
+    # Rows that the model turns by different rotary factors never share a batch, whatever it makes of padding.
+    long = long[: rotary_lengths(network).last(len(short))]
     turned = [long[0], *reversed(long[1:-1]), long[-1]]
     with torch.inference_mode():
         own = {name: _own(network, row) for name, row in (("long", long), ("short", short), ("turned", turned))}
@@ -61,7 +66,7 @@ def _differences(network: PreTrainedModel, encoder: Encoder) -> dict[str, float]
         return {
             "reading": max(difference([long], "long"), difference([short], "short")),
             "batch": difference([long, turned], "long", "turned"),
-            "padding": difference([long, short], "long", "short"),
+            "padding": difference([long, short], "long", "short") if len(long) > len(short) else math.inf,
         }
 
 

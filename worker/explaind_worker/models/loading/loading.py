@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
@@ -26,6 +26,7 @@ from explaind_worker.models.structure import self_check
 from explaind_worker.models.structure.anatomy import Anatomy, anatomy_of
 from explaind_worker.models.structure.classifier_head import Classes, classes_of, head_names, longest_row
 from explaind_worker.models.structure.packed_gradients import GradientCheck, check_gradients, keep_backward
+from explaind_worker.models.structure.rotary_lengths import RotaryLengths, rotary_lengths
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,11 @@ class _InMemory:
         """Kind of the packed weights that compute; None where ordinary matrices do."""
         found = self.encoder.quantization
         return None if found is None else found.packed
+
+    @property
+    def lengths(self) -> RotaryLengths:
+        """Which lengths of rows have the same rotary factors: only such rows share a forward or a cache."""
+        return rotary_lengths(self.network)
 
 
 @dataclass
@@ -137,13 +143,27 @@ def load_encoder(entry: ModelEntry) -> Encoder:
             f"The tokenizer of {entry.name!r} gives no character offsets, so its tokens cannot be placed in the text.",
             hint="Use a model with a tokenizer.json.",
         )
-    context = int(getattr(config.get_text_config(), "max_position_embeddings", None) or tokenizer.model_max_length)
+    context = _context(config.get_text_config()) or tokenizer.model_max_length
     if network is not None:
         _refuse_segments(entry, tokenizer)
         context = longest_row(network, context)
     rows = getattr(config.get_text_config(), "vocab_size", None)
     rows = rows if isinstance(rows, int) else None
     return Encoder(tokenizer, context, found, classes, rows, quantization=quantization)
+
+
+def _context(config: PreTrainedConfig) -> int | None:
+    """The most tokens the model reads, as its config says; None where it does not.
+
+    `dynamic` rotary factors stretch what `max_position_embeddings` says by a factor of their own.
+    """
+    stated = getattr(config, "max_position_embeddings", None)
+    if stated is None:
+        return None
+    rotary = getattr(config, "rope_parameters", None) or {}
+    # Beside a fixed `alpha` (HunYuan) the word means factors that do not depend on length.
+    stretched = rotary.get("rope_type") == "dynamic" and not rotary.get("alpha")
+    return int(stated * max(1.0, float(rotary.get("factor") or 1.0))) if stretched else int(stated)
 
 
 def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> AnyModel:
@@ -159,6 +179,7 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Any
     network.requires_grad_(requires_grad=False)
     keep_backward(network)
     fuse_activations(network)
+    rotary_lengths(network)  # from here on no forward depends on one before it
     if encoder.classes is not None:
         return _classifier(entry, encoder, encoder.classes, network, lock)
     anatomy = anatomy_of(network)

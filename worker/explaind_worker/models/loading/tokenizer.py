@@ -1,7 +1,7 @@
 """From a prompt or messages to token ids with character offsets, and from token ids back to clean text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from transformers import PreTrainedTokenizerFast
@@ -9,8 +9,9 @@ from transformers.tokenization_utils_base import BatchEncoding
 
 from explaind.contract.blocks.subject import PromptRequest, TextTarget, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget
-from explaind_worker.models.loading.chat import Region, Span, rendered
+from explaind_worker.models.loading.chat import Region, Span, constant, rendered
 from explaind_worker.models.loading.quantization import Quantization
+from explaind_worker.models.loading.template_clock import TemplateClock
 from explaind_worker.models.structure.classifier_head import Classes
 
 NO_ROW = (
@@ -24,7 +25,8 @@ class EncodedPrompt:
     """A prompt as the model sees it.
 
     `spans[i]` are the characters of `text` that token i covers, None for a token that the tokenizer added.
-    Several tokens may cover the same characters (the bytes of an emoji).
+    Several tokens may cover the same characters (the bytes of an emoji). It is `constant` where the same request makes
+    the same prompt at any time; a chat template may tell the date.
     """
 
     text: str
@@ -32,6 +34,7 @@ class EncodedPrompt:
     spans: tuple[Span | None, ...]
     special: tuple[bool, ...]
     regions: tuple[Region, ...]
+    constant: bool = True
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -85,8 +88,8 @@ class Encoder:
         """Whether that is a token the model can read; a special token that a tokenizer lacks is None."""
         return isinstance(token_id, int) and token_id < self.vocabulary
 
-    def prompt(self, request: PromptRequest) -> EncodedPrompt:
-        """The request's prompt or messages, encoded; the chat template is applied once.
+    def prompt(self, request: PromptRequest, clock: TemplateClock | None = None) -> EncodedPrompt:
+        """The request's prompt or messages, encoded; the chat template is applied once, by the job's `clock`.
 
         Raises:
             NoChatTemplate, ChatTemplateRefuses: messages were given and the model has no template, or its template
@@ -95,8 +98,9 @@ class Encoder:
                 template changes a message.
         """
         if request.messages is not None:
-            text, regions = rendered(self.tokenizer, request.messages, continued=self.classes is None)
+            text, regions = rendered(self.tokenizer, request.messages, continued=self.classes is None, clock=clock)
             encoded = self._encode(text, regions, add_special_tokens=False)
+            encoded = replace(encoded, constant=constant(self.tokenizer))
         else:
             text = request.prompt or ""
             encoded = self._encode(text, (Region(0, len(text)),), add_special_tokens=True)

@@ -1,0 +1,86 @@
+"""What of a chat template changes from one rendering to the next: the date that it asks for, and what it draws.
+
+An answer to such a prompt is not an answer to the same request on another day, and within a job there is one date.
+"""
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache, partial
+from random import Random
+from typing import Any
+
+from jinja2 import Template, TemplateError, meta, nodes, pass_context
+from transformers.utils.chat_template_utils import _compile_jinja_template
+
+TODAY = "strftime_now"  # transformers' function of a format
+# What transformers and jinja lend every template and is the same each time.
+CONSTANT = frozenset({"range", "dict", "cycler", "joiner", "namespace", "raise_exception"})
+DRAWING = "random"  # jinja's filter
+MOMENT = "%Y-%m-%d %H:%M:%S.%f"
+
+_RENDERING = threading.Lock()
+
+
+class TemplateClock:
+    """The moment that the templates of one job are told, taken when the first of them asks, and what they draw."""
+
+    def __init__(self) -> None:
+        self._moment: datetime | None = None
+        self._seed = secrets.randbits(64)
+
+    @contextmanager
+    def told(self, template: str) -> Iterator[None]:
+        """Within this context one rendering of the template is told that moment, and draws what any other would."""
+        compiled = _compiled(template)
+        with _RENDERING:  # what is compiled is shared by all jobs
+            ask, draw = compiled.globals[TODAY], compiled.environment.filters[DRAWING]
+            compiled.globals[TODAY] = partial(self._at_the_moment, ask)
+            compiled.environment.filters[DRAWING] = _drawing(Random(self._seed))  # noqa: S311 - words of a prompt
+            try:
+                yield
+            finally:
+                compiled.globals[TODAY], compiled.environment.filters[DRAWING] = ask, draw
+
+    def _at_the_moment(self, ask: Callable[[str], str], format: str) -> str:
+        if self._moment is None:
+            self._moment = datetime.strptime(ask(MOMENT), MOMENT)
+        return self._moment.strftime(format)
+
+
+@lru_cache(maxsize=256)
+def varies(template: str) -> bool:
+    """Whether the template may write the same messages otherwise another time. What it only mentions does not count."""
+    try:
+        environment = _compiled(template).environment
+        # A copy to which nothing is lent: jinja counts no name as undeclared that its environment knows.
+        bare = environment.overlay()
+        bare.globals = {}
+        tree = bare.parse(template)
+    except TemplateError:
+        return True  # it cannot be rendered either
+    lent = set(environment.globals) - CONSTANT
+    if meta.find_undeclared_variables(tree) & lent:
+        return True
+    filters = [found for found in tree.find_all(nodes.Filter) if found.name in {DRAWING, "map"}]
+    # `map` takes the name of a filter.
+    return any(
+        found.name == DRAWING or any(const.value == DRAWING for const in found.find_all(nodes.Const))
+        for found in filters
+    )
+
+
+def _drawing(draws: Random) -> Callable[..., Any]:
+    """jinja's filter `random`, by these draws."""
+
+    @pass_context
+    def drawn(_context: object, choices: Sequence[Any]) -> Any:
+        return draws.choice(choices) if choices else ""
+
+    return drawn
+
+
+def _compiled(template: str) -> Template:
+    return _compile_jinja_template(template)
