@@ -1,5 +1,6 @@
 """The embedded stack: starts, is refused, restarts its children, stops, and leaves nobody behind."""
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from click.testing import CliRunner
 from explaind_jobs.keys.cli import keys
 from explaind_jobs.local_stack.redis_server import StackError, find_server
 from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
+from explaind_jobs.redis_scripts.connection import publish_url, published_url
 from explaind_jobs.settings import JobsSettings
 
 pytestmark = pytest.mark.integration
@@ -86,14 +89,19 @@ def test_it_answers_and_stops_without_orphans(settings: JobsSettings) -> None:
     assert (settings.data_dir / "logs" / "worker.log").exists()
 
 
-def test_what_was_accepted_is_there_after_a_restart(settings: JobsSettings) -> None:
+def test_what_was_accepted_is_there_after_a_crash_that_left_garbage(settings: JobsSettings) -> None:
+    told: list[str] = []
     for expected in (None, b"kept"):
         with (
-            EmbeddedStack(settings, commands=STAND_INS),
+            EmbeddedStack(settings, commands=STAND_INS, tell=told.append),
             redis.Redis(unix_socket_path=str(settings.data_dir / "redis" / "redis.sock")) as client,
         ):
             assert client.get("word") == expected
             client.set("word", "kept")
+        (file,) = settings.data_dir.glob("redis/appendonlydir/*.incr.aof")
+        with file.open("ab") as opened:
+            opened.write(b"\0" * 100)
+    assert ["the 100 bytes after byte" in said for said in told] == [True]
 
 
 def test_a_long_data_directory_gets_a_short_socket_that_keys_find(tmp_path: Path) -> None:
@@ -185,6 +193,45 @@ def test_a_child_that_does_not_start_is_quoted(settings: JobsSettings) -> None:
     broken = StackCommands(api=[sys.executable, "-c", "raise SystemExit('no such luck')"], worker=STAND_INS.worker)
     with pytest.raises(StackError, match="no such luck"):
         EmbeddedStack(settings, commands=broken).start()
+
+
+def test_it_waits_for_a_redis_that_refuses_and_says_why(
+    settings: JobsSettings, valkey: redis.Redis, redis_url: str
+) -> None:
+    told: list[str] = []
+
+    def tell(said: str) -> None:
+        told.append(said)
+        valkey.config_set("min-replicas-to-write", 0)
+
+    valkey.config_set("min-replicas-to-write", 1)
+    try:
+        external = settings.model_copy(update={"redis_url": redis_url})
+        with EmbeddedStack(external, commands=STAND_INS, tell=tell) as stack:
+            assert answers(stack)
+            assert stack.pids["worker"] is not None
+    finally:
+        valkey.config_set("min-replicas-to-write", 0)
+    (said,) = told
+    assert "(NOREPLICAS)" in said
+    assert "min-replicas-to-write" in said
+
+
+def test_it_waits_for_room_on_the_disk_of_its_data(settings: JobsSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    errors = [errno.ENOSPC, errno.EDQUOT]
+
+    def publish(*args: Any) -> None:
+        if errors:
+            raise OSError(errors.pop(), "full")
+        publish_url(*args)
+
+    monkeypatch.setattr("explaind_jobs.local_stack.stack.publish_url", publish)
+    monkeypatch.setattr("explaind_jobs.local_stack.stack.FULL_PAUSE_S", 0.01)
+    with EmbeddedStack(settings, commands=STAND_INS, tell=told.append):
+        assert published_url(settings.data_dir) is not None
+    assert errors == []
+    assert [str(settings.data_dir) in said and "is full" in said for said in told] == [True]
 
 
 def test_the_order_in_which_a_server_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

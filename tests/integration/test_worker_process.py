@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import redis
 
+from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import JobState
 from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher, permits_key
 from explaind_jobs.store.records import NewJob
+from tests.support.redis_refusals import refusing
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +48,11 @@ class Bench:
 
     def start_worker(self, slots: int = 2, **env: str) -> subprocess.Popen[bytes]:
         known = {worker.instance for worker in self.store.workers()}
+        worker = self.spawn_worker(slots, **env)
+        eventually(lambda: {w.instance for w in self.store.workers()} - known != set(), "a worker beats")
+        return worker
+
+    def spawn_worker(self, slots: int = 2, **env: str) -> subprocess.Popen[bytes]:
         worker = subprocess.Popen(
             [sys.executable, str(FAKE_WORKER), str(slots)],
             env={
@@ -59,7 +66,6 @@ class Bench:
             stderr=self.log,
         )
         self.workers.append(worker)
-        eventually(lambda: {w.instance for w in self.store.workers()} - known != set(), "a worker beats")
         return worker
 
     def submit(self, request: str, *, ring: bool = True) -> str:
@@ -98,6 +104,31 @@ def test_every_job_ends_once(bench: Bench) -> None:
     assert [job.attempt for job in jobs] == [1] * 20
     assert bench.store.result(ids[0]) == b'{"attempt": 1}'
     assert bench.store.queued() == 0
+
+
+@pytest.mark.parametrize("code", ["MISCONF", "NOPERM"])
+def test_workers_outlast_a_redis_that_refuses(bench: Bench, valkey: redis.Redis, code: str) -> None:
+    """One that runs and one that starts meanwhile: both go on by themselves, and nothing is lost or done twice."""
+    running = bench.start_worker(slots=3)
+    ids = [bench.submit('{"steps": 10, "step_s": 0.1}') for _ in range(2)]
+    eventually(lambda: bench.state(ids[1]) is JobState.RUNNING, "two jobs run")
+    log = Path(bench.log.name)
+    with refusing(valkey, code):
+        starting = bench.spawn_worker()
+        for said in ("the job store is waited for", "no permits from Redis", "the worker waits"):
+            eventually(lambda said=said: f"{said}" in log.read_text(), said)
+        assert log.read_text().count(code) >= 3
+        with pytest.raises(StoreUnavailable, match=code):
+            bench.submit("{}", ring=False)
+    for job_id in ids:
+        bench.await_state(job_id, JobState.SUCCEEDED)
+    assert [bench.store.get(job_id).attempt for job_id in ids] == [1] * 2
+    eventually(lambda: len(bench.store.workers()) == 2, "both beat")
+    assert (running.poll(), starting.poll()) == (None, None)
+    assert "Traceback" not in log.read_text()
+    running.kill()
+    running.wait()
+    bench.await_state(bench.submit("{}"), JobState.SUCCEEDED)
 
 
 def test_a_job_reads_a_dataset_and_leaves_an_artifact_to_whoever_asked(bench: Bench) -> None:

@@ -14,6 +14,7 @@ from explaind_jobs.local_stack.child_process import watch_parent
 from explaind_jobs.observability.logs import log_to_stderr
 from explaind_jobs.observability.tracing import TelemetryError, prepare_telemetry
 from explaind_jobs.redis_scripts.connection import redis_from
+from explaind_jobs.redis_scripts.refusals import SILENT, refusal_of
 from explaind_jobs.settings import JobsSettings, settings_mistake
 from explaind_jobs.store.job_store import JobStore
 from explaind_worker.runtime.worker_names import names_given
@@ -127,7 +128,13 @@ def _require_store(settings: JobsSettings) -> None:
     except StoreUnavailable as error:
         raise click.ClickException(str(error)) from error
     with client:
-        if not JobStore(client, settings).ping():
-            raise click.ClickException(
-                "Redis does not answer at EXPLAIND_REDIS_URL. Is it running, and are host, port and password right?"
-            )
+        try:
+            JobStore(client, settings).check_writable()
+        except StoreUnavailable as error:
+            refusal = refusal_of(error)
+            if refusal is SILENT:
+                raise click.ClickException(
+                    "Redis does not answer at EXPLAIND_REDIS_URL. Is it running, and are host, port and password right?"
+                ) from error
+            if not refusal.passes:  # what does is waited for by the worker
+                raise click.ClickException(str(error)) from error

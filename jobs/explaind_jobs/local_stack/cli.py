@@ -13,6 +13,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job, JobState
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import CatalogueError
@@ -131,7 +132,7 @@ def _ready_text(stack: EmbeddedStack, seconds: float) -> str:
             f"  Docs  {stack.url}/docs",
             f"  Data  {stack.data_dir} (logs in logs/)",
             "Try:",
-            f"  {curl_line(stack.url, 'explain/shap', example, with_key=stack.asks_for_keys)}",
+            f"  {curl_line(stack.url, 'explain/shap', example, with_key=_asks_for_keys(stack))}",
             "Ctrl-C stops it.",
         ]
     )
@@ -142,6 +143,17 @@ def curl_line(url: str, method: str, request: dict[str, Any], *, with_key: bool 
     body = shlex.quote(json.dumps(request, ensure_ascii=False))
     key = ' -H "Authorization: Bearer $EXPLAIND_API_KEY"' if with_key else ""
     return f"curl -s {url}/{method}{key} -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d {body}"
+
+
+def _warn(warning: str) -> None:
+    click.secho(f"WARNING: {warning}", err=True, fg="yellow", bold=True)
+
+
+def _asks_for_keys(stack: EmbeddedStack) -> bool:
+    try:
+        return stack.asks_for_keys
+    except StoreUnavailable:  # it refuses since a moment ago; the line with a key works in any case
+        return True
 
 
 @contextmanager
@@ -158,9 +170,9 @@ def _stack(
     try:
         settings = JobsSettings(**{name: value for name, value in given.items() if value is not None})
         click.echo("Starting explaind …", err=True)
-        with EmbeddedStack(settings, host=host, port=port, allow_anonymous=allow_anonymous) as stack:
+        with EmbeddedStack(settings, host=host, port=port, allow_anonymous=allow_anonymous, tell=_warn) as stack:
             for warning in stack.warnings:
-                click.secho(f"WARNING: {warning}", err=True, fg="yellow", bold=True)
+                _warn(warning)
             yield stack
     except KeyboardInterrupt:
         click.echo("\nexplaind has stopped.", err=True)

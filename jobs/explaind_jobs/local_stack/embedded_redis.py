@@ -1,17 +1,22 @@
 """The Redis that the embedded stack brings: a real server as a child, or fakeredis where there is none."""
 
 import contextlib
+import shlex
 import shutil
+import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from explaind_jobs.local_stack.append_only_file import mend
 from explaind_jobs.local_stack.file_lock import lock_within
-from explaind_jobs.local_stack.redis_server import StackError, socket_path, start_server
+from explaind_jobs.local_stack.redis_server import ServerStartError, StackError, socket_path, start_server
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
 
 PREDECESSOR_S = 15.0
+ROOM_BYTES = 1 << 20
 
 STAND_IN_WARNING = (
     "No Valkey or Redis server was found: fakeredis stands in. It is slow and KEEPS NOTHING when it stops. "
@@ -20,9 +25,15 @@ STAND_IN_WARNING = (
 
 
 def redis_child(
-    binary: Path, folder: Path, cleanup: contextlib.ExitStack, log: Path, output: IO[bytes]
+    binary: Path,
+    folder: Path,
+    cleanup: contextlib.ExitStack,
+    log: Path,
+    output: IO[bytes],
+    *,
+    tell: Callable[[str], object],
 ) -> tuple[SupervisedProcess, str]:
-    """A server with its data in `folder`, not started yet, and its URL.
+    """A server with its data in `folder`, not started yet, and its URL. What of its data had to be mended is told.
 
     Raises:
         StackError: another server uses the folder.
@@ -36,12 +47,34 @@ def redis_child(
     path = socket_path(folder)
     if path.parent != folder:
         cleanup.callback(shutil.rmtree, path.parent, ignore_errors=True)
-    child = SupervisedProcess(
-        "Redis server",
-        lambda: start_server(binary, folder, path, output=output, keep_open=[lock.fileno()]),
-        log,
-    )
+
+    def start() -> subprocess.Popen[bytes]:
+        return start_server(binary, folder, path, output=output, keep_open=[lock.fileno()])
+
+    def start_mended() -> subprocess.Popen[bytes]:
+        try:
+            return start()
+        except ServerStartError:
+            mended = mend(folder)
+            if mended is None:
+                raise
+        output.write(f"{mended}\n".encode())
+        tell(mended)
+        return start()
+
+    child = SupervisedProcess("Redis server", start_mended, log)
     return child, f"unix://{quote(str(path))}?db=0"
+
+
+def way_out(folder: Path) -> str:
+    """What to do about a server that does not start with its data in `folder`."""
+    if shutil.disk_usage(folder).free < ROOM_BYTES:
+        return f"The disk of {folder} is full: free space there, and start again."
+    data = shlex.quote(str(folder))
+    return (
+        f"Should its files be damaged: restore {folder} from a backup, or begin anew without the jobs, keys and "
+        f"records of files that it holds:\n  mv {data} {data}.damaged"
+    )
 
 
 def start_stand_in(cleanup: contextlib.ExitStack, port: int) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from explaind_jobs.local_stack.child_process import spawn
 
@@ -68,7 +70,7 @@ def start_server(
     output: IO[bytes] | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a server that listens on a unix socket only, with its data in `folder`; return once it answers.
+    """Start a server that listens on a unix socket only, with its data in `folder`; return once it has read them.
 
     Args:
         binary: The program.
@@ -110,12 +112,18 @@ def start_server(
 
 def _await_answer(server: subprocess.Popen[bytes], socket: Path) -> None:
     deadline = time.monotonic() + START_S
-    with redis.Redis(unix_socket_path=str(socket)) as client:
+    with redis.Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0)) as client:
         while time.monotonic() < deadline:
             if server.poll() is not None:
                 raise ServerStartError(f"The Redis server ended at once (exit status {server.returncode}).")
-            with contextlib.suppress(redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError):
-                if client.ping():
-                    return
+            try:
+                client.ping()
+                return
+            except redis.BusyLoadingError:  # it reads its data, for as long as that takes
+                deadline = time.monotonic() + START_S
+            except (redis.ConnectionError, redis.TimeoutError):
+                pass
+            except redis.ResponseError:  # it is there, and cannot save anything: that is waited for elsewhere
+                return
             time.sleep(0.01)
     raise ServerStartError(f"The Redis server did not answer within {START_S:g} s.")

@@ -1,24 +1,25 @@
 """The embedded stack: Redis, worker and API as children of one process, the very code of a deployment."""
 
 import contextlib
+import errno
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
 
 import httpx
 
-from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.local_stack.child_process import spawn
-from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in
+from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in, way_out
 from explaind_jobs.local_stack.exposure import check_exposure, free_port, keys_are_asked_for
 from explaind_jobs.local_stack.file_lock import try_lock
 from explaind_jobs.local_stack.redis_server import ServerStartError, StackError, find_server
+from explaind_jobs.local_stack.start_checks import answers, has_worker, refused_because
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
 from explaind_jobs.redis_scripts.connection import publish_url, redis_from
 from explaind_jobs.settings import JobsSettings
@@ -28,6 +29,8 @@ START_S = 120.0
 POLL_S = 0.05
 TEND_S = 0.25
 PATIENCE_S = 15.0
+FULL_PAUSE_S = 1.0
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class EmbeddedStack:
         port: 0 takes a free one.
         allow_anonymous: Whether another host than loopback is fine although nobody is asked for a key.
         commands: How the children are started.
+        tell: Hears at once what the user should know: what had to be mended, and what is waited for.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class EmbeddedStack:
         port: int = 0,
         allow_anonymous: bool = False,
         commands: StackCommands | None = None,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         data_dir, models_file = settings.data_dir.resolve(), settings.models_file
         self._settings = settings.model_copy(
@@ -69,6 +74,7 @@ class EmbeddedStack:
         self._port = port
         self._allow_anonymous = allow_anonymous
         self._commands = commands or StackCommands()
+        self._tell = tell
         self._children: list[SupervisedProcess] = []
         self._cleanup = contextlib.ExitStack()
         self._tending = threading.Lock()
@@ -188,14 +194,28 @@ class EmbeddedStack:
             publish_url(self.data_dir, url, self._cleanup)
             return url
         log = self._log_path("redis")
-        child, url = redis_child(binary, self.data_dir / "redis", self._cleanup, log, self._log("redis"))
+        folder = self.data_dir / "redis"
+        child, url = redis_child(binary, folder, self._cleanup, log, self._log("redis"), tell=self._tell)
         self._children.append(child)
         try:
             child.start()
         except (ServerStartError, OSError) as error:
-            raise StackError(f"{error}\n{child.last_words()}") from error
-        publish_url(self.data_dir, url, self._cleanup)
+            raise StackError(f"{error}\n{child.last_words()}\n{way_out(folder)}") from error
+        if not self._published(url):
+            self._tell(f"The disk of {self.data_dir} is full; waiting for space there …")
+            while not self._published(url):
+                time.sleep(FULL_PAUSE_S)
         return url
+
+    def _published(self, url: str) -> bool:
+        """Whether others can find the server now; not where the disk is full."""
+        try:
+            publish_url(self.data_dir, url, self._cleanup)
+        except OSError as error:
+            if error.errno in DISK_FULL:
+                return False
+            raise StackError(f"The data directory {self.data_dir} cannot be used: {error.strerror}.") from error
+        return True
 
     def _start_process(self, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
         output = self._log(name.lower())
@@ -223,13 +243,19 @@ class EmbeddedStack:
         return env
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + START_S
+        deadline, told = time.monotonic() + START_S, None
         with redis_from(self._settings) as client, httpx.Client(trust_env=False) as http:
             store = JobStore(client, self._settings)
-            while not (_answers(http, f"{self.url}/healthz") and _has_worker(store)):
+            while not (answers(http, f"{self.url}/healthz") and has_worker(store)):
                 for child in self._children:
                     if not child.alive:
                         raise StackError(f"explaind did not start: {child.last_words()}")
+                refused = refused_because(store)
+                if refused is not None:  # by a Redis that is there: that may last, and is waited for
+                    deadline = time.monotonic() + START_S
+                    if refused != told:
+                        self._tell(f"Waiting: {refused}")
+                    told = refused
                 if time.monotonic() > deadline:
                     words = "\n".join(child.last_words() for child in self._children)
                     raise StackError(f"explaind did not answer within {START_S:g} s.\n{words}")
@@ -258,17 +284,3 @@ class EmbeddedStack:
         if path.exists():
             path.replace(path.with_suffix(".previous.log"))
         return self._cleanup.enter_context(path.open("ab", buffering=0))
-
-
-def _answers(http: httpx.Client, url: str) -> bool:
-    try:
-        return http.get(url, timeout=2.0).is_success
-    except httpx.TransportError:
-        return False
-
-
-def _has_worker(store: JobStore) -> bool:
-    try:
-        return bool(store.workers())
-    except StoreUnavailable:
-        return False

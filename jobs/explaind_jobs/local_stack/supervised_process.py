@@ -102,5 +102,8 @@ class SupervisedProcess:
             with self.log.open(encoding="utf-8", errors="replace") as log:
                 lines.extend(line.rstrip() for line in log)
         status = self._process.returncode if self._process is not None else None
-        ended = f"the {self.name} ended (exit status {status})" if status is not None else f"the {self.name} runs"
+        if status is not None:
+            ended = f"the {self.name} ended (exit status {status})"
+        else:
+            ended = f"the {self.name} runs" if self._process is not None else f"the {self.name} did not start"
         return "\n".join([f"{ended}; the last lines of {self.log}:", *(f"  {line}" for line in lines)])

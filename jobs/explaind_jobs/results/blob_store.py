@@ -26,6 +26,17 @@ class BlobKind:
     lost: Callable[[], ExplaindError]
 
 
+WHERE = "where EXPLAIND_RESULTS_URL leads, else in EXPLAIND_DATA_DIR"
+# What is said of an error of the system, and what is to be done.
+PLACES_THAT_REFUSE = {
+    errno.ENOSPC: (": its disk is full", f"free space {WHERE}"),
+    errno.EDQUOT: (": its disk quota is used up", f"free space, or raise the quota, {WHERE}"),
+    errno.EFBIG: (": a file may not be as large", f"raise the limit on the size of files (ulimit -f) {WHERE}"),
+    errno.EROFS: (": its disk is read-only", f"make the disk writable {WHERE}"),
+    errno.EIO: (": its disk is broken", f"look at the disk {WHERE}"),
+    errno.EMFILE: (": too many files are open", "raise the limit on open files (ulimit -n)"),
+}
+
 RESULTS = BlobKind(folder="results", below="", ending=".json.zst", lost=missing)
 
 
@@ -70,9 +81,10 @@ def unavailable(what: str) -> Iterator[None]:
     except ExplaindError:
         raise
     except Exception as error:  # every library behind a bucket has errors of its own
-        code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+        number = error.errno or 0 if isinstance(error, OSError) else 0
+        word, remedy = PLACES_THAT_REFUSE.get(number, ("", "look at EXPLAIND_RESULTS_URL and its rights"))
         raise StoreUnavailable(
-            f"The result store cannot be {what} ({code or type(error).__name__}).",
-            hint="Try again in a moment. Whoever runs the service should look at EXPLAIND_RESULTS_URL and its rights.",
+            f"The result store cannot be {what} ({errno.errorcode.get(number, type(error).__name__)}){word}.",
+            hint=f"Try again in a moment. Whoever runs the service should {remedy}.",
             retry_after=2.0,
         ) from error

@@ -1,12 +1,11 @@
 """The job store: the record in Redis is the truth, and every transition is one Lua call.
 
 `JobStore` serves the worker, `AsyncJobStore` the API; both are thin shells over `explaind_jobs.store.transitions`.
-Every method raises StoreUnavailable when Redis does not answer.
+Every method raises StoreUnavailable when Redis does not answer or refuses.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import redis
@@ -15,6 +14,7 @@ from redis.commands.core import AsyncScript, Script
 
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job, JobPage, Progress
+from explaind_jobs.redis_scripts.refusals import translated
 from explaind_jobs.redis_scripts.script import ScriptCall, script_text
 from explaind_jobs.results import scripts as result_calls
 from explaind_jobs.results.codec import StoredResult, encode
@@ -27,27 +27,6 @@ from explaind_jobs.store.records import ANYONE, Claim, Created, LeaseStatus, New
 from explaind_jobs.store.transitions import Finished
 
 T = TypeVar("T")
-
-DOWN = (
-    redis.ConnectionError,
-    redis.TimeoutError,
-    redis.BusyLoadingError,
-    redis.ReadOnlyError,
-    redis.OutOfMemoryError,
-)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns a failing Redis into StoreUnavailable."""
-    try:
-        yield
-    except DOWN as error:
-        raise StoreUnavailable(
-            f"The job store does not answer ({type(error).__name__}).",
-            hint="Nothing was lost. Try again in a moment.",
-            retry_after=2.0,
-        ) from error
 
 
 class JobStore:
@@ -151,9 +130,14 @@ class JobStore:
     def ping(self) -> bool:
         """Whether Redis answers; never raises StoreUnavailable."""
         try:
-            return bool(self.client.ping())
-        except DOWN:
+            with translated():
+                return bool(self.client.ping())
+        except StoreUnavailable:
             return False
+
+    def check_writable(self) -> None:
+        """Try a write that changes nothing. Raises StoreUnavailable when it is refused."""
+        self.run(transitions.check_writable())
 
     def _kept(self, raw: bytes) -> StoredResult:
         encoded = encode(raw)
@@ -240,9 +224,14 @@ class AsyncJobStore:
     async def ping(self) -> bool:
         """Whether Redis answers; never raises StoreUnavailable."""
         try:
-            return bool(await self.client.ping())
-        except DOWN:
+            with translated():
+                return bool(await self.client.ping())
+        except StoreUnavailable:
             return False
+
+    async def check_writable(self) -> None:
+        """Try a write that changes nothing. Raises StoreUnavailable when it is refused."""
+        await self.run(transitions.check_writable())
 
     async def run(self, call: ScriptCall[T]) -> T:
         """Make a call; returns and raises what its reply means."""

@@ -79,6 +79,7 @@ def make_celery(settings: JobsSettings) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a Redis that refuses (MISCONF, NOREPLICAS, …) is waited for, too
         broker_transport_options={
             "global_keyprefix": settings.key_prefix,
             "visibility_timeout": 3600,

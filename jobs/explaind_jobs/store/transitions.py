@@ -228,6 +228,11 @@ def deregister(worker: str) -> ScriptCall[None]:
     return ScriptCall("deregister", [worker], lambda reply: None)
 
 
+def check_writable() -> ScriptCall[None]:
+    """A write that changes nothing, and is refused where any other is."""
+    return ScriptCall("writable", [], lambda reply: None)
+
+
 def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None) -> None:
     """Raises what a refusal of CREATE means."""
     if outcome == "reused":

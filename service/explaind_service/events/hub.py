@@ -11,8 +11,8 @@ from typing import Any
 import redis
 
 from explaind_jobs.redis_scripts.connection import async_redis_from
+from explaind_jobs.redis_scripts.refusals import translated
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store.job_store import translated
 from explaind_jobs.store.transitions import events_key
 from explaind_service.events.entries import START, Event, StreamId, events_of, id_of, place_of
 from explaind_service.events.subscription import Subscription

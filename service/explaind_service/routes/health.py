@@ -59,17 +59,21 @@ async def get_health() -> Response:
     operation_id="get_readiness",
     summary="Readiness",
     response_model=Readiness,
-    responses={503: {"model": Readiness, "description": "The store is down, or there is no live worker."}},
+    responses={
+        503: {"model": Readiness, "description": "The store is down or takes no writes, or there is no live worker."}
+    },
 )
 async def get_readiness(store: Store) -> Response:
-    """Whether jobs are accepted and executed: the store answers and a worker is alive."""
+    """Whether jobs are accepted and executed: the store answers and takes writes, and a worker is alive."""
     readiness = await _readiness(store)
     return json_answer(readiness, status=200 if readiness.ready else 503)
 
 
 async def _readiness(store: AsyncJobStore) -> Readiness:
     try:
+        await store.check_writable()
         workers, queued = len(await store.workers()), await store.queued()
-    except StoreUnavailable:
-        return Readiness(ready=False, store=False, workers=0, queued=None, version=__version__)
-    return Readiness(ready=workers > 0, store=True, workers=workers, queued=queued, version=__version__)
+    except StoreUnavailable as error:
+        return Readiness(ready=False, store=False, workers=0, queued=None, reason=error.detail, version=__version__)
+    reason = None if workers else "There is no live worker."
+    return Readiness(ready=workers > 0, store=True, workers=workers, queued=queued, reason=reason, version=__version__)

@@ -56,6 +56,10 @@ def test_one_that_keeps_dying_is_given_up(tmp_path: Path, clock: Clock) -> None:
     assert "no luck" in child.last_words()
 
 
+def test_one_that_never_came_up_is_not_said_to_run(tmp_path: Path) -> None:
+    assert "the child did not start" in child_that("", tmp_path).last_words()
+
+
 def test_one_that_ran_for_long_is_restarted_at_once(tmp_path: Path, clock: Clock) -> None:
     child = child_that("import sys; sys.exit(0)", tmp_path)
     for _ in range(MAX_QUICK_DEATHS + 1):

@@ -1,5 +1,6 @@
 """Blobs in a directory: whole or not there, nobody else's to read, and nowhere but in the directory."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -193,6 +194,40 @@ def test_a_directory_that_cannot_be_used_is_said_so(tmp_path: Path) -> None:
         DirectoryBlobs(tmp_path / "results").write(DIGEST, DATA)
     assert str(tmp_path) not in str(caught.value)
     assert caught.value.retry_after
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "its disk is full"),
+        (errno.EDQUOT, "its disk quota is used up"),
+        (errno.EROFS, "its disk is read-only"),
+        (errno.EACCES, "(EACCES)"),
+    ],
+)
+@pytest.mark.parametrize("fails", ["write", "fsync", "replace"])
+def test_a_disk_that_refuses_keeps_what_was_there_and_no_half(
+    blobs: BlobStore, root: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str, fails: str
+) -> None:
+    blobs.write(DIGEST, DATA)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        if fails == "write":
+            # A write that gets only half of it onto the disk.
+            patched.setattr(directory_blobs, "_write_new", lambda path, data: (path.write_bytes(data[:3]), refuse()))
+        elif fails == "fsync":
+            patched.setattr(directory_blobs.os, "fsync", refuse)
+        else:
+            patched.setattr(Path, "replace", refuse)
+        with pytest.raises(StoreUnavailable) as caught:
+            blobs.write(DIGEST, b"some others")
+    assert said in caught.value.detail
+    assert "EXPLAIND_RESULTS_URL" in (caught.value.hint or "")
+    assert files(root) == [Path(DIGEST[:2], DIGEST[2:4], f"{DIGEST}.json.zst")]
+    assert blobs.read(DIGEST) == DATA
 
 
 def test_the_settings_name_the_directory(tmp_path: Path) -> None:

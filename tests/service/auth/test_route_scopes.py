@@ -15,6 +15,7 @@ from explaind_jobs.store.job_store import JobStore
 from explaind_service.middleware.authentication import OPEN_PATHS
 from explaind_service.settings import ServiceSettings
 from tests.support.apps import create_app
+from tests.support.redis_refusals import refusing
 
 UNKNOWN = "job_" + "0" * 26
 UPLOAD = ("POST", "/datasets")
@@ -196,6 +197,30 @@ async def test_with_no_redis_nobody_is_let_in(client_without_store, issue, metho
         response = await send(client_without_store, request_of(method, path), authorization)
         is_problem(response, method, 503, "store_unavailable")
         assert "retry-after" in response.headers
+
+
+@pytest.mark.parametrize(("method", "path"), OURS)
+async def test_a_redis_that_refuses_is_no_error_of_the_service(
+    client, issue, valkey, forgetful, method: str, path: str
+) -> None:
+    key = issue("admin").key
+    with refusing(valkey, "NOREPLICAS"):
+        response = await send(client, request_of(method, path), f"Bearer {key}")
+        if not _writes(method, path):
+            assert response.status_code in {200, 404}, response.text
+            return
+        problem = is_problem(response, method, 503, "store_unavailable")
+        assert "retry-after" in response.headers
+        if method != "HEAD":
+            assert "(NOREPLICAS)" in problem["detail"]
+            assert problem["retryable"]
+    response = await send(client, request_of(method, path), f"Bearer {key}")
+    assert response.status_code in ({404} if "_id}" in path else {200, 201, 202}), response.text
+
+
+def _writes(method: str, path: str) -> bool:
+    """Whether a right request of a route changes the store; what is not there is looked for, and not changed."""
+    return (method == "POST" and "_id}" not in path) or path in {"/models", "/models/{name}"}
 
 
 async def test_what_is_not_there_is_closed_too(client, issue, forgetful, expect_problem) -> None:

@@ -1,6 +1,8 @@
 """Datasets and artifacts over HTTP: taken, told of, listed, fetched, deleted, each by whom it belongs to."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -8,6 +10,7 @@ import httpx
 import pytest
 
 from explaind_jobs.files.file_store import FileStore
+from explaind_jobs.results import directory_blobs
 from explaind_jobs.store.job_store import JobStore
 from tests.support.apps import create_app
 
@@ -50,6 +53,24 @@ async def test_a_dataset_from_its_upload_to_its_end(client, expect_problem) -> N
     expect_problem(await client.delete(response.headers["location"]), 404, "dataset_not_found")
     assert (await client.get("/datasets")).json() == {"data": [], "has_more": False}
     assert (await upload(client))["id"] == card["id"], "and may come again"
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EDQUOT, "quota is used up")])
+async def test_a_full_disk_leaves_nothing_and_is_to_be_tried_again(
+    client, data_dir, expect_problem, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(directory_blobs.os, "fsync", full)
+        problem = expect_problem(await client.post("/datasets", content=ROWS, headers=JSONL), 503, "store_unavailable")
+    assert said in problem["detail"]
+    assert "EXPLAIND_DATA_DIR" in problem["hint"]
+    assert problem["retryable"]
+    assert [path for path in data_dir.rglob("*") if path.is_file() and "files" in path.parts] == []
+    assert (await client.get("/datasets")).json()["data"] == []
+    await upload(client)
 
 
 async def test_pages_go_on_after_what_was_deleted_meanwhile(client, expect_problem) -> None:

@@ -9,7 +9,7 @@ from explaind.contract.errors import PromptTooLong, StoreUnavailable
 from explaind.contract.job import JobState, Progress, Timing
 from explaind_jobs.store.records import Claim, LeaseStatus, Outcome
 from explaind_worker.runtime.job_control import JobControl
-from explaind_worker.runtime.outcome import outcome_of, persist, timed
+from explaind_worker.runtime.outcome import outcome_of, patiently, persist, timed
 from explaind_worker.stops import Cancelled, LeaseLost, Released
 
 CLAIM = Claim("job_1", 1, "explain/shap", "demo", b"{}", 0.25)
@@ -88,6 +88,39 @@ def test_the_end_is_stored_as_soon_as_the_store_is_back(monkeypatch: pytest.Monk
         return "finished"
 
     assert persist(call) == "finished"
+
+
+def test_the_start_waits_for_the_store_and_says_why_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("explaind_worker.runtime.outcome.MAX_DELAY_S", 0.001)
+    troubles = iter(["full", "full", "full", "away"])
+
+    def call() -> str:
+        for trouble in troubles:
+            raise StoreUnavailable(trouble, hint="Make room.")
+        return "there"
+
+    assert patiently(call) == "there"
+    assert [record.message for record in caplog.records] == [
+        "the worker waits: full Make room.",
+        "the worker waits: away Make room.",
+    ]
+
+
+def test_what_ends_the_job_ends_its_waiting_too() -> None:
+    tries = []
+
+    def call() -> None:
+        tries.append(1)
+        raise StoreUnavailable("full")
+
+    def check() -> None:
+        raise Cancelled("job")
+
+    with pytest.raises(Cancelled):
+        persist(call, check=check)
+    assert len(tries) == 1
 
 
 def test_persistence_ends() -> None:

@@ -17,6 +17,7 @@ from explaind_jobs.store.records import Claim, NewJob, WorkerState
 from explaind_worker.runtime.job_control import HeldJobs, JobControl
 from explaind_worker.runtime.supervisor import EXIT_DRAINED, EXIT_HUNG, Supervisor
 from explaind_worker.stops import Cancelled, LeaseLost, Released
+from tests.support.redis_refusals import refusing
 
 
 class Clock:
@@ -131,6 +132,34 @@ def test_nothing_is_reaped_right_after_redis_came_up(desk: Desk, monkeypatch: py
     assert desk.store.get(control.claim.id).state is JobState.QUEUED
 
 
+def test_nothing_is_reaped_until_the_living_could_beat_again(
+    desk: Desk, valkey: redis.Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nothing could be written every lease ran out, those of the living too."""
+    control = desk.take()
+    desk.held.remove(control)  # as if another worker held it
+    caplog.set_level("INFO")
+    with refusing(valkey, "NOREPLICAS"):
+        for _ in range(3):
+            desk.clock.now += 1
+            desk.keeper.tick()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "NOREPLICAS" in caplog.text
+    valkey.zadd("explaind:leases", {control.claim.id: 1})
+    monkeypatch.setattr(desk.store.client, "info", lambda section: {"uptime_in_seconds": 1e6})
+
+    def round() -> JobState:
+        valkey.delete("explaind:chores")
+        desk.clock.now += 1
+        desk.keeper.tick()
+        return desk.store.get(control.claim.id).state
+
+    assert round() is JobState.RUNNING
+    assert "the job store is back" in caplog.text
+    desk.clock.now += desk.settings.heartbeat_s
+    assert round() is JobState.QUEUED
+
+
 def test_a_hung_job_costs_the_process_but_not_the_other_jobs(desk: Desk) -> None:
     hung = desk.take()
     desk.clock.now += 80
@@ -143,6 +172,13 @@ def test_a_hung_job_costs_the_process_but_not_the_other_jobs(desk: Desk) -> None
     assert (job.state, job.error.code) == (JobState.FAILED, "deadline_exceeded")
     assert desk.store.get(other.claim.id).state is JobState.QUEUED
     assert desk.keeper.draining, "what was handed back must not be claimed by the process that leaves"
+
+
+def test_a_job_that_only_waits_to_be_stored_is_not_hung(desk: Desk) -> None:
+    desk.take().computed()
+    desk.clock.now += 1000
+    desk.keeper.tick()
+    assert desk.exits == []
 
 
 def test_a_job_past_its_deadline_has_a_grace_to_stop_by_itself(desk: Desk) -> None:

@@ -51,6 +51,7 @@ class JobControl:
         self._orders: set[type[Stop]] = set()
         self._unsent: Progress | None = None
         self._next_report = self.started
+        self._computed = False
 
     @property
     def seconds(self) -> float:
@@ -61,6 +62,15 @@ class JobControl:
     def stopping(self) -> bool:
         """Whether the next report of progress will raise."""
         return bool(self._orders) or self.seconds > self.deadline_s
+
+    @property
+    def late_s(self) -> float:
+        """Seconds by which the job is past its deadline; 0.0 once it is computed, for its store may be away."""
+        return 0.0 if self._computed else max(0.0, self.seconds - self.deadline_s)
+
+    def computed(self) -> None:
+        """The job has ended here; what is left is to store how."""
+        self._computed = True
 
     def cancel(self) -> None:
         """The caller wants the job to stop."""
@@ -115,9 +125,9 @@ class JobControl:
             return
         try:
             standing = self._store.progress(self.claim.id, self.claim.attempt, self._unsent)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
             # The work goes on: when the store is back the lease is extended, or found lost.
-            log.warning("%s: progress not recorded, the job store does not answer", self.claim.id)
+            log.warning("%s: progress not recorded: %s", self.claim.id, error.detail)
             self._next_report = self._clock() + AFTER_FAILURE_S
             return
         self._unsent = None

@@ -65,8 +65,28 @@ def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
     return replace(outcome, timing=timing.model_copy(update=known))
 
 
-def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
-    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds."""
+def patiently(call: Callable[[], T]) -> T:
+    """Make an idempotent call to the store until it answers, however long that takes, and say what is waited for."""
+    told = ""
+    while True:
+        try:
+            return call()
+        except StoreUnavailable as error:
+            if error.detail != told:
+                log.warning("the worker waits: %s", error)
+            told = error.detail
+            time.sleep(MAX_DELAY_S)
+
+
+def _go_on() -> None:
+    """Nothing is in the way of another try."""
+
+
+def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S, check: Callable[[], None] = _go_on) -> T:
+    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds.
+
+    Before each further try `check` may raise what ends them.
+    """
     deadline, delay = time.monotonic() + limit_s, FIRST_DELAY_S
     while True:
         try:
@@ -74,5 +94,6 @@ def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S) -> T:
         except StoreUnavailable:
             if time.monotonic() + delay > deadline:
                 raise
+            check()
             time.sleep(delay)
             delay = min(delay * 1.6, MAX_DELAY_S)

@@ -12,7 +12,8 @@ import redis
 
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import JobState
-from explaind_jobs.store.job_store import JobStore, translated
+from explaind_jobs.redis_scripts.refusals import translated
+from explaind_jobs.store.job_store import JobStore
 from explaind_jobs.store.permits import PermitPublisher, permits_key
 from explaind_jobs.store.records import Outcome, WorkerState
 from explaind_worker.models.device_errors import EXIT_POISONED
@@ -57,6 +58,8 @@ class Supervisor:
         self._drain_since: float | None = None
         self._next_beat = 0.0
         self._next_chores = 0.0
+        self._away = False
+        self._settled_at = 0.0
         self._told: tuple[list[str], list[str]] | None = None
         self._threads = [
             threading.Thread(target=self._keep, name="keeper", daemon=True),
@@ -110,9 +113,19 @@ class Supervisor:
         """One round; the watches come first, since they must work while Redis does not."""
         self._watch_deadlines()
         self._watch_drain()
-        with suppress(StoreUnavailable):  # beats and chores are tried again at the next tick
+        try:
             self.beat_if_due()
             self._do_chores()
+        except StoreUnavailable as error:
+            self._outlast(error)
+
+    def _outlast(self, error: StoreUnavailable) -> None:
+        """The store is away, or refuses: beat at the next tick again, and reap nothing soon after it is back."""
+        if not self._away:
+            log.warning("the job store is waited for, running jobs go on: %s", error)
+        self._away = True
+        self._next_beat = 0.0
+        self._settled_at = self._clock() + self._settings.heartbeat_s
 
     def beat_if_due(self) -> None:
         """Beat at every heartbeat, and at once when a model came or went."""
@@ -121,6 +134,9 @@ class Supervisor:
         if self._clock() < self._next_beat and models == self._told:
             return
         self._held.learn(self._store.heartbeat(state, self._held.pairs()).items())
+        if self._away:
+            log.info("the job store is back")
+        self._away = False
         self._told = models
         self._next_beat = self._clock() + min(self._settings.heartbeat_s, MAX_BEAT_S)
 
@@ -136,7 +152,9 @@ class Supervisor:
                 self.ring_missing()
 
     def _server_is_settled(self) -> bool:
-        # After a restart of Redis every lease looks old: give the living time to renew theirs.
+        # After a restart of Redis, or when it takes writes again, every lease looks old: let the living renew theirs.
+        if self._clock() < self._settled_at:
+            return False
         info = cast("dict[str, Any]", self._store.client.info("server"))
         return float(info.get("uptime_in_seconds", 0)) > 1.5 * self._settings.lease_s
 
@@ -151,7 +169,7 @@ class Supervisor:
 
     def _watch_deadlines(self) -> None:
         grace = self._settings.deadline_grace_s
-        hung = [control for control in self._held.controls() if control.seconds > control.deadline_s + grace]
+        hung = [control for control in self._held.controls() if control.late_s > grace]
         if hung:
             log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
             self.drain()  # a job that is handed back must not be claimed by this very process

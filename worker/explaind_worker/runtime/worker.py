@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import uuid4
@@ -25,7 +26,9 @@ from explaind_worker.models.pool.stats import PoolStats
 from explaind_worker.runtime.blob_sweeper import Sweeper
 from explaind_worker.runtime.job_control import HeldJobs, JobControl
 from explaind_worker.runtime.job_tracing import JobSpans, job_lines
-from explaind_worker.runtime.outcome import outcome_of, persist, timed
+from explaind_worker.runtime.outcome import outcome_of, patiently, persist, timed
+from explaind_worker.runtime.patient_files import PatientFileStore
+from explaind_worker.runtime.permit_consumer import PermitConsumer
 from explaind_worker.runtime.supervisor import Supervisor
 from explaind_worker.runtime.worker_names import take_name
 from explaind_worker.stops import LeaseLost, Released
@@ -118,15 +121,18 @@ class Worker:
     def start(self) -> int:
         """Work until told to stop; returns the exit status. To be called in the main thread of a process.
 
+        A Redis that does not answer or takes no writes is waited for.
+
         Raises:
-            StoreUnavailable: Redis does not answer at the start.
+            StoreUnavailable: its password cannot be read.
             TelemetryError: traces are asked for and cannot be exported.
         """
         process_facts(worker=self._name.name)
         hand_down_context()
         if self._settings.telemetry:
             start_tracing("explaind-worker")
-        reclaimed = self._store.reclaim(self._name.name)
+        patiently(self._store.check_writable)
+        reclaimed = patiently(lambda: self._store.reclaim(self._name.name))
         if reclaimed:
             log.warning("%d jobs of a predecessor that died are back in the queue", len(reclaimed))
         self._permits.start()
@@ -138,8 +144,12 @@ class Worker:
             self._keeper.stop()
             self._sweeper.stop()
             self._permits.stop()
-            self._client.close()
-            self._name.release()
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the store and of the name; `start` does so at its end."""
+        self._client.close()
+        self._name.release()
 
     def permit(self) -> None:
         """What a permit permits: claim a job and run it, and the next, while there are any for this worker.
@@ -155,8 +165,8 @@ class Worker:
                     self._ring()
                     return
             self._linger()
-        except StoreUnavailable:
-            log.warning("no claim, the job store does not answer; the reconciler will wake a worker again")
+        except StoreUnavailable as error:
+            log.warning("no claim (%s); the reconciler will wake a worker again", error.detail)
 
     def _claim(self) -> JobControl | None:
         """The control of the next job, which is held from now on; None when there is none for this worker now."""
@@ -166,8 +176,8 @@ class Worker:
             claim = self._store.claim(self._name.name, self._queues, self._runner.resident(), len(self._held))
             if claim is None:
                 return None
-            files = self._files.of(claim.key, job=claim.id)
-            control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s, files=files)
+            control = JobControl(claim, self._store, deadline_s=self._settings.deadline_s)
+            control.files = PatientFileStore(self._files, control.check).of(claim.key, job=claim.id)
             self._held.add(control)
             return control
 
@@ -203,6 +213,7 @@ class Worker:
         signals.worker_ready.connect(ready, weak=False)
         signals.worker_shutting_down.connect(stopping, weak=False)
         celery_worker = app.Worker(
+            consumer_cls=PermitConsumer,
             hostname=f"celery@{self._name.name}",
             pool_cls="threads",
             concurrency=self._slots,
@@ -228,6 +239,7 @@ class Worker:
         try:
             with self._spans.watch(claim) as watch:
                 outcome = outcome_of(self._runner.run, claim, control)
+                control.computed()
                 self._finish(claim, watch.ended(timed(outcome, claim, control)))
         except Released:
             persist(lambda: self._store.release(claim.id, claim.attempt))
@@ -236,8 +248,10 @@ class Worker:
             log.warning("%s is no longer this worker's, attempt %d dropped", claim.id, claim.attempt)
         except DevicePoisoned:
             self._keeper.leave_broken(control)
-        except StoreUnavailable:
-            log.error("%s: its end could not be stored; it will run again", claim.id)
+        except StoreUnavailable as error:
+            log.error("%s: its end could not be stored; it will run again: %s", claim.id, error.detail)
+            with suppress(StoreUnavailable):  # else its lease runs out, which counts as a loss
+                self._store.release(claim.id, claim.attempt)
         finally:
             self._held.remove(control)
             if claim.suspect:  # the other slots claimed nothing meanwhile, and their permits are gone

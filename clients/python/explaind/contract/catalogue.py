@@ -83,7 +83,8 @@ class Readiness(ResponseModel):
     """Whether jobs are accepted and executed."""
 
     ready: bool
-    store: bool = Field(description="Whether the job store answers.")
+    store: bool = Field(description="Whether the job store answers and takes writes.")
     workers: int = Field(description="Number of live workers.")
     queued: int | None = Field(default=None, description="Number of waiting jobs.")
+    reason: str | None = Field(default=None, description="Why the service is not ready.")
     version: str

@@ -271,7 +271,7 @@ class QueueFull(CapacityError):
 
 
 class StoreUnavailable(CapacityError):
-    code, title = "store_unavailable", "The job store does not answer"
+    code, title = "store_unavailable", "The job store is unavailable"
 
 
 class TooManyStreams(CapacityError):

@@ -1,11 +1,13 @@
 """A model's size told from its config against the size it has in memory."""
 
 import json
+import os
 import struct
 import threading
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from explaind.contract.errors import ModelLoadFailed
@@ -63,17 +65,21 @@ def test_where_the_config_names_no_dtype_the_files_do(tiny_model, tmp_path):
 
 
 def test_what_is_packed_already_is_as_large_as_its_files(tiny_model, tmp_path):
-    entry = copy_with(tiny_model("llama"), tmp_path, quantization_config={"quant_method": "gptq", "bits": 4})
-    assert size_of(entry) == (tmp_path / "model.safetensors").stat().st_size
+    packed = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+    entry = copy_with(tiny_model("llama"), tmp_path, quantization_config=packed)
+    stored = sum(tensor.nbytes for tensor in load_file(tmp_path / "model.safetensors").values())
+    assert size_of(entry) == stored
+    assert size_of(entry.model_copy(update={"dtype": "float32"})) == 2 * stored, "what is not packed is widened"
 
 
 def test_no_weights_are_read(tiny_model, tmp_path):
-    """The file holds a header and nothing else; the size is told all the same."""
+    """The file holds a header and nothing but zeros; the size is told all the same."""
     entry = copy_with(tiny_model("llama"), tmp_path, dtype=None)
     weights = tmp_path / "model.safetensors"
     content = weights.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     weights.write_bytes(content[: 8 + length])
+    os.truncate(weights, len(content))
     assert size_of(entry) == pytest.approx(size_of(tiny_model("llama")) / 2, rel=0.01)
 
 
