@@ -8,6 +8,7 @@ from typing import Any
 
 from explaind.contract.errors import GradientsUnavailable
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.hub.catalogue_entries import fetch_files
 from explaind_worker.models.loading.loading import location
 from explaind_worker.models.loading.pretrained import read_config
 
@@ -43,8 +44,8 @@ def gradient_notes(entry: ModelEntry) -> list[str]:
 
 def _stored_kind(entry: ModelEntry) -> str | None:
     """How the files' own weights are quantized: a method's name, for bitsandbytes the width; None for not at all."""
-    where, revision = location(entry)
-    config = read_config(where, revision)
+    fetch_files(entry, "description")
+    config = read_config(*location(entry))
     stored: Any = getattr(config, "quantization_config", None)
     if stored is None:
         return None

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.hub.fetch import listed_weight_bytes
 from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta, read_config
 from explaind_worker.models.structure.classifier_head import classes_of, head_names
 
@@ -30,7 +31,8 @@ def estimated_bytes(entry: ModelEntry, where: str, revision: str | None) -> int:
     config = read_config(where, revision)
     folder = Path(where)
     if getattr(config, "quantization_config", None) is not None and folder.is_dir():
-        return sum(path.stat().st_size for path in folder.glob("*.safetensors"))  # packed in a way of its own
+        # Packed in a way of its own; what is on the hub may not have come yet.
+        return listed_weight_bytes(folder) or sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     width = planned_dtype(entry, config, where).itemsize
     network = without_memory(entry, config)
     quantized = _to_quantize(network) if entry.quantization else {}
