@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from explaind.cli.encoding import fit
 from explaind.cli.views.job import show_job
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState
@@ -236,3 +237,12 @@ def test_a_notebook_and_a_terminal_show_it(ran, path: str) -> None:
     show_job(Console(file=written, width=110, color_system=None, _environ={}), found.job)
     assert "job_01hzy3v7k2m4n6p8q0r2s4t6v8" in written.getvalue()
     assert not written.getvalue().startswith("{"), "a view of its own, not JSON"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_output_that_is_not_utf8_shows_it(ran, path: str, encoding: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    fit(stream)
+    show_job(Console(file=stream, width=160, highlight=False, markup=False, emoji=False), ran(path).job)
+    stream.flush()
+    assert len(stream.buffer.getvalue().decode(encoding).split()) > 3

@@ -22,7 +22,9 @@ def run(script, clock, monkeypatch) -> Callable[..., Result]:
         made.driver.policy = type(made.driver.policy)(clock=clock, jitter=lambda: 1.0)
         return made
 
-    def run(*arguments: str, stdin: str | None = None) -> Result:
-        return CliRunner().invoke(root, arguments, obj=Session(connect), input=stdin, prog_name="explaind")
+    def run(*arguments: str, stdin: str | None = None, charset: str = "utf-8") -> Result:
+        return CliRunner(charset=charset).invoke(
+            root, arguments, obj=Session(connect), input=stdin, prog_name="explaind"
+        )
 
     return run

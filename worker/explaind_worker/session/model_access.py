@@ -15,6 +15,7 @@ from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.value_function import ReportProgress
+from explaind_worker.hub.catalogue_entries import fetched_bytes
 from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel
 from explaind_worker.models.loading.template_clock import TemplateClock
@@ -276,4 +277,8 @@ class ModelAccess:
         return self.pool.meta_model(self.entry, while_waiting=self._while_loading)
 
     def _while_loading(self) -> None:
-        self._report_progress("loading the model", 0, None, "models")
+        coming = fetched_bytes(self.entry)
+        if coming is None:
+            self._report_progress("loading the model", 0, None, "models")
+        else:
+            self._report_progress("fetching the model from the hub", *coming, "bytes")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from explaind.cli.catalogue import methods, models
+from explaind.cli.encoding import fit_outputs
 from explaind.cli.files import artifacts, datasets
 from explaind.cli.jobs import jobs
 from explaind.cli.methods import VerbGroup, verbs
@@ -40,6 +41,11 @@ class Root(click.Group):
             hint = near_miss(args[0], self.list_commands(ctx))
             ctx.fail(f"There is no command {args[0]!r}. {hint}")
         return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """As click does, on outputs that take any text."""
+        fit_outputs()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Errors of the tree become a message and an exit code, never a traceback."""

@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_plain
+from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_json
 from explaind.contract.catalogue import MethodList, ModelList
 from explaind.views.drawing.text import one_line
 
@@ -20,7 +20,7 @@ def models(session: Session, as_json: bool, url: str | None) -> None:
     with session.connect(url) as client:
         found = client.models()
     if as_json:
-        write_plain(ModelList(data=found).model_dump_json(indent=2))
+        write_json(ModelList(data=found).model_dump_json(indent=2))
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for head in ("model", "state", "numbers", "prompt tokens", "source", "description"):
@@ -47,7 +47,7 @@ def methods(session: Session, as_json: bool, url: str | None) -> None:
     with session.connect(url) as client:
         found = client.methods()
     if as_json:
-        write_plain(MethodList(data=found).model_dump_json(indent=2))
+        write_json(MethodList(data=found).model_dump_json(indent=2))
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("method", no_wrap=True, style="bold")

@@ -9,7 +9,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from explaind.cli.session import Session, json_option, messages, output, pass_session, url_option, write_plain
+from explaind.cli.session import (
+    Session,
+    json_option,
+    messages,
+    output,
+    pass_session,
+    url_option,
+    write_json,
+    write_plain,
+)
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, FileCard
 from explaind.views.drawing.text import one_line, size
 
@@ -39,7 +48,10 @@ def upload(session: Session, *, file: Path, name: str | None, as_json: bool, url
     """Upload FILE (.jsonl, .csv or .parquet) and write the id by which requests name it."""
     with session.connect(url) as client:
         card = client.datasets.upload(file, name=name)
-    write_plain(card.model_dump_json(indent=2) if as_json else card.id)
+    if as_json:
+        write_json(card.model_dump_json(indent=2))
+    else:
+        write_plain(card.id)
     messages().print(f"{card.rows:,} rows: {one_line(', '.join(card.columns))}", style="dim", soft_wrap=True)
 
 
@@ -53,7 +65,7 @@ def list_datasets(session: Session, *, limit: int, as_json: bool, url: str | Non
     with session.connect(url) as client:
         found, more = _some(client.datasets.list(page_size=min(limit, 100)), limit)
     if as_json:
-        write_plain(DatasetPage(data=found, has_more=more).model_dump_json(indent=2))
+        write_json(DatasetPage(data=found, has_more=more).model_dump_json(indent=2))
         return
     rows = [(card.id, card.name, f"{card.rows:,}", ", ".join(card.columns), *_common(card)) for card in found]
     _show(("dataset", "name", "rows", "columns", "size", "created"), rows, "No datasets.")
@@ -70,7 +82,7 @@ def show_dataset(session: Session, *, dataset_id: str, as_json: bool, url: str |
     with session.connect(url) as client:
         seen = client.datasets.get(dataset_id)
     if as_json:
-        write_plain(seen.model_dump_json(indent=2))
+        write_json(seen.model_dump_json(indent=2))
         return
     output().print(Text(f"{seen.id}  {one_line(seen.name)}, {seen.rows:,} rows", style="bold"), soft_wrap=True)
     columns = list(seen.preview[0]) if seen.preview else []
@@ -104,7 +116,7 @@ def list_artifacts(session: Session, *, limit: int, as_json: bool, url: str | No
     with session.connect(url) as client:
         found, more = _some(client.artifacts.list(page_size=min(limit, 100)), limit)
     if as_json:
-        write_plain(ArtifactPage(data=found, has_more=more).model_dump_json(indent=2))
+        write_json(ArtifactPage(data=found, has_more=more).model_dump_json(indent=2))
         return
     rows = [(card.id, card.kind, card.model, card.name, *_common(card)) for card in found]
     _show(("artifact", "kind", "model", "name", "size", "created"), rows, "No artifacts.")
@@ -121,7 +133,7 @@ def show_artifact(session: Session, *, artifact_id: str, as_json: bool, url: str
     with session.connect(url) as client:
         card = client.artifacts.get(artifact_id)
     if as_json:
-        write_plain(card.model_dump_json(indent=2))
+        write_json(card.model_dump_json(indent=2))
         return
     said = f"{card.id}  {card.kind} of {card.model}, {card.name}, {size(card.bytes)}, made by {card.job or 'nobody'}"
     output().print(Text(one_line(said)), soft_wrap=True)

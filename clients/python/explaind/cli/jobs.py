@@ -20,6 +20,7 @@ from explaind.cli.session import (
     pass_session,
     show_error,
     url_option,
+    write_json,
     write_plain,
 )
 from explaind.cli.views.job import show_job
@@ -70,7 +71,7 @@ def list_jobs(
         found = list(islice(every, limit + 1))
     page = JobPage(data=found[:limit], has_more=len(found) > limit)
     if as_json:
-        write_plain(page.model_dump_json(indent=2))
+        write_json(page.model_dump_json(indent=2))
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")
     for head in ("job", "method", "model", "state", "created"):
@@ -104,7 +105,7 @@ def show(
     if out is not None:
         write_out(job, out)
     if as_json:
-        write_plain(job_json(job))
+        write_json(job_json(job))
         return
     show_job(output(), job)
     if job.error is not None:
@@ -136,7 +137,10 @@ def follow_job(session: Session, *, job_id: str, timeout: float | None, as_json:
     """Write a line for everything that happens to a job. Ctrl-C leaves the job alone."""
     with session.connect(url) as client, closing(client.jobs.handle(job_id).events(timeout)) as events:
         for event in events:
-            write_plain(_event_json(event) if as_json else _event_line(event))
+            if as_json:
+                write_json(_event_json(event))
+            else:
+                write_plain(_event_line(event))
 
 
 @jobs.command()
@@ -151,7 +155,7 @@ def result(session: Session, *, job_id: str, units: UnitKind | None, url: str | 
     if not job.state.terminal:
         raise JobNotFinished(f"Job {job_id} is {job.state.value}.", hint=f"Wait: explaind jobs wait {job_id}")
     found = result_of(job)
-    write_plain(to_json(by_units(found, units) if units else found, indent=2).decode())
+    write_json(to_json(by_units(found, units) if units else found, indent=2).decode())
 
 
 @jobs.command()
@@ -163,7 +167,10 @@ def cancel(session: Session, *, job_id: str, as_json: bool, url: str | None) -> 
     """Ask for a job to be cancelled."""
     with session.connect(url) as client:
         job = client.jobs.cancel(job_id)
-    write_plain(job_json(job) if as_json else f"{job.id} {job.state.value}")
+    if as_json:
+        write_json(job_json(job))
+    else:
+        write_plain(f"{job.id} {job.state.value}")
 
 
 @jobs.command()

@@ -18,6 +18,7 @@ from explaind.cli.session import (
     pass_session,
     show_error,
     url_option,
+    write_json,
     write_plain,
 )
 from explaind.contract.errors import ExplaindError
@@ -68,7 +69,10 @@ def method_command(method: Method[..., Any]) -> click.Command:
             path = estimate_path(method.path) if values["estimate"] else method.path
             handle = client.submit(path, body, fresh=values["fresh"])
             if values["no_wait"]:
-                write_plain(job_json(handle.job) if values["as_json"] else handle.id)
+                if values["as_json"]:
+                    write_json(job_json(handle.job))
+                else:
+                    write_plain(handle.id)
                 return
             finish(handle, timeout=values["timeout"], as_json=values["as_json"], out=values["out"])
 

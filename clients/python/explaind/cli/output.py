@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from explaind.cli.session import exit_with, messages, output, write_plain
+from explaind.cli.session import exit_with, messages, output, write_json
 from explaind.cli.views.job import show_job
 from explaind.contract.job import Job, JobState
 from explaind.protocol.operations import error_of_job
@@ -37,7 +37,7 @@ def deliver(job: Job[Any], *, as_json: bool, out: Path | None) -> None:
     A job without a result ends the command with the exit code of its error; its JSON is written all the same.
     """
     if as_json:
-        write_plain(job_json(job))
+        write_json(job_json(job))
     elif job.state is JobState.SUCCEEDED:
         show_job(output(), job)
     if out is not None:

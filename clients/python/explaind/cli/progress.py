@@ -9,6 +9,7 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Display
 
 from explaind._sync.jobs import JobHandle
+from explaind.cli.encoding import is_unicode
 from explaind.contract.job import Job, JobState, Progress
 from explaind.views.drawing.text import counted
 
@@ -23,7 +24,7 @@ def follow(console: Console, handle: JobHandle[Any], timeout: float | None = Non
         WaitTimeout: it had not ended after `timeout` seconds; it goes on.
     """
     columns = (
-        SpinnerColumn(),
+        SpinnerColumn("dots" if is_unicode(console.file) else "line"),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=32),
         TextColumn("{task.fields[count]}", markup=False),

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from explaind._sync.client import Client
+from explaind.cli.encoding import json_for
+from explaind.cli.terminal import Terminal
 from explaind.contract.errors import CapacityError, ClientError, ExplaindError, JobError
 from explaind.views.drawing.text import shown
 
@@ -42,17 +44,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON t
 def output() -> Console:
     """For what was asked for: stdout. In a pipe lines are long rather than cut."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+    return Terminal(file=sys.stdout, width=width)
 
 
 def messages() -> Console:
     """For everything else: stderr."""
-    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    return Terminal(file=sys.stderr)
 
 
 def write_plain(text: str) -> None:
-    """Exactly this text and a line end to stdout, whatever the terminal."""
+    """This text and a line end to stdout, whatever the terminal."""
     click.echo(text)
+
+
+def write_json(text: str) -> None:
+    """This JSON and a line end to stdout; it is JSON in any encoding."""
+    click.echo(json_for(text, sys.stdout))
 
 
 def exit_code(error: ExplaindError) -> int:

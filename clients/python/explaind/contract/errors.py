@@ -15,9 +15,9 @@ ExplaindError
 │   │                           ├── JobActive 409           │
 │   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
-├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
-│                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
-│                               ResultLost, FileLost, InternalError
+├── JobError                    how an accepted job ended: ModelLoadFailed (HubUnavailable), ModelTooLarge,
+│                               SelfCheckFailed, DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory,
+│                               NonFiniteScore, ResultLost, FileLost, InternalError
 └── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
 """
 
@@ -288,6 +288,10 @@ class InternalError(JobError):
 
 class ModelLoadFailed(JobError):
     code, title = "model_load_failed", "The model could not be loaded"
+
+
+class HubUnavailable(ModelLoadFailed):
+    status, code, title, retryable = 503, "hub_unavailable", "The model hub cannot be had", True
 
 
 class ModelTooLarge(JobError):

@@ -10,6 +10,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.hub.catalogue_entries import fetch_files, hub_folder, pinned_revision
 from explaind_worker.models import demo
 from explaind_worker.models.device_errors import out_of_memory, poisoned, release_memory
 from explaind_worker.models.loading.classifier_check import check_classifier
@@ -104,12 +105,11 @@ AnyModel = LoadedModel | LoadedClassifier
 
 
 def location(entry: ModelEntry) -> tuple[str, str | None]:
-    """Where transformers finds the model, and its pinned revision when that is the hub."""
+    """The folder with the model's files, and None; of a hub model before it is fetched its id and pinned revision."""
     if entry.builtin:
         return str(demo.MODEL_DIR), None
-    if entry.path is not None:
-        return str(entry.path), None
-    return str(entry.source), entry.revision
+    folder = entry.path or hub_folder(entry)
+    return (str(entry.source), entry.revision) if folder is None else (str(folder), None)
 
 
 def load_encoder(entry: ModelEntry) -> Encoder:
@@ -118,7 +118,9 @@ def load_encoder(entry: ModelEntry) -> Encoder:
     Raises:
         ModelLoadFailed: it is not there, is not a fast tokenizer (character offsets are needed), or tells a
             classifier more than token ids.
+        HubUnavailable: it is on the hub, which cannot be reached.
     """
+    fetch_files(entry, "description")
     where, revision = location(entry)
     folder = Path(where)
     refuse_adapters(entry, folder)
@@ -220,7 +222,9 @@ def size_of(entry: ModelEntry) -> int:
 
     Raises:
         ModelLoadFailed: its config is missing, or of no kind that is known.
+        HubUnavailable: it is on the hub, which cannot be reached.
     """
+    fetch_files(entry, "description")
     where, revision = location(entry)
     try:
         if entry.path is not None:  # of the hub they may not have come yet
@@ -234,6 +238,7 @@ def size_of(entry: ModelEntry) -> int:
 
 
 def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
+    fetch_files(entry, "weights")
     where, revision = location(entry)
     device, classifies = device_of(entry), encoder.classes is not None
     try:
@@ -277,10 +282,14 @@ def device_of(entry: ModelEntry) -> str:
 
 
 def fingerprint(entry: ModelEntry) -> str | None:
-    """The pinned revision of a hub model; for a directory a digest of all of its files that are read."""
-    where, revision = location(entry)
-    folder = Path(where)
-    return fingerprint_of(folder) if folder.is_dir() else revision
+    """The pinned revision of a hub model; for a directory a digest of all of its files that are read.
+
+    Of a hub model whose files were changed since they were fetched it is a digest, too.
+    """
+    if (revision := pinned_revision(entry)) is not None:
+        return revision
+    folder = Path(location(entry)[0])
+    return fingerprint_of(folder) if folder.is_dir() else None
 
 
 def _kept_whole(entry: ModelEntry, where: str, revision: str | None, encoder: Encoder) -> list[str] | None:

@@ -13,6 +13,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.hub.fetch import listed_weight_bytes
 from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta
 from explaind_worker.models.loading.quantization import Quantization
 from explaind_worker.models.structure.classifier_head import classes_of, head_names
@@ -35,7 +36,7 @@ def estimated_bytes(
     packed = None if quantization is None else quantization.packed
     width = planned_dtype(entry, config, str(folder)).itemsize
     if packed and quantization is not None and quantization.stored and folder.is_dir():
-        return _as_stored(folder, width)
+        return max(_as_stored(folder, width), listed_weight_bytes(folder) or 0)  # of the hub they may not have come yet
     network = without_memory(entry, config)
     quantized = _to_quantize(network) if packed else {}
     total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from explaind.contract.errors import ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.hub.catalogue_entries import fetch_files
 from explaind_worker.models.device_errors import poisoned, release_memory
 from explaind_worker.models.loading.loading import (
     AnyModel,
@@ -55,6 +56,7 @@ class ModelPool:
         slot = self._slot(entry)
         encoder = slot.encoder
         if encoder is None or not up_to_date(encoder, entry):
+            fetch_files(entry, "description", while_waiting)
             with held(slot.encoding, while_waiting), one_at_a_time(while_waiting):
                 encoder = slot.encoder
                 if encoder is None or not up_to_date(encoder, entry):
@@ -77,6 +79,9 @@ class ModelPool:
         if slot.model is None and slot.estimate is None:
             with one_at_a_time(while_waiting):
                 slot.estimate = size_of(entry)
+        if slot.model is None:
+            self._refuse_too_large(slot)
+            fetch_files(entry, "weights", while_waiting)  # before others leave for it, and outside of all locks
         ticket = Ticket(slot.device)
         try:
             while True:
@@ -250,9 +255,8 @@ class ModelPool:
         Raises:
             ModelTooLarge: no waiting would help.
         """
+        self._refuse_too_large(slot)
         ledger, needed = self.ledger(slot.entry), slot.estimate or 0
-        if needed > ledger.room_for_weights:
-            raise too_large(slot.entry, needed, ledger.room_for_weights)
         if slot.account is not None:  # another job is loading it
             return None
         leavers = None if self._yields(ticket) else ledger.leavers_for_weights(needed)
@@ -263,6 +267,11 @@ class ModelPool:
         slot.account = MemoryEntry(slot.entry.name, needed, preload=slot.entry.preload)
         ledger.accounts.append(slot.account)
         return leavers
+
+    def _refuse_too_large(self, slot: Slot) -> None:
+        needed, room = slot.estimate or 0, self.ledger(slot.entry).room_for_weights
+        if needed > room:
+            raise too_large(slot.entry, needed, room)
 
     def _load(self, slot: Slot, ticket: Ticket, *, freed: bool, while_waiting: Callable[[], None]) -> ModelPin:
         account, ledger = slot.account, self.ledger(slot.entry)

@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from explaind.cli.encoding import fitted
 from explaind.views.drawing.grids import Grid
 from explaind.views.drawing.palette import FAINT, SURPRISE, diverging_on_paper, on_paper, share_of
 from explaind.views.drawing.text import one_line
@@ -16,12 +17,15 @@ _STEPS = " .:-=+*#%@"
 def show_grid(console: Console, grid: Grid) -> None:
     """Rows of two-character cells; without colours the magnitude as a character, with its sign before it."""
     reach = grid.reach
-    width = max((len(one_line(name, 12)) for name in grid.rows), default=0)
+    names = [fitted(one_line(name, 12), console.file) for name in grid.rows]
+    width = max(map(len, names), default=0)
     columns = range(min(_WIDEST, len(grid.columns)))
-    head = "".join(f"{one_line(grid.columns[c], 2):>2}" if c % 4 == 0 else "  " for c in columns)
+    # Every fourth column has a name, in two characters, or in up to eight where a sign takes more.
+    heads = (f"{fitted(one_line(grid.columns[c], 2), console.file):>2}" for c in columns[::4])
+    head = "".join(f"{name:8.8}" for name in heads)[: 2 * len(columns)]
     console.print(Text(f"{'':>{width}} {head}", style=_QUIET), soft_wrap=True)
-    for row, name in enumerate(grid.rows):
-        line = Text().append(f"{one_line(name, 12):>{width}} ", style=_QUIET)
+    for row, name in enumerate(names):
+        line = Text().append(f"{name:>{width}} ", style=_QUIET)
         for column in columns:
             value = grid.values[row][column]
             if value is None or (row, column) in grid.apart:
