@@ -38,16 +38,15 @@ def rough_structure(text: bytes) -> JsonStructure:
 
 
 def structure_of(text: bytes, most: JsonStructure) -> JsonStructure:
-    """What the text holds: exact where that is within `most`, else a number over it, soon found."""
+    """What the text holds: exact where that is within `most`, else with a number over it, soon found."""
     rough = rough_structure(text)
     if rough.within(most):
         return rough
     texts_allowed = most.names + most.values
     bare, texts = _TEXTS.subn(b"", text, count=texts_allowed + 1)
     if texts > texts_allowed:
-        return JsonStructure(rough.names, max(rough.values, texts), rough.containers, rough.depth)
+        return JsonStructure(rough.names, max(rough.values, texts), rough.containers, 0)
     found = rough_structure(bare)
-    if found.containers > most.containers:
-        return found
-    depth = max(accumulate(map(_STEPS.__getitem__, bare.translate(None, _NOT_BRACKETS))), default=0)
+    brackets = bare.translate(None, _NOT_BRACKETS)[: 2 * most.containers + 1]
+    depth = max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
     return JsonStructure(found.names, found.values, found.containers, depth)
