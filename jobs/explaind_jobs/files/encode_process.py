@@ -21,7 +21,6 @@ SMALL_BYTES = 1 << 17
 MEMORY_BYTES = 2 << 30
 PROCESSOR_S = 120
 WAIT_S = 600.0
-NICENESS = 5
 # The least that Python needs: no secret of the service is in reach of what reads files of strangers.
 ENVIRONMENT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TEMP", "TMP")
 
@@ -85,7 +84,6 @@ def _limit_this_process() -> None:
         return
     import resource  # noqa: PLC0415 - there is none on Windows
 
-    os.nice(NICENESS)
     limits = {resource.RLIMIT_DATA: MEMORY_BYTES, resource.RLIMIT_CPU: PROCESSOR_S, resource.RLIMIT_CORE: 0}
     for limit, most in limits.items():
         _, hard = resource.getrlimit(limit)

@@ -9,7 +9,7 @@ from explaind.contract.errors import InvalidRequest, MalformedBody
 from explaind_jobs.json_structure import JsonStructure, structure_of
 
 # Room for the largest request there is, 100,000 positions or 10,000 questions with all of their fields.
-MOST = JsonStructure(names=100_000, values=250_000, containers=50_000, depth=64)
+MOST = JsonStructure(names=65_536, values=150_000, containers=50_000, depth=64)
 # No object of a request has a tenth of it. Each unknown field is an error, and those cost ten times what fields cost.
 MOST_FIELDS = 256
 

@@ -27,6 +27,7 @@ def fields(count: int) -> dict[str, int]:
 
 HOSTILE: dict[str, tuple[str, bytes]] = {
     "unknown fields": ("explain/shap", compact({**SHAP, **fields(80_000)})),
+    "unknown fields, but fewer": ("explain/shap", compact({**SHAP, **fields(60_000)})),
     "a few too many": ("explain/shap", compact({**SHAP, **fields(255)})),
     "unknown fields below a field": ("explain/shap", compact({**SHAP, "target": fields(80_000)})),
     "unknown fields below an unknown one": ("explain/shap", compact({**SHAP, "x": fields(80_000)})),
@@ -135,13 +136,14 @@ def test_other_encodings_are_not_parsed(monkeypatch: pytest.MonkeyPatch, encodin
 
 def test_a_refusal_says_what_there_was_too_much_of() -> None:
     said = {}
-    for name in ("unknown fields", "arrays", "numbers", "depth"):
+    for name in ("a few too many", "unknown fields", "arrays", "numbers", "depth"):
         with pytest.raises(ExplaindError) as caught:
             parsed(HOSTILE[name][1])
         said[name] = caught.value.detail
     assert said == {
-        "unknown fields": "An object in the body has more than 256 fields.",
+        "a few too many": "An object in the body has more than 256 fields.",
+        "unknown fields": "The body holds more than 65536 names in objects.",
         "arrays": "The body holds more than 50000 objects and arrays.",
-        "numbers": "The body holds more than 250000 values.",
+        "numbers": "The body holds more than 150000 values.",
         "depth": "The body is nested too deeply.",
     }
