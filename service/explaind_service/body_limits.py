@@ -1,8 +1,6 @@
-"""How large a body may be, by what it is sent to, and how it comes in."""
+"""How large a body may be, by what it is sent to."""
 
 from dataclasses import dataclass
-
-from starlette.requests import Request
 
 from explaind.contract.errors import BodyTooLarge
 from explaind_jobs.files.cards import dataset_too_large
@@ -35,17 +33,3 @@ class BodyLimits:
             f"The body is larger than the {self.requests} bytes that this service takes.",
             hint="Send less text, or ask whoever runs the service to raise EXPLAIND_MAX_BODY_BYTES.",
         )
-
-
-async def body_of(request: Request, limits: BodyLimits) -> bytes:
-    """The whole body.
-
-    Raises:
-        BodyTooLarge: it goes on beyond its limit; no more of it is read.
-    """
-    path, data = request.scope["path"], bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limits.of(path):
-            raise limits.refusal(path)
-    return bytes(data)

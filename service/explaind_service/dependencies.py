@@ -1,6 +1,5 @@
 """What the routes stand on: opened with the application, handed to each request."""
 
-import codecs
 import re
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Path
 from starlette.requests import Request
 
-from explaind.contract.errors import MalformedBody, UnsupportedMedia
+from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.catalogue import Catalogue
 from explaind_jobs.observability.log_context import add_to_context
 from explaind_jobs.store.job_store import AsyncJobStore
@@ -72,11 +71,10 @@ async def _job_id(
 
 
 async def require_json(request: Request) -> None:
-    """Refuses a body that is not declared as JSON, or not UTF-8. Browsers may send other types across sites unasked.
+    """Refuses a body that is not declared as JSON. Browsers may send other types across sites unasked.
 
     Raises:
         UnsupportedMedia: the Content-Type is missing or another.
-        MalformedBody: the body is in another encoding.
     """
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared != "application/json" and not (declared.startswith("application/") and declared.endswith("+json")):
@@ -84,10 +82,6 @@ async def require_json(request: Request) -> None:
             f"The body is declared as {declared!r}, not as JSON." if declared else "The body has no Content-Type.",
             hint="Send the header Content-Type: application/json (curl: --json '…').",
         )
-    # The parser would take these, too; who looks at requests on their way here would not.
-    head = (await request.body())[:4]
-    if b"\0" in head or head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise MalformedBody("The body is JSON in UTF-16 or UTF-32.", hint="Send UTF-8.")
 
 
 FromApp = Annotated[Resources, Depends(_resources)]

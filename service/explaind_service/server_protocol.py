@@ -19,6 +19,10 @@ HEADERS = [
 ]
 
 
+# A body that comes at this rate is waited for longer: a large dataset takes its time.
+BODY_BYTES_PER_S = 1 << 16
+
+
 class Connection(H11Protocol):
     """uvicorn's own connection, with an end to its patience.
 
@@ -29,6 +33,7 @@ class Connection(H11Protocol):
     receive_s: ClassVar[float] = 30.0
 
     _receiving: asyncio.TimerHandle | None = None
+    _received: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for a request from now on."""
@@ -37,6 +42,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Waits on, or no longer when the request is complete."""
+        self._received += len(data)
         super().data_received(data)
         self._watch()
 
@@ -68,6 +74,7 @@ class Connection(H11Protocol):
         if not (begun or self.conn.their_state is h11.SEND_BODY):
             self._stop_watching()
         elif self._receiving is None:
+            self._received = 0
             self._receiving = self.loop.call_later(self.receive_s, self._give_up)
 
     def _stop_watching(self) -> None:
@@ -77,6 +84,9 @@ class Connection(H11Protocol):
 
     def _give_up(self) -> None:
         self._receiving = None
+        if self._comes_on():
+            self._watch()
+            return
         silent = self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]
         if silent:
             self.transport.close()
@@ -87,6 +97,11 @@ class Connection(H11Protocol):
                     hint="Send it again, faster; EXPLAIND_RECEIVE_S says how long the service waits.",
                 )
             )
+
+    def _comes_on(self) -> bool:
+        """Whether a body that nobody has answered yet is coming at a fair rate."""
+        coming = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE
+        return coming and self._received >= BODY_BYTES_PER_S * self.receive_s
 
     def _refuse(self, error: ExplaindError) -> None:
         """Answers, unless an answer is under way, and hangs up."""

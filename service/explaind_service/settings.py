@@ -29,7 +29,11 @@ class ServiceSettings(JobsSettings):
         description="Names of this service, where no key is asked for: a.example,*.b.example; loopback always is one.",
     )
     access_log: bool = Field(False, description="Log one line per request.")
-    receive_s: float = Field(30.0, gt=0, description="A request that has not come in whole after so long is cut off.")
+    receive_s: float = Field(
+        30.0,
+        gt=0,
+        description="A request that has not come in whole after so long is cut off, unless its body comes at 64 KiB/s.",
+    )
     drain_s: int = Field(10, ge=0, description="How long a stopping service lets requests finish.")
     webhook_allowed_networks: Annotated[list[str], NoDecode] = Field(
         default_factory=list,

@@ -194,6 +194,20 @@ def test_who_is_slow_is_cut_off(service: Served, sent: bytes, status: int, dripp
         assert check_refused(received, status).code in {"request_too_slow", "bad_request"}
 
 
+def test_a_large_body_is_waited_for_while_it_comes(service: Served) -> None:
+    line = b"x" * 1023 + b"\n"
+    head = b"POST /datasets HTTP/1.1\r\n" + HOST + CLOSE + b"Content-Type: text/csv\r\n"
+    with service.connect() as connection:
+        began = time.monotonic()
+        connection.sendall(head + b"Content-Length: %d\r\n\r\na\n" % (2 + 16 * 128 * 1024))
+        for _ in range(16):
+            connection.sendall(line * 128)
+            time.sleep(RECEIVE_S / 7)
+        assert time.monotonic() - began > RECEIVE_S * 2
+        (answer,) = answers_in(read_all(connection))
+    assert answer.status_code == 201, answer.text
+
+
 def test_who_says_nothing_is_let_go(service: Served) -> None:
     began = time.monotonic()
     assert service.exchange() == b""

@@ -1,7 +1,8 @@
 """Files as callers see them: their ids, their cards, and what is said of one that is not there."""
 
 import hashlib
-from typing import Any
+import io
+from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter
 
@@ -9,6 +10,8 @@ from explaind.contract.errors import ArtifactNotFound, BodyTooLarge, DatasetNotF
 from explaind.contract.files import ArtifactCard, DatasetCard, FileKind
 from explaind_jobs.files.records import KeptFile
 from explaind_jobs.store.transitions import ID_DIGITS
+
+READ_AT_ONCE = 1 << 20
 
 _json = TypeAdapter(dict[str, Any])
 
@@ -44,11 +47,17 @@ def dataset_too_large(most: int) -> BodyTooLarge:
     )
 
 
-def content_id(prefix: str, *parts: bytes) -> str:
-    """An id of 130 bits made of its parts."""
+def content_id(prefix: str, *parts: bytes | BinaryIO) -> str:
+    """An id of 130 bits made of its parts; a file is read from its beginning to its end."""
     seen = hashlib.sha256()
     for part in parts:
-        seen.update(len(part).to_bytes(8) + part)
+        if isinstance(part, bytes):
+            seen.update(len(part).to_bytes(8) + part)
+        else:
+            seen.update(part.seek(0, io.SEEK_END).to_bytes(8))
+            part.seek(0)
+            while chunk := part.read(READ_AT_ONCE):
+                seen.update(chunk)
     bits = int.from_bytes(seen.digest())
     return f"{prefix}_{''.join(ID_DIGITS[bits >> place & 31] for place in range(0, 130, 5))}"
 

@@ -3,9 +3,10 @@
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import zstandard
 
@@ -22,7 +23,7 @@ LEVEL = 3
 # Of what is written for a file, before it is packed: escapes make text longer, Parquet's dictionaries without end.
 MOST_WRITTEN, MOST_GROWTH = 1 << 28, 8
 
-READERS: dict[TableForm, Callable[[bytes], Iterator[Row]]] = {
+READERS: dict[TableForm, Callable[[BinaryIO], Generator[Row, None, None]]] = {
     "jsonl": json_rows,
     "csv": csv_rows,
     "parquet": parquet_rows,
@@ -31,40 +32,50 @@ READERS: dict[TableForm, Callable[[bytes], Iterator[Row]]] = {
 
 @dataclass(frozen=True, slots=True)
 class EncodedDataset:
-    """A dataset ready to be stored: its bytes, their SHA-256, and what its card says."""
+    """A dataset ready to be stored: the SHA-256 and the number of its bytes, and what its card says."""
 
-    data: bytes
     digest: str
+    size: int
     rows: int
     columns: list[str]
     preview: list[Row]
 
 
-def encode(data: bytes, form: TableForm) -> EncodedDataset:
-    """Read a file and write it as it is stored; no more than one row at a time is ever held.
+def encode(source: BinaryIO, form: TableForm, out: BinaryIO) -> EncodedDataset:
+    """Read a file and write it to `out` as it is stored; no more than a few rows at a time are ever held.
 
     Raises:
         InvalidDataset: it cannot be read, or is over a limit.
         UnsupportedMedia: it is Parquet, and pyarrow is not installed.
     """
-    packer, out = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj(), io.BytesIO()
+    packer = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+    digest, size = hashlib.sha256(), 0
     columns: list[str] = []
     preview: list[Row] = []
-    count, written, most = 0, 0, max(MOST_WRITTEN, MOST_GROWTH * len(data))
-    for row, more in checked(READERS[form](data)):
-        columns = more or columns
-        if len(preview) < PREVIEW_ROWS:
-            preview.append(row)
-        line = _line(row, columns)
-        written += len(line)
-        if written > most:
-            refuse(f"Its rows are more than {most} bytes of text by row {count + 1}.")
-        out.write(packer.compress(line))
-        count += 1
-    out.write(packer.flush())
-    stored = out.getvalue()
-    shown = [{name: _cut(row.get(name)) for name in columns[:PREVIEW_COLUMNS]} for row in preview]
-    return EncodedDataset(stored, hashlib.sha256(stored).hexdigest(), count, columns, shown)
+    count, written, most = 0, 0, max(MOST_WRITTEN, MOST_GROWTH * source.seek(0, io.SEEK_END))
+    source.seek(0)
+
+    def store(packed: bytes) -> None:
+        nonlocal size
+        size += len(packed)
+        digest.update(packed)
+        out.write(packed)
+
+    with closing(READERS[form](source)) as rows:
+        for row, more in checked(rows):
+            columns = more or columns
+            if len(preview) < PREVIEW_ROWS:
+                preview.append(_shown(row, columns))
+            line = _line(row, columns)
+            written += len(line)
+            if written > most:
+                refuse(f"Its rows are more than {most} bytes of text by row {count + 1}.")
+            store(packer.compress(line))
+            count += 1
+    store(packer.flush())
+    # Columns that came later are empty in the first rows.
+    first = [{name: row.get(name) for name in columns[:PREVIEW_COLUMNS]} for row in preview]
+    return EncodedDataset(digest.hexdigest(), size, count, columns, first)
 
 
 def decode(stored: bytes, columns: Sequence[str]) -> list[Row]:
@@ -84,6 +95,10 @@ def _line(row: Row, columns: Sequence[str]) -> bytes:
 
 def _row(cells: list[Cell], columns: Sequence[str]) -> Row:
     return dict(zip(columns, cells + [None] * (len(columns) - len(cells)), strict=True))
+
+
+def _shown(row: Row, columns: Sequence[str]) -> Row:
+    return {name: _cut(row[name]) for name in columns[:PREVIEW_COLUMNS] if name in row}
 
 
 def _cut(cell: Cell) -> Cell:

@@ -5,16 +5,14 @@ Everything here blocks. A record is made when its blob is written, and deleted b
 """
 
 import hashlib
-import logging
+import io
 import secrets
 from datetime import UTC, datetime
-from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, BinaryIO
 
 from pydantic import TypeAdapter
 
 from explaind.contract.errors import (
-    ExplaindError,
     NotFound,
     RequestTooLarge,
     TooManyFiles,
@@ -36,83 +34,25 @@ from explaind_jobs.files.cards import (
     dataset_card,
     dataset_too_large,
     kind_of,
-    lost,
     not_found,
 )
 from explaind_jobs.files.dataset_codec import TableForm
+from explaind_jobs.files.encode_process import encode_upload
+from explaind_jobs.files.file_blobs import FileBlobs
 from explaind_jobs.files.records import KeptFile, NewFile
 from explaind_jobs.files.table_readers import Row
-from explaind_jobs.redis_scripts.script import ScriptCall
-from explaind_jobs.results.blob_store import BlobKind, BlobStore
-from explaind_jobs.results.open_blobs import open_blobs
-from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.records import ANONYMOUS
-
-T = TypeVar("T")
-
-SWEPT_AT_A_TIME = 100
-
-log = logging.getLogger(__name__)
 
 _json = TypeAdapter(dict[str, Any])
 _rows = TypeAdapter(list[Row])
 
 
-FILES = BlobKind(folder="files", below="files", ending=".bin", lost=lost)
-
-
-class Run(Protocol):
-    """Makes a script call, and waits for its meaning."""
-
-    def __call__(self, call: ScriptCall[T], /) -> T:
-        """Returns and raises what the reply means, and StoreUnavailable."""
-        ...
-
-
-class FileStore:
+class FileStore(FileBlobs):
     """All files. `of` gives those of one owner."""
-
-    def __init__(self, run: Run, settings: JobsSettings) -> None:
-        self.run = run
-        self.settings = settings
-
-    @cached_property
-    def blobs(self) -> BlobStore:
-        """Where the bytes are; opened when first needed. Raises StoreUnavailable."""
-        return open_blobs(self.settings, FILES)
 
     def of(self, owner: str, *, sees: str | None = None, job: str | None = None) -> "Files":
         """The files of an owner (an API key's id); `sees` is whose files are found, if not only theirs."""
         return Files(self, owner, owner if sees is None else sees, job)
-
-    def sweep(self) -> int:
-        """Remove some blobs that nothing has referred to for long; returns how many. Raises StoreUnavailable."""
-        found = self.run(scripts.loose(SWEPT_AT_A_TIME))
-        for blob in found:
-            self.discard(blob)
-        return len(found)
-
-    def write(self, data: bytes) -> str:
-        """Write a blob of its own name, durably; it is loose until a record refers to it. Raises StoreUnavailable."""
-        blob = secrets.token_hex(32)
-        self.run(scripts.announce(blob))
-        self.blobs.write(blob, data)
-        return blob
-
-    def read(self, file: KeptFile) -> bytes:
-        """The bytes of a file. Raises FileLost, StoreUnavailable."""
-        data = self.blobs.read(file.blob)
-        if len(data) != file.size or hashlib.sha256(data).hexdigest() != file.digest:
-            raise lost()
-        return data
-
-    def discard(self, blob: str) -> None:
-        """Remove a loose blob; one that cannot be removed stays loose, and is tried again."""
-        try:
-            self.blobs.remove(blob)
-            self.run(scripts.gc_confirm(blob))
-        except ExplaindError as error:
-            log.warning("a file that nobody needs stays in the store for now: %s", error.detail)
 
 
 class Files:
@@ -193,27 +133,40 @@ class Files:
         return ArtifactPage(data=[artifact_card(file) for file in found[:limit]], has_more=len(found) > limit)
 
     def put_dataset(self, data: bytes, form: TableForm, name: str) -> tuple[DatasetCard, bool]:
+        """As `put_upload`, of bytes that are in memory already."""
+        with self._store.temporary() as source:
+            source.write(data)
+            return self.put_upload(source, form, name)
+
+    def put_upload(self, source: BinaryIO, form: TableForm, name: str) -> tuple[DatasetCard, bool]:
         """Keep a dataset; its card, and whether it is new: the same file has the same id, and its first name.
+
+        Args:
+            source: the file that came in, one of `FileStore.temporary`.
+            form: how it is written.
+            name: its name.
 
         Raises:
             InvalidDataset, UnsupportedMedia: it cannot be read, or is over a limit.
             BodyTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
         """
-        most = self._store.settings.dataset_bytes
-        if len(data) > most:
+        most, size = self._store.settings.dataset_bytes, source.seek(0, io.SEEK_END)
+        if size > most:
             raise dataset_too_large(most)
-        file_id = content_id("ds", self._owner.encode(), form.encode(), data)
+        file_id = content_id("ds", self._owner.encode(), form.encode(), source)
         known = self._store.run(scripts.get("dataset", file_id, self._owner))
         if known is not None:
             return dataset_card(known), False
-        encoded = dataset_codec.encode(data, form)
-        card = {"name": name, "bytes": len(data), "rows": encoded.rows, "columns": encoded.columns}
+        with self._store.temporary() as out:
+            encoded = encode_upload(source, form, out)
+            blob = self._store.write_file(out)
+        card = {"name": name, "bytes": size, "rows": encoded.rows, "columns": encoded.columns}
         new = NewFile(
             kind="dataset",
             id=file_id,
-            blob=self._store.write(encoded.data),
+            blob=blob,
             digest=encoded.digest,
-            size=len(encoded.data),
+            size=encoded.size,
             card=_json.dump_json(card).decode(),
             preview=_rows.dump_json(encoded.preview).decode(),
         )

@@ -1,9 +1,8 @@
 """Datasets in Parquet, where pyarrow is installed."""
 
-import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, BinaryIO
 
 from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.files.table_readers import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
@@ -11,6 +10,8 @@ from explaind_jobs.files.table_readers import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, 
 # Few rows at a time: a dictionary makes one long text into a thousand, which `datasets` bounds as it writes them.
 BATCH_ROWS = 64
 MOST_UNPACKED = 1 << 28
+# Before anything of the file is known: texts and lists of its footer, which says what there is in it.
+FOOTER_LIMITS = {"thrift_string_size_limit": 1 << 24, "thrift_container_size_limit": 1 << 18}
 PLAIN = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean")
 
 
@@ -23,7 +24,7 @@ def require_parquet() -> None:
         )
 
 
-def parquet_rows(data: bytes) -> Iterator[Row]:
+def parquet_rows(source: BinaryIO) -> Generator[Row, None, None]:
     """The rows of a Parquet file whose columns are text, numbers and booleans.
 
     Raises:
@@ -35,7 +36,7 @@ def parquet_rows(data: bytes) -> Iterator[Row]:
     import pyarrow.parquet  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     try:
-        file = pyarrow.parquet.ParquetFile(io.BytesIO(data))
+        file = pyarrow.parquet.ParquetFile(source, **FOOTER_LIMITS)
         _check_shape(file, pyarrow.types)
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             yield from batch.to_pylist()

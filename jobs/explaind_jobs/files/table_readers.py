@@ -1,20 +1,25 @@
-"""Datasets as they come in: JSON lines, CSV or Parquet, read row by row and held to limits while they are read."""
+"""Datasets as they come in: JSON lines, CSV or Parquet, read row by row, each held to limits before it is parsed."""
 
+import codecs
 import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn, cast
+from collections.abc import Generator, Iterable, Iterator
+from typing import Any, BinaryIO, NoReturn, cast
 
 from explaind.contract.errors import InvalidDataset
 from explaind.contract.files import MAX_NAME_CHARS, Cell
+from explaind_jobs.files.csv_lines import CsvLines
+from explaind_jobs.json_structure import JsonStructure, structure_of
 
 MAX_ROWS = 250_000
 MAX_COLUMNS = 256
 # Rows × columns: what a reader makes of a file may be far larger than the file.
 MAX_CELLS = 4_000_000
+MAX_ROW_BYTES = 1 << 24
 MAX_BLANK_LINES = 250_000
+READ_AT_ONCE = 1 << 20
 INTEGERS = range(-(2**63), 2**64)
 SHOWN_NAME = 60
 HINT = "Each row is one flat JSON object (JSON lines), or one line under a header (CSV); text is UTF-8."
@@ -22,15 +27,19 @@ HINT = "Each row is one flat JSON object (JSON lines), or one line under a heade
 Row = dict[str, Cell]
 
 
-def json_rows(data: bytes) -> Iterator[Row]:
+def json_rows(source: BinaryIO) -> Generator[Row, None, None]:
     """The rows of JSON lines; blank lines are passed over.
 
     Raises:
-        InvalidDataset: a line is no flat object; it is named.
+        InvalidDataset: a line is no flat object, or more than one may be; it is named.
     """
-    blank = 0
-    for number, raw in enumerate(io.BytesIO(data), 1):
-        line = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
+    blank = number = 0
+    # No more of an endless line is read than tells that it is one.
+    while raw := source.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+        if len(raw) > MAX_ROW_BYTES:
+            refuse(f"This line is longer than the {MAX_ROW_BYTES} bytes that a row may have.", number)
         if line.isspace() or not line:
             blank += 1
             if blank > MAX_BLANK_LINES:
@@ -39,32 +48,41 @@ def json_rows(data: bytes) -> Iterator[Row]:
         yield _json_row(line, number)
 
 
-def csv_rows(data: bytes) -> Iterator[Row]:
+def csv_rows(source: BinaryIO) -> Generator[Row, None, None]:
     """The rows of a CSV with a header (RFC 4180: commas, quotes doubled); every value is text.
 
     Raises:
-        InvalidDataset: quotes are not closed, or a row has other cells than the header; its line is named.
+        InvalidDataset: quotes are not closed, or a row has other cells than the header, or more than one may have; its
+            line is named.
     """
     csv.field_size_limit(2**31 - 1)  # the module's own, 128 KiB, is less than a document
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline=""), strict=True)
+    text = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
+    lines = CsvLines(text, MAX_COLUMNS, MAX_ROW_BYTES, refuse)
+    try:
+        yield from _csv_rows(lines)
+    except UnicodeDecodeError:
+        refuse("This is not UTF-8.", _line_out_of_utf8(source))
+    except csv.Error as error:
+        refuse(f"This is not CSV: {error}.", lines.number)
+    finally:
+        text.detach()  # or it would close what is not its own
+
+
+def _csv_rows(lines: CsvLines) -> Iterator[Row]:
     header: list[str] | None = None
     blank = 0
-    try:
-        for cells in reader:
-            if not cells:
-                blank += 1
-                if blank > MAX_BLANK_LINES:
-                    refuse("There are too many blank lines.", reader.line_num)
-            elif header is None:
-                header = _header(cells)
-            elif len(cells) != len(header):
-                refuse(f"The header names {len(header)} columns, and this row has {len(cells)}.", reader.line_num)
-            else:
-                yield dict(zip(header, cells, strict=True))
-    except UnicodeDecodeError:
-        refuse("This is not UTF-8.", _line_out_of_utf8(data))
-    except csv.Error as error:
-        refuse(f"This is not CSV: {error}.", reader.line_num)
+    for cells in csv.reader(lines, strict=True):
+        lines.begin_row()
+        if not cells:
+            blank += 1
+            if blank > MAX_BLANK_LINES:
+                refuse("There are too many blank lines.", lines.number)
+        elif header is None:
+            header = _header(cells)
+        elif len(cells) != len(header):
+            refuse(f"The header names {len(header)} columns, and this row has {len(cells)}.", lines.number)
+        else:
+            yield dict(zip(header, cells, strict=True))
 
 
 def checked(rows: Iterable[Row]) -> Iterator[tuple[Row, list[str]]]:
@@ -96,7 +114,20 @@ def refuse(why: str, line: int | None = None) -> NoReturn:
     raise InvalidDataset(why if line is None else f"Line {line}: {why}", hint=HINT)
 
 
+def _check_structure(line: bytes, number: int) -> None:
+    """Refuses, before it is parsed, what would make more than a row: three million names are 800 MB."""
+    # A row that is not flat is told which of its values is not, unless it has very many.
+    most = JsonStructure(MAX_COLUMNS, 2 * MAX_COLUMNS, MAX_COLUMNS, MAX_COLUMNS)
+    found = structure_of(line, most)
+    if found.containers > most.containers or found.depth > most.depth:
+        refuse("This is nested too deeply, or holds many arrays, and rows are flat.", number)
+    if found.names > most.names or found.values > most.values:
+        refuse(f"This object has more than {MAX_COLUMNS} names or values, the most that a row may have.", number)
+
+
 def _json_row(line: bytes, number: int) -> Row:
+    _check_structure(line, number)
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(pairs)
         if len(row) != len(pairs):
@@ -172,10 +203,15 @@ def _is_text(text: str) -> bool:
     return True
 
 
-def _line_out_of_utf8(data: bytes) -> int | None:
-    for number, line in enumerate(io.BytesIO(data), 1):
+def _line_out_of_utf8(source: BinaryIO) -> int:
+    source.seek(0)
+    decoder, line = codecs.getincrementaldecoder("utf-8")(), 1
+    while True:
+        chunk = source.read(READ_AT_ONCE)
         try:
-            line.decode()
-        except UnicodeDecodeError:
-            return number
-    return None
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            return line + error.object[: error.start].count(b"\n")
+        if not chunk:
+            return line
+        line += chunk.count(b"\n")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Protocol
 
 from explaind.contract.errors import ExplaindError, StoreUnavailable
@@ -43,7 +44,7 @@ RESULTS = BlobKind(folder="results", below="", ending=".json.zst", lost=missing)
 class BlobStore(Protocol):
     """Keeps blobs by the digest of their content. Whole blobs only: none is ever seen half written."""
 
-    def write(self, digest: str, data: bytes) -> None:
+    def write(self, digest: str, data: bytes | mmap) -> None:
         """Keep a blob, durably when this returns; one that is there is replaced. Raises StoreUnavailable."""
         ...
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from mmap import mmap
 from pathlib import Path
 
 from explaind_jobs.results.blob_store import RESULTS, BlobKind, name_of, unavailable
@@ -21,7 +22,7 @@ class DirectoryBlobs:
         self._root = root
         self._place = place
 
-    def write(self, digest: str, data: bytes) -> None:
+    def write(self, digest: str, data: bytes | mmap) -> None:
         """Keep a blob: after a crash at any moment there is all of it or nothing. Raises StoreUnavailable."""
         path = self._root / name_of(digest, self._place)
         with unavailable("written"):
@@ -86,7 +87,7 @@ class DirectoryBlobs:
             raise OSError(errno.ELOOP, "a link inside the result store")
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes | mmap) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)

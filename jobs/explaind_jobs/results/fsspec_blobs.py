@@ -1,6 +1,7 @@
 """Blobs in a bucket, through fsspec: one put each, which S3 makes visible as a whole or not at all."""
 
 from collections.abc import Mapping
+from mmap import mmap
 from typing import Any
 
 import fsspec
@@ -18,10 +19,10 @@ class BucketBlobs:
         self._files, root = fsspec.url_to_fs(url, **{**own, **options})
         self._root = root.rstrip("/")
 
-    def write(self, digest: str, data: bytes) -> None:
+    def write(self, digest: str, data: bytes | mmap) -> None:
         """Keep a blob. Raises StoreUnavailable."""
         with unavailable("written"):
-            self._files.pipe_file(self._path(digest), data)
+            self._files.pipe_file(self._path(digest), bytes(data))
 
     def read(self, digest: str) -> bytes:
         """The bytes of a blob. Raises what the place says (ResultLost), and StoreUnavailable."""

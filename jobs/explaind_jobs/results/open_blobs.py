@@ -27,6 +27,19 @@ def open_blobs(settings: JobsSettings, place: BlobKind = RESULTS) -> BlobStore:
         return BucketBlobs(url, settings.results_options, place)
 
 
+def scratch_folder(settings: JobsSettings, place: BlobKind = RESULTS) -> Path | None:
+    """A directory on the disk that the blobs of one kind are on, made where there is none; None: they are in a bucket.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if settings.results_url is not None and not settings.results_url.startswith("file://"):
+        return None
+    folder = _folder(settings, place).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _folder(settings: JobsSettings, place: BlobKind) -> Path:
     if settings.results_url is None:
         return settings.data_dir / place.folder

@@ -66,7 +66,6 @@ class Created:
     job: Job[Any]
     last: str
     existing: bool = False
-    rate: Rate | None = None
 
     @property
     def id(self) -> str:

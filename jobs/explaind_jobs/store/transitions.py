@@ -16,7 +16,6 @@ from explaind.contract.errors import (
     JobActive,
     QueueExpired,
     QueueFull,
-    RateLimited,
     StoreUnavailable,
     WorkerLost,
 )
@@ -25,7 +24,7 @@ from explaind_jobs.redis_scripts.script import Argument, ScriptCall, text
 from explaind_jobs.results.codec import StoredResult
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_view import job_from, job_or_missing, not_found
-from explaind_jobs.store.records import Claim, Created, LeaseStatus, NewJob, Outcome, Rate, StoreStats, WorkerState
+from explaind_jobs.store.records import Claim, Created, LeaseStatus, NewJob, Outcome, StoreStats, WorkerState
 
 Finished = Literal["finished", "fenced", "already", "unknown"]
 
@@ -41,13 +40,11 @@ _metadata = TypeAdapter(dict[str, str])
 
 def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
     """Accept a job, or find the one its idempotency key named, or the answer that is known already."""
-    allowance = job.allowance
 
     def parse(reply: Any) -> Created:
-        outcome, left, reset_ms = (text(reply[place]) for place in (0, 2, 3))
-        rate = Rate(allowance.burst, int(left), int(reset_ms) / 1000) if reset_ms else None
-        _refuse(outcome, settings, job, rate)
-        return Created(job_from(reply[1]), text(reply[4]), existing=outcome == "existing", rate=rate)
+        outcome, last = text(reply[0]), text(reply[2])
+        _refuse(outcome, settings, job)
+        return Created(job_from(reply[1]), last, existing=outcome == "existing")
 
     metadata = _metadata.dump_json(dict(sorted(job.metadata.items())))
     body = _digest(job.method.encode(), job.model.encode(), job.request, metadata)
@@ -57,7 +54,7 @@ def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
     args: list[Argument] = [chance, job.method, job.model, job.queue, job.request, metadata, named, body, job.key]
     args += [job.priority, HEAD_START_S[job.priority] * 1_000_000, keep_s]
     args += [job.timeout_s or "", job.webhook or "", job.request_id or "", job.trace or "", job.cache_key or ""]
-    args += [settings.max_queued, allowance.max_queued, allowance.requests_per_minute, allowance.burst]
+    args += [settings.max_queued, job.allowance.max_queued]
     return ScriptCall("create", args, parse)
 
 
@@ -233,7 +230,7 @@ def check_writable() -> ScriptCall[None]:
     return ScriptCall("writable", [], lambda reply: None)
 
 
-def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None) -> None:
+def _refuse(outcome: str, settings: JobsSettings, job: NewJob) -> None:
     """Raises what a refusal of CREATE means."""
     if outcome == "reused":
         raise IdempotencyKeyReused(
@@ -246,13 +243,6 @@ def _refuse(outcome: str, settings: JobsSettings, job: NewJob, rate: Rate | None
             f"{most} jobs{whose} are waiting already, and no more are taken.",
             hint="Try again later.",
             retry_after=FULL_QUEUE_RETRY_S,
-        )
-    if outcome == "limited" and rate is not None:
-        raise RateLimited(
-            f"This key may send {job.allowance.requests_per_minute} requests a minute, "
-            f"{job.allowance.burst} of them at once.",
-            hint="Wait as Retry-After says, then send it again.",
-            retry_after=rate.reset_s,
         )
 
 

@@ -26,7 +26,7 @@ from explaind.contract.errors import (
 from explaind_service.auth.caller import caller_of
 from explaind_service.body_limits import BodyLimits
 from explaind_service.errors.not_found import RouteHints
-from explaind_service.errors.rate_limit_headers import rate_headers
+from explaind_service.errors.rate_limit_headers import rate_headers, spent_headers
 from explaind_service.errors.validation import error_of_validation
 
 PROBLEM_JSON = "application/problem+json"
@@ -46,6 +46,7 @@ def problem_response(error: ExplaindError, request: Request) -> Response:
     headers = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = CHALLENGE
+    headers |= spent_headers(request.scope)
     caller = caller_of(request.scope)
     if isinstance(error, RateLimited) and caller is not None:
         headers.update(rate_headers(caller.allowance, 0, retry_after or RETRY_AFTER_S))
@@ -126,8 +127,10 @@ def _error_of_http(error: HTTPException, request: Request, signposts: RouteHints
     return found
 
 
-def _unreadable(cause: BaseException | None) -> MalformedBody:
+def _unreadable(cause: BaseException | None) -> ExplaindError:
     match cause:
+        case ExplaindError():
+            return cause
         case UnicodeDecodeError(start=start):
             return MalformedBody(f"The body is not UTF-8: byte {start} cannot be read.", hint="Send UTF-8.")
         case RecursionError():

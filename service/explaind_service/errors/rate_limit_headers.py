@@ -2,7 +2,10 @@
 
 import math
 
-from explaind_jobs.store.records import Allowance
+from starlette.types import Scope
+
+from explaind_jobs.store.records import Allowance, Rate
+from explaind_service.auth.caller import caller_of
 
 NAME = '"requests"'
 
@@ -16,3 +19,11 @@ def rate_headers(allowance: Allowance, remaining: int, reset_s: float) -> dict[s
         "RateLimit-Policy": f"{NAME};q={allowance.burst};w={window_s}",
         "RateLimit": f"{NAME};r={remaining};t={math.ceil(reset_s)}",
     }
+
+
+def spent_headers(scope: Scope) -> dict[str, str]:
+    """What is left after this request, which may have been refused; nothing where it did not count."""
+    caller, rate = caller_of(scope), scope.get("state", {}).get("rate")
+    if caller is None or not isinstance(rate, Rate):
+        return {}
+    return rate_headers(caller.allowance, rate.remaining, rate.reset_s)

@@ -21,6 +21,8 @@ from explaind_service.middleware.trace_context import current_trace
 
 logger = logging.getLogger(__name__)
 
+# Each parameter that does not exist is an error of its own; what stands before this service adds some headers.
+MOST_PARAMETERS, MOST_HEADERS = 100, 200
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -61,6 +63,9 @@ class RequestEnvelope:
             refusal.headers["Connection"] = "close"
             await refusal(scope, receive, send_sealed)
             return
+        if scope["query_string"].count(b"&") >= MOST_PARAMETERS or len(scope["headers"]) > MOST_HEADERS:
+            await problem_response(_too_many_words(), Request(scope))(scope, receive, send_sealed)
+            return
         try:
             await self.app(scope, receive, send_sealed)
         except Exception as error:
@@ -74,6 +79,13 @@ def _two_lengths() -> RequestError:
     return RequestError(
         "The request has both a Content-Length and a Transfer-Encoding, so its end is in doubt.",
         hint="Send one of the two.",
+    )
+
+
+def _too_many_words() -> RequestError:
+    return RequestError(
+        f"The request has more than {MOST_PARAMETERS} query parameters or {MOST_HEADERS} headers.",
+        hint="GET /openapi.json describes the few that each operation takes.",
     )
 
 

@@ -18,6 +18,7 @@ from explaind_service.dependencies import FromApp, require_json
 from explaind_service.errors.openapi_responses import problem_responses
 from explaind_service.routes.methods import Prefer, examples_of, preference_of, submission_responses, submitted
 from explaind_service.submission.request_headers import AskerOfRequest
+from explaind_service.submission.submission_route import SubmissionRoute
 
 WAIT_S = 10  # an estimate is short: its caller waits for it unless they say otherwise
 
@@ -26,7 +27,7 @@ METHODS = all_methods().values()
 VERBS = {"enum": list(dict.fromkeys(method.verb for method in METHODS))}
 NAMES = {"enum": sorted({method.name for method in METHODS})}
 
-router = APIRouter()
+router = APIRouter(route_class=SubmissionRoute)
 
 
 async def _estimate_of(

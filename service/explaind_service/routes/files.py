@@ -15,6 +15,7 @@ from explaind.contract.errors import (
     FileLost,
     InvalidDataset,
     InvalidRequest,
+    RateLimited,
     TooManyFiles,
     UnsupportedMedia,
 )
@@ -29,12 +30,14 @@ from explaind.contract.files import (
 from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.parquet import require_parquet
 from explaind_service.auth.caller import Reader, Writer
-from explaind_service.body_limits import UPLOADS, BodyLimits, body_of
+from explaind_service.body_limits import UPLOADS, BodyLimits
 from explaind_service.dependencies import FromApp
-from explaind_service.errors.openapi_responses import problem_responses
+from explaind_service.errors.openapi_responses import RATE, problem_responses
+from explaind_service.errors.rate_limit_headers import spent_headers
 from explaind_service.results.json_response import json_answer
 from explaind_service.results.negotiation import Encoding, entity_tag, is_known
 from explaind_service.settings import ServiceSettings
+from explaind_service.submission.submission_route import SubmissionRoute
 
 FORMS: dict[str, TableForm] = {
     "application/jsonl": "jsonl",
@@ -67,7 +70,7 @@ Listed = Annotated[FileListing, Query()]
 
 def uploads_router(settings: ServiceSettings) -> APIRouter:
     """The route that takes datasets, which may be as large as these settings say."""
-    uploads = APIRouter()
+    uploads = APIRouter(route_class=SubmissionRoute)
     limits = BodyLimits.of_settings(settings)
 
     @uploads.post(
@@ -81,9 +84,11 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         openapi_extra={"requestBody": UPLOAD_BODY},
         response_description="The dataset was created.",
         responses={
-            **problem_responses(InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles),
-            200: {"model": DatasetCard, "description": "The dataset existed already.", "headers": LOCATION},
-            201: {"headers": LOCATION},
+            **problem_responses(
+                InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles, RateLimited
+            ),
+            200: {"model": DatasetCard, "description": "The dataset existed already.", "headers": {**LOCATION, **RATE}},
+            201: {"headers": {**LOCATION, **RATE}},
         },
     )
     async def upload_dataset(
@@ -100,13 +105,12 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         A dataset is kept until it is deleted.
         """
         form = _form_of(request)
-        async with resources.filing.heavy:
-            data = await body_of(request, limits)
-            kept = await resources.filing.ask(
-                lambda files: files.put_dataset(data, form, name or f"dataset.{form}"), caller.key
-            )
-        card, new = kept
-        return json_answer(card, status=201 if new else 200, headers={"Location": f"{UPLOADS}/{card.id}"})
+        card, new = await resources.filing.upload(request, form, name or f"dataset.{form}", caller.key)
+        return json_answer(
+            card,
+            status=201 if new else 200,
+            headers={"Location": f"{UPLOADS}/{card.id}", **spent_headers(request.scope)},
+        )
 
     return uploads
 

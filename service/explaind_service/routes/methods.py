@@ -21,6 +21,7 @@ from explaind_service.errors.rate_limit_headers import rate_headers
 from explaind_service.results.json_response import job_answer
 from explaind_service.submission.prefer import Preference, parse_prefer
 from explaind_service.submission.request_headers import AskerOfRequest
+from explaind_service.submission.submission_route import SubmissionRoute
 from explaind_service.submission.submit import JobOrigin, Submission
 
 ASK_AGAIN_S = "1"
@@ -40,7 +41,7 @@ Prefer = Annotated[
 
 def method_router() -> APIRouter:
     """The routes of all methods."""
-    router = APIRouter()
+    router = APIRouter(route_class=SubmissionRoute)
     for method in all_methods().values():
         router.add_api_route(
             f"/{method.path}",

@@ -1,20 +1,30 @@
 """The files of callers, as routes need them: the store of files blocks, so it works in threads."""
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, BinaryIO, TypeVar
 
 from anyio import CapacityLimiter, from_thread, to_thread
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
 
-from explaind.contract.files import files_named
+from explaind.contract.errors import RequestError
+from explaind.contract.files import DatasetCard, files_named
+from explaind_jobs.files.cards import dataset_too_large
+from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.file_store import Files, FileStore
 from explaind_jobs.redis_scripts.script import ScriptCall
+from explaind_jobs.results.blob_store import unavailable
 from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_service.submission.upload_space import UploadSpace
 
 T = TypeVar("T")
 
 # Each holds a file in memory, from its first byte to its last; others wait.
 HEAVY_AT_A_TIME = 4
+# Each has a process that reads an upload which is here as a whole; others wait.
+ENCODED_AT_A_TIME = 2
+WRITTEN_AT_ONCE = 1 << 18
 
 
 class AsyncFileStore:
@@ -23,7 +33,44 @@ class AsyncFileStore:
     def __init__(self, store: AsyncJobStore) -> None:
         self._store = store
         self._files = FileStore(self._run, store.settings)
+        self._space = UploadSpace(store.settings.dataset_bytes)
+        self._encoding = CapacityLimiter(ENCODED_AT_A_TIME)
         self.heavy = CapacityLimiter(HEAVY_AT_A_TIME)
+
+    async def upload(self, request: Request, form: TableForm, name: str, owner: str) -> tuple[DatasetCard, bool]:
+        """Keep the body of a request as a dataset; its card, and whether it is new.
+
+        While the body comes in it takes a little of the disk, and nobody's turn.
+
+        Raises:
+            BodyTooLarge, InvalidDataset, UnsupportedMedia, TooManyFiles: it is not one to keep.
+            CapacityError, StoreUnavailable: not now.
+        """
+        async with self._received(request, owner) as body, self._encoding:
+            return await self.ask(lambda files: files.put_upload(body, form, name), owner)
+
+    @asynccontextmanager
+    async def _received(self, request: Request, owner: str) -> AsyncIterator[BinaryIO]:
+        most, held, waiting = self._store.settings.dataset_bytes, 0, bytearray()
+        file = await to_thread.run_sync(self._files.temporary)
+        try:
+            async with aclosing(request.stream()) as chunks:
+                async for chunk in chunks:
+                    if held + len(chunk) > most:
+                        raise dataset_too_large(most)
+                    self._space.take(owner, len(chunk))
+                    held += len(chunk)
+                    waiting += chunk
+                    if len(waiting) >= WRITTEN_AT_ONCE:
+                        await to_thread.run_sync(_write, file, bytes(waiting))
+                        waiting.clear()
+            await to_thread.run_sync(_write, file, bytes(waiting))
+            yield file
+        except ClientDisconnect as error:
+            raise RequestError("The connection was closed before the body was here.", hint="Send it again.") from error
+        finally:
+            self._space.give_back(owner, held)
+            file.close()
 
     async def ask(self, work: Callable[[Files], T], owner: str, *, sees: str | None = None) -> T:
         """What `work` makes of the owner's files; raises what it raises."""
@@ -47,3 +94,8 @@ class AsyncFileStore:
 
     def _run(self, call: ScriptCall[Any], /) -> Any:
         return from_thread.run(self._store.run, call)
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    with unavailable("written"):
+        file.write(data)

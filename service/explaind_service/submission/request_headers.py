@@ -46,6 +46,7 @@ async def asker_of(
         request_id=request.scope["state"]["request_id"],
         trace=request.scope["state"]["trace"],
         from_cache=not _refuses_cache(cache_control or ""),
+        rate=request.scope["state"].get("rate"),
     )
 
 

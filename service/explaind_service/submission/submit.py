@@ -11,6 +11,7 @@ from explaind.contract.request import ModelRequest
 from explaind_jobs.catalogue import Catalogue, ModelEntry
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.permits import PermitPublisher
+from explaind_jobs.store.rate_limit import give_back
 from explaind_jobs.store.records import ANONYMOUS, Allowance, NewJob, Rate
 from explaind_service.submission.file_access import AsyncFileStore
 from explaind_service.submission.limits import check_limits
@@ -19,7 +20,10 @@ from explaind_service.webhooks.ssrf_guard import WebhookGuard
 
 @dataclass(frozen=True)
 class JobOrigin:
-    """Who asks, and how: the API key and what it may do, the request's id and trace, whether a known answer will do."""
+    """Who asks, and how: the API key and what it may do, the request's id and trace, whether a known answer will do.
+
+    `rate` is what the key has left of its rate, where it has one: the request is counted already.
+    """
 
     key: str = ANONYMOUS
     allowance: Allowance = field(default_factory=Allowance)
@@ -27,6 +31,7 @@ class JobOrigin:
     request_id: str | None = None
     trace: str | None = None
     from_cache: bool = True
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class JobSubmitter:
             UnknownDataset, UnknownArtifact: whoever asks has no such file.
             TargetTooLong, TooManyUnits: the model's limits say no already.
             IdempotencyKeyReused: the key belongs to another request.
-            RateLimited, QueueFull, StoreUnavailable: not now.
+            QueueFull, StoreUnavailable: not now.
         """
         entry = self.catalogue.find(params.model)
         check_limits(params, entry)
@@ -91,7 +96,12 @@ class JobSubmitter:
         created = await self.store.create(new)
         if not (created.existing or created.job.cached):
             self.permits.wake(entry.queue)
-        return Submission(created.job, created.last, replayed=created.existing, rate=created.rate)
+        rate = asker.rate
+        if created.existing and rate is not None:
+            # Who lost an answer may ask again: that costs nothing.
+            await self.store.run(give_back(asker.key, asker.allowance))
+            rate = None
+        return Submission(created.job, created.last, replayed=created.existing, rate=rate)
 
 
 def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:

@@ -1,17 +1,22 @@
 """Datasets as they come in: what is read as what, and what is refused at which line."""
 
+import csv
+import hashlib
+import io
 import json
+import re
 import sys
 import types
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from explaind.contract.errors import InvalidDataset, UnsupportedMedia
-from explaind_jobs.files import dataset_codec, table_readers
-from explaind_jobs.files.dataset_codec import TableForm, decode, encode
+from explaind_jobs.files import csv_lines, dataset_codec, table_readers
+from explaind_jobs.files.dataset_codec import EncodedDataset, TableForm, decode
 
 CELLS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 ROWS = st.lists(
@@ -19,11 +24,21 @@ ROWS = st.lists(
 )
 
 
+def encode(data: bytes, form: TableForm, out: BinaryIO | None = None) -> EncodedDataset:
+    return dataset_codec.encode(io.BytesIO(data), form, out or io.BytesIO())
+
+
 def read(data: bytes, form: TableForm = "jsonl") -> list[dict[str, Any]]:
-    encoded = encode(data, form)
-    rows = decode(encoded.data, encoded.columns)
+    out = io.BytesIO()
+    encoded = encode(data, form, out)
+    assert (encoded.size, encoded.digest) == (len(out.getvalue()), hashlib.sha256(out.getvalue()).hexdigest())
+    rows = decode(out.getvalue(), encoded.columns)
     assert len(rows) == encoded.rows
     return rows
+
+
+def wide_object(names: int) -> bytes:
+    return b"{" + b",".join(b'"n%d":0' % place for place in range(names)) + b"}"
 
 
 @given(rows=ROWS)
@@ -137,7 +152,122 @@ def test_what_is_stored_is_not_much_larger_than_what_came() -> None:
     data = (wide + "\n" + '{"x": 0}\n' * 15_000).encode()
     encoded = encode(data, "jsonl")
     assert encoded.rows == 15_001
-    assert len(encoded.data) < len(data)
+    assert encoded.size < len(data)
+
+
+@dataclass
+class Endless(io.RawIOBase):
+    """A file that begins so and goes on for ever, and what was read of it."""
+
+    head: bytes
+    body: bytes
+    taken: int = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return 0
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.head[self.taken :] or self.body * (len(buffer) // len(self.body))
+        data = data[: len(buffer)]
+        buffer[: len(data)] = data
+        self.taken += len(data)
+        return len(data)
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "body", "said"),
+    [
+        ("jsonl", b'{"a": "', b"x", "Line 1: This line is longer than the 100000 bytes"),
+        ("jsonl", b'{"a": 1}\n', b"[", "Line 2: This line is longer"),
+        ("csv", b"a\n", b"x", "Line 2: This row is longer than the 100000 characters"),
+        ("csv", b'a\n"', b"x\n", "This row is longer than the 100000 characters"),
+        ("csv", b"", b",", "Line 1: This row is longer"),
+        ("csv", b'a\n"', b'\n","', "This row has more than the 256 columns"),
+    ],
+)
+def test_a_row_without_end_is_not_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, form: TableForm, head: bytes, body: bytes, said: str
+) -> None:
+    monkeypatch.setattr(table_readers, "MAX_ROW_BYTES", 100_000)
+    source = Endless(head, body)
+    with pytest.raises(InvalidDataset) as caught:
+        dataset_codec.encode(io.BufferedReader(source), form, io.BytesIO())
+    assert said in caught.value.detail
+    assert source.taken < 200_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        wide_object(300),
+        wide_object(100_000),
+        b'{"a": [' + b"0," * 100_000 + b"0]}",
+        b'{"a": [' + b"{}," * 100_000 + b"{}]}",
+        b'{"a": ["' + b'","' * 100_000 + b'"]}',
+        b'{"a": ' + b"[" * 1000 + b"]" * 1000 + b"}",
+        b'{"a": "' + b'\\"' * 1000 + b'", ' + wide_object(300)[1:],
+    ],
+    ids=lambda line: line[:20].decode(),
+)
+def test_a_line_that_would_be_more_than_a_row_is_not_parsed(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
+    monkeypatch.setattr(table_readers.json, "loads", lambda *_, **__: pytest.fail("It was parsed."))
+    with pytest.raises(InvalidDataset, match=r"^Line 1: "):
+        encode(line + b"\n", "jsonl")
+
+
+def test_commas_colons_and_brackets_in_texts_are_text() -> None:
+    text = '[{"a": 1, "b\\": [2, 3]}] ' * 500
+    assert read(json.dumps({"a": text}).encode()) == [{"a": text}]
+    quoted = text.replace('"', '""')
+    assert read(f'a,b\n"{quoted}","{quoted}\n{quoted}"\n'.encode(), "csv") == [{"a": text, "b": f"{text}\n{text}"}]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b"," * 5000,
+        b'x"' + b"," * 5000,
+        b'x"' + b',"' * 5000,
+        b'"x""",' * 5000,
+        b'"x\n",' * 5000,
+        b'"x",\r\n"' + b"," * 5000,
+    ],
+    ids=lambda row: repr(row[:12]),
+)
+def test_a_csv_row_is_refused_before_it_has_many_more_cells_than_it_may(
+    monkeypatch: pytest.MonkeyPatch, row: bytes
+) -> None:
+    """However quotes are set: what the csv module would call a cell is one."""
+    handed: list[str] = []
+
+    class Lines(csv_lines.CsvLines):
+        def __next__(self) -> str:
+            handed.append(super().__next__())
+            return handed[-1]
+
+    monkeypatch.setattr(table_readers, "CsvLines", Lines)
+    with pytest.raises(InvalidDataset):
+        encode(b"a,b\n" + row, "csv")
+    assert max(map(len, csv.reader(handed))) <= 2 * table_readers.MAX_COLUMNS
+
+
+@given(rows=st.lists(st.lists(st.text(alphabet='a",\n\r', max_size=4), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_cells_are_counted_as_the_csv_module_counts_them(rows: list[list[str]]) -> None:
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows(rows)
+    lines = io.StringIO(out.getvalue(), newline="")
+    for row in rows:
+        counted, quoted = 0, False
+        for part in range(1 + sum(len(re.findall(r"\r\n|\r|\n", cell)) for cell in row)):
+            counted += csv_lines.cells_in(lines.readline(), quoted=quoted, most=99) - (part > 0)
+            quoted = True
+        assert counted == len(row)
 
 
 class NoParquet(Exception):
@@ -158,7 +288,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], kind: 
     """Puts a pyarrow in the place of the real one, whose every file holds these rows."""
 
     class File:
-        def __init__(self, source: Any) -> None:
+        def __init__(self, source: Any, **limits: int) -> None:
+            assert set(limits) == {"thrift_string_size_limit", "thrift_container_size_limit"}
             if source.read(4) != b"PAR1":
                 raise NoParquet
             group = types.SimpleNamespace(total_byte_size=nbytes)

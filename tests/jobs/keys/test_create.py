@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import redis
 
-from explaind.contract.errors import JobNotFound, QueueFull, RateLimited
+from explaind.contract.errors import JobNotFound, QueueFull
 from explaind.contract.job import JobState
 from explaind_jobs.keys import create, scripts
 from explaind_jobs.keys.create import IssuedKey, issue_key
@@ -189,16 +189,6 @@ def test_a_keys_queue_is_bounded(store: JobStore, pepper: bytes) -> None:
     with pytest.raises(QueueFull, match="of this key"):
         store.create(job_of(narrow))
     store.create(job_of(wide))
-
-
-def test_a_keys_rate_is_its_own(store: JobStore, pepper: bytes) -> None:
-    slow, other = (made(store, pepper, allowance=Allowance(requests_per_minute=1, burst=2)) for _ in range(2))
-    rates = [store.create(job_of(slow)).rate for _ in range(2)]
-    assert [rate.remaining for rate in rates if rate] == [1, 0]
-    with pytest.raises(RateLimited) as caught:
-        store.create(job_of(slow))
-    assert 0 < (caught.value.retry_after or 0) <= 60
-    store.create(job_of(other))
 
 
 def test_jobs_of_two_keys_are_apart(store: JobStore, pepper: bytes) -> None:

@@ -1,13 +1,13 @@
-"""Known answers, rates, events, what callers may see, and what expires."""
+"""Known answers, events, what callers may see, and what expires."""
 
 import json
 
 import pytest
 import redis
 
-from explaind.contract.errors import JobNotFound, RateLimited
+from explaind.contract.errors import JobNotFound
 from explaind.contract.job import JobState, Progress
-from explaind_jobs.store.records import Allowance, Outcome
+from explaind_jobs.store.records import Outcome
 
 REVISED = Outcome(JobState.SUCCEEDED, result=b'{"values": [2]}', revision="r1")
 
@@ -67,27 +67,6 @@ def test_a_deleted_answer_is_forgotten(shop):
     shop.end(shop.take(), REVISED)
     shop.store.delete(first)
     assert not shop.store.create(shop.job(cache_key="q")).job.cached
-
-
-def test_a_rate_lets_a_burst_through_and_then_its_pace(shop):
-    allowance = Allowance(requests_per_minute=2, burst=3)  # half a minute each: no slow machine gets one back
-    rates = [shop.store.create(shop.job(key="a", allowance=allowance)).rate for _ in range(3)]
-    assert [rate.remaining for rate in rates] == [2, 1, 0]
-    assert rates[2].limit == 3
-    with pytest.raises(RateLimited) as caught:
-        shop.put(key="a", allowance=allowance)
-    assert 20 < caught.value.retry_after <= 30
-    shop.put(key="b", allowance=allowance)
-    shop.store.client.incrbyfloat("explaind:rate:a", -30_000)  # half a minute goes by
-    shop.put(key="a", allowance=allowance)
-    with pytest.raises(RateLimited):
-        shop.put(key="a", allowance=allowance)
-
-
-def test_a_repeated_request_costs_no_rate(shop):
-    allowance = Allowance(requests_per_minute=1, burst=1)
-    first = shop.put(key="a", allowance=allowance, idempotency_key="k")
-    assert shop.put(key="a", allowance=allowance, idempotency_key="k") == first
 
 
 def test_idempotency_keys_are_each_callers_own(shop):

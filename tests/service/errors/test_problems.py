@@ -74,9 +74,9 @@ async def test_numbers_that_are_none(client, expect_problem, number: str) -> Non
 
 
 async def test_many_faults_are_cut_short(client, expect_problem, shap) -> None:
-    response = await client.post("/explain/shap", json={**shap, **{f"x{i}": 1 for i in range(5000)}})
+    response = await client.post("/explain/shap", json={**shap, **{f"x{i}": 1 for i in range(200)}})
     problem = expect_problem(response, 422, "invalid_request", *(f"/x{i}" for i in range(32)))
-    assert problem["detail"] == "5000 fields are not valid; the first 32 are listed."
+    assert problem["detail"] == "200 fields are not valid; the first 32 are listed."
 
 
 @pytest.mark.parametrize("body", ["[]", '"text"', "7", "true", "null", "[[1]]"])

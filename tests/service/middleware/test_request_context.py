@@ -66,3 +66,21 @@ async def test_an_error_outside_the_framework(expect_problem) -> None:
     transport = httpx.ASGITransport(RequestEnvelope(broken, BodyLimits(1024, 4096), RequestWatch(ServiceMetrics())))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         expect_problem(await client.get("/"), 500, "internal_error")
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/datasets", "/healthz", "/nowhere"])
+async def test_very_many_parameters_and_headers_are_not_looked_at(
+    client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr("explaind_service.errors.problems.error_of_validation", None)
+    many = {f"x{number}": "" for number in range(3000)}
+    for refused in (await client.get(path, params=many), await client.get(path, headers=many)):
+        assert (refused.status_code, refused.json()["code"]) == (400, "bad_request")
+        assert "100 query parameters or 200 headers" in refused.json()["detail"]
+
+
+async def test_as_many_as_a_request_may_have(client) -> None:
+    params = {f"x{number}": "" for number in range(100)}
+    answer = await client.get("/jobs", params=params, headers={f"a{number}": "" for number in range(150)})
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 32

@@ -3,15 +3,19 @@
 import asyncio
 import errno
 import os
+import threading
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
+from explaind_jobs.files import file_store
 from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.results import directory_blobs
 from explaind_jobs.store.job_store import JobStore
+from explaind_service.submission import upload_space
 from tests.support.apps import create_app
 
 JSONL = {"Content-Type": "application/jsonl"}
@@ -24,7 +28,7 @@ def store(valkey, settings) -> JobStore:
     return JobStore(valkey, settings)
 
 
-async def upload(client: httpx.AsyncClient, data: bytes = ROWS, headers: dict[str, str] = JSONL, **query: str) -> Any:
+async def upload(client: httpx.AsyncClient, data: Any = ROWS, headers: dict[str, str] = JSONL, **query: str) -> Any:
     response = await client.post("/datasets", content=data, headers=headers, params=query)
     assert response.status_code == 201, response.text
     return response.json()
@@ -140,6 +144,101 @@ async def test_a_dataset_may_be_larger_than_a_request_and_no_larger_than_it_may(
             assert "EXPLAIND_DATASET_BYTES" in problem["hint"]
         small = await client.post("/infer/score", content=b" " * 2000, headers={"Content-Type": "application/json"})
         assert "EXPLAIND_MAX_BODY_BYTES" in expect_problem(small, 413, "body_too_large")["hint"]
+
+
+async def test_uploads_that_drip_take_nobodys_turn(client, until) -> None:
+    begun, rest = [], asyncio.Event()
+
+    async def dripping(number: int) -> AsyncIterator[bytes]:
+        yield b"a\n"
+        begun.append(number)
+        await rest.wait()
+        yield b"%d\n" % number
+
+    slow = [asyncio.create_task(client.post("/datasets", content=dripping(n), headers=CSV)) for n in range(12)]
+    await until(lambda: len(begun) == 12)
+    async with asyncio.timeout(20):
+        assert (await upload(client, b"a\nquick\n", CSV))["rows"] == 1
+    rest.set()
+    assert [answer.status_code for answer in await asyncio.gather(*slow)] == [201] * 12
+
+
+async def test_while_uploads_are_read_bodies_come_in_and_others_are_answered(client, until, monkeypatch) -> None:
+    reading, go_on, arrived = [], threading.Event(), []
+    encode = file_store.encode_upload
+
+    def slow(*args: Any) -> Any:
+        reading.append(args)
+        assert go_on.wait(30)
+        return encode(*args)
+
+    async def body(number: int) -> AsyncIterator[bytes]:
+        yield b"a\n%d\n" % number
+        arrived.append(number)
+
+    monkeypatch.setattr(file_store, "encode_upload", slow)
+    uploads = [asyncio.create_task(client.post("/datasets", content=body(n), headers=CSV)) for n in range(6)]
+    await until(lambda: len(arrived) == 6 and len(reading) == 2)
+    for path in ("/healthz", "/datasets", "/jobs"):
+        assert (await client.get(path)).status_code == 200
+    assert len(reading) == 2, "two at a time"
+    go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*uploads)] == [201] * 6
+
+
+async def test_a_body_is_never_in_memory_as_a_whole(client, monkeypatch) -> None:
+    """Nor what is made of it: from the connection to a file, from there to another by a process, and to the store."""
+    megabytes, encode = 24, file_store.encode_upload
+    line = b"x" * 1023 + b"\n"
+    peaks: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"a\n"
+        tracemalloc.start()
+        for _ in range(megabytes * 16):
+            yield line * 64
+
+    def watched(*args: Any) -> Any:
+        try:
+            return encode(*args)
+        finally:
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+
+    monkeypatch.setattr(file_store, "encode_upload", watched)
+    assert (await upload(client, body(), CSV))["rows"] == megabytes * 1024
+    assert peaks[0] < megabytes * 2**20 / 4
+
+
+async def test_uploads_that_would_fill_the_disk_are_told_to_come_again(app, client, expect_problem) -> None:
+    space = app.state.resources.filing._space
+    space.take("", upload_space.ONE_KEYS * app.state.settings.dataset_bytes - 3)
+    problem = expect_problem(await client.post("/datasets", content=b"a\n1\n", headers=CSV), 503, "capacity")
+    assert problem["retryable"] is True
+    space.give_back("", 1)
+    assert (await client.post("/datasets", content=b"a\n1\n", headers=CSV)).status_code == 201
+    assert (await client.post("/datasets", content=b"a\n2\n", headers=CSV)).status_code == 201, "given back"
+
+
+async def test_a_caller_who_leaves_leaves_nothing(app, client, expect_problem) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    answered: list[Any] = []
+
+    async def send(message: Any) -> None:
+        answered.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/datasets",
+        "query_string": b"",
+        "headers": [(b"host", b"localhost"), (b"content-type", b"text/csv")],
+    }
+    await app(scope, receive, send)
+    assert answered[0]["status"] == 400, "and no error of the service's own in its log"
+    assert app.state.resources.filing._space._taken.total() == 0
 
 
 async def test_no_more_than_a_key_may_keep(settings, client_of, expect_problem) -> None:

@@ -1,30 +1,11 @@
 -- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
 -- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued,
--- max_queued of the key (0: none), requests a minute (0: no limit), burst
--- → {outcome, view or '', requests left, ms until all are back, id of the last event}; outcome: created, cached, existing,
--- reused (the key belongs to another body), full, full_key or limited (then ms until one more is allowed)
+-- max_queued of the key (0: none)
+-- → {outcome, view or '', id of the last event}; outcome: created, cached, existing, reused (the key belongs to another
+-- body), full or full_key
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
 local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
-local per_minute, burst = tonumber(ARGV[20]), tonumber(ARGV[21])
-
--- The generic cell rate algorithm: `tat` is when the bucket would be full again.
-local gcra = P .. 'rate:' .. key
-local left, reset = '', ''
-local function admit()
-  if per_minute <= 0 then return true end
-  local t, step = now(), 60000 / per_minute
-  local tat = math.max(tonumber(redis.call('GET', gcra) or t), t)
-  local wait = tat - t - step * (burst - 1)
-  if wait > 0 then
-    left, reset = '0', int(math.ceil(wait))
-    return false
-  end
-  tat = tat + step
-  redis.call('SET', gcra, string.format('%.3f', tat), 'PX', math.ceil(tat - t) + 1000)
-  left, reset = int(math.floor(burst - (tat - t) / step + 0.0001)), int(math.ceil(tat - t))
-  return true
-end
 
 -- Ids sort by time: 11 characters of microseconds, 15 of chance.
 local place = micros()
@@ -80,27 +61,23 @@ end
 if idem ~= '' then
   local known = redis.call('HMGET', idem_key(idem), 'id', 'body')
   if known[1] and redis.call('EXISTS', job_key(known[1])) == 1 then
-    return { known[2] == body and 'existing' or 'reused', view(known[1]), '', '', last_event(known[1]) }
+    return { known[2] == body and 'existing' or 'reused', view(known[1]), last_event(known[1]) }
   end
 end
 local source = known_answer()
 if not source then
-  if total_queued() >= max_queued then return { 'full', '', '', '' } end
+  if total_queued() >= max_queued then return { 'full', '', '' } end
   if max_queued_key > 0 and redis.call('ZCARD', line_key(queue, key)) >= max_queued_key then
-    return { 'full_key', '', '', '' }
+    return { 'full_key', '', '' }
   end
-end
-if not admit() then
-  count('rate_limited')
-  return { 'limited', '', left, reset }
 end
 local id = new_id()
 store(id)
 if source then
   answer_from(source, id)
   count('cache_hits|' .. method)
-  return { 'cached', view(id), left, reset, last_event(id) }
+  return { 'cached', view(id), last_event(id) }
 end
 enqueue(id)
 state_event(id, 'queued')
-return { 'created', view(id), left, reset, last_event(id) }
+return { 'created', view(id), last_event(id) }
