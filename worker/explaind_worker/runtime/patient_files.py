@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from mmap import mmap
 from typing import Any, TypeVar
 
 from explaind_jobs.files.file_store import FileStore
@@ -28,7 +29,7 @@ class PatientFileStore(FileStore):
         """Those of the store."""
         return self._store.blobs
 
-    def write(self, data: bytes) -> str:
+    def write(self, data: bytes | mmap) -> str:
         """Write a blob, as the store does. Raises StoreUnavailable, and what `check` raises."""
         return self._patiently(lambda: self._store.write(data))
 
