@@ -157,7 +157,7 @@ def test_the_end_of_a_job(store: JobStore, valkey: redis.Redis) -> None:
     assert job.finished_at is not None
     assert job.expires_at is not None
     assert store.result(job_id) == DONE.result
-    for key in (f"explaind:job:{job_id}", f"explaind:result:{job_id}"):
+    for key in (f"explaind:job:{job_id}", *valkey.scan_iter("explaind:result:*")):
         assert 0 < valkey.ttl(key) <= 86_400  # type: ignore[operator]
     assert store.finish(job_id, 1, FAILED) == "already"
 
@@ -366,7 +366,7 @@ def test_expired_jobs_leave_the_listing(store: JobStore, valkey: redis.Redis) ->
 def test_the_reaper_forgets_expired_jobs(store: JobStore, valkey: redis.Redis) -> None:
     job_id = store.create(new_job()).id
     store.cancel(job_id)
-    valkey.zadd("explaind:expiring", {f"{job_id} ": 1})
+    valkey.zadd("explaind:expiring", {f"{job_id}  ": 1})
     valkey.delete(f"explaind:job:{job_id}")
     store.reap()
     assert valkey.zcard("explaind:index") == 0

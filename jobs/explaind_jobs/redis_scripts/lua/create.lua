@@ -1,12 +1,15 @@
 -- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
 -- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued,
--- max_queued of the key (0: none), requests a minute (0: no limit), burst
+-- max_queued of the key (0: none), most bytes of waiting requests in all and of a key, requests a minute (0: no limit),
+-- burst
 -- → {outcome, view or '', requests left, ms until all are back, id of the last event}; outcome: created, cached, existing,
--- reused (the key belongs to another body), full, full_key or limited (then ms until one more is allowed)
+-- reused (the key belongs to another body), full, full_key, full_bytes, full_key_bytes or limited (then ms until one more
+-- is allowed)
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
 local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
-local per_minute, burst = tonumber(ARGV[20]), tonumber(ARGV[21])
+local max_bytes, max_bytes_key = tonumber(ARGV[20]), tonumber(ARGV[21])
+local per_minute, burst = tonumber(ARGV[22]), tonumber(ARGV[23])
 
 -- The generic cell rate algorithm: `tat` is when the bucket would be full again.
 local gcra = P .. 'rate:' .. key
@@ -56,11 +59,9 @@ local function store(id)
 end
 
 -- A new job that has ended already, with the answer of another.
-local ANSWER = { 'provenance', 'timing', 'revision' }
 local function answer_from(source, id)
-  for i, value in ipairs(redis.call('HMGET', job_key(source), unpack(ANSWER))) do
-    if value then redis.call('HSET', job_key(id), ANSWER[i], value) end
-  end
+  local seen = seen_at_end(source)
+  redis.call('HSET', job_key(id), 'provenance', seen.provenance, 'timing', seen.timing, 'origin', seen.origin)
   share_result(source, id, ARGV[12])
   redis.call('HSET', job_key(id), 'cached', 1)
   close(id, 'succeeded')
@@ -72,9 +73,10 @@ local function known_answer()
   if cache == '' then return nil end
   local source = redis.call('GET', P .. 'cache:' .. cache)
   if not source then return nil end
-  local h = redis.call('HMGET', job_key(source), 'state', 'revision')
-  if h[1] ~= 'succeeded' or not has_result(source) or h[2] ~= redis.call('HGET', P .. 'revisions', model) then return nil end
-  return source
+  if redis.call('HGET', job_key(source), 'state') ~= 'succeeded' or not has_result(source) then return nil end
+  local seen = seen_at_end(source)
+  local revision = seen and read_origin(seen.origin)
+  return revision and revision == redis.call('HGET', P .. 'revisions', model) and source or nil
 end
 
 if idem ~= '' then
@@ -89,6 +91,12 @@ if not source then
   if max_queued_key > 0 and redis.call('ZCARD', line_key(queue, key)) >= max_queued_key then
     return { 'full_key', '', '', '' }
   end
+  -- One that is larger than the bound may still wait alone.
+  local bytes = #request + #metadata
+  local waiting = waiting_bytes('*')
+  if waiting > 0 and waiting + bytes > max_bytes then return { 'full_bytes', '', '', '' } end
+  waiting = waiting_bytes(key)
+  if key ~= '' and waiting > 0 and waiting + bytes > max_bytes_key then return { 'full_key_bytes', '', '', '' } end
 end
 if not admit() then
   count('rate_limited')
