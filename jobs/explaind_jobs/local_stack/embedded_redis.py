@@ -20,9 +20,11 @@ STAND_IN_WARNING = (
 
 
 def redis_child(
-    binary: Path, folder: Path, cleanup: contextlib.ExitStack, log: Path, output: IO[bytes]
+    binary: Path, folder: Path, cleanup: contextlib.ExitStack, log: Path, output: IO[bytes], *, maxmemory: int = 0
 ) -> tuple[SupervisedProcess, str]:
-    """A server with its data in `folder`, not started yet, and its URL.
+    """A server with its data in `folder`, of which it takes `maxmemory` bytes (0: any number); and its URL.
+
+    It is not started yet.
 
     Raises:
         StackError: another server uses the folder.
@@ -38,7 +40,7 @@ def redis_child(
         cleanup.callback(shutil.rmtree, path.parent, ignore_errors=True)
     child = SupervisedProcess(
         "Redis server",
-        lambda: start_server(binary, folder, path, output=output, keep_open=[lock.fileno()]),
+        lambda: start_server(binary, folder, path, maxmemory=maxmemory, output=output, keep_open=[lock.fileno()]),
         log,
     )
     return child, f"unix://{quote(str(path))}?db=0"

@@ -18,6 +18,7 @@ from explaind_jobs.local_stack.child_process import spawn
 from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in
 from explaind_jobs.local_stack.exposure import check_exposure, free_port, keys_are_asked_for
 from explaind_jobs.local_stack.file_lock import try_lock
+from explaind_jobs.local_stack.machine_memory import redis_memory, total_memory
 from explaind_jobs.local_stack.redis_server import ServerStartError, StackError, find_server
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
 from explaind_jobs.redis_scripts.connection import publish_url, redis_from
@@ -188,7 +189,8 @@ class EmbeddedStack:
             publish_url(self.data_dir, url, self._cleanup)
             return url
         log = self._log_path("redis")
-        child, url = redis_child(binary, self.data_dir / "redis", self._cleanup, log, self._log("redis"))
+        most, output = redis_memory(self._settings.redis_memory_bytes, total_memory()), self._log("redis")
+        child, url = redis_child(binary, self.data_dir / "redis", self._cleanup, log, output, maxmemory=most)
         self._children.append(child)
         try:
             child.start()
