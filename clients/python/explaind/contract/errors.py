@@ -123,6 +123,10 @@ class Unauthenticated(RequestError):
     status, code, title = 401, "unauthenticated", "An API key is needed"
 
 
+class HeadTooLarge(RequestError):
+    status, code, title = 431, "head_too_large", "The head of the request is too large"
+
+
 class NotPermitted(RequestError):
     status, code, title = 403, "not_permitted", "Not permitted"
 
