@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field
 
 from explaind.contract.base import ResponseModel
+from explaind.contract.names import ONE_LINE
 
 
 class FieldError(ResponseModel):
@@ -382,10 +383,17 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     for error in errors:
         keys = [str(key) for key in error["loc"] if key != "body" and not _is_branch(str(key))]
         pointer = "".join(f"/{_escaped(key)}" for key in keys) + str(error.get("ctx", {}).get("pointer", ""))
-        field = FieldError(pointer=pointer, detail=str(error["msg"]).removeprefix("Value error, "))
+        field = FieldError(pointer=pointer, detail=said_of(error))
         if field not in found:
             found.append(field)
     return found
+
+
+def said_of(error: Any) -> str:
+    """What is wrong, in words rather than by the pattern of a name."""
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == ONE_LINE:
+        return "A name is one line of text: control characters, and those that turn its direction, are refused."
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _escaped(key: str) -> str:
