@@ -199,9 +199,7 @@ async def test_the_ring_remembers_few_and_no_ids_that_are_none(async_store, issu
 
 
 @pytest.mark.parametrize("presented", ["unknown id", "wrong secret", "wrong secret of a key in use", "no key at all"])
-async def test_every_refusal_asks_redis_once_and_compares_once(
-    client, issue, monkeypatch, presented: str
-) -> None:
+async def test_every_refusal_asks_redis_once_and_compares_once(client, issue, monkeypatch, presented: str) -> None:
     """Its time tells nobody which ids are those of keys, nor which keys are in use."""
     key = issue()
     wrong = f"{key.key[:-2]}{'aa' if key.key[-2:] != 'aa' else 'bb'}"

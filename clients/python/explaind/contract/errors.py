@@ -13,7 +13,7 @@ ExplaindError
 │   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoBaselineToken, AttachmentMismatch, …
 │   │                           ├── JobActive 409           │
-│   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
+│   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408, HeadTooLarge 431
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed, ModelTooLarge, SelfCheckFailed,
 │                               DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory, NonFiniteScore,
