@@ -1,5 +1,6 @@
 -- worker, lease_ms, jobs it holds, affinity ms, suspects' patience ms, token, number of queues, queue…, resident model…
 -- → {id, attempt, method, model, request, queued ms, suspect (0|1), timeout_s or '', key, request id, trace} or {}
+even_when_full()
 local worker, lease_ms, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local affinity_ms, patience_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local queues, resident = {}, {}

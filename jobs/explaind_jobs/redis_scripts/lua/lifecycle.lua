@@ -1,4 +1,5 @@
 -- Shared by every script: how jobs end, wait again, are lost and are held.
+
 -- The end of a job: its record, its result and its idempotency key expire together.
 local function close(id, state)
   local t = now()

@@ -1,4 +1,5 @@
 -- Shared by every script: a job as callers see it, and when it will start.
+
 -- How many jobs will start before this one: those ahead in its key's line, and for each other key its turns until then.
 local function position(id, queue, key)
   local rank = redis.call('ZRANK', line_key(queue, key), id)
