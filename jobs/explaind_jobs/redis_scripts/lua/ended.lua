@@ -36,7 +36,7 @@ end
 
 -- Drops what nobody needs any more, the request above all.
 local KEPT_AT_END = { 'state', 'method', 'model', 'key', 'result_at', 'result_digest', 'result_size', 'result_encoded',
-  'idem', 'webhook', 'cache' }
+  'idem', 'webhook', 'cache', 'losses' }
 local function shrink_record(id)
   local seen = redis.call('HMGET', job_key(id), unpack(SEEN_AT_END))
   for place, value in ipairs(seen) do seen[place] = value or '' end
