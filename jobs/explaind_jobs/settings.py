@@ -71,6 +71,12 @@ class JobsSettings(BaseSettings):
     max_job_ttl_s: int = Field(default=7 * 86_400, ge=1, description="The longest that a request may ask for.")
     queue_ttl_s: int = Field(default=86_400, ge=1, description="A job that no worker takes for so long expires.")
     max_queued: int = Field(default=10_000, ge=1, description="More waiting jobs than this are refused.")
+    max_queued_bytes: ByteSize = Field(
+        default=ByteSize(256 * MIB), ge=1024, description='More bytes of waiting requests are refused: "256MiB".'
+    )
+    max_queued_bytes_per_key: ByteSize = Field(
+        default=ByteSize(64 * MIB), ge=1024, description='The same for the requests of one API key: "64MiB".'
+    )
     max_losses: int = Field(default=3, ge=1, description="A job whose worker was lost so often fails.")
     suspect_patience_s: float = Field(
         default=10.0, ge=0, description="A job whose worker died gets an idle worker reserved after so long."
@@ -107,7 +113,15 @@ class JobsSettings(BaseSettings):
         default=None, description='Memory for models and work per device: "12GiB", or a fraction of it, "0.9".'
     )
 
-    @field_validator("memory_bytes", mode="before")
+    redis_memory_bytes: int | float = Field(
+        default=0.1,
+        description=(
+            "What the Redis of `explaind up` may fill: a size, or a fraction of the machine's memory; "
+            "full, it refuses new jobs."
+        ),
+    )
+
+    @field_validator("memory_bytes", "redis_memory_bytes", mode="before")
     @classmethod
     def _bytes_or_fraction(cls, given: object) -> int | float | None:
         if given is None:

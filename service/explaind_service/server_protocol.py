@@ -2,13 +2,16 @@
 
 import asyncio
 import secrets
+import sys
 from http import HTTPStatus
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from explaind.contract.errors import ExplaindError, RequestError, RequestTooSlow
+from explaind.contract.errors import ExplaindError, HeadTooLarge, RequestError, RequestTooSlow
+
+MAX_HEAD_BYTES = 16_384
 
 # Both as the envelope writes them: what is no request never gets there.
 HEADERS = [
@@ -23,8 +26,32 @@ HEADERS = [
 BODY_BYTES_PER_S = 1 << 16
 
 
+class BoundedHeads(h11.Connection):
+    """A server's side of a connection that takes no head over `MAX_HEAD_BYTES`.
+
+    h11 bounds a head only while its end has not come; what arrives whole it takes at any size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next event.
+
+        Raises:
+            RemoteProtocolError: what came is no HTTP, or (with the hint 431) a head that is too large.
+        """
+        if self.their_state is not h11.IDLE:
+            return super().next_event()
+        before = len(self.trailing_data[0])
+        event = super().next_event()
+        if isinstance(event, h11.Request) and before - len(self.trailing_data[0]) > MAX_HEAD_BYTES:
+            raise h11.RemoteProtocolError("the head is too large", error_status_hint=HeadTooLarge.status)
+        return event
+
+
 class Connection(H11Protocol):
-    """uvicorn's own connection, with an end to its patience.
+    """uvicorn's own connection, with an end to its patience and to its heads.
 
     uvicorn waits for ever for a request that has begun; a few thousand clients that send a byte now and then would
     take all its file descriptors.
@@ -34,6 +61,10 @@ class Connection(H11Protocol):
 
     _receiving: asyncio.TimerHandle | None = None
     _received: int = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn = BoundedHeads()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for a request from now on."""
@@ -58,12 +89,17 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuses what cannot be read as HTTP; says so as everything else here is said."""
-        self._refuse(
-            RequestError(
-                "This is not a request of HTTP/1.1, or its head is larger than 16 KiB.",
-                hint="Send shorter headers, through a client that keeps to RFC 9112.",
+        why = sys.exc_info()[1]
+        if isinstance(why, h11.RemoteProtocolError) and why.error_status_hint == HeadTooLarge.status:
+            refusal: RequestError = HeadTooLarge(
+                f"The head of the request is larger than {MAX_HEAD_BYTES} bytes.",
+                hint="Send fewer and shorter headers, and a shorter path.",
             )
-        )
+        else:
+            refusal = RequestError(
+                "This is not a request of HTTP/1.1.", hint="Send it through a client that keeps to RFC 9112."
+            )
+        self._refuse(refusal)
 
     def _should_upgrade(self) -> bool:
         return False  # there are no websockets here, and a line in the log for each that is asked for helps nobody

@@ -153,7 +153,32 @@ def test_every_service_is_watched_and_held(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
-    assert "build" in service or re.search(r":\d+\.\d+\.\d+", service["image"])
+    assert "build" in service or re.search(r":\d+\.\d+\.\d+[a-z-]*@sha256:[0-9a-f]{64}$", service["image"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_has_a_bound_on_memory_and_processes(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+g", VARIABLE.sub(r"\2", service["mem_limit"]))
+    assert 100 <= service["pids_limit"] <= 4096
+
+
+def test_redis_has_room_to_rewrite_its_file() -> None:
+    held, limit = default_of("REDIS_MAXMEMORY"), default_of("REDIS_MEM_LIMIT")
+    assert int(limit.removesuffix("g")) >= 2 * int(held.removesuffix("gb"))
+
+
+def test_the_api_gets_its_own_settings_and_nobody_elses_secrets() -> None:
+    api = SERVICES["api"]
+    assert "env_file" not in api
+    settings = {f"EXPLAIND_{field.upper()}" for field in ServiceSettings.model_fields}
+    # The worker's, the embedded server's, and what must not be set by a line in a file.
+    left_out = {"EXPLAIND_MEMORY_BYTES", "EXPLAIND_REDIS_MEMORY_BYTES", "EXPLAIND_ALLOW_ANONYMOUS"}
+    assert {name for name in api["environment"] if name.startswith("EXPLAIND_")} == settings - left_out
+    others = {name for name in api["environment"] if not name.startswith("EXPLAIND_")}
+    assert all(name.startswith(("AWS_", "OTEL_")) for name in others)
+    assert others >= OTHERS - {"HF_TOKEN"}
+    assert not any("HF" in name for name in api["environment"])
 
 
 @pytest.mark.parametrize("name", ["redis", "api"])
@@ -188,9 +213,9 @@ def test_api_and_workers_have_the_same_settings_results_and_models() -> None:
     for service in WORKERS.values():
         own = {"EXPLAIND_HOST", "EXPLAIND_PORT", "EXPLAIND_DATA_DIR"}
         assert {k: v for k, v in service["environment"].items() if k not in own} == {
-            k: v for k, v in api["environment"].items() if k not in own
+            k: v for k, v in api["environment"].items() if k not in own and v is not None
         }
-        assert service["env_file"] == api["env_file"]
+        assert [file["path"] for file in service["env_file"]] == [".env"]
         for place in places:
             assert mount(service, place) == mount(api, place)
     assert mount(api, "/data/results") == "results"

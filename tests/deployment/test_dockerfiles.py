@@ -38,6 +38,14 @@ def last_stage(path: Path) -> list[tuple[str, str]]:
     return steps[begin:]
 
 
+@pytest.mark.parametrize("path", [WORKER, API, ROOT / "docker-compose.cpu.yml"], ids=["worker", "api", "cpu"])
+def test_images_are_named_by_digest(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    (image,) = re.findall(r"BASE_IMAGE(?:=|: )(\S+)", text)
+    assert re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) <= {"${BASE_IMAGE}"}
+
+
 def copied(path: Path) -> list[str]:
     """What is copied from the checkout."""
     return [part for rest in of(path, "COPY") if not rest.startswith("--from=") for part in rest.split()[:-1]]

@@ -18,6 +18,7 @@ import redis
 from click.testing import CliRunner
 
 from explaind_jobs.keys.cli import keys
+from explaind_jobs.local_stack.machine_memory import redis_memory, total_memory
 from explaind_jobs.local_stack.redis_server import StackError, find_server
 from explaind_jobs.local_stack.stack import EmbeddedStack, StackCommands
 from explaind_jobs.redis_scripts.connection import publish_url, published_url
@@ -133,6 +134,16 @@ def test_a_child_that_dies_is_restarted(stack: EmbeddedStack, name: str) -> None
     assert before is not None
     os.kill(before, signal.SIGKILL)
     eventually(lambda: stack.pids[name] != before and runs(stack.pids[name]), f"another {name}")
+
+
+def test_its_redis_fills_a_tenth_of_the_machine_and_throws_nothing_out(stack: EmbeddedStack) -> None:
+    url = published_url(stack.data_dir)
+    assert url is not None
+    total = total_memory()
+    assert total is not None
+    with redis.Redis.from_url(url) as client:
+        limits: dict[str, str] = client.config_get("maxmemory*")  # type: ignore[assignment]
+    assert (int(limits["maxmemory"]), limits["maxmemory-policy"]) == (redis_memory(0.1, total), "noeviction")
 
 
 def test_a_data_directory_has_one_user(stack: EmbeddedStack) -> None:

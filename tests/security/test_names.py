@@ -99,6 +99,47 @@ async def test_filters_that_name_nothing(client, request_of) -> None:
             assert response.status_code == 422 or response.json()["data"] == []
 
 
+CONTROL = {
+    name: NAMES[name]
+    for name in ("line feed at the end", "carriage return", "NUL", "NUL within", "right to left", "tab")
+}
+CONTROL |= {
+    "escape": "\x1b[2J",
+    "delete": "a\x7f",
+    "next line": "a\x85b",
+    "line separator": "a\u2028b",
+    "isolate": "\u2066a",
+}
+
+
+@pytest.mark.parametrize("name", CONTROL.values(), ids=CONTROL)
+async def test_names_that_callers_give_are_one_line(client, request_of, name: str) -> None:
+    """Of datasets, questions and segments: lists, logs and terminals show them as they are."""
+    rows = b'{"question": "1 + 1?", "answer": "2"}\n'
+    jsonl = {"Content-Type": "application/x-ndjson"}
+    response = await client.post("/datasets", params={"name": name}, content=rows, headers=jsonl)
+    (error,) = check_problem(response).errors
+    assert (response.status_code, error.pointer) == (422, "/query/name")
+    assert "one line" in error.detail
+    question = {"question": "1 + 1?", "answer": "2", "name": name}
+    segments = request_of(units={"segments": [[0, 1, name]]})
+    for path, body in (
+        ("/evaluate/questions", {"model": "demo", "questions": {"questions": [question]}}),
+        ("/explain/shap", {**segments, "target": " x"}),
+    ):
+        response = await client.post(path, json=body)
+        assert response.status_code == 422, path
+        assert any("one line" in error.detail for error in check_problem(response).errors), response.text
+    assert (await client.get("/datasets")).json()["data"] == []
+
+
+@pytest.mark.parametrize("name", ["данные.csv", "데이터", "a b|c:d", "👩\u200d👩.jsonl", "نام\u200cها", "x" * 200])
+async def test_names_in_any_language_are_taken(client, name: str) -> None:
+    rows, jsonl = b'{"question": "1 + 1?", "answer": "2"}\n', {"Content-Type": "application/x-ndjson"}
+    response = await client.post("/datasets", params={"name": name}, content=rows, headers=jsonl)
+    assert (response.status_code, response.json()["name"]) == (201, name)
+
+
 async def test_metadata_is_the_callers_own(client, valkey, request_of) -> None:
     for name in NAMES.values():
         response = await client.post(PATH, json=request_of(metadata={name: name}))

@@ -82,9 +82,18 @@ NO_REQUESTS = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 64,
     "SSH": b"SSH-2.0-OpenSSH_9.0\r\n\r\n",
     "Redis": b"*1\r\n$8\r\nFLUSHALL\r\n\r\n",
+}
+# More than 16 KiB: without an end, or whole and in one piece.
+LARGE_HEADS = {
     "a head without end": GET + b"X-A: " + b"a" * 1_000_000,
     "headers without end": GET + b"X-A: a\r\n" * 100_000,
     "a path without end": b"GET /" + b"a" * 1_000_000,
+    "a long header": GET + b"X-A: " + b"a" * 16_384 + b"\r\n\r\n",
+    "a header of spaces": GET + b"X-A:" + b" " * 16_384 + b"a\r\n\r\n",
+    "many headers": GET + b"X-A: a\r\n" * 2_048 + b"\r\n",
+    "a long path": b"GET /healthz?" + b"a" * 16_384 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+    "a long header before a body": POST + b"Content-Length: 2\r\nX-A: " + b"a" * 30_000 + b"\r\n\r\n{}",
+    "the second of a connection": GET + b"\r\n" + GET + b"X-A: " + b"a" * 30_000 + b"\r\n\r\n",
 }
 
 
@@ -95,6 +104,23 @@ def test_what_is_no_request(service: Served, sent: bytes) -> None:
     assert problem.code == "bad_request"
     assert b"smuggled" not in problem.model_dump_json().encode()
     assert service.healthy()
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("sent", LARGE_HEADS.values(), ids=LARGE_HEADS)
+def test_a_head_over_16_kib(service: Served, sent: bytes) -> None:
+    answer = answers_in(service.exchange(sent))[-1]
+    assert (answer.status_code, answer.json()["code"]) == (431, "head_too_large")
+    assert answer.headers["connection"] == "close"
+    assert service.healthy()
+
+
+def test_a_head_of_16_kib_is_taken(service: Served) -> None:
+    whole = GET + CLOSE + b"X-A: \r\n\r\n"
+    sent = whole.replace(b"X-A: ", b"X-A: " + b"a" * (16_384 - len(whole)))
+    assert len(sent) == 16_384
+    (answer,) = answers_in(service.exchange(sent))
+    assert answer.status_code == 200
 
 
 @pytest.mark.parametrize(

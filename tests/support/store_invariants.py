@@ -59,12 +59,14 @@ class _Store:
             state, ends = job.get("state"), self._ends(job_id)
             if state not in {WAITING, *ACTIVE, *ENDED}:
                 wrong.append(f"{job_id} is {state}")
-            elif state in ENDED and ends != [state]:
+            elif state in ENDED and ends != [state] and f"events:{job_id}" in self.names:  # they go before the job
                 wrong.append(f"{job_id} is {state}, and its events tell of the ends {ends}")
             elif state not in ENDED and ends:
                 wrong.append(f"{job_id} is {state}, and its events tell of an end already")
             if (state in ENDED) != (self._client.pttl(f"{self._prefix}job:{job_id}") != -1):
                 wrong.append(f"{job_id} is {state}, and its record {'stays for ever' if state in ENDED else 'expires'}")
+            if state in ENDED and "request" in job:
+                wrong.append(f"{job_id} is {state}, and its request is still there")
             if int(job.get("losses", 0)) < 0 or int(job.get("attempt", 0)) < 0:
                 wrong.append(f"{job_id} counts {job.get('attempt')} attempts and {job.get('losses')} losses")
         return wrong
@@ -74,20 +76,40 @@ class _Store:
         wrong = []
         for name in self.names:
             family, _, job_id = name.partition(":")
-            orphan = family in {"result", "events"} and job_id not in self.jobs
+            orphan = family in {"result", "origin"} or (family == "events" and job_id not in self.jobs)
             if orphan and self._client.ttl(self._prefix + name) == -1:
                 wrong.append(f"{name} is of no job, and does not expire")
         return wrong
 
     def miscounted(self) -> list[str]:
-        """Turns that are no numbers: who has one is never, or always, next."""
+        """Turns that are no numbers: who has one is never, or always, next. Sums that are not those of their parts."""
         turns = {key.decode(): float(value) for key, value in self._hash("turns").items()}
-        return [f"the turn of {key!r} is {turn}" for key, turn in turns.items() if not math.isfinite(turn)]
+        wrong = [f"the turn of {key!r} is {turn}" for key, turn in turns.items() if not math.isfinite(turn)]
+        for name, expected in {"waiting_bytes": self._waiting_bytes(), "results": self._shared_results()}.items():
+            found = {key.decode(): int(value) for key, value in self._hash(name).items()}
+            if found != expected:
+                wrong.append(f"{name} counts {found}, and should count {expected}")
+        return wrong
+
+    def _waiting_bytes(self) -> dict[str, int]:
+        """The bytes of waiting requests, by API key and in all."""
+        bytes_by: dict[str, int] = defaultdict(int)
+        for job in self.jobs.values():
+            if job["state"] == WAITING:
+                for whose in ("*", job["key"]):
+                    bytes_by[whose] += len(job["request"].encode()) + len(job["metadata"].encode())
+        return dict(bytes_by)
+
+    def _shared_results(self) -> dict[str, int]:
+        """How many jobs have each of the small results."""
+        shared = [job["result_digest"][:32] for job in self.jobs.values() if job.get("result_at") == "inline"]
+        return {digest: shared.count(digest) for digest in shared}
 
     def _expected_places(self) -> dict[str, Any]:
         expected: dict[str, Any] = defaultdict(set)
         for job_id, job in self.jobs.items():
-            queue, key, model, state = job["queue"], job["key"], job["model"], job["state"]
+            key, model, state = job["key"], job["model"], job["state"]
+            queue = job.get("queue")
             if state in ACTIVE:
                 expected["leases"].add(job_id)
                 expected[f"running:{key}"].add(job_id)

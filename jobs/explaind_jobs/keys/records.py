@@ -62,10 +62,14 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """An answer of the store: the keys asked for, whether keys are asked for at all, and by which pepper."""
+    """An answer of the store: the keys asked for, whether keys are asked for at all, and by which pepper.
+
+    `remembered` says that it is an earlier answer.
+    """
 
     found: list[ApiKey]
     mark: str | None
+    remembered: bool = False
 
     @property
     def asked_for(self) -> bool:

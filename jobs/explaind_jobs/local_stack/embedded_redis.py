@@ -32,8 +32,11 @@ def redis_child(
     output: IO[bytes],
     *,
     tell: Callable[[str], object],
+    maxmemory: int = 0,
 ) -> tuple[SupervisedProcess, str]:
-    """A server with its data in `folder`, not started yet, and its URL. What of its data had to be mended is told.
+    """A server with its data in `folder`, of which it takes `maxmemory` bytes (0: any number); and its URL.
+
+    It is not started yet. What of its data had to be mended is told.
 
     Raises:
         StackError: another server uses the folder.
@@ -49,7 +52,7 @@ def redis_child(
         cleanup.callback(shutil.rmtree, path.parent, ignore_errors=True)
 
     def start() -> subprocess.Popen[bytes]:
-        return start_server(binary, folder, path, output=output, keep_open=[lock.fileno()])
+        return start_server(binary, folder, path, maxmemory=maxmemory, output=output, keep_open=[lock.fileno()])
 
     def start_mended() -> subprocess.Popen[bytes]:
         try:

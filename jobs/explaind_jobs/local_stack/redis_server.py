@@ -67,6 +67,7 @@ def start_server(
     *,
     durable: bool = True,
     appendfsync: Literal["everysec", "always"] = "everysec",
+    maxmemory: int = 0,
     output: IO[bytes] | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
@@ -78,6 +79,7 @@ def start_server(
         socket: At most 103 bytes long, which is what every system allows.
         durable: Whether what was accepted outlives the process.
         appendfsync: When that is on the disk: within a second, or before the caller hears of it.
+        maxmemory: Bytes of data from which on it takes no more; 0 for no bound.
         output: Where its stdout and stderr go.
         keep_open: File descriptors that it inherits.
 
@@ -96,6 +98,7 @@ def start_server(
         "save": "",
         "appendonly": "yes" if durable else "no",
         "appendfsync": appendfsync,
+        "maxmemory": str(maxmemory),
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }

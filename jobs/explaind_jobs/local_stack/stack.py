@@ -18,6 +18,7 @@ from explaind_jobs.local_stack.child_process import spawn
 from explaind_jobs.local_stack.embedded_redis import STAND_IN_WARNING, redis_child, start_stand_in, way_out
 from explaind_jobs.local_stack.exposure import check_exposure, free_port, keys_are_asked_for
 from explaind_jobs.local_stack.file_lock import try_lock
+from explaind_jobs.local_stack.machine_memory import redis_memory, total_memory
 from explaind_jobs.local_stack.redis_server import ServerStartError, StackError, find_server
 from explaind_jobs.local_stack.start_checks import answers, has_worker, refused_because
 from explaind_jobs.local_stack.supervised_process import SupervisedProcess
@@ -194,8 +195,9 @@ class EmbeddedStack:
             publish_url(self.data_dir, url, self._cleanup)
             return url
         log = self._log_path("redis")
-        folder = self.data_dir / "redis"
-        child, url = redis_child(binary, folder, self._cleanup, log, self._log("redis"), tell=self._tell)
+        folder, output = self.data_dir / "redis", self._log("redis")
+        most = redis_memory(self._settings.redis_memory_bytes, total_memory())
+        child, url = redis_child(binary, folder, self._cleanup, log, output, tell=self._tell, maxmemory=most)
         self._children.append(child)
         try:
             child.start()

@@ -19,11 +19,15 @@ class ScriptCall(Generic[T]):
     parse: Callable[[Any], T]
 
 
+# What all scripts share, each part on those before it.
+SHARED = ("common", "ended", "lifecycle", "view", "results")
+
+
 @cache
 def script_text(name: str) -> str:
     """The Lua source of a script, with what all scripts share before it."""
     folder = files("explaind_jobs.redis_scripts").joinpath("lua")
-    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in ("common", "results", name))
+    return "\n".join(folder.joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in (*SHARED, name))
 
 
 def text(raw: bytes | str) -> str:

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from explaind.contract.errors import JobNotFound, Problem
 from explaind.contract.job import Job, JobState, Links, Priority, Progress, Provenance, Timing, WebhookStatus
 
-# The order of a view in common.lua.
+# The order of a view in view.lua; `common` is what the provenance shares with that of other jobs.
 FIELDS = (
     "id",
     "state",
@@ -30,7 +31,10 @@ FIELDS = (
     "webhook_status",
     "position",
     "starts_in",
+    "common",
 )
+# What differs between two jobs of one model, method and worker.
+OWN_PROVENANCE = frozenset({"seed", "token_ids"})
 
 _metadata = TypeAdapter(dict[str, str])
 _priority = TypeAdapter[Priority](Priority)
@@ -66,12 +70,26 @@ def job_from(reply: Sequence[bytes]) -> Job[Any]:
         starts_in_s=float(row["starts_in"]) if row["starts_in"] else None,
         attempt=int(row["attempt"]),
         error=Problem.model_validate_json(row["error"]) if row["error"] else None,
-        provenance=Provenance.model_validate_json(row["provenance"]) if row["provenance"] else None,
+        provenance=_provenance(row["provenance"], row["common"]),
         timing=Timing.model_validate_json(row["timing"]) if row["timing"] else None,
         metadata=_metadata.validate_json(row["metadata"]) if row["metadata"] else {},
         webhook=WebhookStatus.model_validate_json(row["webhook_status"]) if row["webhook_status"] else None,
         links=links(row["id"]),
     )
+
+
+def split_provenance(provenance: Provenance | None) -> tuple[str, str]:
+    """What is a job's own, and what it has in common with other jobs, as JSON; "" twice where there is none."""
+    if provenance is None:
+        return "", ""
+    return (
+        provenance.model_dump_json(include=set(OWN_PROVENANCE), exclude_none=True),
+        provenance.model_dump_json(exclude=set(OWN_PROVENANCE), exclude_none=True),
+    )
+
+
+def _provenance(own: str, common: str) -> Provenance | None:
+    return Provenance.model_validate({**from_json(common), **from_json(own)}) if own and common else None
 
 
 def links(job_id: str) -> Links:

@@ -8,6 +8,8 @@ from explaind_jobs.redis_scripts.script import ScriptCall, text
 from explaind_jobs.store.job_view import job_from
 
 LIST_SCAN = 500
+# So many calls a page at most: what a filter finds may be far away, or nowhere.
+LIST_CALLS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +35,21 @@ def list_jobs(
 
 
 class Paging:
-    """Gathers one page of a listing over as many calls as its filters need."""
+    """Gathers one page of a listing over as many calls as its filters need, up to `LIST_CALLS`."""
 
     def __init__(self, caller: str, after: str | None, limit: int, filters: Filters) -> None:
         self._caller, self._after, self._limit = caller, after, limit
         self._filters = filters
         self._jobs: list[Job[Any]] = []
         self._ended = False
+        self._calls = 0
 
     def next_call(self) -> ScriptCall[tuple[list[Job[Any]], str | None]] | None:
-        """The next call to make; None when the page is full or nothing is left."""
+        """The next call to make; None when the page is full, nothing is left, or enough has been looked at."""
         missing = self._limit + 1 - len(self._jobs)
-        if self._ended or missing <= 0:
+        if self._ended or missing <= 0 or self._calls >= LIST_CALLS:
             return None
+        self._calls += 1
         return list_jobs(self._caller, self._after, missing, self._filters)
 
     def take(self, found: tuple[list[Job[Any]], str | None]) -> None:
@@ -56,4 +60,7 @@ class Paging:
 
     def page(self) -> JobPage:
         """The page gathered."""
-        return JobPage(data=self._jobs[: self._limit], has_more=len(self._jobs) > self._limit)
+        data, full = self._jobs[: self._limit], len(self._jobs) > self._limit
+        # `_after` is the last job that was looked at; one that found no place on the page is found again.
+        after = data[-1].id if full else self._after
+        return JobPage(data=data, has_more=after is not None, next=after)

@@ -142,8 +142,8 @@ class WorkerState:
 class StoreStats:
     """The store as a whole, for /metrics.
 
-    `depths` counts waiting jobs by (queue, model), `ages` says how many seconds the oldest of a queue has waited, and
-    `counters` holds what the scripts count, by name and labels.
+    `depths` counts waiting jobs by (queue, model), `ages` says how many seconds the oldest of a queue has waited,
+    `waiting_bytes` is the size of all waiting requests, `counters` holds what the scripts count, by name and labels.
     """
 
     depths: Mapping[tuple[str, str], int]
@@ -151,3 +151,4 @@ class StoreStats:
     running: int
     outbox: int
     counters: Mapping[tuple[str, ...], float]
+    waiting_bytes: int = 0

@@ -23,13 +23,14 @@ from explaind.contract.job import Job, Priority, Progress
 from explaind_jobs.redis_scripts.script import Argument, ScriptCall, text
 from explaind_jobs.results.codec import StoredResult
 from explaind_jobs.settings import JobsSettings
-from explaind_jobs.store.job_view import job_from, job_or_missing, not_found
+from explaind_jobs.store.job_view import job_from, job_or_missing, not_found, split_provenance
 from explaind_jobs.store.records import Claim, Created, LeaseStatus, NewJob, Outcome, StoreStats, WorkerState
 
 Finished = Literal["finished", "fenced", "already", "unknown"]
 
 WORKER_EXPIRY_MS = 30_000
 FULL_QUEUE_RETRY_S = 5.0
+ORIGIN_DIGITS = 16
 ID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 # A job of high priority stands where one created so much earlier would: it overtakes, but starves nobody.
 HEAD_START_S: dict[Priority, int] = {"low": -600, "normal": 0, "high": 600}
@@ -55,6 +56,7 @@ def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
     args += [job.priority, HEAD_START_S[job.priority] * 1_000_000, keep_s]
     args += [job.timeout_s or "", job.webhook or "", job.request_id or "", job.trace or "", job.cache_key or ""]
     args += [settings.max_queued, job.allowance.max_queued]
+    args += [int(settings.max_queued_bytes), int(settings.max_queued_bytes_per_key)]
     return ScriptCall("create", args, parse)
 
 
@@ -120,11 +122,15 @@ def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | N
             raise StoreUnavailable("The result waited too long to be referred to.", hint="Nothing was lost. Try again.")
         return next(known for known in get_args(Finished) if known == word)
 
-    parts = (outcome.error, outcome.provenance, outcome.timing)
+    own, common = split_provenance(outcome.provenance)
+    error = "" if outcome.error is None else outcome.error.model_dump_json()
+    # What is left out is read as its default.
+    timing = "" if outcome.timing is None else outcome.timing.model_dump_json(exclude_defaults=True)
     args: list[Argument] = [job_id, attempt, outcome.state.value]
     args += ["", b""] if result is None else [_described(result), result.inline or b""]
-    args += ["" if part is None else part.model_dump_json() for part in parts]
-    args += [outcome.revision or "", outcome.timing.tokens_evaluated if outcome.timing else 0]
+    origin = f"{outcome.revision or ''}\n{common}"
+    args += [error, own, timing, origin, _digest(origin.encode())[:ORIGIN_DIGITS]]
+    args += [outcome.timing.tokens_evaluated if outcome.timing else 0]
     return ScriptCall("finish", args, parse)
 
 
@@ -204,6 +210,7 @@ def stats() -> ScriptCall[StoreStats]:
             ages={queue: float(age) for queue, age in facts["ages"] or ()},
             running=int(facts["running"]),
             outbox=int(facts["outbox"]),
+            waiting_bytes=int(facts["waiting_bytes"]),
             counters={
                 tuple(text(name).split("|")): float(value)
                 for name, value in zip(counters[::2], counters[1::2], strict=True)
@@ -237,10 +244,15 @@ def _refuse(outcome: str, settings: JobsSettings, job: NewJob) -> None:
             "This Idempotency-Key was first used with another request.",
             hint="Use a new key for a new request; repeat a request only with the very same body.",
         )
-    if outcome in {"full", "full_key"}:
-        most, whose = (settings.max_queued, "") if outcome == "full" else (job.allowance.max_queued, " of this key")
+    bounds = {
+        "full": f"{settings.max_queued} jobs",
+        "full_key": f"{job.allowance.max_queued} jobs of this key",
+        "full_bytes": f"Requests of nearly {settings.max_queued_bytes} bytes",
+        "full_key_bytes": f"Requests of this key of nearly {settings.max_queued_bytes_per_key} bytes",
+    }
+    if outcome in bounds:
         raise QueueFull(
-            f"{most} jobs{whose} are waiting already, and no more are taken.",
+            f"{bounds[outcome]} are waiting already, and no more are taken.",
             hint="Try again later.",
             retry_after=FULL_QUEUE_RETRY_S,
         )

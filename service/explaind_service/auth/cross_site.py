@@ -1,6 +1,7 @@
 """Where no key is asked for, a page of another site in this machine's browser must not be the one who asks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -12,13 +13,28 @@ HINT = (
     "Set EXPLAIND_ALLOWED_HOSTS to the names under which this service is reached, or make an API key "
     "(`explaind keys create`): whoever shows one may come from anywhere."
 )
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a page is from; `port` is None where none is written."""
+
+    scheme: str
+    name: str
+    port: int | None
+
+    @property
+    def at(self) -> tuple[str, int | None]:
+        """Its name and the port that is meant."""
+        return self.name, DEFAULT_PORTS.get(self.scheme) if self.port is None else self.port
 
 
 class CrossSiteGuard:
-    """Lets in requests for a name of this service, from no page of another site.
+    """Lets in requests for a name of this service, from no page of another origin: scheme, name and port.
 
     A page may make its own name resolve to 127.0.0.1 (DNS rebinding): then the Host header shows that name. One that
-    simply sends a request across sites shows its name as Origin.
+    simply sends a request across sites shows its own Origin; one served from another port of this machine is such.
 
     Args:
         host: what the service listens on.
@@ -26,34 +42,49 @@ class CrossSiteGuard:
     """
 
     def __init__(self, host: str, allowed: Sequence[str]) -> None:
-        self._names = {host.lower(), *(name.lower() for name in allowed if not name.startswith("*"))}
+        self._allowed = {name.lower() for name in allowed if not name.startswith("*")}
+        self._names = {host.lower(), *self._allowed}
         self._endings = tuple(name[1:].lower() for name in allowed if name.startswith("*."))
         self._any = "*" in allowed
         self._local = is_loopback(host)
         # A service that is open to a network on purpose is reached under names that it cannot know.
         self._checks_host = self._local or bool(allowed)
 
-    def check(self, headers: Headers) -> None:
-        """Raises NotPermitted for a request that another site may have sent."""
-        host, origin = _name(f"//{headers.get('host', '')}"), headers.get("origin")
-        if self._checks_host and not self._is_ours(host):
-            raise NotPermitted(f"This service is not reached as {(host or '')[:100]!r}.", hint=HINT)
-        if origin is not None:
-            sender = _name(origin)
-            if sender is None or not (sender == host or self._is_ours(sender)):
-                raise NotPermitted(f"A page of another site ({origin[:100]!r}) sent this request.", hint=HINT)
+    def check(self, headers: Headers, scheme: str | None = None) -> None:
+        """Refuses a request that another site may have sent; `scheme` is that of the request, where it is known.
 
-    def _is_ours(self, name: str | None) -> bool:
-        if self._any:
-            return True
-        if name is None:
+        Raises:
+            NotPermitted: it is for another name, or a page of another origin sent it.
+        """
+        host, origin = headers.get("host", ""), headers.get("origin")
+        reached = _origin(f"{scheme or 'http'}://{host}")
+        if self._checks_host and not (reached and self._is_ours(reached.name)) and not self._any:
+            shown = reached.name if reached else ""
+            raise NotPermitted(f"This service is not reached as {shown[:100]!r}.", hint=HINT)
+        if origin is not None and not self._any and not self._is_own(_origin(origin), reached, scheme):
+            raise NotPermitted(f"A page of another site ({origin[:100]!r}) sent this request.", hint=HINT)
+
+    def _is_own(self, sender: Origin | None, reached: Origin | None, scheme: str | None) -> bool:
+        if sender is None or sender.scheme not in DEFAULT_PORTS:
             return False
+        # A proxy in front may speak TLS, or hand on another Host: the names that it has are told by `allowed`.
+        named = sender.name in self._allowed or sender.name.endswith(self._endings)
+        if named and sender.at[1] == DEFAULT_PORTS[sender.scheme]:
+            return True
+        if reached is None or not (named or scheme is None or sender.scheme == scheme):
+            return False
+        return sender.at == Origin(sender.scheme, reached.name, reached.port).at
+
+    def _is_ours(self, name: str) -> bool:
         local = self._local and (is_loopback(name) or name.endswith(".localhost"))
         return local or name in self._names or name.endswith(self._endings)
 
 
-def _name(url: str) -> str | None:
+def _origin(url: str) -> Origin | None:
+    """The origin that a URL has; None when it has none."""
     try:
-        return (urlsplit(url).hostname or "").rstrip(".") or None
+        parts = urlsplit(url)
+        name, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return None
+    return Origin(parts.scheme.lower(), name, port) if name else None

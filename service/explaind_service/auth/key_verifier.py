@@ -6,6 +6,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from hmac import compare_digest
 
 from explaind.contract.errors import StoreUnavailable, Unauthenticated
@@ -55,14 +56,14 @@ class KeyVerifier:
         if said is not None and now - said_at < REMEMBERED_S:
             return said
         try:
-            known = await self._store.run(scripts.look_up(key_id))
+            known = await self._ask(key_id)
         except StoreUnavailable:
             if said is not None and now - said_at < outlast_s:
                 return said
             raise
         self._remembered.pop(key_id, None)
         if known.found or not key_id:  # ids that are none would only push out those that are
-            self._remembered[key_id] = (now, known)
+            self._remembered[key_id] = (now, replace(known, remembered=True))
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         self._tell_of_pepper(known)
@@ -82,6 +83,20 @@ class KeyVerifier:
             ended = "was revoked" if key.state == "revoked" else f"expired on {key.expires_at:%Y-%m-%d at %H:%M} UTC"
             raise Unauthenticated(f"This API key {ended}.", hint=HOW)
         return key
+
+    async def even_out(self, known: Keys) -> None:
+        """Before a refusal on that answer: asks Redis where it was remembered, as was done for an id that is none.
+
+        So every refusal is one comparison and one question, and its time does not tell which ids are those of keys.
+
+        Raises:
+            StoreUnavailable: Redis does not answer.
+        """
+        if known.remembered:
+            await self._ask(known.found[0].id if known.found else "")
+
+    async def _ask(self, key_id: str) -> Keys:
+        return await self._store.run(scripts.look_up(key_id))
 
     def _tell_of_pepper(self, known: Keys) -> None:
         if known.mark not in {None, self._mark} and not self._told_of_pepper:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 
-from explaind.contract.errors import ExplaindError, FieldError, InvalidRequest, MalformedBody, field_errors
+from explaind.contract.errors import ExplaindError, FieldError, InvalidRequest, MalformedBody, field_errors, said_of
 from explaind.contract.estimate import ESTIMATE
 from explaind.contract.registry import known_method
 
@@ -46,7 +46,7 @@ def _field(error: Mapping[str, Any], path: str) -> FieldError:
     where, *keys = error["loc"]
     if where != "body":
         # Names of headers and parameters are nobody's but ours: they stay as they are.
-        return FieldError(pointer="".join(f"/{key}" for key in error["loc"]), detail=error["msg"])
+        return FieldError(pointer="".join(f"/{key}" for key in error["loc"]), detail=said_of(error))
     field = field_errors([error])[0]
     if error["type"] == "extra_forbidden":
         return _extra_field(field, [str(key) for key in keys], path)

@@ -31,6 +31,7 @@ def store_families(seen: StoreSight | None) -> Iterator[Metric]:
     yield from (_counted(metric, stats.counters) for metric in names.STORE_COUNTERS)
     yield from (_histogram(metric, stats.counters) for metric in names.STORE_HISTOGRAMS)
     yield _family(names.QUEUE_DEPTH, {labels: float(depth) for labels, depth in stats.depths.items()})
+    yield _plain(names.QUEUE_BYTES, stats.waiting_bytes)
     yield _family(names.QUEUE_OLDEST, {(queue,): age for queue, age in stats.ages.items()})
     yield _plain(names.JOBS_RUNNING, stats.running)
     yield _plain(names.OUTBOX, stats.outbox)

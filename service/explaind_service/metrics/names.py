@@ -34,6 +34,9 @@ HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 STORE_UP = MetricName("explaind_store_up", "gauge", "1 while the job store answers, else 0.")
 QUEUE_DEPTH = MetricName("explaind_queue_depth", "gauge", "Jobs that wait.", ("queue", "model"))
+QUEUE_BYTES = MetricName(
+    "explaind_queue_bytes", "gauge", "Bytes of the requests that wait; EXPLAIND_MAX_QUEUED_BYTES bounds them."
+)
 QUEUE_OLDEST = MetricName(
     "explaind_queue_oldest_seconds", "gauge", "Seconds that the oldest job of the queue has waited.", ("queue",)
 )
@@ -200,6 +203,7 @@ ALL: tuple[MetricName, ...] = (
     *STORE_COUNTERS,
     *STORE_HISTOGRAMS,
     QUEUE_DEPTH,
+    QUEUE_BYTES,
     QUEUE_OLDEST,
     JOBS_RUNNING,
     OUTBOX,

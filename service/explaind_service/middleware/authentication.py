@@ -29,8 +29,8 @@ class Authenticator:
         self._sites = CrossSiteGuard(settings.host, settings.allowed_hosts)
         self._always = not (is_loopback(settings.host) or settings.allow_anonymous)
 
-    async def caller(self, headers: Headers, path: str) -> Caller:
-        """The holder of the key that was sent; anybody while no key is asked for.
+    async def caller(self, headers: Headers, path: str, scheme: str | None = None) -> Caller:
+        """The holder of the key that was sent; anybody while no key is asked for. `scheme` is the request's.
 
         Raises:
             Unauthenticated: a key is asked for, and none that works was sent.
@@ -41,11 +41,15 @@ class Authenticator:
         outlast_s = WATCHED_OUTLASTS_S if path == WATCHED else 0.0
         known = await self._ring.look_up(id_of_key(presented) or "", outlast_s=outlast_s)
         if not (known.asked_for or self._always):
-            self._sites.check(headers)
+            self._sites.check(headers, scheme)
             return ANYBODY
         if not presented:
             raise Unauthenticated("This service asks for an API key, and none was sent.", hint=HOW)
-        key = self._ring.verified(presented, known)
+        try:
+            key = self._ring.verified(presented, known)
+        except Unauthenticated:
+            await self._ring.even_out(known)
+            raise
         return Caller(key.id, key.scopes, key.allowance)
 
 
@@ -59,7 +63,8 @@ class AuthenticationMiddleware:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             access: Authenticator = scope["app"].state.resources.access
             try:
-                scope.setdefault("state", {})["caller"] = await access.caller(Headers(scope=scope), scope["path"])
+                caller = await access.caller(Headers(scope=scope), scope["path"], scope["scheme"])
+                scope.setdefault("state", {})["caller"] = caller
             except ExplaindError as error:
                 await problem_response(error, Request(scope))(scope, receive, send)
                 return

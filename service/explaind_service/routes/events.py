@@ -67,9 +67,9 @@ async def follow_job(
     """
     look = partial(resources.store.follow, job_id, caller.sees)
     job, last = await look()
-    resumed = await _resumed(resources.hub, job_id, last_event_id)
-    if job.state.terminal and resumed is not None and resumed == place_of(last):
+    if job.state.terminal and last_event_id is not None and place_of(last_event_id) == place_of(last):
         return Response(status_code=204)  # what makes a browser stop coming back
+    resumed = await _resumed(resources.hub, job_id, last_event_id)
     beginning = StreamStart(job, last, resumed)
     settings = resources.settings
     lasts_s = min(seconds or settings.max_stream_s, settings.max_stream_s)

@@ -27,6 +27,7 @@ from explaind.contract.files import (
     DatasetPage,
     DatasetPreview,
 )
+from explaind.contract.names import ONE_LINE
 from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.parquet import require_parquet
 from explaind_service.auth.caller import Reader, Writer
@@ -96,7 +97,8 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         resources: FromApp,
         caller: Writer,
         name: Annotated[
-            str | None, Query(min_length=1, max_length=MAX_NAME_CHARS, description="Name of the dataset.")
+            str | None,
+            Query(min_length=1, max_length=MAX_NAME_CHARS, pattern=ONE_LINE, description="Name of the dataset."),
         ] = None,
     ) -> Response:
         """The request body is the file itself: JSON lines, CSV with a header or, where pyarrow is installed, Parquet.

@@ -59,7 +59,7 @@ class Listing(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    after: str | None = Field(None, description="Last id of the previous page.")
+    after: str | None = Field(None, description="`next` of the previous page.")
     limit: int = Field(20, ge=1, le=100, description="Maximum jobs on the page.")
     state: JobState | None = Field(None, description="Only jobs in this state.")
     method: str | None = Field(None, max_length=100, description="Only jobs of this method.", examples=["explain/shap"])
@@ -103,7 +103,7 @@ class Showing(BaseModel):
     responses=problem_responses(InvalidRequest),
 )
 async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Query()]) -> Response:
-    """Jobs, newest first, without results. For the next page, set `after` to the last id while `has_more` is true."""
+    """Jobs, newest first, without results. For the next page, set `after` to `next` while `has_more` is true."""
     filters = Filters(listing.state, listing.method, listing.model)
     page = await store.list(listing.after, listing.limit, filters, caller.sees)
     return json_answer(page)

@@ -111,4 +111,4 @@ def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: Mo
     """
     identity = entry.model_dump_json(include={"name", "builtin", "source", "path", "revision", "dtype", "quantization"})
     parts = [key, method.path, method.version, identity]
-    return hashlib.sha256("\0".join(parts).encode() + b"\0" + params.cache_fields()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode() + b"\0" + params.cache_fields()).hexdigest()[:32]

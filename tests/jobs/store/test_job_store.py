@@ -157,7 +157,7 @@ def test_the_end_of_a_job(store: JobStore, valkey: redis.Redis) -> None:
     assert job.finished_at is not None
     assert job.expires_at is not None
     assert store.result(job_id) == DONE.result
-    for key in (f"explaind:job:{job_id}", f"explaind:result:{job_id}"):
+    for key in (f"explaind:job:{job_id}", *valkey.scan_iter("explaind:result:*")):
         assert 0 < valkey.ttl(key) <= 86_400  # type: ignore[operator]
     assert store.finish(job_id, 1, FAILED) == "already"
 
@@ -356,6 +356,43 @@ def test_filters_see_past_what_does_not_match(store: JobStore, monkeypatch: pyte
     assert store.list(None, 10, Filters(JobState.FAILED)).data == []
 
 
+def test_a_filter_that_matches_nothing_looks_at_a_bounded_number_of_jobs(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("explaind_jobs.store.listing.LIST_SCAN", 3)
+    large = JobStore(store.client, store.settings.model_copy(update={"max_queued": 100}))
+    oldest = large.create(new_job(method="infer/score")).id
+    for _ in range(40):
+        large.create(new_job())
+    calls: list[str] = []
+    run = JobStore.run
+    monkeypatch.setattr(JobStore, "run", lambda self, call: (calls.append(call.script), run(self, call))[1])
+    page = large.list(None, 10, Filters(JobState.FAILED))
+    assert (page.data, page.has_more, calls) == ([], True, ["list"] * 4)
+    found, after, pages = [], None, 0
+    while True:
+        page = large.list(after, 10, Filters(method="infer/score"))
+        found, after, pages = found + page.data, page.next, pages + 1
+        if not page.has_more:
+            break
+    assert ([job.id for job in found], pages, page.next) == ([oldest], 4, None)
+
+
+def test_every_job_is_on_one_page_whatever_the_bound(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explaind_jobs.store.listing.LIST_SCAN", 2)
+    large = JobStore(store.client, store.settings.model_copy(update={"max_queued": 100}))
+    ids = [large.create(new_job(method="infer/score" if n % 3 else "explain/shap")).id for n in range(30)]
+    for limit in (1, 2, 5, 10):
+        found, after = [], None
+        while True:
+            page = large.list(after, limit, Filters(method="infer/score"))
+            assert len(page.data) <= limit
+            found, after = found + [job.id for job in page.data], page.next
+            if not page.has_more:
+                break
+        assert found == [job_id for n, job_id in enumerate(ids) if n % 3][::-1]
+
+
 def test_expired_jobs_leave_the_listing(store: JobStore, valkey: redis.Redis) -> None:
     kept, gone = store.create(new_job()).id, store.create(new_job()).id
     valkey.delete(f"explaind:job:{gone}")
@@ -366,7 +403,7 @@ def test_expired_jobs_leave_the_listing(store: JobStore, valkey: redis.Redis) ->
 def test_the_reaper_forgets_expired_jobs(store: JobStore, valkey: redis.Redis) -> None:
     job_id = store.create(new_job()).id
     store.cancel(job_id)
-    valkey.zadd("explaind:expiring", {f"{job_id} ": 1})
+    valkey.zadd("explaind:expiring", {f"{job_id}  ": 1})
     valkey.delete(f"explaind:job:{job_id}")
     store.reap()
     assert valkey.zcard("explaind:index") == 0

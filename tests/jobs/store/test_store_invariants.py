@@ -60,7 +60,9 @@ HARM: dict[str, Callable[[redis.Redis, dict[str, str]], object]] = {
     "two ends": lambda r, jobs: r.xadd(
         f"explaind:events:{jobs['ended']}", {"event": "end", "data": '{"state": "succeeded"}'}
     ),
-    "a result of nobody": lambda r, jobs: r.set("explaind:result:job_nobody", b"1"),
+    "a result of nobody": lambda r, jobs: r.set("explaind:result:0123", b"1"),
+    "a job too few has a result": lambda r, jobs: r.delete("explaind:results"),
+    "bytes of no waiting job": lambda r, jobs: r.hincrby("explaind:waiting_bytes", "*", 1),
 }
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import redis.asyncio
 
+from explaind_jobs.keys import scripts
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.records import Allowance
 from explaind_service.auth import key_verifier
@@ -195,6 +196,38 @@ async def test_the_ring_remembers_few_and_no_ids_that_are_none(async_store, issu
         await ring.look_up(key_id)
     assert len(ring._remembered) == 2
     assert not {"a" * 12, "b" * 12} & set(ring._remembered)
+
+
+@pytest.mark.parametrize("presented", ["unknown id", "wrong secret", "wrong secret of a key in use", "no key at all"])
+async def test_every_refusal_asks_redis_once_and_compares_once(client, issue, monkeypatch, presented: str) -> None:
+    """Its time tells nobody which ids are those of keys, nor which keys are in use."""
+    key = issue()
+    wrong = f"{key.key[:-2]}{'aa' if key.key[-2:] != 'aa' else 'bb'}"
+    if presented == "wrong secret of a key in use":
+        assert (await client.get("/jobs", headers={"Authorization": f"Bearer {key.key}"})).status_code == 200
+    work: list[str] = []
+    ask, compare, read = AsyncJobStore.run, key_verifier.compare_digest, scripts._key
+
+    async def asked(store, call):
+        if call.script == "apikey_list":  # what delivers webhooks asks too
+            work.append("ask")
+        return await ask(store, call)
+
+    def compared(one, other):
+        work.append("compare")
+        return compare(one, other)
+
+    def key_read(row):
+        work.append("read")
+        return read(row)
+
+    monkeypatch.setattr(AsyncJobStore, "run", asked)
+    monkeypatch.setattr(key_verifier, "compare_digest", compared)
+    monkeypatch.setattr(scripts, "_key", key_read)
+    sent = wrong if "secret" in presented else f"xp_{'a' * 12}_{'b' * 43}" if presented == "unknown id" else "nonsense"
+    answer = await client.get("/jobs", headers={"Authorization": f"Bearer {sent}"})
+    assert (answer.status_code, answer.json()["detail"]) == (401, "This API key is not known here.")
+    assert sorted(work) == ["ask", "compare", "read"]
 
 
 async def test_a_service_with_another_pepper_says_so_once(async_store, issue, caplog) -> None:

@@ -9,10 +9,10 @@ from explaind_service.settings import ServiceSettings
 from tests.support.apps import create_app
 
 
-def let_in(guard: CrossSiteGuard, host: str | None, origin: str | None = None) -> bool:
+def let_in(guard: CrossSiteGuard, host: str | None, origin: str | None = None, scheme: str | None = None) -> bool:
     pairs = {"host": host, "origin": origin}
     try:
-        guard.check(Headers({name: value for name, value in pairs.items() if value is not None}))
+        guard.check(Headers({name: value for name, value in pairs.items() if value is not None}), scheme)
     except NotPermitted:
         return False
     return True
@@ -49,9 +49,57 @@ def test_a_name_made_to_resolve_to_this_machine(host: str | None) -> None:
     assert not let_in(CrossSiteGuard("127.0.0.1", []), host)
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:8000", "http://127.0.0.1:3000", "https://[::1]"])
-def test_pages_of_this_machine(origin: str) -> None:
-    assert let_in(CrossSiteGuard("localhost", []), "localhost:8000", origin)
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        ("LOCALHOST:8000", "http://localhost:8000"),
+        ("127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("[::1]:8000", "http://[::1]:8000"),
+        ("localhost", "http://localhost"),
+        ("localhost:80", "http://localhost"),
+        ("localhost", "http://localhost:80"),
+    ],
+)
+def test_pages_of_its_own(host: str, origin: str) -> None:
+    assert let_in(CrossSiteGuard("localhost", []), host, origin, "http")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",
+        "http://localhost",
+        "https://localhost:8000",
+        "http://127.0.0.1:8000",
+        "http://app.localhost:8000",
+        "https://[::1]",
+        "http://localhost:8000@evil.example",
+        "http://localhost:99999",
+    ],
+)
+def test_pages_from_another_port_scheme_or_name_of_this_machine(origin: str) -> None:
+    """A development server, a notebook, another user's program: none of them is this service."""
+    assert not let_in(CrossSiteGuard("localhost", []), "localhost:8000", origin, "http")
+
+
+def test_a_page_of_an_allowed_name_comes_from_its_usual_ports_or_from_where_the_request_goes() -> None:
+    guard = CrossSiteGuard("127.0.0.1", ["explaind.example"])
+    for host in ("127.0.0.1:8000", "explaind.example"):  # as a proxy in front hands it on
+        assert let_in(guard, host, "https://explaind.example", "http")
+        assert not let_in(guard, host, "https://explaind.example:8443", "http")
+    assert let_in(guard, "explaind.example:8443", "https://explaind.example:8443", "http")
+    assert not let_in(guard, "explaind.example:8443", "https://explaind.example:9443", "http")
+
+
+async def test_another_port_of_this_machine_over_http(client, expect_problem, shap) -> None:
+    expect_problem(
+        await client.post("/explain/shap", json=shap, headers={"Origin": "http://localhost:3000"}), 403, "not_permitted"
+    )
+    expect_problem(
+        await client.post("/explain/shap", json=shap, headers={"Origin": "https://localhost"}), 403, "not_permitted"
+    )
+    assert (await client.post("/explain/shap", json=shap, headers={"Origin": "http://localhost"})).status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,20 @@ async def test_a_job_that_has_ended_is_told_and_over(follow, submit, worker) -> 
         assert again.response.status_code == 204, "a browser would come back for ever"
 
 
+async def test_a_job_whose_events_have_gone_is_told_and_over(follow, submit, worker, valkey, settings) -> None:
+    job_id = await submit()
+    async with follow(job_id) as followed:
+        (first,) = await followed.first(1)
+    worker.succeed()
+    valkey.delete(events_key(settings, job_id))
+    for last in (None, first.id):
+        async with follow(job_id, last) as followed:
+            events = await followed.all()
+        assert [event.type for event in events] == ["job", "end"]
+    async with follow(job_id, events[-1].id) as again:
+        assert again.response.status_code == 204
+
+
 async def test_a_hundred_reconnects_lose_nothing_and_repeat_nothing(follow, submit, worker) -> None:
     job_id = await submit()
     claim = worker.claim()

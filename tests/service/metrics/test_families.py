@@ -77,9 +77,11 @@ def test_what_never_happened_is_zero_where_it_has_no_labels() -> None:
 
 
 def test_the_queue() -> None:
-    families = told(StoreStats({("gpu", "big"): 3, ("default", "demo"): 1}, {"gpu": 12.5, "default": 0.0}, 4, 5, {}))
+    depths, ages = {("gpu", "big"): 3, ("default", "demo"): 1}, {"gpu": 12.5, "default": 0.0}
+    families = told(StoreStats(depths, ages, 4, 5, {}, waiting_bytes=1_000_000))
     assert values(families["explaind_queue_depth"]) == {("gpu", "big"): 3, ("default", "demo"): 1}
     assert values(families["explaind_queue_oldest_seconds"]) == {("gpu",): 12.5, ("default",): 0}
+    assert values(families["explaind_queue_bytes"]) == {(): 1_000_000}
     assert values(families["explaind_jobs_running"]) == {(): 4}
     assert values(families["explaind_webhook_outbox"]) == {(): 5}
 

@@ -10,7 +10,6 @@ import torch
 from explaind.contract.errors import HubUnavailable, ModelLoadFailed, ModelTooLarge
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.hub.catalogue_entries import fetched_bytes
-from explaind_worker.models.loading.gradient_support import gradient_notes
 from explaind_worker.models.loading.loading import LoadedModel, fingerprint, load_encoder, load_model, location, size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
@@ -94,8 +93,3 @@ def test_a_job_tells_how_much_of_its_model_has_come(hub, tiny_model) -> None:
     access = ModelAccess(entry, ModelPool(), lambda phase, done, total, unit: told.add((phase, unit)))
     assert access.encoder.revision == entry.revision
     assert ("fetching the model from the hub", "bytes") in told
-
-
-def test_gradients_ask_the_hub_for_the_config_where_nothing_was_read_before(hub, tiny_model) -> None:
-    assert gradient_notes(on_hub(hub, tiny_model("llama").path)) == []
-    assert hub.got("model.safetensors") == []

@@ -13,7 +13,7 @@ ExplaindError
 │   ├── RangeNotSatisfiable 416 │   └── UnknownMethod       │   ├── InvalidUnits, TooManyUnits, RequestTooLarge
 │   ├── TooManyFiles 409        ├── JobNotFinished 409      │   └── NoBaselineToken, AttachmentMismatch, …
 │   │                           ├── JobActive 409           │
-│   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408
+│   └── Unauthenticated 401, NotPermitted 403               └── RequestTooSlow 408, HeadTooLarge 431
 ├── CapacityError               try again later: QueueFull, RateLimited 429, StoreUnavailable, TooManyStreams 503
 ├── JobError                    how an accepted job ended: ModelLoadFailed (HubUnavailable), ModelTooLarge,
 │                               SelfCheckFailed, DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory,
@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field
 
 from explaind.contract.base import ResponseModel
+from explaind.contract.names import ONE_LINE
 
 
 class FieldError(ResponseModel):
@@ -124,6 +125,10 @@ class MalformedBody(RequestError):
 
 class Unauthenticated(RequestError):
     status, code, title = 401, "unauthenticated", "An API key is needed"
+
+
+class HeadTooLarge(RequestError):
+    status, code, title = 431, "head_too_large", "The head of the request is too large"
 
 
 class NotPermitted(RequestError):
@@ -390,10 +395,17 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
     for error in errors:
         keys = [str(key) for key in error["loc"] if key != "body" and not _is_branch(str(key))]
         pointer = "".join(f"/{_escaped(key)}" for key in keys) + str(error.get("ctx", {}).get("pointer", ""))
-        field = FieldError(pointer=pointer, detail=str(error["msg"]).removeprefix("Value error, "))
+        field = FieldError(pointer=pointer, detail=said_of(error))
         if field not in found:
             found.append(field)
     return found
+
+
+def said_of(error: Any) -> str:
+    """What is wrong, in words rather than by the pattern of a name."""
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == ONE_LINE:
+        return "A name is one line of text: control characters, and those that turn its direction, are refused."
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _escaped(key: str) -> str:

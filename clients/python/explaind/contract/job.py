@@ -176,7 +176,17 @@ class JobPage(ResponseModel):
 
     data: list[Job[Any]]
     has_more: bool = Field(
-        description="Whether older jobs follow; to get them, repeat the request with `after` = the last id."
+        description=(
+            "Whether older jobs may follow; to get them, repeat the request with `after` = `next`. A page of a list "
+            "with filters may hold fewer jobs than its limit, or none, and still have more: the service looks at a "
+            "bounded number of jobs for a page."
+        )
+    )
+    next: str | None = Field(
+        default=None,
+        exclude_if=lambda after: after is None,
+        description="Value of `after` for the next page; absent where none follows.",
+        examples=["job_0dnkkh2s9c07h4v3jqk5m8r1tb"],
     )
 
 

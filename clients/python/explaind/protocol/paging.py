@@ -27,7 +27,9 @@ class Paging:
 
     def take(self, page: Page[ItemT]) -> list[ItemT]:
         """The items of the page; the position moves behind them."""
-        self.more = page.has_more and bool(page.data)
+        last = page.data[-1].id if page.data else None
+        after = getattr(page, "next", None) or last  # a page of jobs may be empty and yet not the last
+        self.more = page.has_more and after is not None
         if self.more:
-            self.after = page.data[-1].id
+            self.after = after
         return page.data

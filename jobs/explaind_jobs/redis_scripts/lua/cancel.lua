@@ -1,4 +1,5 @@
 -- id, caller → the job's view, or nil. The one asked for twice is as cancelled as once.
+even_when_full()
 local id = ARGV[1]
 if not visible(id, ARGV[2]) then return nil end
 local state = redis.call('HGET', job_key(id), 'state')

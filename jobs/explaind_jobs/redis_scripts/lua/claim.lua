@@ -1,5 +1,6 @@
 -- worker, lease_ms, jobs it holds, affinity ms, suspects' patience ms, token, number of queues, queue…, resident model…
 -- → {id, attempt, method, model, request, queued ms, suspect (0|1), timeout_s or '', key, request id, trace} or {}
+even_when_full()
 local worker, lease_ms, held = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local affinity_ms, patience_ms = tonumber(ARGV[4]), tonumber(ARGV[5])
 local queues, resident = {}, {}
@@ -13,8 +14,7 @@ local function told(id, attempt, queued_ms, suspect)
 end
 
 -- A call whose reply was lost on the way is made again with the same token: it is told the same.
-local claimed_key = P .. 'claimed:' .. ARGV[6]
-local before = redis.call('GET', claimed_key)
+local before = redis.call('GET', claimed_key(ARGV[6]))
 if before then
   local id, attempt, queued_ms, suspect = string.match(before, '^(%S+) (%d+) (%d+) (%d)$')
   local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'owner')
@@ -27,13 +27,13 @@ local function begun(id, suspect)
   local attempt = redis.call('HINCRBY', job_key(id), 'attempt', 1)
   local expected = pace_of(h[1] .. ' ' .. h[2]) or 1
   begin(id, worker, t)
-  redis.call('HSET', job_key(id), 'charged', expected)
+  redis.call('HSET', job_key(id), 'charged', expected, 'token', ARGV[6])
   redis.call('ZADD', P .. 'leases', t + lease_ms, id)
   charge(h[4], expected)
   local queued_ms = math.max(0, t - tonumber(h[3]))
   observe('queued_seconds', h[1], queued_ms / 1000)
   state_event(id, 'running', attempt)
-  redis.call('SET', claimed_key, string.format('%s %d %s %d', id, attempt, int(queued_ms), suspect), 'PX', lease_ms)
+  redis.call('SET', claimed_key(ARGV[6]), string.format('%s %d %s %d', id, attempt, int(queued_ms), suspect), 'PX', lease_ms)
   return told(id, attempt, queued_ms, suspect)
 end
 

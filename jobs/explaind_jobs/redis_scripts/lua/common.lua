@@ -10,14 +10,23 @@ local function now() return math.floor(micros() / 1000) end
 local function int(n) return string.format('%.0f', n) end
 
 local function job_key(id) return P .. 'job:' .. id end
-local function result_key(id) return P .. 'result:' .. id end
 local function events_key(id) return P .. 'events:' .. id end
 local function idem_key(key) return P .. 'idem:' .. key end
+local function claimed_key(token) return P .. 'claimed:' .. token end
 
 local function terminal(state)
   return state == 'succeeded' or state == 'failed' or state == 'cancelled' or state == 'expired'
 end
 local function active(state) return state == 'running' or state == 'cancelling' end
+
+-- A script that has written something may go on when Redis has reached its maxmemory. What ends jobs or keeps them in
+-- hand calls this first: that is what makes room again.
+local function even_when_full() redis.call('DEL', P .. 'nothing') end
+
+-- Makes what several jobs use live as long as the last of them.
+local function keep_for(key, seconds)
+  if redis.call('PTTL', key) < seconds * 1000 then redis.call('EXPIRE', key, seconds) end
+end
 
 -- Whether `caller` (an API key's id, '' where nobody asks for keys, '*' who may see all) may know of a job.
 local function visible(id, caller)
@@ -33,12 +42,23 @@ local EVENTS_KEPT = 1000
 local function event(id, name, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', name, 'data', data)
 end
-local function last_event(id)
-  local last = redis.call('XREVRANGE', events_key(id), '+', '-', 'COUNT', 1)
-  return last[1] and last[1][1] or '0-0'
-end
 local function state_event(id, state, attempt)
   event(id, 'state', cjson.encode({ state = state, attempt = tonumber(attempt or 0) }))
+end
+
+-- After the end only those need events who were listening, or come back from a broken connection: for a minute. A stream
+-- allots itself 4 KB with its first entry, a copy only what is in it.
+local EVENTS_AFTER_END_S = 60
+local function shrink_events(id, ttl_s)
+  local key, whole = events_key(id), events_key(id) .. ':whole'
+  redis.call('RENAME', key, whole)
+  redis.call('COPY', whole, key)
+  redis.call('DEL', whole)
+  redis.call('EXPIRE', key, math.min(ttl_s, EVENTS_AFTER_END_S))
+end
+local function last_of_stream(id)
+  local last = redis.call('XREVRANGE', events_key(id), '+', '-', 'COUNT', 1)
+  return last[1] and last[1][1]
 end
 
 -- Waiting jobs. `queue` holds all of a class by the time they were created; `line` those of one API key, `lane` those of
@@ -52,6 +72,15 @@ local function keys_key(queue) return P .. 'keys:' .. queue end
 local function suspects_key(queue) return P .. 'suspects:' .. queue end
 local function running_key(key) return P .. 'running:' .. key end
 local function waiting_in(queue) return redis.call('ZCARD', queue_key(queue)) end
+
+-- Bytes of the requests that wait: `waiting` has them by job, `waiting_bytes` by API key and, under '*', in all.
+local function waiting_bytes(key) return tonumber(redis.call('HGET', P .. 'waiting_bytes', key) or 0) end
+local function count_waiting_bytes(key, by)
+  if redis.call('HINCRBY', P .. 'waiting_bytes', key, by) <= 0 then redis.call('HDEL', P .. 'waiting_bytes', key) end
+end
+local function bytes_of(id)
+  return redis.call('HSTRLEN', job_key(id), 'request') + redis.call('HSTRLEN', job_key(id), 'metadata')
+end
 
 local function total_queued()
   local n = 0
@@ -73,6 +102,10 @@ end
 local function enqueue(id)
   local h = redis.call('HMGET', job_key(id), 'queue', 'key', 'model', 'place', 'ahead', 'losses')
   local queue, key, model, place, ahead = h[1], h[2], h[3], h[4], h[5]
+  local bytes = bytes_of(id)
+  redis.call('HSET', P .. 'waiting', id, bytes)
+  count_waiting_bytes('*', bytes)
+  count_waiting_bytes(key, bytes)
   redis.call('SADD', P .. 'queues', queue)
   redis.call('ZADD', queue_key(queue), place, id)
   redis.call('ZADD', line_key(queue, key), ahead, id)
@@ -85,9 +118,13 @@ local function enqueue(id)
   end
 end
 local function dequeue_from(queue, key, model, id)
-  redis.call('ZREM', queue_key(queue), id)
+  local bytes = tonumber(redis.call('HGET', P .. 'waiting', id) or 0)
+  if redis.call('ZREM', queue_key(queue), id) == 1 then count_waiting_bytes('*', -bytes) end
   redis.call('ZREM', suspects_key(queue), id)
-  redis.call('ZREM', line_key(queue, key), id)
+  if redis.call('ZREM', line_key(queue, key), id) == 1 then
+    count_waiting_bytes(key, -bytes)
+    redis.call('HDEL', P .. 'waiting', id)
+  end
   redis.call('ZREM', lane_key(queue, key, model), id)
   if redis.call('EXISTS', lane_key(queue, key, model)) == 0 then redis.call('SREM', lanes_key(queue, key), model) end
   if redis.call('EXISTS', line_key(queue, key)) == 0 then redis.call('SREM', keys_key(queue), key) end
@@ -146,142 +183,4 @@ local function settle(id, h, t)
     learn_pace(h.method .. ' ' .. h.model, seconds)
     learn_pace(h.queue, seconds)
   end
-end
-
--- The end of a job: its record, its result, its events and its idempotency key expire together.
-local function close(id, state)
-  local t = now()
-  local f = redis.call('HMGET', job_key(id), 'state', 'started', 'charged', 'key', 'method', 'model', 'queue', 'ttl',
-    'idem', 'webhook')
-  local h = { state = f[1], started = f[2], charged = f[3], key = f[4], method = f[5], model = f[6], queue = f[7],
-    ending = state }
-  local ttl_s = tonumber(f[8])
-  local expires = t + ttl_s * 1000
-  settle(id, h, t)
-  leave_worker(id)
-  redis.call('HSET', job_key(id), 'state', state, 'finished', int(t), 'expires', int(expires))
-  redis.call('ZADD', P .. 'expiring', expires, id .. ' ' .. h.key)
-  count('finished|' .. h.method .. '|' .. h.model .. '|' .. state)
-  event(id, 'end', cjson.encode({ state = state }))
-  redis.call('EXPIRE', job_key(id), ttl_s)
-  redis.call('EXPIRE', events_key(id), ttl_s)
-  if f[9] then redis.call('EXPIRE', idem_key(f[9]), ttl_s) end
-  if f[10] then
-    for _, wanted in ipairs(cjson.decode(f[10]).events) do
-      if wanted == state then redis.call('ZADD', P .. 'outbox', t, id) end
-    end
-  end
-end
-
--- A worker gave its job back unharmed: the next claim is a new attempt, no loss is counted.
-local function requeue(id)
-  leave_worker(id)
-  redis.call('HSET', job_key(id), 'state', 'queued')
-  enqueue(id)
-  state_event(id, 'queued', redis.call('HGET', job_key(id), 'attempt'))
-end
-
--- A problem that was written before its job was known, as that job's: with its path and with the id of its request.
-local function problem_of(id, problem)
-  local rid = redis.call('HGET', job_key(id), 'rid')
-  local function filled(name, value)
-    local written = '"' .. name .. '":' .. cjson.encode(value)
-    problem = string.gsub(problem, '"' .. name .. '":null', function() return written end, 1)
-  end
-  filled('instance', '/jobs/' .. id)
-  if rid then filled('request_id', rid) end
-  return problem
-end
-
--- A worker was lost while it ran the job. True when the job waits again.
-local function lose(id, max_losses, problem)
-  local state = redis.call('HGET', job_key(id), 'state')
-  if not active(state) then
-    redis.call('ZREM', P .. 'leases', id)
-    return false
-  end
-  count('lost|' .. redis.call('HGET', job_key(id), 'method'))
-  if state == 'cancelling' then
-    close(id, 'cancelled')
-    return false
-  end
-  if redis.call('HINCRBY', job_key(id), 'losses', 1) >= max_losses then
-    redis.call('HSET', job_key(id), 'error', problem_of(id, problem))
-    close(id, 'failed')
-    return false
-  end
-  requeue(id)
-  return true
-end
-
--- What an attempt of a job is: held, cancel or lost. A job that went back to the queue because its lease ran out,
--- but that nobody else has claimed yet, is taken up again by the worker that still computes it.
-local function standing(id, attempt, lease_ms)
-  local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'owner', 'key')
-  if h[2] ~= attempt then return 'lost' end
-  if h[1] == 'queued' and h[3] and h[3] ~= '' then
-    dequeue(id)
-    redis.call('HSET', job_key(id), 'state', 'running')
-    redis.call('HINCRBY', job_key(id), 'losses', -1)
-    redis.call('SADD', running_key(h[4]), id)
-    state_event(id, 'running', attempt)
-  elseif not active(h[1]) then
-    return 'lost'
-  end
-  redis.call('ZADD', P .. 'leases', now() + lease_ms, id)
-  return h[1] == 'cancelling' and 'cancel' or 'held'
-end
-
--- How many jobs will start before this one: those ahead in its key's line, and for each other key its turns until then.
-local function position(id, queue, key)
-  local rank = redis.call('ZRANK', line_key(queue, key), id)
-  if not rank then return nil end
-  local ahead, own = rank, turn_of(key)
-  for _, other in ipairs(redis.call('SMEMBERS', keys_key(queue))) do
-    if other ~= key then
-      local turns = rank + (turn_of(other) < own and 1 or 0)
-      ahead = ahead + math.min(redis.call('ZCARD', line_key(queue, other)), turns)
-    end
-  end
-  return ahead
-end
-
--- Slots of the live workers of a class; looked up once a script.
-local slots_known = {}
-local function slots_of(queue)
-  if slots_known[queue] then return slots_known[queue] end
-  local slots = 0
-  for _, name in ipairs(redis.call('ZRANGE', P .. 'workers', 0, -1)) do
-    local state = redis.call('GET', P .. 'worker:' .. name)
-    if state then
-      local worker = cjson.decode(state)
-      for _, served in ipairs(worker.queues) do
-        if served == queue then slots = slots + worker.slots end
-      end
-    end
-  end
-  slots_known[queue] = slots
-  return slots
-end
-local function starts_in(place, queue)
-  local slots, pace = slots_of(queue), pace_of(queue)
-  if slots == 0 or not pace then return '' end
-  return string.format('%.1f', place * pace / slots)
-end
-
--- A job as callers see it; the order is that of FIELDS in view.py. nil when there is none.
-local SEEN = { 'state', 'method', 'model', 'created', 'started', 'finished', 'expires', 'attempt', 'progress', 'error',
-  'provenance', 'timing', 'metadata', 'priority', 'cached', 'webhook_status', 'queue', 'key' }
-local function view(id)
-  local h = redis.call('HMGET', job_key(id), unpack(SEEN))
-  if not h[1] then return nil end
-  local row = { id }
-  for i = 1, 16 do row[i + 1] = h[i] or '' end
-  row[18], row[19] = '', ''
-  if h[1] == 'queued' then
-    row[6], row[10] = '', '' -- started and progress of an attempt that is over
-    local place = position(id, h[17], h[18])
-    if place then row[18], row[19] = tostring(place), starts_in(place, h[17]) end
-  end
-  return row
 end

@@ -1,11 +1,12 @@
 -- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
 -- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued,
--- max_queued of the key (0: none)
+-- max_queued of the key (0: none), most bytes of waiting requests in all and of a key
 -- → {outcome, view or '', id of the last event}; outcome: created, cached, existing, reused (the key belongs to another
--- body), full or full_key
+-- body), full, full_key, full_bytes or full_key_bytes
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
 local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
+local max_bytes, max_bytes_key = tonumber(ARGV[20]), tonumber(ARGV[21])
 
 -- Ids sort by time: 11 characters of microseconds, 15 of chance.
 local place = micros()
@@ -37,11 +38,9 @@ local function store(id)
 end
 
 -- A new job that has ended already, with the answer of another.
-local ANSWER = { 'provenance', 'timing', 'revision' }
 local function answer_from(source, id)
-  for i, value in ipairs(redis.call('HMGET', job_key(source), unpack(ANSWER))) do
-    if value then redis.call('HSET', job_key(id), ANSWER[i], value) end
-  end
+  local seen = seen_at_end(source)
+  redis.call('HSET', job_key(id), 'provenance', seen.provenance, 'timing', seen.timing, 'origin', seen.origin)
   share_result(source, id, ARGV[12])
   redis.call('HSET', job_key(id), 'cached', 1)
   close(id, 'succeeded')
@@ -53,9 +52,10 @@ local function known_answer()
   if cache == '' then return nil end
   local source = redis.call('GET', P .. 'cache:' .. cache)
   if not source then return nil end
-  local h = redis.call('HMGET', job_key(source), 'state', 'revision')
-  if h[1] ~= 'succeeded' or not has_result(source) or h[2] ~= redis.call('HGET', P .. 'revisions', model) then return nil end
-  return source
+  if redis.call('HGET', job_key(source), 'state') ~= 'succeeded' or not has_result(source) then return nil end
+  local seen = seen_at_end(source)
+  local revision = seen and read_origin(seen.origin)
+  return revision and revision == redis.call('HGET', P .. 'revisions', model) and source or nil
 end
 
 if idem ~= '' then
@@ -70,6 +70,12 @@ if not source then
   if max_queued_key > 0 and redis.call('ZCARD', line_key(queue, key)) >= max_queued_key then
     return { 'full_key', '', '' }
   end
+  -- One that is larger than the bound may still wait alone.
+  local bytes = #request + #metadata
+  local waiting = waiting_bytes('*')
+  if waiting > 0 and waiting + bytes > max_bytes then return { 'full_bytes', '', '' } end
+  waiting = waiting_bytes(key)
+  if key ~= '' and waiting > 0 and waiting + bytes > max_bytes_key then return { 'full_key_bytes', '', '' } end
 end
 local id = new_id()
 store(id)

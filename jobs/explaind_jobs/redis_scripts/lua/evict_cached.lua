@@ -1,4 +1,6 @@
--- id: its result turned out to be lost, so it answers no further requests
+-- id: its result turned out to be lost or damaged, so it answers no further requests
+local h = result_of(ARGV[1])
 local key = redis.call('HGET', job_key(ARGV[1]), 'cache')
 if key then redis.call('DEL', P .. 'cache:' .. key) end
+if h[1] == 'inline' then redis.call('DEL', result_key(h[2])) end
 return 1

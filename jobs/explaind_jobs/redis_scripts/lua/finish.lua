@@ -1,6 +1,7 @@
--- id, attempt, state, result ('at digest size encoded' or ''), its bytes when inline, error, provenance, timing, revision
--- of the model or '', tokens evaluated
+-- id, attempt, state, result ('at digest size encoded' or ''), its bytes when inline, error, what of the provenance is
+-- the job's own, timing, origin (what it has in common with others) and its digest, tokens evaluated
 -- → finished, fenced, already, unknown, or unwritten when the result's blob has been swept meanwhile
+even_when_full()
 local id, attempt, state = ARGV[1], ARGV[2], ARGV[3]
 local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'ttl', 'cache', 'model')
 if not h[1] then return 'unknown' end
@@ -15,10 +16,13 @@ if h[1] == 'queued' then
   dequeue(id)
   redis.call('HSET', job_key(id), 'state', 'running')
 end
-for i, name in ipairs({ 'error', 'provenance', 'timing', 'revision' }) do
-  if ARGV[5 + i] ~= '' then redis.call('HSET', job_key(id), name, ARGV[5 + i]) end
+for name, value in pairs({ error = ARGV[6], provenance = ARGV[7], timing = ARGV[8] }) do
+  if value ~= '' then redis.call('HSET', job_key(id), name, value) end
 end
-if state == 'succeeded' and h[4] and ARGV[9] ~= '' then redis.call('SET', P .. 'cache:' .. h[4], id, 'EX', h[3]) end
-count('tokens|' .. h[5], ARGV[10])
+keep_origin(id, ARGV[10], ARGV[9])
+if state == 'succeeded' and h[4] and string.sub(ARGV[9], 1, 1) ~= '\n' then
+  redis.call('SET', P .. 'cache:' .. h[4], id, 'EX', h[3])
+end
+count('tokens|' .. h[5], ARGV[11])
 close(id, state)
 return 'finished'

@@ -1,4 +1,5 @@
 -- worker, worker state (JSON), worker expiry ms, lease_ms, (id, attempt)… → {id, standing, …}
+even_when_full()
 local t = now()
 local state = cjson.decode(ARGV[2])
 local before = redis.call('GET', P .. 'worker:' .. ARGV[1])

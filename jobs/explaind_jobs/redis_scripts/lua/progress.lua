@@ -1,4 +1,5 @@
 -- id, attempt, lease_ms, progress (JSON) → standing
+even_when_full()
 local found = standing(ARGV[1], ARGV[2], tonumber(ARGV[3]))
 if found ~= 'lost' then
   redis.call('HSET', job_key(ARGV[1]), 'progress', ARGV[4])

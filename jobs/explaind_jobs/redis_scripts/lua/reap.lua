@@ -1,5 +1,6 @@
 -- max_losses, lost problem (JSON), queue ttl ms, expired problem (JSON) → number of jobs whose lease ran out. Also ends
 -- the jobs that have waited too long, and forgets what is left of those whose record has expired.
+even_when_full()
 local t = now()
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', t, 'LIMIT', 0, 100)
 for _, id in ipairs(lost) do lose(id, tonumber(ARGV[1]), ARGV[2]) end
@@ -13,8 +14,8 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
     end
   end
 end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', t, 'LIMIT', 0, 100)) do
-  local id, key = string.match(member, '^(%S+) (.*)$')
-  forget(id, key)
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiring', '-inf', t, 'LIMIT', 0, 500)) do
+  redis.call('ZREM', P .. 'expiring', member)
+  forget(string.match(member, '^(%S+) (%S*) ?(%x*)$'))
 end
 return #lost

@@ -1,4 +1,5 @@
 -- worker, max_losses, problem (JSON) → ids that wait again. For a worker whose predecessor of that name died.
+even_when_full()
 local out = {}
 for _, id in ipairs(redis.call('ZRANGE', P .. 'leases', 0, -1)) do
   if redis.call('HGET', job_key(id), 'owner') == ARGV[1] then

@@ -1,5 +1,6 @@
 -- id, attempt, lost (0|1: its device broke under it), max_losses, problem (JSON)
 -- → 1 when the worker held the job and it has left the worker
+even_when_full()
 local id = ARGV[1]
 local h = redis.call('HMGET', job_key(id), 'state', 'attempt')
 if h[2] ~= ARGV[2] or not active(h[1]) then return 0 end

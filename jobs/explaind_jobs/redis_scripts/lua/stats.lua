@@ -18,5 +18,5 @@ for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
 end
 local running = redis.call('ZCARD', P .. 'leases')
 local outbox = redis.call('ZCARD', P .. 'outbox')
-local facts = { depths = depths, ages = ages, running = running, outbox = outbox }
+local facts = { depths = depths, ages = ages, running = running, outbox = outbox, waiting_bytes = waiting_bytes('*') }
 return { cjson.encode(facts), redis.call('HGETALL', P .. 'stats') }

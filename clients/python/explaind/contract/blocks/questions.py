@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, StringConstraints, Tag
 from explaind.contract.base import RequestModel, by_key, wrong
 from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, ContinuationText
 from explaind.contract.files import ColumnName, DatasetColumns
+from explaind.contract.names import ONE_LINE
 from explaind.contract.request import ModelRequest
 
 MAX_QUESTIONS = 10_000
@@ -14,7 +15,7 @@ PLACE = "{question}"
 
 QuestionSet = Literal["arithmetic", "multistep", "logic", "gsm8k"]
 QuestionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARS)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ONE_LINE)]
 StepText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 

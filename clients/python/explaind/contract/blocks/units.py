@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, Tag, model_validator
 
 from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
+from explaind.contract.names import ONE_LINE
 
 UnitKind = Literal["token", "word", "sentence"]
 UNIT_KINDS: tuple[UnitKind, ...] = ("token", "word", "sentence")  # from fine to coarse
-SegmentName = Annotated[str, StringConstraints(max_length=200)]
+SegmentName = Annotated[str, StringConstraints(max_length=200, pattern=ONE_LINE)]
 Offset = Annotated[int, Field(ge=0)]
 Segment = tuple[Offset, Offset] | tuple[Offset, Offset, SegmentName]
 

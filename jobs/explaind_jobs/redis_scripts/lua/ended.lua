@@ -1,0 +1,72 @@
+-- Shared by every script: the record of a job that has ended. There are many more of these than of others, for a day or
+-- longer, so it is written anew, as small as it can be.
+
+-- What only callers see of a job that has ended is one text: a line for each of these. It is kept in pieces that are
+-- fields 1, 2, … of the record: a hash of short values takes Redis half the memory (hash-max-listpack-value, 64). A
+-- long text is better off in one piece. nil for a job that has not ended.
+local SEEN_AT_END = { 'created', 'started', 'finished', 'expires', 'attempt', 'progress', 'error', 'provenance',
+  'timing', 'metadata', 'priority', 'cached', 'origin', 'last' }
+local PIECE, MOST_PIECES = 64, 64
+local function keep_seen(id, text)
+  local length = #text > PIECE * MOST_PIECES and #text or PIECE
+  for from = 1, #text, length do
+    redis.call('HSET', job_key(id), int((from - 1) / length + 1), string.sub(text, from, from + length - 1))
+  end
+end
+local function seen_at_end(id)
+  local pieces, seen, place = {}, {}, 0
+  local piece = redis.call('HGET', job_key(id), '1')
+  while piece do
+    pieces[#pieces + 1] = piece
+    piece = redis.call('HGET', job_key(id), int(#pieces + 1))
+  end
+  if #pieces == 0 then return nil end
+  for line in string.gmatch(table.concat(pieces) .. '\n', '(.-)\n') do
+    place = place + 1
+    if SEEN_AT_END[place] then seen[SEEN_AT_END[place]] = line end
+  end
+  return seen
+end
+local function last_event(id)
+  local last = last_of_stream(id)
+  if last then return last end
+  local seen = seen_at_end(id)
+  return seen and seen.last or '0-0'
+end
+
+-- Drops what nobody needs any more, the request above all.
+local KEPT_AT_END = { 'state', 'method', 'model', 'key', 'result_at', 'result_digest', 'result_size', 'result_encoded',
+  'idem', 'webhook', 'cache', 'losses' }
+local function shrink_record(id)
+  local seen = redis.call('HMGET', job_key(id), unpack(SEEN_AT_END))
+  for place, value in ipairs(seen) do seen[place] = value or '' end
+  local kept = redis.call('HMGET', job_key(id), unpack(KEPT_AT_END))
+  redis.call('DEL', job_key(id))
+  keep_seen(id, table.concat(seen, '\n'))
+  for place, value in ipairs(kept) do
+    if value then redis.call('HSET', job_key(id), KEPT_AT_END[place], value) end
+  end
+end
+
+-- What the jobs of one model have in common, kept once under its digest: the revision of its weights in the first line,
+-- what else is told of them (JSON) in the second. It holds nothing of a request, so it may outlive a deleted job.
+local function origin_key(origin) return P .. 'origin:' .. origin end
+local function keep_origin(id, origin, text)
+  redis.call('SETNX', origin_key(origin), text)
+  redis.call('HSET', job_key(id), 'origin', origin)
+end
+local function read_origin(origin)
+  local text = origin and origin ~= '' and redis.call('GET', origin_key(origin))
+  return string.match(text or '', '^(.-)\n(.*)$')
+end
+
+-- Small results are known by half of their digest, which is enough to tell them apart: whoever reads one holds it against
+-- the whole.
+local SHARED_DIGITS = 32
+
+-- The one that an ended job shares, in what names the job among those that expire: by then its record is gone.
+local function shared_digest(id)
+  local h = redis.call('HMGET', job_key(id), 'result_at', 'result_digest')
+  return h[1] == 'inline' and string.sub(h[2], 1, SHARED_DIGITS) or ''
+end
+local function expiring_member(id, key, digest) return id .. ' ' .. key .. ' ' .. digest end
