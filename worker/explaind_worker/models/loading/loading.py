@@ -49,7 +49,8 @@ class LoadedModel(_InMemory):
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
     device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
     fingerprint of the files when they were read, `bytes` what the weights take up. `verdicts` is what the engine has
-    found out about the model by trying.
+    found out about the model by trying. `copy_of` is set of a copy whose matrix products are in bfloat16
+    (`models/structure/narrow_copy.py`): its `bytes` are those of its own weights, its verdicts the original's.
     """
 
     entry: ModelEntry
@@ -61,6 +62,7 @@ class LoadedModel(_InMemory):
     revision: str | None
     bytes: int
     verdicts: dict[str, str | None] = field(default_factory=dict)
+    copy_of: "LoadedModel | None" = None
 
 
 @dataclass
@@ -78,6 +80,7 @@ class LoadedClassifier(_InMemory):
     lock: threading.Lock
     revision: str | None
     bytes: int
+    copy_of: "LoadedClassifier | None" = None
 
 
 AnyModel = LoadedModel | LoadedClassifier
