@@ -131,6 +131,9 @@ def test_over_a_tree_a_copy_scores_as_in_plain_batches(tiny_model, family, monke
     pool = ModelPool()
     with (pin := pool.pin(tiny_model(family))) as model:
         copy = pin.narrow_copy(0, while_waiting=lambda: None)
+        tried = []
+        real = engine_value_function.why_dense
+        monkeypatch.setattr(engine_value_function, "why_dense", lambda asked: tried.append(asked) or real(asked))
         encoded = model.encoder.prompt(PromptRequest(model="m", prompt=ABLATION["prompt"]))
         unit_map = units_of(encoded, "word")
         players = Masker(encoded, unit_map, replacement_for("mask", model.encoder, encoded, unit_map))
@@ -142,6 +145,8 @@ def test_over_a_tree_a_copy_scores_as_in_plain_batches(tiny_model, family, monke
             value = ValueFunction(copy, players, [(5, 9, 17)], meter=meter, report_progress=lambda *_: None)
             scores[evaluator] = value(coalitions).logprobs
             assert meter.dense_because is None
+        assert len(tried) == 2
+        assert all(asked is model for asked in tried)
     np.testing.assert_allclose(scores[TreeRows], scores[DenseRows], atol=0.15)
     assert np.corrcoef(scores[TreeRows].ravel(), scores[DenseRows].ravel())[0, 1] > 0.999
 
