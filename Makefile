@@ -9,7 +9,7 @@ INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo up check test test-real test-faults test-soak test-all test-planted generate clean
+.PHONY: help install dev demo up check test test-real test-faults test-soak test-gpu test-all test-planted generate clean
 
 help: ## List the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,10 @@ test-faults: dev ## The fault matrix: servers and workers killed, frozen and cut
 
 test-soak: dev ## Small jobs by fifty clients, memory watched, and made-up requests to a whole service (some minutes)
 	$(BIN)/pytest -n $(PROCESSES) --dist loadfile -m soak tests/load
+
+test-gpu: ## Tests on a CUDA device, with the python3 at hand where there is no .venv: it needs no network
+	PYTHONPATH=clients/python:jobs:service:worker:$$PYTHONPATH \
+	  $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m pytest -m gpu tests/gpu
 
 test-all: export EXPLAIND_TESTS = long
 test-all: dev ## test, test-faults and test-soak in their long forms: every case, 10,000 jobs (an hour)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks service|attribution|insides|estimates [--case NAME] [--json FILE] [--full]`."""
+"""`python -m benchmarks service|attribution|insides|estimates|gpu [--case NAME] [--json FILE] [--full]`."""
 
 import argparse
 import importlib
@@ -15,19 +15,18 @@ from benchmarks.settings import Settings
 def main() -> None:
     """Run the cases of an area, print each row, and write them all when asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("area", choices=["service", "attribution", "insides", "estimates"])
+    parser.add_argument("area", choices=["service", "attribution", "insides", "estimates", "gpu"])
     parser.add_argument("--case", action="append", help="only this case; may be given again")
     parser.add_argument("--json", type=Path, help="write the rows to this file; rows of other cases in it stay")
     parser.add_argument("--full", action="store_true", help="have the peers do all their work; takes an hour")
     parser.add_argument("--repeats", type=int, default=Settings.repeats, help="how often each side of a case runs")
-    parser.add_argument("--device", default=Settings.device, help="where both sides hold the model: cpu or cuda")
-    parser.add_argument("--dtype", default=Settings.dtype, choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--device", help="where both sides hold the model: cpu (cuda for the area gpu)")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="float32 (bfloat16 on cuda of gpu)")
+    parser.add_argument("--tiny", action="store_true", help="of the area gpu: models of two narrow layers")
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before torch is imported
     area = importlib.import_module(f"benchmarks.{options.area}")
-    settings = Settings(
-        whole=options.full, repeats=options.repeats, device=device_of(options.device), dtype=options.dtype
-    )
+    settings = settings_of(options)
     cases = area.cases(settings)
     unknown = set(options.case or ()) - set(cases)
     if unknown:
@@ -42,6 +41,19 @@ def main() -> None:
         if options.json:
             machine = machine_of(settings)
             write(options.json, new, machine, keep=options.case is not None or len(rows) > len(new))
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings asked for; the area gpu is measured on one, in bfloat16, unless another device is named."""
+    device = options.device or ("cuda" if options.area == "gpu" else Settings.device)
+    usual = "bfloat16" if options.area == "gpu" and device != "cpu" else Settings.dtype
+    return Settings(
+        whole=options.full,
+        repeats=options.repeats,
+        device=device_of(device),
+        dtype=options.dtype or usual,
+        tiny=options.tiny,
+    )
 
 
 def machine_of(settings: Settings) -> dict[str, Any]:
@@ -59,10 +71,14 @@ def machine_of(settings: Settings) -> dict[str, Any]:
 
 
 def write(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], *, keep: bool) -> None:
-    """Adds rows to that file in place of those of the same cases; without `keep`, or of another machine, anew."""
+    """Adds rows to that file in place of those of the same case and model; not `keep`, or another machine: anew."""
     before = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else {}
-    fresh = {row["case"] for row in rows}
-    kept = [row for row in before.get("rows", ()) if before["machine"] == machine and row["case"] not in fresh]
+    fresh = {(row["case"], row["model"]) for row in rows}
+    kept = [
+        row
+        for row in before.get("rows", ())
+        if before["machine"] == machine and (row["case"], row["model"]) not in fresh
+    ]
     path.write_text(json.dumps({"machine": machine, "rows": [*kept, *rows]}, indent=2) + "\n", encoding="utf-8")
 
 

@@ -138,11 +138,11 @@ def _lens(bench: Workbench, prompt: Prompt) -> Array:
 
 
 class Insides:
-    """Runs cases, each shape saved and loaded once."""
+    """Runs cases, each shape saved and loaded once, or on the `bench` that is given for it."""
 
-    def __init__(self, scale: Scale, settings: Settings) -> None:
+    def __init__(self, scale: Scale, settings: Settings, *, bench: Callable[[Shape], Workbench] | None = None) -> None:
         self._scale, self._settings = scale, settings
-        self.bench = cache(self._made)
+        self.bench: Callable[[Shape], Workbench] = bench or cache(self._made)
 
     def rows(self, case: Case, shapes: tuple[Shape, ...] | None = None) -> list[Row]:
         """One row for each of its shapes."""

@@ -8,7 +8,8 @@ from typing import Literal
 class Settings:
     """`whole` has the peers do all their work; one case is repeated so often, or until it has gone on for `spend_s`.
 
-    Both sides of a comparison hold their model on `device` in `dtype`.
+    Both sides of a comparison hold their model on `device` in `dtype`. `tiny` tries the area gpu out on models of two
+    narrow layers.
     """
 
     whole: bool = False
@@ -16,3 +17,4 @@ class Settings:
     spend_s: float = 24.0
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    tiny: bool = False

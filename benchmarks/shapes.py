@@ -29,8 +29,11 @@ class Shape:
     vocabulary: int
     fields: dict[str, Any] = field(hash=False)
 
-    def save(self, folder: Path) -> Path:
-        """Writes a model with weights of a fixed seed, and its tokenizer, to that folder. Returns the folder."""
+    def save(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Path:
+        """Writes a model with weights of a fixed seed, and its tokenizer, to that folder. Returns the folder.
+
+        They are drawn on that device, where billions of them take seconds and not minutes, and kept in that type.
+        """
         if self.family == DEMO_FAMILY:
             shutil.copytree(MODEL_DIR, folder, dirs_exist_ok=True)
             return folder
@@ -44,7 +47,9 @@ class Shape:
             eos_token_id=1,
             **self.fields,
         )
-        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        with torch.device(device):
+            network = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        network.save_pretrained(folder)
         tokenizer_of(self.vocabulary).save_pretrained(folder)
         return folder
 
@@ -86,6 +91,38 @@ LLAMA_1B = Shape(
 )
 
 
+LLAMA_8B = Shape(
+    "llama-8b",
+    "llama",
+    128_256,
+    {
+        "num_hidden_layers": 32,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": False,
+    },
+)
+GEMMA2_2B = Shape(
+    "gemma2-2b",
+    "gemma2",
+    256_000,
+    {
+        "num_hidden_layers": 26,
+        "hidden_size": 2304,
+        "intermediate_size": 9216,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "head_dim": 256,
+        "max_position_embeddings": 4096,
+        "sliding_window": 4096,
+    },
+)
+
+
 def shapes_on(device: str) -> tuple[Shape, ...]:
     """What a device of that kind is measured with: on an accelerator a small model is all starting of kernels."""
     return (GPT2, LLAMA) if device == "cpu" else (GPT2, LLAMA_1B)
@@ -105,6 +142,16 @@ TINY_FIELDS: dict[str, dict[str, Any]] = {
         "head_dim": 8,
         "max_position_embeddings": 256,
         "tie_word_embeddings": True,
+    },
+    "gemma2": {
+        "num_hidden_layers": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 256,
+        "sliding_window": 16,
     },
 }
 

@@ -33,7 +33,7 @@ class Workbench:
         limits = ModelLimits(max_prompt_tokens=1024, max_target_tokens=64)
         self.entry = ModelEntry(
             name=shape.name,
-            path=shape.save(folder),
+            path=shape.save(folder, device=settings.device, dtype=settings.dtype),
             dtype=settings.dtype,
             device=settings.device,
             description="",
@@ -67,6 +67,14 @@ class Workbench:
         params = found.params_model.model_validate({"model": self.entry.name, **fields})
         with Session(self.entry, self._pool, lambda *_: None) as session:
             return implementation_of(found)(params, session)
+
+    def evict(self) -> None:
+        """The worker's model leaves the memory."""
+        self._pool.make_room(self.entry, self._pool.bytes_budget())
+
+    def bytes_used(self) -> int:
+        """Bytes of the worker's model, by the worker's books."""
+        return self._pool.bytes_used()
 
     @property
     def model(self) -> LoadedModel:

@@ -144,6 +144,14 @@ def test_an_attribution_has_everything(report, attribution):
         assert said in words
 
 
+def test_notes_and_the_type_of_products_are_shown(report, attribution):
+    fast = {"products": "bfloat16", "largest_difference": 0.012, "checked": 16}
+    words = text_of(report(attribution(notes=["<b>nothing</b> was faster"], fast=fast).model_dump(mode="json")))
+    assert "<b>nothing</b> was faster" in words
+    assert "bfloat16; 0.012 off at most, of 16 coalitions evaluated both ways" in " ".join(words.split())
+    assert "Matrix products" not in text_of(report(attribution().model_dump(mode="json")))
+
+
 def test_one_target_token_needs_no_matrix(report, attribution_json):
     assert 'class="matrix"' not in report(attribution_json)
 

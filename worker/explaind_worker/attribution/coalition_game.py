@@ -10,12 +10,12 @@ from explaind.contract.blocks.attribution_result import Attribution, ReducedPrec
 from explaind.contract.errors import NonFiniteScore, RequestTooLarge
 from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.attribution.unit_hierarchy import Place, places_of
-from explaind_worker.engine.batching.matmul_precision import fast_products
 from explaind_worker.engine.scoring.masker import BoolArray, Masker, replacement_for
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores, ValueFunction
+from explaind_worker.session.fast_model import FastModel
 from explaind_worker.session.prompt_limits import check_rows_fit
 from explaind_worker.session.session import Session
-from explaind_worker.session.value_function import value_function
+from explaind_worker.session.value_function import fast_model_for, value_function
 
 CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
 CHECKED_SHARE = 32  # and at most one in so many
@@ -111,35 +111,49 @@ class CoalitionGame:
             baseline=self._replacement,
             standard_errors=standard_errors,
         )
-        return made.model_copy(update={"fast": self._verdict()}) if self._fast else made
+        if self._fast_model is None:
+            return made
+        return made.model_copy(update={"fast": self._verdict(self._fast_model), "notes": self._fast_model.notes})
 
-    def _verdict(self) -> ReducedPrecision:
+    def _verdict(self, faster: FastModel) -> ReducedPrecision:
         """How far the scores of a sample are from those in the model's own precision."""
-        products = fast_products(self._session.model_access.either_model())
-        if products is None:
-            return ReducedPrecision(
-                products=self._session.model_access.either_model().dtype, largest_difference=0.0, checked=0
-            )
-        fast, exact = self._columns(self._value(self._sample)), self._columns(self._value_in(None)(self._sample))
+        if faster.way is None:
+            return ReducedPrecision(products=faster.products, largest_difference=0.0, checked=0)
+        sample = self._sample if len(self._sample) else self._empty_and_full
+        fast, exact = self._columns(self._value(sample)), self._columns(self._value_of(None)(sample))
         difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
-        return ReducedPrecision(products=products, largest_difference=float(difference), checked=len(self._sample))
+        return ReducedPrecision(products=faster.products, largest_difference=float(difference), checked=len(sample))
 
     @cached_property
     def _ends(self) -> TokenScores:
         """Token scores of the empty and of the full coalition."""
-        return self._value(np.stack([np.zeros(len(self.units), dtype=bool), np.ones(len(self.units), dtype=bool)]))
+        return self._value(self._empty_and_full)
+
+    @property
+    def _empty_and_full(self) -> BoolArray:
+        return np.stack([np.zeros(len(self.units), dtype=bool), np.ones(len(self.units), dtype=bool)])
 
     @cached_property
     def _value(self) -> ValueFunction:
-        return self._value_in(fast_products(self._session.model_access.either_model()) if self._fast else None)
+        faster = self._fast_model
+        return self._value_of(None if faster is None or faster.way is None else faster)
 
-    def _value_in(self, products: str | None) -> ValueFunction:
+    @cached_property
+    def _fast_model(self) -> FastModel | None:
+        """By what the scores are evaluated where fast products were asked for; None where they were not."""
+        return fast_model_for(self._session, self._players, self._continuations) if self._fast else None
+
+    @property
+    def _continuations(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(continuation) for continuation in self._inquiry.question().continuations)
+
+    def _value_of(self, fast: FastModel | None) -> ValueFunction:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
-        encoded, unit_map = self._inquiry.encoded, self._inquiry.unit_map
-        continuations = tuple(tuple(c) for c in self._inquiry.question().continuations)
+        encoded, unit_map, continuations = self._inquiry.encoded, self._inquiry.unit_map, self._continuations
         replacement = (self._replacement.choice, tuple(self._replacement.token_ids))
-        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), replacement, continuations, products)
-        make = partial(value_function, self._session, self._players, continuations, products=products)
+        way = None if fast is None else fast.way
+        asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), replacement, continuations, way)
+        make = partial(value_function, self._session, self._players, continuations, fast=fast)
         return self._session.job.shared(("value", asked), make)
 
     def _columns(self, scores: TokenScores) -> FloatArray:

@@ -32,6 +32,7 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
     pool, entry = session.model_access.pool, session.model_access.entry
     meter, least, weights_needed = dry.job.meter, dry.model_access.least_bytes, dry.model_access.loaded
     meta_model, forecast = pool.meta_model(entry), pool.memory_forecast(entry, least)
+    copy = dry.model_access.copy_bytes if dry.model_access.copy_bytes + least <= forecast.most_room else 0
     pace = pace_of(pool, meta_model, forecast)
     fits = not weights_needed or (forecast.weights_fit and least <= forecast.most_room)
     return Estimate(
@@ -40,9 +41,9 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
         tokens_evaluated=meter.tokens_evaluated,
         tokens_saved=meter.tokens_saved,
         evaluations=getattr(result, "evaluations", None),
-        model_bytes=forecast.model_bytes if weights_needed else 0,
+        model_bytes=forecast.model_bytes + copy if weights_needed else 0,
         peak_bytes=max(meter.expected_bytes, least),
-        free_bytes=max(0, forecast.room),
+        free_bytes=max(0, forecast.room - (0 if forecast.copied else copy)),
         fits=fits,
         seconds=pace.seconds(meta_model.shape, meter.work) if weights_needed else pace.job_s,
         load_s=0.0 if forecast.resident or not weights_needed else forecast.load_s,
@@ -54,10 +55,10 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
 def record_measurement(session: Session) -> None:
     """Keeps how long a finished job took, for the next estimates; not of the job that loaded the model.
 
-    That one has read the tokenizer too, and found the model cold.
+    That one has read the tokenizer too, and found the model cold. Nor of one whose products were faster than usual.
     """
     pin, job = session.model_access.pin, session.job
-    if pin is not None and pin.load_s == 0 and job.meter.forwards:
+    if session.model_access.products is None and pin is not None and pin.load_s == 0 and job.meter.forwards:
         session.model_access.pool.learn(pin.model.entry, Measurement(job.meter.work, job.seconds))
 
 

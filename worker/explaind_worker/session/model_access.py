@@ -24,13 +24,15 @@ from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import Anatomy
+from explaind_worker.models.structure.narrow_copy import narrow_bytes
 
 
 class ModelAccess:
     """One model of the catalogue, used by one job; it is pinned in memory from its first use until `close`.
 
-    In a `dry_run` the model has no weights, and `least_bytes` is what its largest row needs. `prompt_pointer` is the
-    field that is named where a row does not fit the memory.
+    In a `dry_run` the model has no weights, and `least_bytes` is what its largest row needs, `copy_bytes` what a copy
+    of its layers would take up. `prompt_pointer` is the field that is named where a row does not fit the memory,
+    `products` the type of its matrix products where that is not the model's own.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class ModelAccess:
         self.entry = entry
         self.pool = pool
         self.least_bytes = 0
+        self.copy_bytes = 0
         self.prompt_pointer = "/prompt"
+        self.products: str | None = None
         self._dry_run = dry_run
         self._report_progress = report_progress
         self._encoder: Encoder | None = None
         self._pin: ModelPin | None = None
+        self._copied = False
         self._meta_used = False
         self._clock = TemplateClock()
         self._chats: dict[str, EncodedPrompt] = {}
@@ -130,7 +135,9 @@ class ModelAccess:
     @property
     def footprint(self) -> Footprint:
         """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
-        return Footprint.of(self._in_memory_or_described())
+        model = self._in_memory_or_described()
+        footprint = Footprint.of(model)
+        return footprint.with_narrow_products(model) if self._copied else footprint
 
     def _in_memory_or_described(self) -> AnyModel:
         resident = not self._dry_run and self.entry.name in self.pool.resident()
@@ -244,6 +251,21 @@ class ModelAccess:
             self._pin = self._pinned()
         return self._pin.model
 
+    def narrow_copy(self, tokens: int, *, reads: int) -> AnyModel | str:
+        """The model's copy with products in bfloat16, which leaves room for a row of so many tokens; or why not.
+
+        Call it after `batch_limits`, and that again after it. In a dry run the copy is counted, not made.
+        """
+        model = self.either_model()
+        footprint = self.footprint.with_narrow_products(model)
+        least = footprint.forward_bytes(1, tokens, reads=reads, cached=True)
+        if self._pin is None:
+            self.copy_bytes, copy = narrow_bytes(model.network), model
+        else:
+            copy = self._pin.narrow_copy(least, while_waiting=self._while_copying)
+        self._copied = not isinstance(copy, str)
+        return copy
+
     @property
     def loaded(self) -> bool:
         """Whether the job has used the model's weights (in a dry run: would have)."""
@@ -282,3 +304,6 @@ class ModelAccess:
             self._report_progress("loading the model", 0, None, "models")
         else:
             self._report_progress("fetching the model from the hub", *coming, "bytes")
+
+    def _while_copying(self) -> None:
+        self._report_progress("rounding the weights to bfloat16", 0, None, "models")

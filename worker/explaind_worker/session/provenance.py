@@ -28,6 +28,7 @@ def provenance_of(session: Session, method: Method[..., Any], params: ModelReque
         revision=read.revision if read else fingerprint(entry),  # the files may have changed since they were read
         architecture=type(model.network).__name__ if model else None,
         dtype=model.dtype if model else None,
+        products=access.products,
         quantization=_quantization_of(session),
         device=str(model.device) if model else device_of(entry),
         seed=getattr(params, "seed", None),

@@ -82,6 +82,11 @@ class Provenance(ResponseModel):
     revision: str | None = Field(default=None, description="Pinned commit, or fingerprint of a local directory.")
     architecture: str | None = Field(default=None, examples=["LlamaForCausalLM"])
     dtype: str | None = Field(default=None, examples=["float32"])
+    products: str | None = Field(
+        default=None,
+        description="Type of the matrix products where `precision: fast` took them in another than `dtype`.",
+        examples=["bfloat16"],
+    )
     quantization: str | None = Field(
         default=None,
         description=(

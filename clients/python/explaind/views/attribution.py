@@ -2,14 +2,14 @@
 
 import math
 
-from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.blocks.attribution_result import Attribution, ReducedPrecision
 from explaind.contract.blocks.regrouping import kinds_of
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.faithfulness import faithfulness_section
 from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, question, summary, text_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import bars_svg, matrix_table, messages_table, strongest, values_table
-from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.drawing.text import number, one_line, percent, plural, shown
 from explaind.views.registry import View
 
 MOST_BARS = 20
@@ -47,6 +47,8 @@ def sections(result: Attribution) -> list[Markup]:
         note = "a unit's row adds up to its value"
         sections.append(section("Unit by target token", matrix, note=note, class_="flow"))
     sections.append(section("What was asked", facts(_facts(result))))
+    if result.notes:
+        sections.append(section("Notes", [tag("p", shown(note)) for note in result.notes]))
     return [section for section in sections if section is not None]
 
 
@@ -109,8 +111,16 @@ def _facts(result: Attribution) -> dict[str, Node]:
         else None,
         "Score": result.score,
         "Baseline": baseline,
+        "Matrix products": _products(result.fast) if result.fast else None,
     }
     return asked
+
+
+def _products(fast: ReducedPrecision) -> str:
+    if not fast.checked:
+        return fast.products
+    checked = plural(fast.checked, "coalition")
+    return f"{fast.products}; {number(fast.largest_difference)} off at most, of {checked} evaluated both ways"
 
 
 def _asked_chip(result: Attribution) -> Markup:

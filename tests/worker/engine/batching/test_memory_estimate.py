@@ -6,6 +6,7 @@ On a CPU whose products copy their weights first (oneDNN's, in bfloat16) a small
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from explaind_worker.models.loading.loading import LoadedModel, load_encoder, lo
 from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from explaind_worker.models.structure.narrow_copy import narrow_copy, narrow_layers
 from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
 from tests.support.allocations import peak_bytes
 from tests.support.families import ALL, families, shape_of
@@ -125,6 +127,28 @@ def test_copies_of_weights_are_counted_where_products_make_them(made, packing, f
     small, large = made(family, torch.bfloat16), made(family, torch.bfloat16, vocabulary=30_000)
     for model, rows, tokens in [(small, 1, 24), (small, 1, 200), (large, 16, 8)]:
         assert 1.0 <= ratio(model, rows, tokens, products=packing) <= 3.0, f"{rows} rows of {tokens}"
+
+
+def narrowed(model: LoadedModel) -> LoadedModel:
+    """Its copy in bfloat16."""
+    network = narrow_copy(model.network, narrow_layers(model.network))
+    return replace(model, network=network, anatomy=anatomy_of(network), copy_of=model)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2", "phi3"])
+def test_a_copy_in_bfloat16_stays_within_the_estimate(made, packing, family):
+    small, large = narrowed(made(family)), narrowed(made(family, vocabulary=30_000))
+    for model, rows, tokens in [(small, 1, 24), (small, 12, 48), (large, 16, 8)]:
+        assert 1.0 <= ratio(model, rows, tokens, products=packing) <= 3.0, f"{rows} rows of {tokens}"
+
+
+def test_a_copys_packed_weights_are_counted_beside_float32_attention(made, packing):
+    model = made("llama")
+    plain, narrow = Footprint.of(model), Footprint.of(narrowed(model))
+    assert narrow == plain.with_narrow_products(model)
+    assert (narrow.packed_block, narrow.packed_head) == (packed_bytes(352, 128), packed_bytes(500, 128))
+    assert not narrow.packs, "keys and values are float32, which are not packed"
+    assert narrow.forward_bytes(1, 24) >= plain.forward_bytes(1, 24) + narrow.packed_block
 
 
 def test_no_copies_are_counted_where_products_make_none(made, monkeypatch):

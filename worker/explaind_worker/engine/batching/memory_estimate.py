@@ -8,7 +8,7 @@ values comes on top.
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from transformers import PreTrainedConfig
@@ -77,8 +77,22 @@ class Footprint:
 
     @classmethod
     def of(cls, model: AnyModel) -> "Footprint":
-        """The footprint of a loaded model."""
+        """The footprint of a loaded model, or of its copy in bfloat16."""
+        if model.copy_of is not None:
+            return cls.of(model.copy_of).with_narrow_products(model.copy_of)
         return cls.of_causal(model) if isinstance(model, LoadedModel) else cls.of_classifier(model)
+
+    def with_narrow_products(self, model: AnyModel) -> "Footprint":
+        """The same with products in bfloat16, by a copy of the float32 `model`.
+
+        What is rounded on its way into and out of a product is less than what float32 takes up in between (a copy's
+        MLP is half as wide); what is added is the packed copy of the weight in use, where oneDNN makes one.
+        """
+        if not packs_weights(model.device, torch.bfloat16):
+            return self
+        inside = model.anatomy.blocks[0].module if isinstance(model, LoadedModel) else model.network
+        head = packed_bytes(self.vocabulary, self.hidden) if isinstance(model, LoadedModel) else 0
+        return replace(self, packed_block=_largest_packed(inside), packed_head=head)
 
     @classmethod
     def of_causal(cls, model: LoadedModel) -> "Footprint":
@@ -229,7 +243,7 @@ class Footprint:
 
     def _fullest(self, inside: int, logits: int) -> int:
         """The larger of what a block and what the unembedding takes up, with what either needs whatever the batch."""
-        workspaces = self.threads * PACKED_WORKSPACE if self.packs else 0
+        workspaces = self.threads * PACKED_WORKSPACE if self.packed_block else 0
         return max(inside + self.packed_block, logits + self.packed_head) + workspaces + self.scratch
 
     @property

@@ -9,7 +9,7 @@ from explaind_worker.engine.batching.batches import batched
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
-from explaind_worker.engine.batching.matmul_precision import products_in
+from explaind_worker.engine.batching.matmul_precision import Way, products_in
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray
@@ -24,10 +24,10 @@ class ClassRows:
     """
 
     def __init__(
-        self, model: LoadedClassifier, limits: BatchLimits, meter: CostMeter, products: str | None = None
+        self, model: LoadedClassifier, limits: BatchLimits, meter: CostMeter, products: Way | None = None
     ) -> None:
         self._model = model
-        self._products = products
+        self._products: Way | None = products
         self._limits = limits
         self._meter = meter
         self._footprint = Footprint.of_classifier(model)

@@ -10,7 +10,7 @@ from torch import nn
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import forward, placeholder
 from explaind_worker.engine.batching.limits import BatchLimits
-from explaind_worker.engine.batching.matmul_precision import products_in
+from explaind_worker.engine.batching.matmul_precision import Way, products_in
 from explaind_worker.engine.batching.memory_estimate import GATHERED, SCORED, Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.prefix_tree import Branch, branches, chunks, in_order, pack
@@ -32,9 +32,9 @@ class TreeRows:
     the places that are read pass the last block's projections, the final norm and the unembedding.
     """
 
-    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, products: str | None = None) -> None:
+    def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, products: Way | None = None) -> None:
         self._model = model
-        self._products = products
+        self._products: Way | None = products
         self._limits = limits
         self._meter = meter
         self._footprint = Footprint.of(model)

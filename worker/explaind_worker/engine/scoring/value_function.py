@@ -11,6 +11,7 @@ import numpy as np
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.limits import BatchLimits
+from explaind_worker.engine.batching.matmul_precision import Way
 from explaind_worker.engine.scoring.classifier_evaluator import ClassRows
 from explaind_worker.engine.scoring.dense_evaluator import DenseRows
 from explaind_worker.engine.scoring.masker import BoolArray, Masker, TokenArray
@@ -38,7 +39,7 @@ class ValueFunction:
     Calling it with coalitions [coalition, unit] gives `TokenScores`. All rows of tokens that are not known yet are
     read as one tree of prefixes (or, where the model's attention does not allow that, in dense batches). What was
     answered once is known for the life of the object. A forward that runs out of memory is halved. Matrix products are
-    taken in the type `products` (`precision.fast_products` says which), None for the model's own.
+    taken by the way `products` (`matmul_precision.fast_products` says which); `model` may be a copy in bfloat16.
 
     Of a classifier a continuation is one class, (index,), of which nothing is fed to the model.
     """
@@ -52,7 +53,7 @@ class ValueFunction:
         meter: CostMeter,
         report_progress: ReportProgress,
         limits: BatchLimits | None = None,
-        products: str | None = None,
+        products: Way | None = None,
     ) -> None:
         self._players = players
         self._groups = grouped(continuations)
@@ -122,9 +123,9 @@ def _places(rows: Collection[AskedRow]) -> dict[Key, FloatArray]:
     }
 
 
-def _evaluator(model: AnyModel, limits: BatchLimits, meter: CostMeter, products: str | None) -> Evaluate:
+def _evaluator(model: AnyModel, limits: BatchLimits, meter: CostMeter, products: Way | None) -> Evaluate:
     """How this model's rows are read."""
     if isinstance(model, LoadedClassifier):
         return ClassRows(model, limits, meter, products)
-    meter.dense_because = why_dense(model)
+    meter.dense_because = why_dense(model.copy_of or model)  # a copy's rounding would look like a wrong answer
     return (TreeRows if meter.dense_because is None else DenseRows)(model, limits, meter, products)

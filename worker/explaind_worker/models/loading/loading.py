@@ -4,6 +4,7 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -37,6 +38,7 @@ class _InMemory:
 
     encoder: Encoder
     network: PreTrainedModel
+    copy_of: Any
 
     @property
     def device(self) -> torch.device:
@@ -57,7 +59,7 @@ class _InMemory:
     @property
     def lengths(self) -> RotaryLengths:
         """Which lengths of rows have the same rotary factors: only such rows share a forward or a cache."""
-        return rotary_lengths(self.network)
+        return rotary_lengths(self.network if self.copy_of is None else self.copy_of.network)  # a copy shares them
 
 
 @dataclass
@@ -67,8 +69,9 @@ class LoadedModel(_InMemory):
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
     device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
     fingerprint of the files when they were read, `bytes` what the weights take up, `gradients` how far those through
-    quantized layers are from their matrices'. `verdicts` is what the engine has
-    found out about the model by trying.
+    quantized layers are from their matrices'. `verdicts` is what the engine has found out about the model by trying.
+    `copy_of` is set of a copy whose matrix products are in bfloat16 (`models/structure/narrow_copy.py`): its `bytes`
+    are those of its own weights, its verdicts the original's.
     """
 
     entry: ModelEntry
@@ -81,6 +84,7 @@ class LoadedModel(_InMemory):
     bytes: int
     gradients: GradientCheck | None = None
     verdicts: dict[str, str | None] = field(default_factory=dict)
+    copy_of: "LoadedModel | None" = None
 
 
 @dataclass
@@ -99,6 +103,7 @@ class LoadedClassifier(_InMemory):
     revision: str | None
     bytes: int
     gradients: GradientCheck | None = None
+    copy_of: "LoadedClassifier | None" = None
 
 
 AnyModel = LoadedModel | LoadedClassifier

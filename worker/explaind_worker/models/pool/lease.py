@@ -1,5 +1,6 @@
 """Pin of a model: while it lasts, the model stays in memory."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ class ModelPin:
         self._pool = pool
         self._account = account
         self._kept = 0
+        self._copy: MemoryEntry | None = None
         self._released = False
 
     @property
@@ -36,10 +38,27 @@ class ModelPin:
         self._kept = kept
         return self._pool.make_room(self.model.entry, least)
 
+    def narrow_copy(self, least: int, *, while_waiting: Callable[[], None]) -> AnyModel | str:
+        """The model's copy with products in bfloat16, kept until `release`; or why there is none.
+
+        It leaves `least` bytes for work, and exists only where there is room for it beside what other jobs use.
+        """
+        ledger = self._pool.ledger(self.model.entry)
+        found = self._pool.narrow_copies.acquire(self.model, ledger, least, while_waiting)
+        if isinstance(found, str):
+            return found
+        copy, account = found
+        if self._copy is not None:  # it counted this job already
+            self._pool.end(self._copy, 0)
+        self._copy = account
+        return copy
+
     def release(self) -> None:
         """The job needs the model no more; asking twice is asking once."""
         if not self._released:
             self._released = True
+            if self._copy is not None:
+                self._pool.end(self._copy, 0)
             self._pool.end(self._account, self._kept)
 
     def __enter__(self) -> AnyModel:

@@ -14,7 +14,10 @@ RESERVE_SHARE = 0.1  # of the budget is kept from weights, so that there is room
 
 @dataclass(eq=False)
 class MemoryEntry:
-    """One model's part of the memory. `kept` is what its jobs hold between forwards (caches of generation)."""
+    """One model's part of the memory. `kept` is what its jobs hold between forwards (caches of generation).
+
+    `copy`: it is the model's copy in bfloat16, beside the account of the model itself.
+    """
 
     name: str
     bytes: int
@@ -24,6 +27,7 @@ class MemoryEntry:
     users: int = 0
     kept: int = 0
     worth: float = 0.0
+    copy: bool = False
 
     @property
     def evictable(self) -> bool:
@@ -61,7 +65,7 @@ class MemoryLedger:
         """
         known = any(account.name == name for account in self.accounts)
         free = self.free - (0 if known else bytes)
-        others = sum(account.bytes for account in self.accounts if account.evictable and account.name != name)
+        others = sum(a.bytes for a in self.accounts if a.evictable and (a.copy or a.name != name))
         return max(free, min(least, free + others))
 
     def use(self, account: MemoryEntry) -> None:

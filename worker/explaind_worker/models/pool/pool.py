@@ -29,6 +29,7 @@ from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
 from explaind_worker.models.pool.memory_forecast import MemoryForecast
 from explaind_worker.models.pool.memory_ledger import MemoryEntry, MemoryLedger
+from explaind_worker.models.pool.narrow_copies import NarrowCopies
 from explaind_worker.models.pool.slot import Slot, Ticket, too_large, up_to_date
 from explaind_worker.models.pool.stats import ModelMemory, PoolStats
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
@@ -47,6 +48,7 @@ class ModelPool:
         self._ledgers: dict[str, MemoryLedger] = {}
         self._device_locks: dict[str, threading.Lock] = {}
         self._changed = threading.Condition()
+        self.narrow_copies = NarrowCopies(self._changed, self._evict)
         self._queue: set[Ticket] = set()  # who waits for room
         self._loads = 0
         self._evictions = 0
@@ -121,6 +123,7 @@ class ModelPool:
         if slot.meta_model is None or slot.meta_model.encoder is not encoder:
             with one_at_a_time(while_waiting):
                 slot.meta_model = meta_model_of(entry, encoder)
+                slot.meta_model.lock = self._lock_of(slot.device)
         model = slot.model
         if isinstance(slot.meta_model, MetaModel) and isinstance(model, LoadedModel):
             slot.meta_model.verdicts = model.verdicts  # what was found out by trying stays known when it has left
@@ -138,6 +141,7 @@ class ModelPool:
                 most_room=ledger.budget - bytes,
                 weights_fit=bytes <= ledger.room_for_weights,
                 load_s=slot.load_s,
+                copied=self.narrow_copies.has(entry.name),
             )
 
     def learn(self, entry: ModelEntry, measured: Measurement) -> None:
@@ -197,7 +201,11 @@ class ModelPool:
                 bytes_budget=sum(ledger.budget for ledger in self._ledgers.values()),
                 loads=self._loads,
                 evictions=self._evictions,
-                models={a.name: ModelMemory(a.bytes, a.load_s) for a in accounts if a.loaded},
+                models={
+                    a.name: ModelMemory(sum(b.bytes for b in accounts if b.name == a.name), a.load_s)
+                    for a in accounts
+                    if a.loaded and not a.copy
+                },
             )
 
     def ledger(self, entry: ModelEntry) -> MemoryLedger:
@@ -322,6 +330,10 @@ class ModelPool:
     def _evict(self, ledger: MemoryLedger, leavers: list[MemoryEntry]) -> None:
         ledger.evict(leavers)
         for account in leavers:
+            self.narrow_copies.left(account, ledger)
+            if account.copy:
+                logger.info("the bfloat16 copy of %s left the memory, %s", account.name, in_words(account.bytes))
+                continue
             slot = self._slots[account.name]
             slot.model = slot.account = None
             self._evictions += 1

@@ -64,7 +64,7 @@ class RotaryLengths:
 
     def __init__(self, network: nn.Module) -> None:
         self._classes = LengthClasses()
-        for module in _rotary_modules(network):
+        for module in rotary_modules(network):
             found = _classes_of(module)
             if found == LengthClasses():
                 continue
@@ -170,7 +170,8 @@ def _each(change: Callable[[torch.Tensor], torch.Tensor], out: Outputs) -> Outpu
     return change(out) if isinstance(out, torch.Tensor) else tuple(change(part) for part in out)
 
 
-def _rotary_modules(network: nn.Module) -> list[nn.Module]:
+def rotary_modules(network: nn.Module) -> list[nn.Module]:
+    """The modules that make a network's rotary factors."""
     return [module for module in network.modules() if any(name.endswith(FACTORS) for name, _ in _own_factors(module))]
 
 

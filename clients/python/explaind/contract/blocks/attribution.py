@@ -58,7 +58,7 @@ class PerturbationRequest(AttributionRequest):
         default="full",
         description=(
             "Precision of matrix products. full: the model's own type. fast: bfloat16 for a float32 model (or "
-            "TF32 on a GPU) where the processor has units for it; the result reports how much that changed "
-            "the scores."
+            "TF32 on a GPU) where that is faster; the result reports how much it changed the scores, or in a "
+            "note why nothing was faster and the products were taken in the model's own type."
         ),
     )

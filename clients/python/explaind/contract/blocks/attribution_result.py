@@ -129,7 +129,7 @@ class ReducedPrecision(ResponseModel):
     """Effect of faster, less precise matrix products on the scores: some coalitions were evaluated both ways."""
 
     products: str = Field(
-        description='Type of the matrix products; "float32" where this processor has no faster one.',
+        description="Type of the matrix products; the model's own where nothing was faster, which a note explains.",
         examples=["bfloat16"],
     )
     largest_difference: float = Field(

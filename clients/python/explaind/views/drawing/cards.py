@@ -82,6 +82,7 @@ def provenance_facts(provenance: Provenance) -> dict[str, Node]:
         "Revision": provenance.revision,
         "Architecture": provenance.architecture,
         "Type of numbers": provenance.dtype,
+        "Type of matrix products": provenance.products,
         "Quantization": provenance.quantization,
         "Device": provenance.device,
         "Seed": None if provenance.seed is None else str(provenance.seed),

@@ -7,7 +7,13 @@ from pydantic_core import PydanticCustomError
 
 from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
 from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
-from explaind.contract.blocks.attribution_result import Attribution, Faithfulness, Replacement, ScoredText
+from explaind.contract.blocks.attribution_result import (
+    Attribution,
+    Faithfulness,
+    ReducedPrecision,
+    Replacement,
+    ScoredText,
+)
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions
 from explaind.contract.blocks.subject import Score, Seed
 from explaind.contract.blocks.units import Unit
@@ -175,6 +181,10 @@ class ComparedMethod(ResponseModel):
     forwards: int = 0
     tokens_evaluated: int = 0
     faithfulness: Faithfulness | None = None
+    notes: list[str] = Field(default_factory=list, description="Remarks on the interpretation of these values.")
+    fast: ReducedPrecision | None = Field(
+        default=None, description="Loss of exactness, where precision `fast` was requested and the method has it."
+    )
     error: Problem | None = Field(
         default=None, description="Reason for the failure of this method; the other methods are not affected."
     )

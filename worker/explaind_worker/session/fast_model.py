@@ -1,0 +1,54 @@
+"""The model of a job with `precision: "fast"`: by which way its products are faster here, and by which model."""
+
+from dataclasses import dataclass
+
+from explaind_worker.engine.batching.matmul_precision import TYPES, Way, fast_products
+from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.session.session import Session
+
+
+@dataclass(frozen=True)
+class FastModel:
+    """A model, the way of its products, and why that is none where nothing is faster (`model` is then as ever)."""
+
+    model: AnyModel
+    way: Way | None
+    why_not: str | None = None
+
+    @property
+    def products(self) -> str:
+        """Type of the matrix products; of quantized weights, the quantization."""
+        return (self.model.quantization or self.model.dtype) if self.way is None else TYPES[self.way]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the result must know: that nothing was faster, and why."""
+        if self.way is not None:
+            return []
+        return [f'`precision: "fast"` changed nothing: {self.why_not}. The products are {self.products}.']
+
+
+def fast_model(session: Session, *, tokens: int, reads: int) -> FastModel:
+    """The session's model with its products by the fastest way there is; the same for the whole of the job.
+
+    Where that takes a copy of its layers, the copy leaves room for one row of so many tokens.
+
+    Raises:
+        RequestTooLarge: such a row would not fit even without the copy; raised before the weights are loaded.
+        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+    """
+    return session.job.shared("fast model", lambda: _found(session, tokens, reads))
+
+
+def _found(session: Session, tokens: int, reads: int) -> FastModel:
+    access = session.model_access
+    access.batch_limits(tokens, reads=reads)
+    model = access.either_model()
+    found = fast_products(model)
+    if found.way == "copy":
+        copy = access.narrow_copy(tokens, reads=reads)
+        made = FastModel(model, None, copy) if isinstance(copy, str) else FastModel(copy, "copy")
+    else:
+        made = FastModel(model, found.way, found.why_not)
+    access.products = None if made.way is None else made.products
+    return made
