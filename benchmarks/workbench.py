@@ -14,7 +14,7 @@ from benchmarks.shapes import Prompt, Shape
 from explaind.contract.catalogue import ModelLimits
 from explaind.contract.registry import find_method
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session

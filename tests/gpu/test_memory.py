@@ -25,12 +25,13 @@ from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.engine.scoring.value_function import ValueFunction
 from explaind_worker.models import demo
-from explaind_worker.models.loading.loading import LoadedModel, size_of
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.loaded import LoadedModel
+from explaind_worker.models.loading.loading import size_of
 from explaind_worker.models.pool.memory_budget import CUDA_SHARE, MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
+from explaind_worker.models.text.tokenizer import Encoder
 from explaind_worker.runtime.runner import Runner
 from tests.support.families import shape_of
 from tests.support.job_control import QuietControl

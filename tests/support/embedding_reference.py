@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from explaind.contract.blocks.subject import PromptRequest
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 
 
 class Embedded:

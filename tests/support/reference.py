@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import torch
 
-from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.loaded import LoadedClassifier, LoadedModel
 
 
 def token_logprobs(model: LoadedModel, prompt: Sequence[int], continuation: Sequence[int]) -> list[float]:

@@ -20,8 +20,8 @@ from explaind_worker.attribution.faithfulness import faithfulness_of, removal_ga
 from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
 from explaind_worker.models.demo.cases import generate_cases
-from explaind_worker.models.loading import tokenizer
 from explaind_worker.models.pool.pool import ModelPool
+from explaind_worker.models.text import tokenizer
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
 from tests.support.reference import token_logprobs

@@ -10,7 +10,9 @@ import torch
 from explaind.contract.errors import HubUnavailable, ModelLoadFailed, ModelTooLarge
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.hub.catalogue_entries import fetched_bytes
-from explaind_worker.models.loading.loading import LoadedModel, fingerprint, load_encoder, load_model, location, size_of
+from explaind_worker.models.files.place import fingerprint, location
+from explaind_worker.models.loading.loaded import LoadedModel
+from explaind_worker.models.loading.loading import load_encoder, load_model, size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.session.model_access import ModelAccess

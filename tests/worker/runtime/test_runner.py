@@ -154,7 +154,7 @@ def test_a_poisoned_device_ends_more_than_the_job(runner, monkeypatch, message):
 
 
 def test_a_device_poisoned_while_loading_is_no_broken_model(runner, monkeypatch):
-    from explaind_worker.models.loading import pretrained
+    from explaind_worker.models.files import pretrained
 
     def poison(*_, **__):
         raise RuntimeError("CUDA error: unspecified launch failure")
@@ -168,7 +168,7 @@ def test_a_device_poisoned_while_loading_is_no_broken_model(runner, monkeypatch)
 
 
 def test_memory_that_runs_out_while_loading_is_retryable(runner, monkeypatch):
-    from explaind_worker.models.loading import pretrained
+    from explaind_worker.models.files import pretrained
 
     def full(*_, **__):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")

@@ -12,7 +12,8 @@ from explaind_jobs.files.file_store import FileStore
 from explaind_jobs.settings import JobsSettings
 from explaind_jobs.store.job_store import JobStore
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.models.loading.loading import fingerprint, size_of
+from explaind_worker.models.files.place import fingerprint
+from explaind_worker.models.loading.loading import size_of
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.runtime.runner import implementation_of

@@ -11,8 +11,8 @@ from explaind.contract.errors import InvalidTarget
 from explaind_worker.engine.scoring.masker import Masker
 from explaind_worker.engine.scoring.score_query import ScoreSpec, TokenIds
 from explaind_worker.engine.scoring.units import UnitMap
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.models.structure.classifier_head import Classes
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.session import Session
 from explaind_worker.session.value_function import value_function
 

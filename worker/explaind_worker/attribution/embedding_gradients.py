@@ -18,7 +18,7 @@ from explaind_worker.engine.gradients.score_gradient import Noise, Path, Reduce,
 from explaind_worker.engine.scoring.masker import replacement_token
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
 from explaind_worker.models.loading.gradient_support import gradient_notes
-from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
+from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.session.session import Session
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from explaind.contract.blocks.units import Unit
 from explaind_worker.engine.scoring.units import sentences, words
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 
 Place = tuple[int, int, int]
 

@@ -10,7 +10,7 @@ from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Message, PromptRe
 from explaind.contract.errors import ChatTemplateRefuses, ExplaindError, InvalidRequest, InvalidTarget, NoChatTemplate
 from explaind_worker.engine.scoring.score_query import TokenIds
 from explaind_worker.evaluation.question_sets import QUESTION_SETS, TEMPLATES
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.prompt_limits import check_fits, encode_part
 from explaind_worker.session.session import Session
 

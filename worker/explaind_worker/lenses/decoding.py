@@ -15,7 +15,7 @@ from torch import nn
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.lenses.vocab_tiles import Running, Tracked
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 
 # Logits that are held at once, and tokens of a tile at the least: on a CPU they stay in its caches.
 CPU_TILE, CUDA_TILE, OPAQUE_TILE = 1 << 20, 32 << 20, 8 << 20

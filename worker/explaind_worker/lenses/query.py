@@ -9,7 +9,7 @@ from explaind.contract.blocks.lens import STREAMS, LensRequest
 from explaind.contract.blocks.subject import GeneratedTarget, TextTarget, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget, RequestTooLarge
 from explaind_worker.engine.generation.generate import greedy
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.job_context import JobContext
 from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session

@@ -22,7 +22,7 @@ from explaind_worker.engine.batching.memory_estimate import FLOAT_BYTES, Footpri
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.lenses.decoding import decode
 from explaind_worker.lenses.translators import Translators, translator_bytes
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.training.token_batches import Row, longest_first
 
 MOMENTUM = 0.9

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from explaind_worker.models.loading.patient_lock import POLL_S, nothing
+from explaind_worker.models.patient_lock import POLL_S, nothing
 from explaind_worker.models.structure.default_dtype import float32_by_default
 
 _LENT = threading.Lock()

@@ -12,7 +12,7 @@ import torch
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.libraries.global_rng import GlobalRng
-from explaind_worker.models.loading.patient_lock import nothing
+from explaind_worker.models.patient_lock import nothing
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 ResultT = TypeVar("ResultT")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from explaind_worker.engine.scoring.masker import BoolArray
 from explaind_worker.engine.scoring.value_function import FloatArray
 from explaind_worker.libraries.global_rng import GlobalRng
-from explaind_worker.models.loading.patient_lock import nothing
+from explaind_worker.models.patient_lock import nothing
 
 # Coalitions that the explainer chooses before it sees the next scores: large enough for the engine, small enough to
 # go on where the score moves. A number of its own, so that the engine's batches do not change the answer.

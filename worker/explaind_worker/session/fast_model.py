@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from explaind_worker.engine.batching.matmul_precision import TYPES, Way, fast_products
-from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.loading.loaded import AnyModel
 from explaind_worker.session.session import Session
 
 

@@ -11,7 +11,7 @@ from explaind.contract.errors import InvalidRequest, StoreUnavailable
 from explaind_jobs.files.file_store import Files
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.scoring.value_function import ReportProgress
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 
 T = TypeVar("T")
 

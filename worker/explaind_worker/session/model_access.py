@@ -16,15 +16,15 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.hub.catalogue_entries import fetched_bytes
-from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel
-from explaind_worker.models.loading.template_clock import TemplateClock
-from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.anatomy import Anatomy
 from explaind_worker.models.structure.narrow_copy import narrow_bytes
+from explaind_worker.models.text.template_clock import TemplateClock
+from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 
 
 class ModelAccess:

@@ -2,7 +2,7 @@
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import PromptTooLong, TargetTooLong
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.model_access import ModelAccess
 from explaind_worker.session.session import Session
 

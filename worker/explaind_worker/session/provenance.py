@@ -10,8 +10,8 @@ import torch
 from explaind.contract.job import Provenance, Timing
 from explaind.contract.method import Method
 from explaind.contract.request import ModelRequest
-from explaind_worker.models.loading.loading import device_of, fingerprint
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.files.place import device_of, fingerprint
+from explaind_worker.models.text.tokenizer import Encoder
 from explaind_worker.session.session import Session
 
 RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 
-from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier
 from explaind_worker.models.loading.meta_model import Shape
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel, Work
 from explaind_worker.models.structure.classifier_head import class_logits

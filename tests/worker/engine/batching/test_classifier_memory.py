@@ -6,9 +6,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.models.loading.loading import LoadedClassifier
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.loaded import LoadedClassifier
 from explaind_worker.models.structure.classifier_head import Classes, class_logits
+from explaind_worker.models.text.tokenizer import Encoder
 from tests.support.allocations import peak_bytes
 from tests.support.classifiers import FAMILIES
 

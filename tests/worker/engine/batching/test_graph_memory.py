@@ -5,7 +5,7 @@ import torch
 
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.gradients.differentiable_score import logits_at
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from tests.support.allocations import peak_bytes
 
 pytestmark = pytest.mark.usefixtures("two_threads")

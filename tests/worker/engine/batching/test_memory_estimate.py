@@ -20,12 +20,13 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint, _largest_packed
 from explaind_worker.engine.scoring import tree_evaluator
 from explaind_worker.engine.scoring.rows import AskedRow, grouped
-from explaind_worker.models.loading.loading import LoadedModel, load_encoder, load_model
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.loading.loaded import LoadedModel
+from explaind_worker.models.loading.loading import load_encoder, load_model
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.logits_at import only_positions
 from explaind_worker.models.structure.narrow_copy import narrow_copy, narrow_layers
 from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
+from explaind_worker.models.text.tokenizer import Encoder
 from tests.support.allocations import peak_bytes
 from tests.support.families import ALL, families, shape_of
 from tests.support.packed_products import PackedProducts

@@ -6,7 +6,7 @@ from explaind.contract.blocks.units import ReplacementText, Segments
 from explaind.contract.errors import NoBaselineToken
 from explaind_worker.engine.scoring.masker import Masker, replacement_for
 from explaind_worker.engine.scoring.units import units_of
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.tokenizer import Encoder
 
 PROMPT = "The food was great"
 

@@ -10,7 +10,7 @@ from explaind.contract.blocks.subject import Message, PromptRequest
 from explaind.contract.blocks.units import Segments
 from explaind_worker.engine.scoring.unit_groups import coarser_groups
 from explaind_worker.engine.scoring.units import units_of
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.tokenizer import Encoder
 
 TEXT = "I don't like it... really! The naïve 👨‍👩‍👧 café, 3.14 €.\nMr. Smith came. It was great"
 

@@ -6,7 +6,7 @@ from explaind.contract.blocks.subject import Message, PromptRequest
 from explaind.contract.blocks.units import Segments
 from explaind.contract.errors import InvalidUnits
 from explaind_worker.engine.scoring.units import sentences, units_of, words
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.tokenizer import Encoder
 
 
 @pytest.fixture(scope="module")

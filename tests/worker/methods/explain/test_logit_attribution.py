@@ -12,7 +12,7 @@ from explaind.contract.methods.explain import logit_attribution as contract
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.engine.activations import direct_logit_attribution
 from explaind_worker.methods.explain import logit_attribution
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from tests.support.families import ALL
 
 PATH = "explain/logit-attribution"

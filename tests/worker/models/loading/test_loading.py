@@ -7,8 +7,9 @@ from transformers import AutoConfig
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.files.place import fingerprint
 from explaind_worker.models.loading import loading
-from explaind_worker.models.loading.loading import fingerprint, load_encoder, load_model
+from explaind_worker.models.loading.loading import load_encoder, load_model
 from explaind_worker.models.pool.pool import ModelPool
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from explaind.contract.errors import ModelLoadFailed, ModelTooLarge, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading.loading import fingerprint, load_model, size_of
+from explaind_worker.models.files.place import fingerprint
+from explaind_worker.models.loading.loading import load_model, size_of
 from explaind_worker.models.pool import pool as pool_module
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
@@ -266,6 +267,6 @@ def test_a_device_this_worker_lacks_is_said_so(tiny_model):
 
 
 def test_one_device_has_one_name(tiny_model):
-    from explaind_worker.models.loading.loading import device_of
+    from explaind_worker.models.files.place import device_of
 
     assert device_of(tiny_model("llama", device="cuda")) == device_of(tiny_model("llama", device="cuda:0"))

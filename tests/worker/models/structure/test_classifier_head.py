@@ -13,7 +13,8 @@ from explaind.contract.errors import ModelLoadFailed, SelfCheckFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.loading import classifier_check
 from explaind_worker.models.loading.classifier_check import check_classifier
-from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, load_encoder, load_model, size_of
+from explaind_worker.models.loading.loaded import LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.loading import load_encoder, load_model, size_of
 from explaind_worker.models.structure.classifier_head import class_logits, padded
 from tests.support.classifiers import FAMILIES, NAMES
 

@@ -15,7 +15,7 @@ from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import forward
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.scoring.rows import FloatArray
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.attention_implementation import using_attention
 from explaind_worker.models.structure.hook_points import watching
 

@@ -9,7 +9,7 @@ from explaind.contract.blocks.hook_points import HOOK_POINTS, HookPoint, HookPoi
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.batching.dry_run import forward
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy
 from explaind_worker.models.structure.attention_implementation import using_attention
 from explaind_worker.models.structure.hook_points import modules_of, points_at, terms_of, watching

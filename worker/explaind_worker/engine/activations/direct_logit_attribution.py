@@ -25,7 +25,7 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.scoring.value_function import ReportProgress
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy, Block
 from explaind_worker.models.structure.hook_points import first_of, hooked
 from explaind_worker.models.structure.logits_at import only_positions

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from explaind_worker.engine.batching.cost_meter import CostMeter
-from explaind_worker.models.loading.loading import AnyModel, LoadedModel
+from explaind_worker.models.loading.loaded import AnyModel, LoadedModel
 from explaind_worker.models.loading.meta_model import MetaClassifier, MetaModel
 
 T = TypeVar("T")

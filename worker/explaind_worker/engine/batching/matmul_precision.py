@@ -17,7 +17,7 @@ from torch.backends import mkldnn
 from torch.nn import functional
 
 from explaind_worker.engine.batching.memory_estimate import Footprint
-from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.loading.loaded import AnyModel
 
 ROWS = 256  # of the product that is timed
 MOST_HIDDEN, MOST_INNER = 1024, 4096  # of it: wider ones gain as much, and take longer

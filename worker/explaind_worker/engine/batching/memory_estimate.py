@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from transformers import PreTrainedConfig
 
-from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.structure.packed_weights import packed_bytes, packs_weights
 
 FLOAT_BYTES = 4

@@ -18,7 +18,7 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.value_function import ReportProgress
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.hook_points import See, watching
 
 Residuals = NDArray[np.float32]

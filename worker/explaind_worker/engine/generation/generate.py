@@ -13,7 +13,7 @@ from explaind_worker.engine.batching.limits import BatchLimits
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.value_function import ReportProgress
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import entering_unembedding
 
 READ_AT_ONCE = 16 << 20  # numbers that leave the unembedding at once when a whole text is read

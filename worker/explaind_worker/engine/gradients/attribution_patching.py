@@ -20,7 +20,7 @@ from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, embed, widened
 from explaind_worker.engine.scoring.rows import FloatArray
 from explaind_worker.engine.scoring.score_query import ScoreSpec
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy
 
 

@@ -18,7 +18,7 @@ from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuesti
 from explaind_worker.engine.gradients.score_gradient import Path
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.engine.scoring.value_function import FloatArray, ReportProgress
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 
 PROBE = (-1.5, -0.25, 0.0, 0.75, 2.0)
 

@@ -10,7 +10,7 @@ import torch
 
 from explaind_worker.engine.batching.dry_run import computed, input_device
 from explaind_worker.engine.scoring.score_query import ScoreSpec
-from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier
 from explaind_worker.models.structure.classifier_head import class_logits
 from explaind_worker.models.structure.logits_at import only_positions
 

@@ -21,7 +21,7 @@ from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion, widened
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.engine.scoring.value_function import FloatArray, ReportProgress, TokenScores
-from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.loading.loaded import AnyModel
 
 # gradients and differences [point, position, hidden] -> contributions [point, position]
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -13,7 +13,7 @@ from explaind_worker.engine.batching.matmul_precision import Way, products_in
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray
-from explaind_worker.models.loading.loading import LoadedClassifier
+from explaind_worker.models.loading.loaded import LoadedClassifier
 from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
 
 

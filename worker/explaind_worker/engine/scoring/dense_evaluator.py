@@ -14,7 +14,7 @@ from explaind_worker.engine.batching.matmul_precision import Way, products_in
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray, scores_of
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import only_positions
 
 

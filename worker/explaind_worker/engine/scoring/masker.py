@@ -11,7 +11,7 @@ from explaind.contract.blocks.attribution_result import Replacement
 from explaind.contract.blocks.units import Baseline, ReplacementText
 from explaind.contract.errors import NoBaselineToken
 from explaind_worker.engine.scoring.units import UnitMap
-from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
+from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 
 # Which special tokens replace a unit, by choice; the first that the model can read is taken.
 CHAINS = {"mask": ("mask", "unk", "pad", "eos"), "pad": ("pad", "eos")}

@@ -16,7 +16,7 @@ from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.engine.scoring.prefix_tree import Branch, branches, chunks, in_order, pack
 from explaind_worker.engine.scoring.rows import AskedRow, FloatArray, Group, scores_of
 from explaind_worker.engine.scoring.tree_attention import GatherRoom, KeysAndValues, TreePass, reading_a_tree
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 from explaind_worker.models.structure.position_subset import only_rows
 

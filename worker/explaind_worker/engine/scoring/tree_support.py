@@ -11,7 +11,7 @@ from explaind_worker.engine.scoring.rows import AskedRow, grouped
 from explaind_worker.engine.scoring.tree_attention import NotATree
 from explaind_worker.engine.scoring.tree_evaluator import TreeRows
 from explaind_worker.models.device_errors import out_of_memory, poisoned
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 
 # Largest difference of log-probabilities allowed, in nats: what rounding in that width can explain.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}

@@ -6,7 +6,7 @@ from explaind.contract.blocks.units import UNIT_KINDS, Segments, UnitKind
 from explaind.contract.blocks.units import Units as UnitsChoice
 from explaind.contract.errors import InvalidUnits
 from explaind_worker.engine.scoring.units import UnitMap, units_of
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 
 
 def coarser_groups(encoded: EncodedPrompt, choice: UnitsChoice, unit_map: UnitMap) -> dict[UnitKind, list[list[int]]]:

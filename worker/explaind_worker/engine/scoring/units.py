@@ -13,7 +13,7 @@ import sentencex
 from explaind.contract.blocks.units import Segments, Unit, UnitKind
 from explaind.contract.blocks.units import Units as UnitsChoice
 from explaind.contract.errors import InvalidUnits
-from explaind_worker.models.loading.tokenizer import EncodedPrompt, Region, Span
+from explaind_worker.models.text.tokenizer import EncodedPrompt, Region, Span
 
 # Unicode word boundaries (UAX #29), so that contractions, numbers and joined emoji stay whole.
 _WORD_BOUNDARY = regex.compile(r"(?V1)(?w)\b")

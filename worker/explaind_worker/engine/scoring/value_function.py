@@ -18,7 +18,7 @@ from explaind_worker.engine.scoring.masker import BoolArray, Masker, TokenArray
 from explaind_worker.engine.scoring.rows import AskedRow, Evaluate, FloatArray, Key, grouped
 from explaind_worker.engine.scoring.tree_evaluator import TreeRows
 from explaind_worker.engine.scoring.tree_support import why_dense
-from explaind_worker.models.loading.loading import AnyModel, LoadedClassifier
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier
 
 ReportProgress = Callable[[str, int, int | None, str], None]
 

@@ -23,7 +23,7 @@ from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.engine.sweep.forward import SweepPass
 from explaind_worker.engine.sweep.runs import Base, Run, Swept, batches, swept_by
 from explaind_worker.engine.sweep.support_check import why_whole
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 
 CPU_ROWS, GPU_ROWS = 256, 2_048  # that are continued together

@@ -9,7 +9,7 @@ from explaind_worker.engine.activations.interventions import Variant
 from explaind_worker.engine.batching.dry_run import input_device
 from explaind_worker.engine.scoring.rows import Group
 from explaind_worker.engine.sweep.forward import SweepPass
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.rotary_lengths import RotaryLengths
 
 PADDED = 1.25  # a row may be padded to so many times its length, so that it shares a forward

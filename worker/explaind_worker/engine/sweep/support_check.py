@@ -7,7 +7,7 @@ from explaind_worker.engine.batching.dry_run import verdict
 from explaind_worker.engine.scoring.rows import grouped
 from explaind_worker.engine.sweep.runs import Base, Run, batches, swept_by
 from explaind_worker.models.device_errors import out_of_memory, poisoned
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 
 # Largest difference of the last residuals allowed, relative to their largest: what rounding in that width can explain.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}

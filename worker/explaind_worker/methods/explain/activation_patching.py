@@ -25,7 +25,7 @@ from explaind_worker.engine.batching.dry_run import computed
 from explaind_worker.engine.gradients.differentiable_score import EmbeddedQuestion
 from explaind_worker.engine.scoring.value_function import FloatArray, TokenScores
 from explaind_worker.engine.sweep.sweep import Sweep, SweepQuestion
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.session import Session
 from explaind_worker.statistics.rounding import alike
 

@@ -20,9 +20,9 @@ from explaind.contract.methods.explain.attention import (
 )
 from explaind_worker.engine.activations.attention_patterns import KeptPatterns, PatternScores, watch_patterns
 from explaind_worker.engine.scoring.rows import FloatArray
-from explaind_worker.models.loading.loading import LoadedModel
-from explaind_worker.models.loading.tokenizer import EncodedPrompt, Encoder
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy
+from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.session.prompt_limits import encode_prompt
 from explaind_worker.session.session import Session
 

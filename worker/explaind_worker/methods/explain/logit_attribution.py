@@ -20,7 +20,7 @@ from explaind_worker.attribution.query import AttributionQuery
 from explaind_worker.engine.activations.direct_logit_attribution import Read, Split, split_logits
 from explaind_worker.engine.scoring.score_query import ScoreSpec
 from explaind_worker.engine.scoring.value_function import FloatArray
-from explaind_worker.models.loading.loading import LoadedModel
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.anatomy import Anatomy
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
 from explaind_worker.session.session import Session

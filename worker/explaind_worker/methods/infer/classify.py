@@ -7,8 +7,8 @@ from explaind.contract.errors import InvalidRequest, InvalidTarget, NonFiniteSco
 from explaind.contract.methods.infer.classify import Classification, ClassifyParams, ClassScore
 from explaind_worker.attribution.classifier_query import whole
 from explaind_worker.engine.scoring.value_function import FloatArray
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
 from explaind_worker.models.structure.classifier_head import Classes
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 from explaind_worker.session.value_function import value_function

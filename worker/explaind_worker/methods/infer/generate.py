@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from explaind.contract.blocks.attribution_result import RankedToken, ScoredToken
 from explaind.contract.methods.infer.generate import Finish, GenerateParams, Generation
 from explaind_worker.engine.generation.generate import Generator, Reading, Sampling
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.tokenizer import Encoder
 from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 

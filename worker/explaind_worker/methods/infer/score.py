@@ -6,7 +6,7 @@ from explaind.contract.blocks.attribution_result import RankedToken
 from explaind.contract.methods.infer.score import ScoreParams, Scoring
 from explaind_worker.engine.generation.generate import read
 from explaind_worker.methods.infer.generate import ranked_tokens
-from explaind_worker.models.loading.tokenizer import EncodedPrompt
+from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 

@@ -1,1 +1,1 @@
-"""Loading: weights, tokenizer, chat template, meta model, checks of what was loaded."""
+"""Loading: models in memory or on the meta device, and the checks of what was loaded."""

@@ -15,10 +15,10 @@ from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import ExplaindError, SelfCheckFailed
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.library_message import told
-from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.structure.classifier_head import class_logits, filler_of, padded
 from explaind_worker.models.structure.rotary_lengths import rotary_lengths
 from explaind_worker.models.structure.self_check import QUANTIZED_TOLERANCE, TOLERANCE
+from explaind_worker.models.text.tokenizer import Encoder
 
 LONG = "When Mary and John went to the store, John gave a drink to her."
 SHORT = "a drink"

@@ -1,7 +1,7 @@
 """What a reader of gradients through quantized weights should know; gradients that are wrong are refused."""
 
 from explaind.contract.errors import GradientsUnavailable
-from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.loading.loaded import AnyModel
 
 LARGEST_ERROR = 3e-2  # relative; what rounding to 16 bits explains
 

@@ -2,119 +2,33 @@
 
 import logging
 import threading
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from explaind.contract.errors import ExplaindError, ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.hub.catalogue_entries import fetch_files, hub_folder, pinned_revision
-from explaind_worker.models import demo
+from explaind_worker.hub.catalogue_entries import fetch_files
 from explaind_worker.models.device_errors import out_of_memory, poisoned, release_memory
+from explaind_worker.models.files.file_checks import check_config, check_weights
+from explaind_worker.models.files.load_errors import load_failure
+from explaind_worker.models.files.place import device_of, fingerprint, location
+from explaind_worker.models.files.pretrained import CAUSAL, CLASSIFIER, read_config, read_tokenizer, read_weights
+from explaind_worker.models.files.quantization import quantization_of, while_loading
+from explaind_worker.models.files.weight_names import refuse_adapters, refuse_other_weights, refuse_unscaled
+from explaind_worker.models.files.weight_size import counted_bytes, estimated_bytes, without_memory
 from explaind_worker.models.loading.classifier_check import check_classifier
-from explaind_worker.models.loading.file_checks import check_config, check_weights
-from explaind_worker.models.loading.fingerprint import fingerprint_of
 from explaind_worker.models.loading.fused_activations import fuse_activations
-from explaind_worker.models.loading.load_errors import load_failure
-from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, read_config, read_tokenizer, read_weights
-from explaind_worker.models.loading.quantization import quantization_of, while_loading
-from explaind_worker.models.loading.tokenizer import Encoder
-from explaind_worker.models.loading.weight_names import refuse_adapters, refuse_other_weights, refuse_unscaled
-from explaind_worker.models.loading.weight_size import counted_bytes, estimated_bytes, without_memory
+from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier, LoadedModel
 from explaind_worker.models.structure import self_check
-from explaind_worker.models.structure.anatomy import Anatomy, anatomy_of
+from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.classifier_head import Classes, classes_of, head_names, longest_row
-from explaind_worker.models.structure.packed_gradients import GradientCheck, check_gradients, keep_backward
-from explaind_worker.models.structure.rotary_lengths import RotaryLengths, rotary_lengths
+from explaind_worker.models.structure.packed_gradients import check_gradients, keep_backward
+from explaind_worker.models.structure.rotary_lengths import rotary_lengths
+from explaind_worker.models.text.tokenizer import Encoder
 
 logger = logging.getLogger(__name__)
-
-
-class _InMemory:
-    """What every model in memory says of its weights."""
-
-    encoder: Encoder
-    network: PreTrainedModel
-    copy_of: Any
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.network.device
-
-    @property
-    def dtype(self) -> str:
-        """Name of the type the weights compute in."""
-        return str(self.network.dtype).removeprefix("torch.")
-
-    @property
-    def quantization(self) -> str | None:
-        """Kind of the packed weights that compute; None where ordinary matrices do."""
-        found = self.encoder.quantization
-        return None if found is None else found.packed
-
-    @property
-    def lengths(self) -> RotaryLengths:
-        """Which lengths of rows have the same rotary factors: only such rows share a forward or a cache."""
-        return rotary_lengths(self.network if self.copy_of is None else self.copy_of.network)  # a copy shares them
-
-
-@dataclass
-class LoadedModel(_InMemory):
-    """A causal language model in memory, checked against its own logits.
-
-    Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
-    device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
-    fingerprint of the files when they were read, `bytes` what the weights take up, `gradients` how far those through
-    quantized layers are from their matrices'. `verdicts` is what the engine has found out about the model by trying.
-    `copy_of` is set of a copy whose matrix products are in bfloat16 (`models/structure/narrow_copy.py`): its `bytes`
-    are those of its own weights, its verdicts the original's.
-    """
-
-    entry: ModelEntry
-    encoder: Encoder
-    network: PreTrainedModel
-    anatomy: Anatomy
-    end_ids: frozenset[int]
-    lock: threading.Lock
-    revision: str | None
-    bytes: int
-    gradients: GradientCheck | None = None
-    verdicts: dict[str, str | None] = field(default_factory=dict)
-    copy_of: "LoadedModel | None" = None
-
-
-@dataclass
-class LoadedClassifier(_InMemory):
-    """A sequence classifier in memory, checked against its own logits; `lock` and the rest as of a `LoadedModel`.
-
-    `pads` says whether rows of different lengths may share a batch, the shorter ones padded on the right.
-    """
-
-    entry: ModelEntry
-    encoder: Encoder
-    network: PreTrainedModel
-    classes: Classes
-    pads: bool
-    lock: threading.Lock
-    revision: str | None
-    bytes: int
-    gradients: GradientCheck | None = None
-    copy_of: "LoadedClassifier | None" = None
-
-
-AnyModel = LoadedModel | LoadedClassifier
-
-
-def location(entry: ModelEntry) -> tuple[str, str | None]:
-    """The folder with the model's files, and None; of a hub model before it is fetched its id and pinned revision."""
-    if entry.builtin:
-        return str(demo.MODEL_DIR), None
-    folder = entry.path or hub_folder(entry)
-    return (str(entry.source), entry.revision) if folder is None else (str(folder), None)
 
 
 def load_encoder(entry: ModelEntry) -> Encoder:
@@ -275,26 +189,6 @@ def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
         f"The device ran out of memory while {entry.name!r} was being loaded.",
         hint="Try again when the device is less busy; is another program using it?",
     )
-
-
-def device_of(entry: ModelEntry) -> str:
-    """The device that `auto` means here."""
-    if entry.device == "cuda":
-        return "cuda:0"
-    if entry.device != "auto":
-        return entry.device
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
-
-
-def fingerprint(entry: ModelEntry) -> str | None:
-    """The pinned revision of a hub model; for a directory a digest of all of its files that are read.
-
-    Of a hub model whose files were changed since they were fetched it is a digest, too.
-    """
-    if (revision := pinned_revision(entry)) is not None:
-        return revision
-    folder = Path(location(entry)[0])
-    return fingerprint_of(folder) if folder.is_dir() else None
 
 
 def _kept_whole(entry: ModelEntry, where: str, revision: str | None, encoder: Encoder) -> list[str] | None:

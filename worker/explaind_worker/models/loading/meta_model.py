@@ -9,12 +9,14 @@ from torch import nn
 
 from explaind.contract.errors import InternalError, ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.files.place import device_of, location
+from explaind_worker.models.files.pretrained import read_config
+from explaind_worker.models.files.weight_size import planned_dtype, without_memory
 from explaind_worker.models.loading.fused_activations import fuse_activations
-from explaind_worker.models.loading.loading import LoadedClassifier, LoadedModel, device_of, location, size_of
-from explaind_worker.models.loading.pretrained import read_config
-from explaind_worker.models.loading.tokenizer import Encoder
-from explaind_worker.models.loading.weight_size import planned_dtype, without_memory
+from explaind_worker.models.loading.loaded import LoadedClassifier, LoadedModel
+from explaind_worker.models.loading.loading import size_of
 from explaind_worker.models.structure.anatomy import anatomy_of
+from explaind_worker.models.text.tokenizer import Encoder
 
 
 @dataclass(frozen=True)

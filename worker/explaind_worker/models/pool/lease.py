@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from explaind_worker.models.loading.loading import AnyModel
+from explaind_worker.models.loading.loaded import AnyModel
 from explaind_worker.models.pool.memory_ledger import MemoryEntry
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import torch
 
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.device_errors import out_of_memory, poisoned, release_memory
-from explaind_worker.models.loading.loading import AnyModel, LoadedModel
-from explaind_worker.models.loading.patient_lock import held
+from explaind_worker.models.loading.loaded import AnyModel, LoadedModel
+from explaind_worker.models.patient_lock import held
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.memory_ledger import MemoryEntry, MemoryLedger
 from explaind_worker.models.structure import self_check

@@ -12,19 +12,12 @@ from explaind.contract.errors import ModelLoadFailed, OutOfMemory
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.hub.catalogue_entries import fetch_files
 from explaind_worker.models.device_errors import poisoned, release_memory
-from explaind_worker.models.loading.loading import (
-    AnyModel,
-    LoadedModel,
-    device_of,
-    fingerprint,
-    load_encoder,
-    load_model,
-    size_of,
-)
+from explaind_worker.models.files.place import device_of, fingerprint
+from explaind_worker.models.files.pretrained import one_at_a_time
+from explaind_worker.models.loading.loaded import AnyModel, LoadedModel
+from explaind_worker.models.loading.loading import load_encoder, load_model, size_of
 from explaind_worker.models.loading.meta_model import AnyMetaModel, MetaModel, meta_model_of
-from explaind_worker.models.loading.patient_lock import POLL_S, held, nothing
-from explaind_worker.models.loading.pretrained import one_at_a_time
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.patient_lock import POLL_S, held, nothing
 from explaind_worker.models.pool.lease import ModelPin
 from explaind_worker.models.pool.memory_budget import MemoryBudget, in_words
 from explaind_worker.models.pool.memory_forecast import MemoryForecast
@@ -33,6 +26,7 @@ from explaind_worker.models.pool.narrow_copies import NarrowCopies
 from explaind_worker.models.pool.slot import Slot, Ticket, too_large, up_to_date
 from explaind_worker.models.pool.stats import ModelMemory, PoolStats
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
+from explaind_worker.models.text.tokenizer import Encoder
 
 PATIENCE_S = 30.0  # so long others may go first; then whoever waits for room is next
 

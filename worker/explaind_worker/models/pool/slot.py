@@ -8,13 +8,14 @@ from pathlib import Path
 
 from explaind.contract.errors import ModelTooLarge
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading.fingerprint import state_of
-from explaind_worker.models.loading.loading import AnyModel, fingerprint, location
+from explaind_worker.models.files.fingerprint import state_of
+from explaind_worker.models.files.place import fingerprint, location
+from explaind_worker.models.loading.loaded import AnyModel
 from explaind_worker.models.loading.meta_model import AnyMetaModel
-from explaind_worker.models.loading.tokenizer import Encoder
 from explaind_worker.models.pool.memory_budget import in_words
 from explaind_worker.models.pool.memory_ledger import MemoryEntry
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
+from explaind_worker.models.text.tokenizer import Encoder
 
 MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
 

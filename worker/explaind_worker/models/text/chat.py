@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from explaind.contract.blocks.subject import Message
 from explaind.contract.errors import ChatTemplateRefuses, InvalidRequest, NoChatTemplate
-from explaind_worker.models.loading.template_clock import TemplateClock, varies
+from explaind_worker.models.text.template_clock import TemplateClock, varies
 
 Span = tuple[int, int]
 

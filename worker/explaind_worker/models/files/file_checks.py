@@ -8,7 +8,7 @@ from typing import Any
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.model_config import classifies
-from explaind_worker.models.loading.load_errors import NOT_SUPPORTED
+from explaind_worker.models.files.load_errors import NOT_SUPPORTED
 
 INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")

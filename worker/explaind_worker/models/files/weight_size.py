@@ -14,8 +14,8 @@ from transformers.pytorch_utils import Conv1D
 
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.hub.fetch import listed_weight_bytes
-from explaind_worker.models.loading.pretrained import CAUSAL, CLASSIFIER, build_on_meta
-from explaind_worker.models.loading.quantization import Quantization
+from explaind_worker.models.files.pretrained import CAUSAL, CLASSIFIER, build_on_meta
+from explaind_worker.models.files.quantization import Quantization
 from explaind_worker.models.structure.classifier_head import classes_of, head_names
 
 NF4_BLOCK = 64  # weights that share a scale in bitsandbytes' 4-bit formats

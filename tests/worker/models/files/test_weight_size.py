@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import DEMO, ModelEntry
+from explaind_worker.models.files.weight_size import counted_bytes
 from explaind_worker.models.loading.loading import load_encoder, load_model, size_of
-from explaind_worker.models.loading.weight_size import counted_bytes
 from tests.support.families import ALL
 
 KINDS = [{}, {"dtype": "bfloat16"}, {"quantization": "int8"}, {"quantization": "nf4"}]

@@ -2,7 +2,7 @@ import pytest
 
 from explaind.contract.blocks.subject import Message, PromptRequest, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget, NoChatTemplate
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.tokenizer import Encoder
 
 
 @pytest.fixture

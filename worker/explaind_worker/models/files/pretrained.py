@@ -21,7 +21,7 @@ from transformers import (
 from transformers.quantizers.auto import AutoHfQuantizer
 from transformers.quantizers.base import HfQuantizer
 
-from explaind_worker.models.loading.patient_lock import held, nothing
+from explaind_worker.models.patient_lock import held, nothing
 from explaind_worker.models.structure.default_dtype import DEFAULT_DTYPE
 
 CAUSAL, CLASSIFIER = AutoModelForCausalLM, AutoModelForSequenceClassification

@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading import fingerprint as fingerprints
-from explaind_worker.models.loading.fingerprint import fingerprint_of, state_of
+from explaind_worker.models.files import fingerprint as fingerprints
+from explaind_worker.models.files.fingerprint import fingerprint_of, state_of
 from explaind_worker.models.pool.pool import ModelPool
 
 

@@ -8,7 +8,7 @@ from transformers import BitsAndBytesConfig, PreTrainedConfig
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_jobs.model_config import quantization_kind
-from explaind_worker.models.loading.pretrained import quantizer_of
+from explaind_worker.models.files.pretrained import quantizer_of
 
 BITSANDBYTES = "bitsandbytes"
 

@@ -6,8 +6,8 @@ import pytest
 from transformers.utils import chat_template_utils
 
 from explaind.contract.blocks.subject import Message, PromptRequest
-from explaind_worker.models.loading.template_clock import TemplateClock, varies
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.template_clock import TemplateClock, varies
+from explaind_worker.models.text.tokenizer import Encoder
 
 TURNS = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
 DATED = "{{ 'Today is ' + strftime_now('%d %B %Y') + '.\n' }}" + TURNS

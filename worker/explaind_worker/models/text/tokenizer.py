@@ -9,10 +9,10 @@ from transformers.tokenization_utils_base import BatchEncoding
 
 from explaind.contract.blocks.subject import PromptRequest, TextTarget, TokenIdsTarget
 from explaind.contract.errors import InvalidRequest, InvalidTarget
-from explaind_worker.models.loading.chat import Region, Span, constant, rendered
-from explaind_worker.models.loading.quantization import Quantization
-from explaind_worker.models.loading.template_clock import TemplateClock
+from explaind_worker.models.files.quantization import Quantization
 from explaind_worker.models.structure.classifier_head import Classes
+from explaind_worker.models.text.chat import Region, Span, constant, rendered
+from explaind_worker.models.text.template_clock import TemplateClock
 
 NO_ROW = (
     "The tokenizer was given tokens that the model was not resized for. Leave the token out, or use files that belong "

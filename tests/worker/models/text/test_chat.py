@@ -5,8 +5,8 @@ import pytest
 from explaind.contract.blocks.subject import Message, PromptRequest
 from explaind.contract.errors import ChatTemplateRefuses, InvalidRequest
 from explaind_worker.engine.scoring.units import units_of
-from explaind_worker.models.loading.chat import rendered
-from explaind_worker.models.loading.tokenizer import Encoder
+from explaind_worker.models.text.chat import rendered
+from explaind_worker.models.text.tokenizer import Encoder
 
 SIMPLE = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}"
 CHATML = (

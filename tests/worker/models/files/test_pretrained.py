@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 import explaind_worker
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
-from explaind_worker.models.loading import pretrained
+from explaind_worker.models.files import pretrained
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.default_dtype import DEFAULT_DTYPE, float32_by_default
 
@@ -36,7 +36,7 @@ def test_one_module_calls_the_loaders():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in LOADERS
     }
-    assert found == {"models/loading/pretrained.py"}
+    assert found == {"models/files/pretrained.py"}
 
 
 def test_many_models_at_once_leave_the_process_as_it_was(tiny_model):
