@@ -13,6 +13,7 @@ from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
 
 LONG, OTHER = "food " * 54, "room " * 54
+MEMBERS = ["feature-ablation", "saliency"]
 QUESTIONS = {"questions": {"questions": [{"question": LONG, "answer": "great"}]}, "template": "{question}"}
 
 
@@ -47,6 +48,9 @@ def test_the_first_step_that_can_refuse_an_attribution_does(tiny_model, path, st
     [
         ("explain/shap", {"prompt": LONG, "target": " great"}),
         ("explain/shap", {"prompt": LONG}),
+        ("explain/feature-ablation", {"prompt": LONG, "target": " great", "precision": "fast"}),
+        ("explain/logit-lens", {"prompt": LONG}),
+        ("explain/compare-methods", {"prompt": LONG, "target": " great", "methods": MEMBERS}),
         ("explain/integrated-gradients", {"prompt": LONG, "target": " great"}),
         ("explain/deeplift", {"prompt": LONG, "target": " great"}),
         ("explain/attention", {"prompt": LONG}),

@@ -177,7 +177,7 @@ class _Tiles:
 
 def decoding_bytes(model: LoadedModel, readings: int, places: int) -> int:
     """Most bytes in use while rows [reading, place, hidden] are kept and decoded, beside the weights."""
-    anatomy, width = model.anatomy, model.network.dtype.itemsize
+    anatomy, width = model.anatomy, getattr(torch, model.dtype).itemsize
     logits, least = _sizes(model)
     kept = readings * places
     at_once = min(kept, max(2, logits // least)) + places

@@ -12,9 +12,9 @@ from explaind.contract.blocks.lens import DecodedStream, ReadPositions, TrackedS
 from explaind.contract.errors import NonFiniteScore
 from explaind_worker.engine.activations.capture import capture
 from explaind_worker.engine.batching.dry_run import computed, placeholder_token
-from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.lenses.decoding import Decoded, Floats, Integers, Through, decode, decoding_bytes, joined
 from explaind_worker.lenses.query import LensQuery
+from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.session.session import Session
 
 MOST_BYTES = 256 << 20  # of rows of the stream that are kept at once
@@ -45,12 +45,16 @@ class _Reader:
         self._session = session
         self._top = top
         self._through = through
-        self._model = session.model_access.model()
-        self._footprint = Footprint.of(self._model)
-        each = len(question.readings) * self._model.anatomy.hidden * self._footprint.width
+        self._footprint = session.model_access.footprint
+        sizes = session.model_access.meta_model()  # memory is looked at before the weights are loaded
+        each = len(question.readings) * sizes.anatomy.hidden * self._footprint.width
         size, positions = max(1, MOST_BYTES // each), question.positions
         self._groups = [positions[start : start + size] for start in range(0, len(positions), size)]
-        self._bytes = decoding_bytes(self._model, len(question.readings), max(map(len, self._groups)))
+        self._bytes = decoding_bytes(sizes, len(question.readings), max(map(len, self._groups)))
+
+    @property
+    def _model(self) -> LoadedModel:
+        return self._session.model_access.model()
 
     def decoded(self) -> Decoded:
         """What the readings say at all positions."""

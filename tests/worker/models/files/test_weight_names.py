@@ -103,6 +103,7 @@ def test_an_adapter_is_not_left_out_without_a_sign(tiny_model, tmp_path, alone, 
         with pytest.raises(ModelLoadFailed, match=words) as caught:
             use(entry)
         assert "merge_and_unload" in (caught.value.hint or "")
+        assert caught.value.status == 422
     (folder / "adapter_config.json").unlink()
     if not alone:
         assert pool.model(entry)[0].end_ids

@@ -35,9 +35,11 @@ def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
 
     Raises:
         InvalidRequest: prompt, units, target or baseline cannot be used with this model, or no method can be run.
+        RequestTooLarge: not even one row would fit in the memory; raised before the weights are loaded.
         ExplaindError: what became of the first method, when none succeeded.
     """
     table = _Table(params, CoalitionGame(params, session).replacement)
+    session.model_access.batch_limits(len(session.job.encoded or ()))  # refuses what no method could evaluate
     session.model_access.either_model()  # so that no method's seconds are those of loading
     for index, (member, label) in enumerate(zip(params.members, _labels(params.members), strict=True)):
         with session.job.phase(f"{member.method} ({index + 1} of {len(params.members)})"):

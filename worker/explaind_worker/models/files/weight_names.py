@@ -9,6 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
+from explaind_worker.models.files.load_errors import NOT_SUPPORTED
 
 HEADS = "A head of random weights would answer at random. Use a checkpoint that was trained to classify."
 OTHER_MODEL = (
@@ -36,10 +37,12 @@ def refuse_adapters(entry: ModelEntry, folder: Path) -> None:
             f"The folder of {entry.name!r} holds an adapter beside the model's weights; adapters are not applied.",
             hint="Merge it into the weights (peft: model.merge_and_unload().save_pretrained(…)), or, to use the model "
             f"without it, move {ADAPTER} and adapter_model.safetensors elsewhere.",
+            status=NOT_SUPPORTED,
         )
     raise ModelLoadFailed(
         f"The folder of {entry.name!r} holds an adapter and no model.",
         hint="Merge it into its base model (peft: model.merge_and_unload().save_pretrained(…)) and name that folder.",
+        status=NOT_SUPPORTED,
     )
 
 
