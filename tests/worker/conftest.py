@@ -77,7 +77,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTo
             made[family] = folder
         # A pool knows models by their names: one that is loaded otherwise has another.
         otherwise = [str(fields[key]) for key in ("dtype", "quantization", "kind", "device") if key in fields]
-        return ModelEntry(name="-".join([f"tiny-{family}", *otherwise]), path=made[family], **fields)
+        return ModelEntry(name="-".join([f"tiny-{family}", *otherwise]).replace(":", "-"), path=made[family], **fields)
 
     return make
 

@@ -63,7 +63,7 @@ class AuthenticationMiddleware:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             access: Authenticator = scope["app"].state.resources.access
             try:
-                caller = await access.caller(Headers(scope=scope), scope["path"], scope["scheme"])
+                caller = await access.caller(Headers(scope=scope), scope["path"], scope.get("scheme", "http"))
                 scope.setdefault("state", {})["caller"] = caller
             except ExplaindError as error:
                 await problem_response(error, Request(scope))(scope, receive, send)

@@ -60,10 +60,10 @@ def test_narrow_models_have_none(tiny_model, gains, fields, why):
     assert fast_products(load_model(entry, load_encoder(entry), threading.Lock())) == FastProducts(None, why)
 
 
-def test_quantized_models_have_none(loaded, gains):
+def test_quantized_models_have_none(tiny_model, gains):
     gains(switch=9.0, copy=9.0)
-    model = loaded("llama")
-    quantized = type(model)(**{**vars(model), "entry": model.entry.model_copy(update={"quantization": "nf4"})})
+    entry = tiny_model("llama", quantization="nf4")
+    quantized = load_model(entry, load_encoder(entry), threading.Lock())
     assert fast_products(quantized) == FastProducts(None, "its weights are quantized (nf4)")
 
 

@@ -178,7 +178,7 @@ REFUSED_OF_CLASSIFIERS = [
     ("explain/shap", {"foil": " x"}, InvalidTarget, "/foil"),
     ("explain/shap", {"target": {"class": 2}, "foil": POSITIVE}, InvalidTarget, "/foil"),
     ("explain/shap", {"prompt": "food " * 130}, PromptTooLong, "/prompt"),
-    ("explain/shap", {"prompt": "food " * 30, "baseline": {"text": "the food was great"}}, PromptTooLong, "/baseline"),
+    ("explain/shap", {"prompt": "food " * 40, "baseline": {"text": "the food was great"}}, PromptTooLong, "/baseline"),
 ]
 REFUSED_OF_CAUSAL_MODELS = [
     ("infer/classify", {}, InvalidRequest, "/labels"),
