@@ -59,7 +59,7 @@ class _Store:
             state, ends = job.get("state"), self._ends(job_id)
             if state not in {WAITING, *ACTIVE, *ENDED}:
                 wrong.append(f"{job_id} is {state}")
-            elif state in ENDED and ends != [state] and f"events:{job_id}" in self.names:  # they go before the job
+            elif state in ENDED and ends != [state] and self._keeps_events(job_id):
                 wrong.append(f"{job_id} is {state}, and its events tell of the ends {ends}")
             elif state not in ENDED and ends:
                 wrong.append(f"{job_id} is {state}, and its events tell of an end already")
@@ -135,6 +135,10 @@ class _Store:
         if name.startswith(("suspects:", "leases")):  # their scores are times that no record repeats
             return {member.decode() for member, _ in members}  # type: ignore[union-attr]
         return {(member.decode(), score) for member, score in members}  # type: ignore[union-attr]
+
+    def _keeps_events(self, job_id: str) -> bool:
+        """Whether its events are still there: they go before the job, perhaps since the names were listed."""
+        return f"events:{job_id}" in self.names and bool(self._client.exists(f"{self._prefix}events:{job_id}"))
 
     def _ends(self, job_id: str) -> list[str]:
         events = self._client.xrange(f"{self._prefix}events:{job_id}")

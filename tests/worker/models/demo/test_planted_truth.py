@@ -6,7 +6,7 @@ from explaind_jobs.catalogue import DEMO
 from explaind_worker.models.demo.cases import TASKS, generate_cases
 from tests.support import LONG
 
-CASES = 40 if LONG else 20
+CASES = 40 if LONG else 10
 
 
 @pytest.fixture
