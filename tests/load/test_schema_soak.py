@@ -29,7 +29,7 @@ from tests.support.schema_document import documented, documented_once
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60" if LONG else "12"))
+EXAMPLES = int(os.environ.get("EXPLAIND_SCHEMA_EXAMPLES", "60" if LONG else "8"))
 # What a request may ask for is large: nobody waits for it, and it does not run for long.
 SHORT = {"EXPLAIND_MAX_WAIT_S": "1", "EXPLAIND_DEADLINE_S": "10", "EXPLAIND_MAX_QUEUED": "1000000"}
 OPERATIONS = documented_once()
