@@ -1,5 +1,6 @@
 """The application: made by a factory, so that nothing is read or opened at import."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,9 @@ from anyio import to_thread
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from explaind.contract.registry import all_methods
@@ -73,10 +77,24 @@ class Api(FastAPI):
     """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made at the first call."""
-        if self.openapi_schema is None:
-            self.openapi_schema = compact_document(super().openapi())
-        return self.openapi_schema
+        """The OpenAPI document, made at the first call, which takes seconds."""
+        with self._making:
+            if self.openapi_schema is None:
+                self.openapi_schema = compact_document(super().openapi())
+            return self.openapi_schema
+
+    def setup(self) -> None:
+        """The framework's own routes; the document is made in a thread, so that others are answered meanwhile."""
+        self._making = threading.Lock()
+        super().setup()
+        plain = next(route for route in self.routes if isinstance(route, Route) and route.path == self.openapi_url)
+
+        async def document(request: Request) -> Response:
+            await to_thread.run_sync(self.openapi)
+            return await plain.endpoint(request)
+
+        self.routes.remove(plain)
+        self.add_route(plain.path, document, include_in_schema=False)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The framework's layers, the door before them, and the envelope around all."""

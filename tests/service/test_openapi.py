@@ -1,12 +1,16 @@
 """The OpenAPI document: complete, in order, true."""
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
+from anyio import to_thread
+from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 from starlette.testclient import TestClient
 
@@ -48,6 +52,24 @@ def flat(document: dict[str, Any], schema: dict[str, Any]) -> tuple[dict[str, An
 
 def validator(document: dict[str, Any], name: str) -> Draft202012Validator:
     return Draft202012Validator({**document, "$ref": f"#/components/schemas/{name}"})
+
+
+async def test_others_are_answered_while_the_document_is_made(app, client, monkeypatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def made(_app: FastAPI) -> dict[str, Any]:
+        begun.set()
+        assert go_on.wait(20), "the event loop waits for the document"
+        return {"openapi": "3.1.0"}
+
+    monkeypatch.setattr(FastAPI, "openapi", made)
+    monkeypatch.setattr("explaind_service.app.compact_document", lambda document: document)
+    asked = asyncio.create_task(client.get("/openapi.json"))
+    assert await to_thread.run_sync(begun.wait, 20)
+    assert (await client.get("/healthz")).status_code == 200
+    assert not asked.done()
+    go_on.set()
+    assert (await asked).json() == {"openapi": "3.1.0"}
 
 
 def test_every_operation_is_named_and_described(document) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import socket
 import ssl
+from importlib import import_module
 
 import huggingface_hub
 import pytest
@@ -12,7 +13,7 @@ from huggingface_hub.errors import HFValidationError
 from explaind_worker.hub.causes import Cause, Failure, failure_of
 from explaind_worker.hub.sentences import SENTENCES, error_of
 
-http = pytest.importorskip(type(huggingface_hub.get_session()).__module__.partition(".")[0])
+http = import_module(type(huggingface_hub.get_session()).__module__.partition(".")[0])
 
 
 def raised_from(error: Exception, reason: Exception) -> Exception:
