@@ -3,16 +3,12 @@
 import json
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import schemathesis
 
 from explaind.contract.registry import all_methods
-from tests.support import LONG
-
-# Held equal to what the application says by tests/service/test_openapi.py; rendering it takes seconds.
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "openapi.json"
+from tests.support import DOCUMENT, LONG
 
 SAYINGS = {"title", "description", "default", "examples"}
 
