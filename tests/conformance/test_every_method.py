@@ -241,7 +241,7 @@ def test_a_notebook_and_a_terminal_show_it(ran, path: str) -> None:
     assert not written.getvalue().startswith("{"), "a view of its own, not JSON"
 
 
-@pytest.mark.parametrize(("encoding", "width"), [("ascii", 80), ("cp1252", 40), ("cp437", 80), ("utf-8", 40)])
+@pytest.mark.parametrize(("encoding", "width"), [("cp1252", 80), ("ascii", 40)])
 def test_a_screen_of_any_encoding_and_width_shows_it(ran, path: str, encoding: str, width: int) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     fit(stream)

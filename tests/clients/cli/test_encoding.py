@@ -171,3 +171,16 @@ def test_a_process_of_that_encoding_explains_and_reports(demo_stack, tmp_path, e
     assert bar in ran.stdout.decode(encoding)
     assert "Written to r.html" in ran.stderr.decode(encoding)
     assert "→😀" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_fits_any_screen(run, charset, columns, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ran = run("explain", "activation-patching", "--help", charset=charset)
+    assert ran.exit_code == 0
+    lines, _, example = ran.stdout.partition("\nExample:\n")
+    assert {cell_len(line) for line in lines.splitlines() if line.strip()} <= set(range(columns + 1))
+    assert "--corrupted-messages" in lines
+    assert "explaind explain activation-patching" in example
+    assert ("╭─ Subject" if charset == "utf-8" else "+- Subject") in lines

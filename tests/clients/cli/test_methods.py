@@ -112,7 +112,7 @@ def test_booleans_are_flags(submitted):
     assert body["prompt_logprobs"] is True
 
 
-@pytest.mark.parametrize("text", [" 7", "7", "true", "null", "{not json", '"quoted"'])
+@pytest.mark.parametrize("text", [" 7", "7", "true", "null", "{not json", '"quoted"', "[7]"])
 def test_a_target_that_is_no_json_object_is_text(submitted, text):
     assert submitted(*ASK, "--target", text)["target"] == {"text": text}
 
@@ -197,7 +197,7 @@ def test_a_wrong_request_names_its_fields(run, script):
         (("--messages", '{"role": "boss", "content": "x"}'), "--messages, entry 1, role: Input should be"),
         (("--prompt", "x", "--keep-s", "3"), "--keep-s: Input should be greater than or equal to 60"),
         (("--prompt", "x", "--budget", "lots"), "'--budget': 'lots' is neither 'auto' nor a whole number."),
-        (("--prompt", "x", "--score", "probe"), "is none of 'logprob', 'prob', 'logit'. Did you mean 'prob'"),
+        (("--prompt", "x", "--score", "probe"), "is none of 'logprob', 'prob' or 'logit'. Did you mean 'prob'"),
         (("--params", "-"), "--params, promt: There is no such field. Did you mean --prompt"),
     ],
 )
@@ -290,7 +290,7 @@ def test_a_wait_that_is_too_long_is_3_and_names_the_job(run, script, says_job):
     script.says(says_job("queued", status=202), *[says_job("running")] * 40)
     ran = run(*ASK, "--wait-timeout", "0.5")
     assert ran.exit_code == 3
-    assert f"explaind jobs wait {says_job().json()['id']}" in ran.stderr.replace("\n", " ")
+    assert f"Take it up again: `explaind jobs wait {says_job().json()['id']}`." in ran.stderr
 
 
 def test_an_interrupt_cancels_the_job(run, script, clock, says_job, monkeypatch):

@@ -11,7 +11,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rich_click import RichCommand, RichContext, RichGroup, RichHelpConfiguration, RichHelpFormatter, RichOptionPanel
-from rich_click.rich_help_rendering import get_help_parameter
 
 from explaind.cli.encoding import fitted
 from explaind.cli.terminal import Terminal
@@ -37,6 +36,9 @@ class OptionTable(RichOptionPanel):
 
     def get_table(self, command: Any, ctx: Any, formatter: Any) -> Table:
         """The rows of the group."""
+        # Imported here: most commands show no help.
+        from rich_click.rich_help_rendering import get_help_parameter  # noqa: PLC0415
+
         narrow = formatter.width < NARROW
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
         if not narrow:
@@ -70,7 +72,9 @@ class HelpFormatter(RichHelpFormatter):
         if ctx is not None:
             console.print(Text(ctx.get_usage(), style="dim"), soft_wrap=True)
             console.print(Text(f"Help: {ctx.command_path} --help", style="dim"), soft_wrap=True)
-        console.print(Text.assemble(("Error: ", "bold red"), (e.format_message(), "red")), soft_wrap=True)
+        console.print(
+            Text.assemble(("Error: ", "bold red"), (e.format_message(), "red")), soft_wrap=not console.is_terminal
+        )
 
 
 class HelpContext(RichContext):

@@ -30,6 +30,7 @@ _COMMANDS = {
     "GET /artifacts": "`explaind artifacts list`",
     "Client(url)": "--url",
 }
+_HANDLE = re.compile(r"client\.jobs\.handle\('[^']*'\) or (?=`explaind )")
 _CALL = re.compile(r"`?(?:(?:GET|POST) /[a-z]+(?![/\w])|Client\(url\))`?")
 _FILE_NAME = re.compile(r"[/\\]|\.[A-Za-z]{2,12}$")
 
@@ -107,14 +108,14 @@ def exit_code(error: ExplaindError) -> int:
 
 def in_commands(text: str) -> str:
     """The text with paths of the API, and calls of the SDK, as the commands that do the same."""
-    return _CALL.sub(lambda found: _COMMANDS.get(found[0].strip("`"), found[0]), text)
+    return _CALL.sub(lambda found: _COMMANDS.get(found[0].strip("`"), found[0]), _HANDLE.sub("", text))
 
 
 def show_error(console: Console, error: ExplaindError) -> None:
-    """What happened, the fields at fault, what to do about it."""
-    console.print(
-        Text.assemble((f"{error.title}: ", "bold red"), (shown(in_commands(error.detail)), "red")), soft_wrap=True
-    )
+    """What happened, the fields at fault, what to do about it; a hint stays one line, since it may name a command."""
+    whole = not console.is_terminal
+    title = (f"{error.title}: ", "bold red")
+    console.print(Text.assemble(title, (shown(in_commands(error.detail)), "red")), soft_wrap=whole)
     for field in error.errors:
         if f"{field.pointer}: {field.detail}" == error.detail:
             continue
@@ -124,7 +125,7 @@ def show_error(console: Console, error: ExplaindError) -> None:
             what = f"{field.pointer} is missing."
         else:
             what = f"{field.pointer}: {field.detail}" if field.pointer else field.detail
-        console.print(Text(shown(f"  {what}"), style="red"), soft_wrap=True)
+        console.print(Text(shown(f"  {what}"), style="red"), soft_wrap=whole)
     if error.hint:
         console.print(Text(shown(in_commands(error.hint)), style="yellow"), soft_wrap=True)
     if error.request_id:

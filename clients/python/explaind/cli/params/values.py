@@ -45,6 +45,7 @@ class FieldValue(click.ParamType):
     """One value of any of the shapes that a field takes."""
 
     name = "value"
+    escape = ""
 
     def __init__(self, shapes: Sequence[JsonSchema]) -> None:
         self.shapes = shapes
@@ -84,7 +85,7 @@ class FieldValue(click.ParamType):
         """The value of the text; ValueError says what it should be."""
         if text in self.choices:
             return text
-        if self.kinds & {"object", "array"} and text.lstrip()[:1] in {"{", "["}:
+        if {"{": "object", "[": "array"}.get(text.lstrip()[:1]) in self.kinds:
             return self._json(text)
         if self.rows is not None and (_is_rows(text) or "string" not in self.kinds):
             return self._rows(text, self.rows)
@@ -112,7 +113,7 @@ class FieldValue(click.ParamType):
             return source
         if self.choices and not _is_rows(text):
             raise ValueError(self._refusal(text))
-        raise ValueError(f"There is no file {text!r}.")
+        raise ValueError(f"There is no file {text!r}.{self.escape}")
 
     def _refusal(self, text: str) -> str:
         expected = [*map(repr, self.choices), *(said for kind, said in _SAID.items() if kind in self.kinds)]
@@ -131,6 +132,8 @@ class ListValue(FieldValue):
     def __init__(self, shapes: Sequence[JsonSchema], items: Sequence[JsonSchema]) -> None:
         super().__init__(shapes)
         self.items = FieldValue(items)
+        if "string" in self.items.kinds:
+            self.escape = " A text that ends so stands in a JSON array."
         self.depth = 1 + max(map(_depth, items), default=0)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
@@ -257,4 +260,6 @@ def _boolean(text: str) -> bool:
 def _none_of(words: Sequence[str]) -> str:
     if len(words) == 1:
         return f"not {words[0]}"
-    return f"neither {words[0]} nor {words[1]}" if len(words) == 2 else f"none of {', '.join(words)}"
+    if len(words) == 2:
+        return f"neither {words[0]} nor {words[1]}"
+    return f"none of {', '.join(words[:-1])} or {words[-1]}"
