@@ -12,9 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from explaind.contract.catalogue import ModelCard, ModelKind, ModelLimits, ModelState
 from explaind.contract.errors import UnknownModel
 from explaind.contract.near_miss import near_miss
-from explaind_jobs.model_config import NOTHING_READ, facts_of
+from explaind_jobs.model_config import NOTHING_READ, ConfigFacts, facts_of, hub_folder
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+DEMO_CONTEXT = 256  # tokens that the built-in model reads, as its config says
 # In pydantic's regular expressions `$` is the very end: no newline gets through.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -113,9 +114,18 @@ class ModelEntry(BaseModel):
             kind=kind,
             labels=read.labels if kind == "classifier" else None,
             limits=self.limits,
+            context=self._context(read),
             attachments={table: self.attachment_names(kind) for table, kind in ATTACHMENT_KINDS.items()},
             state=state,
         )
+
+    def _context(self, read: ConfigFacts) -> int | None:
+        """Tokens of the model's context, where it can be known here: of a hub model, once it is in the cache."""
+        if self.builtin:
+            return DEMO_CONTEXT
+        if self.source is not None and self.revision is not None:
+            return facts_of(hub_folder(self.source, self.revision)).context
+        return read.context
 
 
 DEMO = ModelEntry(

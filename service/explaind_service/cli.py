@@ -9,6 +9,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from explaind.cli.help import Command
 from explaind_jobs.catalogue import CatalogueError
 from explaind_jobs.keys.pepper import PepperError, load_pepper
 from explaind_jobs.local_stack.exposure import check_exposure
@@ -33,7 +34,7 @@ class GracefulServer(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--host", envvar="EXPLAIND_HOST", show_envvar=True, help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", envvar="EXPLAIND_PORT", show_envvar=True, type=int, help="Port to listen on [default: 8000].")
 @click.option(

@@ -6,7 +6,18 @@ import sys
 HEAVY = ("torch", "transformers", "numpy")
 BEYOND_THE_SDK = (
     *HEAVY,
-    *("click", "rich", "orjson", "pydantic_settings", "fastapi", "starlette", "uvicorn", "celery", "redis"),
+    *(
+        "click",
+        "rich",
+        "rich_click",
+        "orjson",
+        "pydantic_settings",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "celery",
+        "redis",
+    ),
     *("explaind_jobs", "explaind_service", "explaind_worker"),
 )
 

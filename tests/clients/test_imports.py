@@ -6,6 +6,7 @@ import sys
 BLOCKED = [
     "click",
     "rich",
+    "rich_click",
     "redis",
     "celery",
     "fastapi",

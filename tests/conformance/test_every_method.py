@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from rich.cells import cell_len
 from rich.console import Console
 from torch import nn
 
 from explaind.cli.encoding import fit
+from explaind.cli.terminal import Terminal
 from explaind.cli.views.job import show_job
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState
@@ -239,10 +241,12 @@ def test_a_notebook_and_a_terminal_show_it(ran, path: str) -> None:
     assert not written.getvalue().startswith("{"), "a view of its own, not JSON"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_an_output_that_is_not_utf8_shows_it(ran, path: str, encoding: str) -> None:
+@pytest.mark.parametrize(("encoding", "width"), [("cp1252", 80), ("ascii", 40)])
+def test_a_screen_of_any_encoding_and_width_shows_it(ran, path: str, encoding: str, width: int) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     fit(stream)
-    show_job(Console(file=stream, width=160, highlight=False, markup=False, emoji=False), ran(path).job)
+    show_job(Terminal(file=stream, width=width, force_terminal=True, color_system=None), ran(path).job)
     stream.flush()
-    assert len(stream.buffer.getvalue().decode(encoding).split()) > 3
+    lines = stream.buffer.getvalue().decode(encoding).splitlines()
+    assert sum(len(line.split()) for line in lines) > 3
+    assert all(cell_len(line.rstrip()) <= width for line in lines)

@@ -54,6 +54,35 @@ def test_cards_say_how_the_files_are_quantized(tmp_path: Path, stored: object, k
     assert entry.model_copy(update={"quantization": "nf4"}).card().quantization == "nf4"
 
 
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({"max_position_embeddings": 1024}, 1024),
+        ({"n_positions": 1024, "n_ctx": 512}, 1024),
+        ({"text_config": {"max_position_embeddings": 8192}}, 8192),
+        ({"max_position_embeddings": 2048, "rope_scaling": {"type": "dynamic", "factor": 2.0}}, None),
+        ({"max_position_embeddings": 2048, "rope_parameters": {"rope_type": "dynamic"}}, None),
+        ({"max_position_embeddings": 2048, "rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, 2048),
+        ({"max_position_embeddings": 514, "model_type": "xlm-roberta"}, None),
+        ({"max_position_embeddings": "many"}, None),
+        ({"max_position_embeddings": 0, "rope_scaling": []}, None),
+        ({}, None),
+    ],
+)
+def test_cards_say_how_much_the_model_reads(tmp_path: Path, config: object, context: int | None) -> None:
+    assert ModelEntry(name="m", path=written(tmp_path, config)).card().context == context
+
+
+def test_the_context_of_a_hub_model_is_known_once_it_is_in_the_cache(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    entry = ModelEntry(name="m", source="openai-community/gpt2", revision="0" * 40)
+    assert entry.card().context is None
+    folder = tmp_path / "models--openai-community--gpt2" / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    written(folder, {"n_positions": 1024})
+    assert entry.card().context == 1024
+
+
 def test_what_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     assert facts_of(tmp_path) == ConfigFacts()
     (tmp_path / "config.json").write_bytes(b"\xff{")

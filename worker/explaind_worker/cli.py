@@ -8,6 +8,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from explaind.cli.help import Command
 from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.catalogue import Catalogue, CatalogueError
 from explaind_jobs.local_stack.child_process import watch_parent
@@ -20,7 +21,7 @@ from explaind_jobs.store.job_store import JobStore
 from explaind_worker.runtime.worker_names import names_given
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--redis-url", envvar="EXPLAIND_REDIS_URL", help="redis://, rediss:// or unix://path?db=0.")
 @click.option("--queues", envvar="EXPLAIND_QUEUES", default="default", show_default=True, help="Comma-separated.")
 @click.option(

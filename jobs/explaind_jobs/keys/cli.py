@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.help import Group
 from explaind.cli.session import output
 from explaind.views.drawing.text import one_line
 from explaind_jobs.keys import scripts
@@ -66,7 +67,7 @@ def _identified(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return key_id
 
 
-@click.group()
+@click.command(cls=Group)
 def keys() -> None:
     """Make, list and revoke the API keys of a service. From the first key on, every caller must show one."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from explaind.cli.help import Command
 from explaind.contract.errors import StoreUnavailable
 from explaind.contract.job import Job, JobState
 from explaind.contract.registry import find_method
@@ -40,7 +41,7 @@ models_option = click.option(
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--host", envvar="EXPLAIND_HOST", show_envvar=True, default="127.0.0.1", show_default=True)
 @click.option(
     "--port",
@@ -68,7 +69,7 @@ def up(host: str, port: int, allow_anonymous: bool, data_dir: Path | None, model
         stack.wait()
 
 
-@click.command()
+@click.command(cls=Command)
 @data_dir_option
 def demo(data_dir: Path | None) -> None:
     """Start the service, explain one answer of the built-in model, show it, and stop again."""

@@ -26,7 +26,7 @@ def test_help_lists_everything(run, entries):
     ran = run("--help")
     assert ran.exit_code == 0
     for name in ("up", "explain", "infer", "jobs", "models", "methods"):
-        assert f"  {name} " in ran.stdout
+        assert f" {name} " in ran.stdout
 
 
 def test_a_part_is_loaded_when_it_is_used_only(run, entries, script, monkeypatch):
@@ -48,11 +48,27 @@ def test_a_part_that_is_not_installed_says_how_to_get_it(run, entries):
     assert 'pip install "explaind[all]"' in run("--help").stdout
 
 
-def test_an_unknown_command_has_near_misses(run, entries):
-    entries()
-    ran = run("explian", "shap")
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["explian", "shap"], "explaind has no command 'explian'. Did you mean 'explain'?"),
+        (["explain", "shpa"], "explaind explain has no command 'shpa'. Did you mean 'shap'?"),
+        (["shap"], "Did you mean 'explain shap'?"),
+        (["explain/shap"], "Did you mean 'explain shap'?"),
+        (["jobs", "lst"], "Did you mean 'list'?"),
+        (["datasets", "uplaod"], "Did you mean 'upload'?"),
+        (["keys", "creat"], "Did you mean 'create'?"),
+        (["explain", "shap", "--promt", "x"], "There is no option '--promt'. Did you mean '--prompt' or '--priority'"),
+        (["jobs", "list", "--modl", "x"], "Did you mean '--model'"),
+        (["up", "--prot", "1"], "Did you mean '--port'"),
+        (["jobs", "list", "--zzzzzz"], "There is no option '--zzzzzz'.\n"),
+    ],
+)
+def test_an_unknown_name_has_near_misses_at_every_level(run, typed, meant):
+    ran = run(*typed)
     assert ran.exit_code == 2
-    assert "Did you mean 'explain'?" in ran.stderr
+    assert meant in ran.stderr
+    assert ran.stdout == ""
 
 
 def test_version(run):

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -100,12 +101,12 @@ def test_columns_are_measured_as_they_are_written(encoding: str) -> None:
 def test_cells_of_a_grid_stand_under_their_names(encoding: str) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     fit(stream)
-    names = ["<bos>", "é", "你", "a", "b", "c"]
+    names = ["<s>", "é", "你", "a", "q", "c"]
     grid = Grid(rows=["你", "a"], columns=names, values=[[0.0] * 4 + [1.0, 0.0]] * 2)
     show_grid(Terminal(file=stream, width=60), grid)
     stream.flush()
     head, first, second, *_ = stream.buffer.getvalue().decode(encoding).splitlines()
-    assert head.index("b") == first.index("@") == second.index("@")
+    assert cell_len(head.partition("q")[0]) == cell_len(first.partition("@")[0]) == cell_len(second.partition("@")[0])
 
 
 @pytest.fixture
@@ -170,3 +171,16 @@ def test_a_process_of_that_encoding_explains_and_reports(demo_stack, tmp_path, e
     assert bar in ran.stdout.decode(encoding)
     assert "Written to r.html" in ran.stderr.decode(encoding)
     assert "→😀" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("charset", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize("columns", [40, 80])
+def test_help_fits_any_screen(run, charset, columns, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    ran = run("explain", "activation-patching", "--help", charset=charset)
+    assert ran.exit_code == 0
+    lines, _, example = ran.stdout.partition("\nExample:\n")
+    assert {cell_len(line) for line in lines.splitlines() if line.strip()} <= set(range(columns + 1))
+    assert "--corrupted-messages" in lines
+    assert "explaind explain activation-patching" in example
+    assert ("╭─ Subject" if charset == "utf-8" else "+- Subject") in lines

@@ -3,6 +3,7 @@
 import json
 
 import httpx
+import pytest
 
 from explaind.contract.errors import InvalidDataset
 
@@ -86,3 +87,20 @@ def test_delete(run, script):
     assert run("datasets", "delete", DATASET["id"]).stdout == f"{DATASET['id']} deleted\n"
     assert run("artifacts", "delete", ARTIFACT["id"]).stdout == f"{ARTIFACT['id']} deleted\n"
     assert script.asked == [f"DELETE /datasets/{DATASET['id']}", f"DELETE /artifacts/{ARTIFACT['id']}"]
+
+
+@pytest.mark.parametrize(
+    ("command", "named", "said"),
+    [
+        (("datasets", "show"), "q.csv", "`explaind datasets upload FILE`"),
+        (("datasets", "delete"), "x/q", "`explaind datasets list`"),
+        (("artifacts", "show"), "lens.safetensors", "`explaind artifacts list`"),
+        (("artifacts", "download"), "./lens", "`explaind artifacts list`"),
+    ],
+)
+def test_a_file_is_told_from_an_id(run, script, command, named, said):
+    ran = run(*command, named)
+    assert ran.exit_code == 2
+    assert f"{named!r} is the name of a file" in ran.stderr
+    assert said in ran.stderr
+    assert script.requests == []

@@ -78,7 +78,7 @@ def test_follow_writes_a_line_for_everything_that_happens(run, script, says_job,
 
 def test_follow_that_is_too_long_leaves_the_job_alone(run, script, says_job):
     script.says(says_job("queued"), *[says_job("running")] * 20)
-    ran = run("jobs", "follow", "job_x", "--timeout", "1")
+    ran = run("jobs", "follow", "job_x", "--wait-timeout", "1")
     assert ran.exit_code == 3
     assert "goes on" in ran.stderr
     assert not any("cancel" in asked for asked in script.asked)
@@ -105,6 +105,37 @@ def test_a_job_that_is_not_there(run, script):
     ran = run("jobs", "show", "job_x")
     assert ran.exit_code == 2
     assert "No such job." in ran.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "wait", "follow", "result", "cancel", "delete"])
+@pytest.mark.parametrize("named", ["./job.json", "report.html", "x/y", "here"])
+def test_a_file_is_told_from_a_job(run, script, tmp_path, monkeypatch, command, named):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("{}")
+    ran = run("jobs", command, named)
+    assert ran.exit_code == 2
+    assert f"{named!r} is the name of a file, not the id of a job (job_...)" in ran.stderr
+    assert "`explaind jobs list`" in ran.stderr
+    assert script.requests == []
+
+
+def test_ids_are_quoted(run, script):
+    script.says(*(httpx.Response(404, content=JobNotFound("No.").problem().model_dump_json()) for _ in range(2)))
+    assert run("jobs", "show", "a b?c#d").exit_code == 2
+    assert run("jobs", "cancel", "..").exit_code == 2
+    assert script.asked == ["GET /jobs/a%20b%3Fc%23d", "POST /jobs/%2E%2E/cancel"]
+    assert "begins with job_" in run("jobs", "delete", "").stderr
+
+
+@pytest.mark.parametrize(
+    ("limits", "context", "shown"), [(2048, 1024, "1,024"), (240, 256, "240"), (2048, None, "2,048")]
+)
+def test_the_longest_prompt_is_that_of_limit_and_context(run, script, limits, context, shown):
+    card = {"name": "gpt2", "source": "x", "limits": {"max_prompt_tokens": limits}, "context": context}
+    script.says(httpx.Response(200, json={"data": [{**card, "dtype": "float32", "quantization": "nf4"}]}))
+    head, row = run("models").stdout.splitlines()
+    assert head.split() == ["model", "state", "dtype", "prompt", "tokens", "source", "description"]
+    assert row.split() == ["gpt2", "cold", "float32", "nf4", shown, "x"]
 
 
 @pytest.mark.parametrize("flag", [(), ("--json",)])

@@ -1,12 +1,16 @@
 """Commands of the methods: what they send, what they write, how they end."""
 
 import json
+import shlex
 from pathlib import Path
 
 import httpx
 import pytest
 
-from explaind.contract.errors import OutOfMemory, QueueFull, UnknownModel
+from explaind.cli.help import continued
+from explaind.cli.methods import method_command
+from explaind.cli.params.options import given_fields
+from explaind.contract.errors import FieldError, InvalidRequest, OutOfMemory, QueueFull, UnknownModel
 from explaind.contract.registry import all_methods
 
 ASK = ("explain", "shap", "--model", "demo", "--prompt", "great food, great place")
@@ -108,7 +112,7 @@ def test_booleans_are_flags(submitted):
     assert body["prompt_logprobs"] is True
 
 
-@pytest.mark.parametrize("text", [" 7", "7", "true", "null", "{not json", '"quoted"'])
+@pytest.mark.parametrize("text", [" 7", "7", "true", "null", "{not json", '"quoted"', "[7]"])
 def test_a_target_that_is_no_json_object_is_text(submitted, text):
     assert submitted(*ASK, "--target", text)["target"] == {"text": text}
 
@@ -175,9 +179,73 @@ def test_values_that_cannot_be_read_are_usage_errors(run, script, arguments):
 def test_a_wrong_request_names_its_fields(run, script):
     ran = run("explain", "shap", "--prompt", "x", "--budget", "1")
     assert ran.exit_code == 2
-    assert "/model" in ran.stderr
-    assert "/budget" in ran.stderr
+    assert "--budget: Input should be greater than or equal to 4" in ran.stderr
     assert ran.stdout == ""
+    assert script.requests == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--prompt or --messages is missing."),
+        (
+            ("--prompt", "x", "--messages", '{"role": "user", "content": "x"}'),
+            "Give exactly one of --prompt and --messages.",
+        ),
+        (("--prompt", "x", "--target", '{"labels": ["a"], "explain": "a"}'), "--target, labels: List should have"),
+        (("--prompt", "x", "--units", '{"segments": [[0, 1], [3, 1]]}'), "--units, segments, entry 2: The segment"),
+        (("--messages", '{"role": "boss", "content": "x"}'), "--messages, entry 1, role: Input should be"),
+        (("--prompt", "x", "--keep-s", "3"), "--keep-s: Input should be greater than or equal to 60"),
+        (("--prompt", "x", "--budget", "lots"), "'--budget': 'lots' is neither 'auto' nor a whole number."),
+        (("--prompt", "x", "--score", "probe"), "is none of 'logprob', 'prob' or 'logit'. Did you mean 'prob'"),
+        (("--params", "-"), "--params, promt: There is no such field. Did you mean --prompt"),
+    ],
+)
+def test_errors_name_options(run, script, arguments, said):
+    ran = run("explain", "shap", "--model", "demo", *arguments, stdin='{"promt": "x"}')
+    assert ran.exit_code == 2
+    assert said in ran.stderr
+    assert "/" not in ran.stderr.replace("https://", "")
+    assert script.requests == []
+
+
+def test_errors_of_the_service_and_of_the_job_name_options(run, script, says_job):
+    at = [FieldError(pointer="/heads/1/0", detail="There is no layer 9."), FieldError(pointer="/seed", detail="Odd.")]
+    error = InvalidRequest("2 fields are not valid.", errors=at, hint="GET /models lists them; leave 'heads' out.")
+    ask = ("explain", "attention", "--model", "demo", "--prompt", "seed", "--heads", "[[0, 1], [9, 1]]")
+    script.says(httpx.Response(422, content=error.problem().model_dump_json()))
+    script.says(says_job("queued", status=202), says_job("failed", error=error.problem().model_dump(mode="json")))
+    for ran in (run(*ask), run(*ask)):
+        assert "  --heads, entry 2, entry 1: There is no layer 9.\n  --seed: Odd." in ran.stderr
+        assert "`explaind models` lists them; leave --heads out." in ran.stderr
+
+
+def test_what_the_request_says_is_quoted_as_it_is(run, script):
+    script.says(
+        httpx.Response(422, content=UnknownModel.at("/model", "No model is called 'seed'.").problem().model_dump_json())
+    )
+    assert "No model is called 'seed'." in run("infer", "tokenize", "--model", "seed", "--prompt", "x").stderr
+
+
+def models(*names: str) -> httpx.Response:
+    return httpx.Response(200, json={"data": [{"name": name, "source": "x", "limits": {}} for name in names]})
+
+
+def test_the_only_model_is_the_default(run, script, says_job):
+    script.says(models("tiny"), says_job("queued", status=202))
+    ran = run("infer", "tokenize", "--prompt", "x", "--no-wait")
+    assert ran.exit_code == 0
+    assert json.loads(script.requests[1].content) == {"model": "tiny", "prompt": "x"}
+    assert "Model tiny, the only one of the service" in ran.stderr
+
+
+@pytest.mark.parametrize(("names", "hint"), [(("a", "b"), "The service has a, b."), ((), "The service has no models.")])
+def test_without_an_only_model_it_is_missing(run, script, names, hint):
+    script.says(models(*names))
+    ran = run("infer", "tokenize", "--prompt", "x")
+    assert ran.exit_code == 2
+    assert "--model is missing." in ran.stderr
+    assert hint in ran.stderr
 
 
 def test_a_problem_of_the_service_is_shown(run, script):
@@ -194,7 +262,7 @@ def test_what_is_said_once_is_not_said_twice(run, script):
     script.says(httpx.Response(422, content=error.problem().model_dump_json()))
     said = run(*ASK).stderr
     assert said.count("No model is called") == 1
-    assert "at /model" in said
+    assert "Unknown model: --model: No model" in said
 
 
 def test_a_failed_job_is_1(run, script, says_job):
@@ -220,9 +288,9 @@ def test_a_full_service_is_3(run, script):
 
 def test_a_wait_that_is_too_long_is_3_and_names_the_job(run, script, says_job):
     script.says(says_job("queued", status=202), *[says_job("running")] * 40)
-    ran = run(*ASK, "--timeout", "0.5")
+    ran = run(*ASK, "--wait-timeout", "0.5")
     assert ran.exit_code == 3
-    assert f"explaind jobs wait {says_job().json()['id']}" in ran.stderr.replace("\n", " ")
+    assert f"Take it up again: `explaind jobs wait {says_job().json()['id']}`." in ran.stderr
 
 
 def test_an_interrupt_cancels_the_job(run, script, clock, says_job, monkeypatch):
@@ -237,12 +305,16 @@ def test_an_interrupt_cancels_the_job(run, script, clock, says_job, monkeypatch)
     assert "asked the service to cancel" in ran.stderr
 
 
-def test_every_method_has_a_command_with_an_option_for_every_field(run):
+def test_every_method_has_an_option_for_every_field_in_one_group_and_an_example_that_says_its_request():
     for method in all_methods().values():
-        ran = run(method.verb, method.name, "--help")
-        assert ran.exit_code == 0, ran.output
-        for field in method.params_model.model_fields:
-            assert f"--{field.replace('_', '-')}" in ran.stdout
+        command = method_command(method)
+        assert {parameter.name for parameter in command.params} >= method.params_model.model_fields.keys()
+        shown = [name for panel in command.panels for name in panel.objects]
+        assert sorted(shown) == sorted([*(parameter.name for parameter in command.params), "help"])
+        words = [word.replace("\\\n", "") for word in shlex.split("\n".join(continued(command.example, 78)))]
+        given = command.make_context("x", [word for word in words[3:] if word.strip()]).params
+        schema = method.params_model.model_json_schema()
+        assert given_fields(schema, given) == method.example
 
 
 def test_help_shows_choices_and_defaults(run):
@@ -250,7 +322,16 @@ def test_help_shows_choices_and_defaults(run):
     assert "[logprob|prob|logit]" in said
     assert "[default: 512]" in said
     assert "[token|word|sentence|JSON]" in said
-    assert "[required]" in said
+    assert "Give this or --messages." in said
+    assert "--interactions" in said
+    assert "--no-interactions" in said
+    groups = [said.index(f"─ {group} ─") for group in ("Subject", "Method", "Output", "Job")]
+    places = [said.index(option) for option in ("--prompt TEXT", "--budget", "--out FILE", "--timeout-s")]
+    assert groups[0] < places[0] < groups[1] < places[1] < groups[2] < places[2] < groups[3] < places[3]
+    assert said.endswith(
+        "Example: explaind explain shap --model demo \\ --prompt 'Review: The food was great. Sentiment:' "
+        "--target ' positive' \\ --foil ' negative' --units word"
+    )
 
 
 def test_fresh_asks_for_a_computation(run, script, says_job):

@@ -13,6 +13,7 @@ from explaind.contract.errors import (
     JobError,
     JobNotFinished,
     JobNotFound,
+    NotFound,
     OutOfMemory,
     UnexpectedResponse,
     UnknownMethod,
@@ -227,6 +228,38 @@ def test_job_ids_cannot_leave_their_place(client: Client, script):
     with pytest.raises(JobNotFound):
         client.jobs.get("../models?x=1")
     assert script.asked == ["GET /jobs/..%2Fmodels%3Fx%3D1"]
+
+
+@pytest.mark.parametrize(
+    ("job_id", "sent"),
+    [("..", "%2E%2E"), (".", "%2E"), ("a/../b", "a%2F..%2Fb"), ("a b?#%", "a%20b%3F%23%25"), ("é\n", "%C3%A9%0A")],
+)
+def test_every_id_is_one_segment_of_its_path(client: Client, script, job_id, sent):
+    gone = httpx.Response(404, content=JobNotFound("No.").problem().model_dump_json())
+    calls = [
+        lambda: client.jobs.get(job_id),
+        lambda: client.jobs.cancel(job_id),
+        lambda: client.jobs.delete(job_id),
+        lambda: client.jobs.result_page(job_id, "/rows"),
+        lambda: client.datasets.get(job_id),
+        lambda: client.datasets.delete(job_id),
+        lambda: client.artifacts.get(job_id),
+        lambda: client.artifacts.delete(job_id),
+    ]
+    for call in calls:
+        script.says(gone)
+        with pytest.raises(JobNotFound):
+            call()
+    jobs = [f"/jobs/{sent}", f"/jobs/{sent}/cancel", f"/jobs/{sent}", f"/jobs/{sent}/result"]
+    files = [f"/{kind}/{sent}" for kind in ("datasets", "datasets", "artifacts", "artifacts")]
+    assert [asked.split()[1].partition("?")[0] for asked in script.asked] == jobs + files
+
+
+def test_an_empty_id_is_no_path_of_all(client: Client, script):
+    for call in (client.jobs.get, client.jobs.delete, client.datasets.delete, client.artifacts.delete):
+        with pytest.raises(NotFound):
+            call("")
+    assert script.requests == []
 
 
 def test_a_delete_whose_answer_was_lost_is_done(client: Client, script):

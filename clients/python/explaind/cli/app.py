@@ -3,22 +3,24 @@
 from typing import Any
 
 import click
+from rich_click import RichCommandPanel
 
 from explaind.cli.catalogue import methods, models
 from explaind.cli.encoding import fit_outputs
 from explaind.cli.files import artifacts, datasets
+from explaind.cli.help import Group
 from explaind.cli.jobs import jobs
-from explaind.cli.methods import VerbGroup, verbs
+from explaind.cli.methods import VerbGroup, verbs, verbs_of
 from explaind.cli.plugins import part_command, part_names
 from explaind.cli.session import INTERRUPTED, exit_with, messages
 from explaind.contract.errors import ExplaindError
-from explaind.contract.near_miss import near_miss
 from explaind.protocol.config import package_version
 
+EXAMPLE = ("explaind", "explain", "shap", "--model", "demo", "--prompt", "3 + 4 =", "--target", " 7")
 _OWN = {"jobs": jobs, "datasets": datasets, "artifacts": artifacts, "models": models, "methods": methods}
 
 
-class Root(click.Group):
+class Root(Group):
     """The commands of the methods, of jobs and catalogue, and of the parts that are installed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -33,14 +35,16 @@ class Root(click.Group):
             return VerbGroup(cmd_name)
         return part_command(cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest commands named when there is none of that name."""
-        if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
-            hint = near_miss(args[0], self.list_commands(ctx))
-            ctx.fail(f"There is no command {args[0]!r}. {hint}")
-        return super().resolve_command(ctx, args)
+    def suggestion(self, ctx: click.Context, name: str) -> str:
+        """The commands that may have been meant; for a method's name, the command of the method."""
+        found = verbs_of(name)
+        return f"Did you mean {' or '.join(map(repr, found))}?" if found else super().suggestion(ctx, name)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The commands by what they are for."""
+        groups = {"Ask and explain": verbs(), "Look after": [*_OWN], "Run the service": part_names()}
+        self.panels = [RichCommandPanel(title, commands=names) for title, names in groups.items()]
+        super().format_options(ctx, formatter)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """As click does, on outputs that take any text."""
@@ -58,10 +62,10 @@ class Root(click.Group):
             raise click.exceptions.Exit(INTERRUPTED) from None
 
 
-@click.group(
+@click.command(
     cls=Root,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog='Try: explaind explain shap --model demo --prompt "3 + 4 =" --target " 7"',
+    example=EXAMPLE,
 )
 @click.version_option(package_version(), prog_name="explaind")
 def root() -> None:

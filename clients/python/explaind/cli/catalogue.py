@@ -4,14 +4,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.help import Command
 from explaind.cli.session import Session, json_option, output, pass_session, url_option, write_json
-from explaind.contract.catalogue import MethodList, ModelList
+from explaind.contract.catalogue import MethodList, ModelCard, ModelList
 from explaind.views.drawing.text import one_line
 
 _STATES = {"ready": "green", "loading": "yellow", "cold": "dim"}
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @url_option
 @pass_session
@@ -23,22 +24,22 @@ def models(session: Session, as_json: bool, url: str | None) -> None:
         write_json(ModelList(data=found).model_dump_json(indent=2))
         return
     table = Table(box=None, padding=(0, 1), header_style="dim")
-    for head in ("model", "state", "numbers", "prompt tokens", "source", "description"):
+    for head in ("model", "state", "dtype", "prompt tokens", "source", "description"):
         table.add_column(head, justify="right" if head == "prompt tokens" else "left")
     for card in found:
-        numbers = f"{card.dtype} {card.quantization}" if card.quantization else card.dtype
+        dtype = f"{card.dtype} {card.quantization}" if card.quantization else card.dtype
         table.add_row(
             Text(card.name, style="bold"),
             Text(card.state, style=_STATES[card.state]),
-            Text(numbers),
-            f"{card.limits.max_prompt_tokens:,}",
+            Text(dtype),
+            f"{_longest_prompt(card):,}",
             Text(one_line(card.source)),
             Text(one_line(card.description)),
         )
     output().print(table)
 
 
-@click.command()
+@click.command(cls=Command)
 @json_option
 @url_option
 @pass_session
@@ -55,3 +56,9 @@ def methods(session: Session, as_json: bool, url: str | None) -> None:
     for card in found:
         table.add_row(Text(card.path.strip("/")), Text(one_line(card.summary)))
     output().print(table)
+
+
+def _longest_prompt(card: ModelCard) -> int:
+    """Tokens of the longest prompt: as the operator says, and as the model's context holds."""
+    most = card.limits.max_prompt_tokens
+    return most if card.context is None else min(most, card.context)

@@ -9,8 +9,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.help import Group
 from explaind.cli.session import (
     Session,
+    id_argument,
     json_option,
     messages,
     output,
@@ -29,11 +31,16 @@ MOST_CHARS = 60
 limit_option = click.option(
     "--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most files to list."
 )
-dataset_argument = click.argument("dataset_id", metavar="DATASET")
-artifact_argument = click.argument("artifact_id", metavar="ARTIFACT")
+dataset_argument = id_argument(
+    "dataset_id",
+    "DATASET",
+    "ds",
+    "`explaind datasets upload FILE` makes a dataset of a file; `explaind datasets list` shows the ids.",
+)
+artifact_argument = id_argument("artifact_id", "ARTIFACT", "art", "`explaind artifacts list` shows the ids.")
 
 
-@click.group()
+@click.command(cls=Group)
 def datasets() -> None:
     """Datasets: upload, list, show and delete them."""
 
@@ -101,7 +108,7 @@ def delete_dataset(session: Session, *, dataset_id: str, url: str | None) -> Non
     write_plain(f"{dataset_id} deleted")
 
 
-@click.group()
+@click.command(cls=Group)
 def artifacts() -> None:
     """Artifacts, which jobs leave: list, show, download and delete them."""
 

@@ -9,17 +9,20 @@ from pydantic_core import to_json
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.help import Group
 from explaind.cli.methods import finish
 from explaind.cli.output import job_json, out_option, write_out
 from explaind.cli.progress import doing
 from explaind.cli.session import (
     Session,
+    id_argument,
     json_option,
     messages,
     output,
     pass_session,
     show_error,
     url_option,
+    wait_option,
     write_json,
     write_plain,
 )
@@ -34,7 +37,12 @@ from explaind.views.drawing.text import one_line, progress_text
 
 _STYLES = {JobState.SUCCEEDED: "green", JobState.FAILED: "red", JobState.RUNNING: "cyan"}
 
-job_id_argument = click.argument("job_id", metavar="JOB")
+job_id_argument = id_argument(
+    "job_id",
+    "JOB",
+    "job",
+    "A job that --out wrote to a file has its id there, as `id`; `explaind jobs list` shows the ids of all.",
+)
 units_option = click.option(
     "--units",
     type=click.Choice(UNIT_KINDS),
@@ -42,7 +50,7 @@ units_option = click.option(
 )
 
 
-@click.group()
+@click.command(cls=Group)
 def jobs() -> None:
     """Jobs: list, show, wait for, cancel and delete them."""
 
@@ -114,28 +122,28 @@ def show(
 
 @jobs.command()
 @job_id_argument
-@click.option("--timeout", type=click.FLOAT, metavar="SECONDS", help="Longest time to wait for the job.")
+@wait_option
 @json_option
 @out_option
 @url_option
 @pass_session
 def wait(
-    session: Session, *, job_id: str, timeout: float | None, as_json: bool, out: Path | None, url: str | None
+    session: Session, *, job_id: str, wait_timeout: float | None, as_json: bool, out: Path | None, url: str | None
 ) -> None:
     """Wait for a job and show its result. Ctrl-C cancels the job."""
     with session.connect(url) as client:
-        finish(client.jobs.handle(job_id), timeout=timeout, as_json=as_json, out=out)
+        finish(client.jobs.handle(job_id), timeout=wait_timeout, as_json=as_json, out=out)
 
 
 @jobs.command("follow")
 @job_id_argument
-@click.option("--timeout", type=click.FLOAT, metavar="SECONDS", help="Longest time to follow the job.")
+@wait_option
 @json_option
 @url_option
 @pass_session
-def follow_job(session: Session, *, job_id: str, timeout: float | None, as_json: bool, url: str | None) -> None:
+def follow_job(session: Session, *, job_id: str, wait_timeout: float | None, as_json: bool, url: str | None) -> None:
     """Write a line for everything that happens to a job. Ctrl-C leaves the job alone."""
-    with session.connect(url) as client, closing(client.jobs.handle(job_id).events(timeout)) as events:
+    with session.connect(url) as client, closing(client.jobs.handle(job_id).events(wait_timeout)) as events:
         for event in events:
             if as_json:
                 write_json(_event_json(event))

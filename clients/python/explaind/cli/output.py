@@ -1,5 +1,6 @@
 """Where a finished job goes: a file, JSON on stdout, or the terminal."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import click
 
 from explaind.cli.session import exit_with, messages, output, write_json
 from explaind.cli.views.job import show_job
+from explaind.contract.errors import ExplaindError
 from explaind.contract.job import Job, JobState
 from explaind.protocol.operations import error_of_job
 from explaind.views.report import job_html
@@ -31,7 +33,13 @@ out_option = click.option(
 )
 
 
-def deliver(job: Job[Any], *, as_json: bool, out: Path | None) -> None:
+def deliver(
+    job: Job[Any],
+    *,
+    as_json: bool,
+    out: Path | None,
+    worded: Callable[[ExplaindError], ExplaindError] | None = None,
+) -> None:
     """Write an ended job where it was asked for.
 
     A job without a result ends the command with the exit code of its error; its JSON is written all the same.
@@ -43,7 +51,8 @@ def deliver(job: Job[Any], *, as_json: bool, out: Path | None) -> None:
     if out is not None:
         write_out(job, out)
     if job.state is not JobState.SUCCEEDED:
-        exit_with(error_of_job(job))
+        error = error_of_job(job)
+        exit_with(error if worded is None else worded(error))
 
 
 def write_out(job: Job[Any], out: Path) -> None:

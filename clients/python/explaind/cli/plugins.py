@@ -1,5 +1,6 @@
 """Commands of the other parts (`up`, `demo`, `api`, `worker`), found by name, loaded when they are needed."""
 
+from copy import copy
 from importlib.metadata import EntryPoint, entry_points
 
 import click
@@ -27,7 +28,11 @@ def _loaded(entry: EntryPoint) -> click.Command:
         return _missing(entry.name, str(error))
     if not isinstance(command, click.Command):
         raise TypeError(f"The entry point {entry.value} is no click command.")
-    return command
+    if command.name == entry.name:
+        return command
+    named = copy(command)
+    named.name = entry.name  # the help lists a command by the name that it has itself
+    return named
 
 
 def _missing(name: str, reason: str) -> click.Command:

@@ -44,6 +44,14 @@ class ModelCard(ResponseModel):
         default=None, description="Names of a classifier's classes, in order of index.", examples=[None]
     )
     limits: ModelLimits
+    context: int | None = Field(
+        default=None,
+        description=(
+            "Tokens of the model's context, prompt and continuation together; null where only a worker can "
+            "determine it. A prompt has at most this and `limits.max_prompt_tokens`."
+        ),
+        examples=[256],
+    )
     attachments: dict[str, list[str]] = Field(
         default_factory=dict,
         description="Names of attachments of the model, by kind: `lenses` are tuned lenses, for explain/tuned-lens.",

@@ -12,11 +12,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from explaind.contract.errors import ConnectionFailed, ExplaindError, Problem, UnexpectedResponse, error_from
+from explaind.contract.errors import (
+    ConnectionFailed,
+    ExplaindError,
+    NotFound,
+    Problem,
+    UnexpectedResponse,
+    error_from,
+)
 from explaind.contract.job import Job
 from explaind.protocol.events import JobEvent
 
@@ -177,6 +185,18 @@ def fetch(policy: Policy, request: Request, *, deadline: float | None = None) ->
     """
     response, _ = yield from exchange(policy, request, deadline=deadline)
     return successful(response)
+
+
+def segment(identifier: str) -> str:
+    """An id as one segment of a URL path. Dots alone are escaped as well: a path that ends in `..` leads elsewhere.
+
+    Raises:
+        NotFound: the id is empty, so that the path would be that of all.
+    """
+    if not identifier:
+        raise NotFound("An empty text is the id of nothing.")
+    quoted = quote(identifier, safe="")
+    return quoted if identifier.strip(".") else quoted.replace(".", "%2E")
 
 
 def successful(response: httpx.Response) -> httpx.Response:

@@ -5,11 +5,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 from explaind.contract.errors import InvalidDataset
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, DatasetPreview
-from explaind.protocol.exchange import Flow, Policy, Request, fetch, parsed
+from explaind.protocol.exchange import Flow, Policy, Request, fetch, parsed, segment
 from explaind.protocol.operations import delete_resource
 
 # Media type by file name suffix.
@@ -120,8 +119,8 @@ def _page_request(path: str, after: str | None, limit: int) -> Request:
 
 
 def _dataset(dataset_id: str) -> str:
-    return f"/datasets/{quote(dataset_id, safe='')}"
+    return f"/datasets/{segment(dataset_id)}"
 
 
 def _artifact(artifact_id: str) -> str:
-    return f"/artifacts/{quote(artifact_id, safe='')}"
+    return f"/artifacts/{segment(artifact_id)}"

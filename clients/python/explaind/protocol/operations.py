@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -36,6 +35,7 @@ from explaind.protocol.exchange import (
     exchange,
     fetch,
     parsed,
+    segment,
     successful,
     unexpected,
 )
@@ -288,4 +288,4 @@ def _invalid_request(error: ValidationError, params_model: type[ModelRequest]) -
 
 def path_of(job_id: str) -> str:
     """The URL path of a job."""
-    return f"/jobs/{quote(job_id, safe='')}"
+    return f"/jobs/{segment(job_id)}"

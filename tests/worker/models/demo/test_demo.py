@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from explaind_jobs.catalogue import DEMO
 from explaind_worker.models.demo import MODEL_DIR, vocabulary
 from explaind_worker.models.demo.batches import collate, draw_rows, word_of_tokens
 from explaind_worker.models.demo.cases import HELD_OUT_PERCENT, TASKS, WORD, generate_cases
@@ -56,7 +57,7 @@ def test_model_is_a_grouped_query_llama_in_float32(model: PreTrainedModel, card:
     config = model.config
     assert config.model_type == "llama"
     assert config.num_key_value_heads < config.num_attention_heads
-    assert config.max_position_embeddings == 256
+    assert config.max_position_embeddings == DEMO.card().context == 256
     assert model.dtype == torch.float32
     assert sum(parameter.numel() for parameter in model.parameters()) == card["parameters"]
 
