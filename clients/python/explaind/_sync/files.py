@@ -21,8 +21,10 @@ from explaind.protocol.file_operations import (
     write_atomically,
 )
 from explaind.protocol.paging import Paging
+from explaind.protocol.short_tracebacks import short_tracebacks
 
 
+@short_tracebacks
 class Datasets:
     """The datasets of the service: tables that requests refer to by id, kept until they are deleted."""
 
@@ -64,6 +66,7 @@ class Datasets:
         self._driver.run(delete_dataset(self._driver.policy, dataset_id))
 
 
+@short_tracebacks
 class Artifacts:
     """The files that jobs have left on the service, such as trained lenses; kept until they are deleted."""
 

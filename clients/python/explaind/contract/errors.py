@@ -18,7 +18,8 @@ ExplaindError
 ├── JobError                    how an accepted job ended: ModelLoadFailed (HubUnavailable), ModelTooLarge,
 │                               SelfCheckFailed, DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory,
 │                               NonFiniteScore, ResultLost, FileLost, InternalError
-└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
+└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified,
+                                PositionalArguments
 """
 
 from collections.abc import Iterator, Sequence
@@ -191,6 +192,12 @@ class InvalidRequest(RequestError):
     status, code, title = 422, "invalid_request", "The request is not valid"
 
 
+class UnknownField(InvalidRequest, TypeError):
+    """The SDK's own: a keyword that the method does not have; to Python a TypeError, as of any function."""
+
+    code, title = "unknown_field", "Unknown field"
+
+
 class UnknownModel(InvalidRequest):
     code, title = "unknown_model", "Unknown model"
 
@@ -341,6 +348,12 @@ class OutOfMemory(JobError):
 
 class ClientError(ExplaindError):
     status, code, title = 0, "client_error", "Client error"
+
+
+class PositionalArguments(ClientError, TypeError):
+    """To Python a TypeError, as of any function."""
+
+    code, title = "positional_arguments", "Arguments are given by name"
 
 
 class ConnectionFailed(ClientError):
