@@ -30,6 +30,7 @@ with Client() as client:
     wrong_method = client.explain.shpa(model="demo", prompt="x")
     wrong_estimate = client.explain.shap.estimate(model="demo", promt="x")
     wrong_position = client.explain.shap("demo", "x")
+    wrong_table = client.datasets.upload(3)
 
     shap = client.explain.shap
     spans = [[0, 7], [8, 9]]
@@ -60,6 +61,8 @@ with Client() as client:
     client.infer.generate(model="demo", messages=chat)
     client.evaluate.questions(model="demo", questions={"questions": asked})
     client.datasets.upload("questions.csv")
+    client.datasets.upload([{"question": "3 + 4 =", "answer": 7}])
+    client.datasets.upload({"a": each} for each in range(3))
     client.submit("explain/shap", {"model": "demo", "prompt": "x"})
 
 async def ask() -> Generation:

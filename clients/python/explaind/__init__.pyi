@@ -107,6 +107,7 @@ from explaind.contract.errors import WaitTimeout as WaitTimeout
 from explaind.contract.errors import WebhookNotVerified as WebhookNotVerified
 from explaind.contract.errors import WorkerLost as WorkerLost
 from explaind.contract.errors import WrongModelKind as WrongModelKind
+from explaind.contract.errors import WrongSource as WrongSource
 from explaind.contract.estimate import Estimate as Estimate
 from explaind.contract.files import ArtifactCard as ArtifactCard
 from explaind.contract.files import ArtifactPage as ArtifactPage

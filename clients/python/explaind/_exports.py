@@ -213,4 +213,5 @@ HOMES: dict[str, str] = {
     "WebhookStatus": "explaind.contract.job",
     "WorkerLost": "explaind.contract.errors",
     "WrongModelKind": "explaind.contract.errors",
+    "WrongSource": "explaind.contract.errors",
 }

@@ -214,6 +214,12 @@ class InvalidDataset(InvalidRequest):
     code, title = "invalid_dataset", "The dataset cannot be read"
 
 
+class WrongSource(InvalidDataset, TypeError):
+    """The SDK's own: what is given is neither a file nor a table; to Python a TypeError, as of any function."""
+
+    code, title = "wrong_source", "Neither a file nor a table"
+
+
 class WrongModelKind(InvalidRequest):
     code, title = "wrong_model_kind", "Not for this kind of model"
 
