@@ -22,7 +22,13 @@ def _notebook_html(result: object) -> str:
     return import_module("explaind.views.registry").notebook_html(result)
 
 
+def _summary(result: object) -> str:
+    """A result in one line, for its `repr`."""
+    return import_module("explaind.views.registry").summary_text(result)
+
+
 DISPLAY.renderer = _notebook_html
+DISPLAY.summary = _summary
 
 
 def __getattr__(name: str) -> Any:

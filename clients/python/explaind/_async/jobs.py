@@ -47,7 +47,11 @@ class AsyncJobHandle(Generic[ResultT]):
         self.job = job
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+        return f"{type(self).__name__}({repr(self.job).partition('(')[2]}"
+
+    def _repr_html_(self) -> str | None:
+        """The job as last seen, for a notebook."""
+        return self.job._repr_html_()
 
     @property
     def id(self) -> str:

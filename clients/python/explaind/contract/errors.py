@@ -30,6 +30,8 @@ from pydantic import Field
 from explaind.contract.base import ResponseModel
 from explaind.contract.names import ONE_LINE
 
+MOST_REPR_CHARS = 250
+
 
 class FieldError(ResponseModel):
     """A field of the request with an error."""
@@ -94,6 +96,10 @@ class ExplaindError(Exception):
                 return f"{only}{hint}"
         fields = "".join(f"\n  {e.pointer}: {e.detail}" for e in self.errors)
         return f"{self.detail}{hint}{fields}"
+
+    def __repr__(self) -> str:
+        text = str(self)
+        return f"{type(self).__name__}({text if len(text) <= MOST_REPR_CHARS else text[: MOST_REPR_CHARS - 1] + '…'!r})"
 
     @classmethod
     def at(cls, pointer: str, detail: str, *, hint: str | None = None) -> Self:

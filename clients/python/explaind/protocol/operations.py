@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import ValidationError
 
+from explaind.contract.base import CardList
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, Readiness
 from explaind.contract.errors import (
@@ -259,13 +260,13 @@ def list_jobs(policy: Policy, filters: Mapping[str, str | None], *, after: str |
 def list_models(policy: Policy) -> Flow[list[ModelCard]]:
     """The models of the service."""
     response = yield from fetch(policy, Request("GET", "/models"))
-    return parsed(response, ModelList).data
+    return CardList(parsed(response, ModelList).data)
 
 
 def list_methods(policy: Policy) -> Flow[list[MethodCard]]:
     """The methods of the service."""
     response = yield from fetch(policy, Request("GET", "/methods"))
-    return parsed(response, MethodList).data
+    return CardList(parsed(response, MethodList).data)
 
 
 def get_readiness(policy: Policy) -> Flow[Readiness]:
