@@ -16,6 +16,8 @@ from tools import ROOT
 from tools.code_map import rendered_page as code_map
 from tools.methods_page import rendered_page as methods_page
 from tools.metrics_page import rendered_page as observability_page
+from tools.request_forms import DICTS_PATH, KEYWORDS_PATH, rendered_dicts, rendered_keywords
+from tools.sdk_exports import HOMES_PATH, STUB_PATH, rendered_homes, rendered_stub
 from tools.sdk_methods import rendered_methods
 from tools.settings_page import rendered_page as settings_page
 from tools.sync_client import sync_modules
@@ -23,6 +25,10 @@ from tools.sync_client import sync_modules
 FILES: Mapping[str, Callable[[], str]] = {
     "clients/python/explaind/_async/methods.py": rendered_methods,
     **sync_modules(),
+    DICTS_PATH: rendered_dicts,
+    KEYWORDS_PATH: rendered_keywords,
+    HOMES_PATH: rendered_homes,
+    STUB_PATH: rendered_stub,
     "docs/reference/code-map.md": code_map,
     "docs/reference/methods.md": methods_page,
     "docs/reference/openapi.json": render_openapi,

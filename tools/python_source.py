@@ -7,7 +7,7 @@ from tools import ROOT
 
 
 def formatted(source: str, path: str) -> str:
-    """The source with sorted imports and in ruff's format.
+    """The source with sorted imports, none of them unused, and in ruff's format.
 
     Args:
         source: a Python module.
@@ -16,7 +16,7 @@ def formatted(source: str, path: str) -> str:
     Raises:
         ValueError: it is not valid Python.
     """
-    sorted_imports = _ruff(["check", "--select", "I", "--fix", "--quiet"], source, path)
+    sorted_imports = _ruff(["check", "--select", "I,F401", "--fix", "--quiet"], source, path)
     return _ruff(["format", "--quiet"], sorted_imports, path)
 
 

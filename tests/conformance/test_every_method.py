@@ -19,6 +19,7 @@ from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods, find_method
+from explaind.views.drawing.summary_line import MOST_CHARS
 from explaind.views.report import job_html
 from explaind_jobs.catalogue import DEMO, Catalogue
 from explaind_jobs.settings import JobsSettings
@@ -235,6 +236,11 @@ def test_a_notebook_and_a_terminal_show_it(ran, path: str) -> None:
     found = ran(path)
     drawn = getattr(found.result, "_repr_html_", None)
     assert drawn is None or drawn().startswith("<")
+    for text in (repr(found.result), str(found.job), f"{[found.result]}"):
+        assert len(text) <= MOST_CHARS + 2
+        assert "=" not in text, "pieces that a reader wants, not fields"
+        assert "\n" not in text
+        assert getattr(found.result, "prompt", "?!") not in text
     written = io.StringIO()
     show_job(Console(file=written, width=110, color_system=None, _environ={}), found.job)
     assert "job_01hzy3v7k2m4n6p8q0r2s4t6v8" in written.getvalue()

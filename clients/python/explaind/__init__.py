@@ -4,77 +4,17 @@
 >>> with Client() as client:
 ...     client.explain.shap(model="demo", prompt="Review: The food was great. Sentiment:", target=" positive")
 
-Everything loads when it is first used: importing the package costs nothing.
+The package has the clients, the classes that requests and results are made of, and the errors. Everything loads when
+it is first used: importing the package costs nothing.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from explaind._exports import HOMES
 from explaind.contract.display import DISPLAY
 
-if TYPE_CHECKING:
-    from explaind._async.client import AsyncClient
-    from explaind._sync.client import Client
-    from explaind.contract.errors import (
-        CapacityError,
-        ClientError,
-        ConnectionFailed,
-        ExplaindError,
-        InvalidRequest,
-        JobCancelled,
-        JobError,
-        JobNotFinished,
-        JobNotFound,
-        NotFound,
-        NotPermitted,
-        QueueFull,
-        RateLimited,
-        RequestError,
-        StoreUnavailable,
-        Unauthenticated,
-        UnexpectedResponse,
-        UnknownMethod,
-        UnknownModel,
-        WaitTimeout,
-        WebhookNotVerified,
-    )
-    from explaind.protocol.events import JobEvent
-
-    __version__: str
-
-__all__ = [
-    "AsyncClient",
-    "CapacityError",
-    "Client",
-    "ClientError",
-    "ConnectionFailed",
-    "ExplaindError",
-    "InvalidRequest",
-    "JobCancelled",
-    "JobError",
-    "JobEvent",
-    "JobNotFinished",
-    "JobNotFound",
-    "NotFound",
-    "NotPermitted",
-    "QueueFull",
-    "RateLimited",
-    "RequestError",
-    "StoreUnavailable",
-    "Unauthenticated",
-    "UnexpectedResponse",
-    "UnknownMethod",
-    "UnknownModel",
-    "WaitTimeout",
-    "WebhookNotVerified",
-    "__version__",
-]
-
-_HOMES = {
-    "Client": "explaind._sync.client",
-    "AsyncClient": "explaind._async.client",
-    "JobEvent": "explaind.protocol.events",
-}
+__all__ = [*HOMES, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll] - see __init__.pyi
 
 
 def _notebook_html(result: object) -> str:
@@ -82,7 +22,13 @@ def _notebook_html(result: object) -> str:
     return import_module("explaind.views.registry").notebook_html(result)
 
 
+def _summary(result: object) -> str:
+    """A result in one line, for its `repr`."""
+    return import_module("explaind.views.registry").summary_text(result)
+
+
 DISPLAY.renderer = _notebook_html
+DISPLAY.summary = _summary
 
 
 def __getattr__(name: str) -> Any:
@@ -91,7 +37,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = import_module("explaind.protocol.config").package_version()
     else:
-        value = getattr(import_module(_HOMES.get(name, "explaind.contract.errors")), name)
+        value = getattr(import_module(HOMES[name]), name)
     globals()[name] = value
     return value
 

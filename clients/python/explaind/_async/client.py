@@ -23,8 +23,10 @@ from explaind.protocol.operations import (
     list_models,
     submit_job,
 )
+from explaind.protocol.short_tracebacks import short_tracebacks
 
 
+@short_tracebacks
 class AsyncClient(AsyncMethods):
     """An async client of one service; the methods are under `explain`, `infer` and so on.
 

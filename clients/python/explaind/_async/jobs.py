@@ -18,6 +18,7 @@ from explaind.protocol.follow import follow
 from explaind.protocol.operations import (
     CANCEL_TIMEOUT_S,
     CallOptions,
+    call_body,
     cancel_job,
     delete_job,
     estimate_path,
@@ -25,17 +26,19 @@ from explaind.protocol.operations import (
     get_result,
     get_result_page,
     list_jobs,
-    request_body,
     result_of,
     submit_job,
 )
 from explaind.protocol.paging import Paging
+from explaind.protocol.short_tracebacks import short_tracebacks
+from explaind.protocol.signatures import describes_itself
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 
 
+@short_tracebacks
 class AsyncJobHandle(Generic[ResultT]):
     """A submitted job: follow it, wait for it, cancel it, take its result. `job` is its state when last seen."""
 
@@ -44,7 +47,11 @@ class AsyncJobHandle(Generic[ResultT]):
         self.job = job
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+        return f"{type(self).__name__}({repr(self.job).partition('(')[2]}"
+
+    def _repr_html_(self) -> str | None:
+        """The job as last seen, for a notebook."""
+        return self.job._repr_html_()
 
     @property
     def id(self) -> str:
@@ -118,6 +125,8 @@ class AsyncJobHandle(Generic[ResultT]):
         return self.job
 
 
+@describes_itself
+@short_tracebacks
 class AsyncMethodCall(Generic[P, AnswerT]):
     """A method of the service as a callable: `await client.explain.shap(model=…, prompt=…)`."""
 
@@ -125,7 +134,6 @@ class AsyncMethodCall(Generic[P, AnswerT]):
         self._driver = driver
         self._options = options or CallOptions()
         self.method = method
-        self.__doc__ = f"{method.title}: {method.summary}"
 
     def __repr__(self) -> str:
         return f"<{self.method.path}: {self.method.title}>"
@@ -150,7 +158,7 @@ class AsyncMethodCall(Generic[P, AnswerT]):
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncJobHandle[AnswerT]:
         """Submit the job and return its handle at once."""
-        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        body = call_body(self.method, args, kwargs)
         flow = submit_job(self._driver.policy, self.method.path, body, self._options)
         return AsyncJobHandle(self._driver, await self._driver.run(flow))
 
@@ -161,7 +169,7 @@ class AsyncMethodCall(Generic[P, AnswerT]):
             RequestError: the call itself would be refused for the same reason.
             JobError: the call itself would fail for the same reason.
         """
-        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        body = call_body(self.method, args, kwargs)
         path, options = estimate_path(self.method.path), self._options.for_estimate()
         job = await self._driver.run(submit_job(self._driver.policy, path, body, options))
         handle: AsyncJobHandle[Estimate] = AsyncJobHandle(self._driver, job)
@@ -189,6 +197,7 @@ class AsyncMethodCall(Generic[P, AnswerT]):
         return AsyncMethodCall(self._driver, self.method, options)
 
 
+@short_tracebacks
 class AsyncJobs:
     """The jobs of the service."""
 

@@ -24,8 +24,10 @@ from explaind.protocol.operations import (
     list_models,
     submit_job,
 )
+from explaind.protocol.short_tracebacks import short_tracebacks
 
 
+@short_tracebacks
 class Client(Methods):
     """A client of one service; the methods are under `explain`, `infer` and so on.
 

@@ -9,6 +9,7 @@ from explaind._sync.concurrency import run_in_thread
 from explaind._sync.driver import FlowDriver
 from explaind.contract.files import ArtifactCard, DatasetCard, DatasetPreview
 from explaind.protocol.file_operations import (
+    Source,
     delete_artifact,
     delete_dataset,
     get_artifact,
@@ -21,26 +22,29 @@ from explaind.protocol.file_operations import (
     write_atomically,
 )
 from explaind.protocol.paging import Paging
+from explaind.protocol.short_tracebacks import short_tracebacks
 
 
+@short_tracebacks
 class Datasets:
     """The datasets of the service: tables that requests refer to by id, kept until they are deleted."""
 
     def __init__(self, driver: FlowDriver) -> None:
         self._driver = driver
 
-    def upload(
-        self, source: str | os.PathLike[str] | bytes, *, name: str | None = None, media: str | None = None
-    ) -> DatasetCard:
-        """Upload a dataset; the same file again is the same dataset.
+    def upload(self, source: Source, *, name: str | None = None, media: str | None = None) -> DatasetCard:
+        """Upload a dataset; the same rows again are the same dataset.
 
         Args:
-            source: the path of a .jsonl, .csv or .parquet file, or the bytes of one.
-            name: the dataset's name, else the file's name.
-            media: the media type ("text/csv", …), else by the file's suffix; bytes are JSON lines.
+            source: a file: its path, its bytes or the open file, as JSON lines, CSV or Parquet. Or a table: a pandas
+                or polars DataFrame (without its index), a pyarrow Table, a `datasets.Dataset`, or dicts by row, from
+                a list or any iterable. Missing values are null, dates text, columns of lists refused.
+            name: the dataset's name, else the file's, or one that says what the table is.
+            media: the media type of a file ("text/csv", …), else by the suffix of its name, else JSON lines.
 
         Raises:
-            InvalidDataset: it cannot be read; the error names the line.
+            InvalidDataset: it cannot be read; the error names the line, or row and column. WrongSource, which is a
+                TypeError as well, where it is neither a file nor a table.
             BodyTooLarge, TooManyFiles, UnsupportedMedia: it is not taken.
             OSError: the file cannot be read.
         """
@@ -64,6 +68,7 @@ class Datasets:
         self._driver.run(delete_dataset(self._driver.policy, dataset_id))
 
 
+@short_tracebacks
 class Artifacts:
     """The files that jobs have left on the service, such as trained lenses; kept until they are deleted."""
 

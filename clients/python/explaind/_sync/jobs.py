@@ -19,6 +19,7 @@ from explaind.protocol.follow import follow
 from explaind.protocol.operations import (
     CANCEL_TIMEOUT_S,
     CallOptions,
+    call_body,
     cancel_job,
     delete_job,
     estimate_path,
@@ -26,17 +27,19 @@ from explaind.protocol.operations import (
     get_result,
     get_result_page,
     list_jobs,
-    request_body,
     result_of,
     submit_job,
 )
 from explaind.protocol.paging import Paging
+from explaind.protocol.short_tracebacks import short_tracebacks
+from explaind.protocol.signatures import describes_itself
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
 AnswerT = TypeVar("AnswerT", bound=ResponseModel)
 
 
+@short_tracebacks
 class JobHandle(Generic[ResultT]):
     """A submitted job: follow it, wait for it, cancel it, take its result. `job` is its state when last seen."""
 
@@ -45,7 +48,11 @@ class JobHandle(Generic[ResultT]):
         self.job = job
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.id} {self.job.method} {self.job.state.value}>"
+        return f"{type(self).__name__}({repr(self.job).partition('(')[2]}"
+
+    def _repr_html_(self) -> str | None:
+        """The job as last seen, for a notebook."""
+        return self.job._repr_html_()
 
     @property
     def id(self) -> str:
@@ -117,6 +124,8 @@ class JobHandle(Generic[ResultT]):
         return self.job
 
 
+@describes_itself
+@short_tracebacks
 class MethodCall(Generic[P, AnswerT]):
     """A method of the service as a callable: `client.explain.shap(model=…, prompt=…)`."""
 
@@ -124,7 +133,6 @@ class MethodCall(Generic[P, AnswerT]):
         self._driver = driver
         self._options = options or CallOptions()
         self.method = method
-        self.__doc__ = f"{method.title}: {method.summary}"
 
     def __repr__(self) -> str:
         return f"<{self.method.path}: {self.method.title}>"
@@ -149,7 +157,7 @@ class MethodCall(Generic[P, AnswerT]):
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[AnswerT]:
         """Submit the job and return its handle at once."""
-        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        body = call_body(self.method, args, kwargs)
         flow = submit_job(self._driver.policy, self.method.path, body, self._options)
         return JobHandle(self._driver, self._driver.run(flow))
 
@@ -160,7 +168,7 @@ class MethodCall(Generic[P, AnswerT]):
             RequestError: the call itself would be refused for the same reason.
             JobError: the call itself would fail for the same reason.
         """
-        body = request_body(self.method.params_model, lambda: self.method.params(*args, **kwargs))
+        body = call_body(self.method, args, kwargs)
         path, options = estimate_path(self.method.path), self._options.for_estimate()
         job = self._driver.run(submit_job(self._driver.policy, path, body, options))
         handle: JobHandle[Estimate] = JobHandle(self._driver, job)
@@ -188,6 +196,7 @@ class MethodCall(Generic[P, AnswerT]):
         return MethodCall(self._driver, self.method, options)
 
 
+@short_tracebacks
 class Jobs:
     """The jobs of the service."""
 

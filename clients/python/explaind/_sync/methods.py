@@ -28,55 +28,88 @@ from explaind.contract.methods.infer.generate import METHOD as INFER_GENERATE
 from explaind.contract.methods.infer.score import METHOD as INFER_SCORE
 from explaind.contract.methods.infer.tokenize import METHOD as INFER_TOKENIZE
 from explaind.contract.methods.train.tuned_lens import METHOD as TRAIN_TUNED_LENS
+from explaind.protocol.method_group import MethodGroup
+from explaind.protocol.request_keywords import (
+    called_as,
+    evaluate_questions,
+    explain_activation_patching,
+    explain_attention,
+    explain_compare_methods,
+    explain_deeplift,
+    explain_feature_ablation,
+    explain_gradient_shap,
+    explain_head_ablation,
+    explain_input_x_gradient,
+    explain_integrated_gradients,
+    explain_kernel_shap,
+    explain_layer_ablation,
+    explain_lime,
+    explain_logit_attribution,
+    explain_logit_lens,
+    explain_occlusion,
+    explain_saliency,
+    explain_shap,
+    explain_shapley_sampling,
+    explain_tuned_lens,
+    infer_classify,
+    infer_generate,
+    infer_score,
+    infer_tokenize,
+    train_tuned_lens,
+)
 
 
-class Evaluate:
+class Evaluate(MethodGroup):
     """The methods of /evaluate."""
 
     def __init__(self, driver: FlowDriver) -> None:
-        self.questions = MethodCall(driver, EVALUATE_QUESTIONS)
+        self.questions = MethodCall(driver, called_as(evaluate_questions, EVALUATE_QUESTIONS))
 
 
-class Explain:
+class Explain(MethodGroup):
     """The methods of /explain."""
 
     def __init__(self, driver: FlowDriver) -> None:
-        self.activation_patching = MethodCall(driver, EXPLAIN_ACTIVATION_PATCHING)
-        self.attention = MethodCall(driver, EXPLAIN_ATTENTION)
-        self.compare_methods = MethodCall(driver, EXPLAIN_COMPARE_METHODS)
-        self.deeplift = MethodCall(driver, EXPLAIN_DEEPLIFT)
-        self.feature_ablation = MethodCall(driver, EXPLAIN_FEATURE_ABLATION)
-        self.gradient_shap = MethodCall(driver, EXPLAIN_GRADIENT_SHAP)
-        self.head_ablation = MethodCall(driver, EXPLAIN_HEAD_ABLATION)
-        self.input_x_gradient = MethodCall(driver, EXPLAIN_INPUT_X_GRADIENT)
-        self.integrated_gradients = MethodCall(driver, EXPLAIN_INTEGRATED_GRADIENTS)
-        self.kernel_shap = MethodCall(driver, EXPLAIN_KERNEL_SHAP)
-        self.layer_ablation = MethodCall(driver, EXPLAIN_LAYER_ABLATION)
-        self.lime = MethodCall(driver, EXPLAIN_LIME)
-        self.logit_attribution = MethodCall(driver, EXPLAIN_LOGIT_ATTRIBUTION)
-        self.logit_lens = MethodCall(driver, EXPLAIN_LOGIT_LENS)
-        self.occlusion = MethodCall(driver, EXPLAIN_OCCLUSION)
-        self.saliency = MethodCall(driver, EXPLAIN_SALIENCY)
-        self.shap = MethodCall(driver, EXPLAIN_SHAP)
-        self.shapley_sampling = MethodCall(driver, EXPLAIN_SHAPLEY_SAMPLING)
-        self.tuned_lens = MethodCall(driver, EXPLAIN_TUNED_LENS)
+        self.activation_patching = MethodCall(
+            driver, called_as(explain_activation_patching, EXPLAIN_ACTIVATION_PATCHING)
+        )
+        self.attention = MethodCall(driver, called_as(explain_attention, EXPLAIN_ATTENTION))
+        self.compare_methods = MethodCall(driver, called_as(explain_compare_methods, EXPLAIN_COMPARE_METHODS))
+        self.deeplift = MethodCall(driver, called_as(explain_deeplift, EXPLAIN_DEEPLIFT))
+        self.feature_ablation = MethodCall(driver, called_as(explain_feature_ablation, EXPLAIN_FEATURE_ABLATION))
+        self.gradient_shap = MethodCall(driver, called_as(explain_gradient_shap, EXPLAIN_GRADIENT_SHAP))
+        self.head_ablation = MethodCall(driver, called_as(explain_head_ablation, EXPLAIN_HEAD_ABLATION))
+        self.input_x_gradient = MethodCall(driver, called_as(explain_input_x_gradient, EXPLAIN_INPUT_X_GRADIENT))
+        self.integrated_gradients = MethodCall(
+            driver, called_as(explain_integrated_gradients, EXPLAIN_INTEGRATED_GRADIENTS)
+        )
+        self.kernel_shap = MethodCall(driver, called_as(explain_kernel_shap, EXPLAIN_KERNEL_SHAP))
+        self.layer_ablation = MethodCall(driver, called_as(explain_layer_ablation, EXPLAIN_LAYER_ABLATION))
+        self.lime = MethodCall(driver, called_as(explain_lime, EXPLAIN_LIME))
+        self.logit_attribution = MethodCall(driver, called_as(explain_logit_attribution, EXPLAIN_LOGIT_ATTRIBUTION))
+        self.logit_lens = MethodCall(driver, called_as(explain_logit_lens, EXPLAIN_LOGIT_LENS))
+        self.occlusion = MethodCall(driver, called_as(explain_occlusion, EXPLAIN_OCCLUSION))
+        self.saliency = MethodCall(driver, called_as(explain_saliency, EXPLAIN_SALIENCY))
+        self.shap = MethodCall(driver, called_as(explain_shap, EXPLAIN_SHAP))
+        self.shapley_sampling = MethodCall(driver, called_as(explain_shapley_sampling, EXPLAIN_SHAPLEY_SAMPLING))
+        self.tuned_lens = MethodCall(driver, called_as(explain_tuned_lens, EXPLAIN_TUNED_LENS))
 
 
-class Infer:
+class Infer(MethodGroup):
     """The methods of /infer."""
 
     def __init__(self, driver: FlowDriver) -> None:
-        self.classify = MethodCall(driver, INFER_CLASSIFY)
-        self.generate = MethodCall(driver, INFER_GENERATE)
-        self.score = MethodCall(driver, INFER_SCORE)
-        self.tokenize = MethodCall(driver, INFER_TOKENIZE)
+        self.classify = MethodCall(driver, called_as(infer_classify, INFER_CLASSIFY))
+        self.generate = MethodCall(driver, called_as(infer_generate, INFER_GENERATE))
+        self.score = MethodCall(driver, called_as(infer_score, INFER_SCORE))
+        self.tokenize = MethodCall(driver, called_as(infer_tokenize, INFER_TOKENIZE))
 
 
-class Train:
+class Train(MethodGroup):
     """The methods of /train."""
 
     def __init__(self, driver: FlowDriver) -> None:
-        self.tuned_lens = MethodCall(driver, TRAIN_TUNED_LENS)
+        self.tuned_lens = MethodCall(driver, called_as(train_tuned_lens, TRAIN_TUNED_LENS))
 
 
 class Methods:

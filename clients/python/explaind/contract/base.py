@@ -1,11 +1,14 @@
 """The two kinds of message: what a caller sends is strict, what the service answers may grow."""
 
-from typing import Any
+from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict, Discriminator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from explaind.contract.display import DISPLAY
+
+CardT = TypeVar("CardT")
+MOST_LINES = 50  # of a list's repr
 
 
 def _fail_fast(schema: Any) -> None:
@@ -37,6 +40,37 @@ class ResponseModel(BaseModel):
     """Base of everything the service sends; an older client ignores the fields it does not know yet."""
 
     model_config = ConfigDict(extra="ignore")
+
+    def __repr__(self) -> str:
+        """One short line by the registered summary, else all fields; `model_dump()` has them in any case."""
+        return super().__repr__() if DISPLAY.summary is None else DISPLAY.summary(self)
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def __rich_repr__(self) -> Any:
+        """None: rich shows the text of `repr`, too, and not every field."""
+        return None
+
+    def _repr_html_(self) -> str | None:
+        """HTML for a notebook by the registered renderer; without one a notebook shows the text."""
+        return None if DISPLAY.renderer is None else DISPLAY.renderer(self)
+
+
+class CardList(list[CardT], Generic[CardT]):
+    """A list of what a service has, one a line; a notebook shows it as a table, and so it does a slice of it."""
+
+    @overload
+    def __getitem__(self, at: SupportsIndex, /) -> CardT: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> "CardList[CardT]": ...
+    def __getitem__(self, at: SupportsIndex | slice, /) -> "CardT | CardList[CardT]":
+        return CardList(super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
+
+    def __repr__(self) -> str:
+        shown = [repr(card) for card in self[:MOST_LINES]]
+        left = len(self) - len(shown)
+        return f"[{(',' + chr(10) + ' ').join([*shown, *([f'… and {left} more'] if left else [])])}]"
 
     def _repr_html_(self) -> str | None:
         """HTML for a notebook by the registered renderer; without one a notebook shows the text."""

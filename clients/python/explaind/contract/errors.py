@@ -18,7 +18,8 @@ ExplaindError
 ├── JobError                    how an accepted job ended: ModelLoadFailed (HubUnavailable), ModelTooLarge,
 │                               SelfCheckFailed, DeadlineExceeded, QueueExpired, JobCancelled, WorkerLost, OutOfMemory,
 │                               NonFiniteScore, ResultLost, FileLost, InternalError
-└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified
+└── ClientError                 never travels: ConnectionFailed, WaitTimeout, UnexpectedResponse, WebhookNotVerified,
+                                PositionalArguments
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,8 @@ from pydantic import Field
 
 from explaind.contract.base import ResponseModel
 from explaind.contract.names import ONE_LINE
+
+MOST_REPR_CHARS = 250
 
 
 class FieldError(ResponseModel):
@@ -93,6 +96,10 @@ class ExplaindError(Exception):
                 return f"{only}{hint}"
         fields = "".join(f"\n  {e.pointer}: {e.detail}" for e in self.errors)
         return f"{self.detail}{hint}{fields}"
+
+    def __repr__(self) -> str:
+        text = str(self)
+        return f"{type(self).__name__}({text if len(text) <= MOST_REPR_CHARS else text[: MOST_REPR_CHARS - 1] + '…'!r})"
 
     @classmethod
     def at(cls, pointer: str, detail: str, *, hint: str | None = None) -> Self:
@@ -191,6 +198,12 @@ class InvalidRequest(RequestError):
     status, code, title = 422, "invalid_request", "The request is not valid"
 
 
+class UnknownField(InvalidRequest, TypeError):
+    """The SDK's own: a keyword that the method does not have; to Python a TypeError, as of any function."""
+
+    code, title = "unknown_field", "Unknown field"
+
+
 class UnknownModel(InvalidRequest):
     code, title = "unknown_model", "Unknown model"
 
@@ -205,6 +218,12 @@ class UnknownArtifact(InvalidRequest):
 
 class InvalidDataset(InvalidRequest):
     code, title = "invalid_dataset", "The dataset cannot be read"
+
+
+class WrongSource(InvalidDataset, TypeError):
+    """The SDK's own: what is given is neither a file nor a table; to Python a TypeError, as of any function."""
+
+    code, title = "wrong_source", "Neither a file nor a table"
 
 
 class WrongModelKind(InvalidRequest):
@@ -341,6 +360,12 @@ class OutOfMemory(JobError):
 
 class ClientError(ExplaindError):
     status, code, title = 0, "client_error", "Client error"
+
+
+class PositionalArguments(ClientError, TypeError):
+    """To Python a TypeError, as of any function."""
+
+    code, title = "positional_arguments", "Arguments are given by name"
 
 
 class ConnectionFailed(ClientError):

@@ -5,9 +5,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from explaind.contract.errors import InvalidDataset
+from explaind.contract.errors import InvalidDataset, WrongSource
 from explaind.contract.files import ArtifactCard, ArtifactPage, DatasetCard, DatasetPage, DatasetPreview
+from explaind.protocol.dataset_rows import HINT, Table, json_lines, name_of
 from explaind.protocol.exchange import Flow, Policy, Request, fetch, parsed, segment
 from explaind.protocol.operations import delete_resource
 
@@ -20,6 +22,9 @@ MEDIA = {
     ".parquet": "application/vnd.apache.parquet",
 }
 
+# What `datasets.upload` takes: a path, the bytes of a file, an open one, or a table in memory.
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | IO[str] | Table
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -30,23 +35,46 @@ class Upload:
     name: str | None
 
 
-def read_upload(source: str | os.PathLike[str] | bytes, name: str | None, media: str | None) -> Upload:
-    """The upload of a path, whose file is read here, or of bytes, which are JSON lines unless `media` is given.
+def read_upload(source: Source, name: str | None, media: str | None) -> Upload:
+    """The upload of a file or a table, which is read here.
+
+    A path and the file that it names; bytes, or an open file from where it stands, which are what `media` or the suffix
+    of their name says, else JSON lines; any other table as JSON lines.
 
     Raises:
-        InvalidDataset: the suffix of the name is unknown and no `media` is given.
+        WrongSource: it is neither a file nor a table.
+        InvalidDataset: the suffix of a path's name is unknown and no `media` is given, or a row cannot be sent.
         OSError: it cannot be read.
     """
-    if isinstance(source, bytes):
-        return Upload(source, media or MEDIA[".jsonl"], name)
-    path = Path(source)
-    known = media or MEDIA.get(path.suffix.lower())
-    if known is None:
-        raise InvalidDataset(
-            f"The end of {path.name!r} does not say what it holds.",
-            hint=f"Name it *{', *'.join(MEDIA)}, or give media=, such as 'text/csv'.",
-        )
-    return Upload(path.read_bytes(), known, name or path.name)
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        known = media or media_of(path.name)
+        if known is None:
+            raise InvalidDataset(
+                f"The end of {path.name!r} does not say what it holds.",
+                hint=f"Name it *{', *'.join(MEDIA)}, or give media=, such as 'text/csv'.",
+            )
+        return Upload(path.read_bytes(), known, name or path.name)
+    read = getattr(source, "read", None)
+    if isinstance(source, bytes | bytearray | memoryview) or callable(read):
+        data = source if not callable(read) else read()
+        name = name or _name_of_file(source)
+        known = media or media_of(name or "") or MEDIA[".jsonl"]
+        if isinstance(data, bytes | bytearray | memoryview | str):
+            return Upload(data.encode() if isinstance(data, str) else bytes(data), known, name)
+        raise WrongSource(f"Reading this gives a {type(data).__name__}, neither bytes nor text.", hint=HINT)
+    return Upload(json_lines(source), MEDIA[".jsonl"], name or name_of(source))
+
+
+def media_of(name: str) -> str | None:
+    """The media type of a file of that name; None where its suffix does not say."""
+    return MEDIA.get(Path(name).suffix.lower())
+
+
+def _name_of_file(file: object) -> str | None:
+    """The name of an open file; None of one that has none, such as one in memory or without a path."""
+    named = getattr(file, "name", None)
+    return Path(named).name or None if isinstance(named, str) else None
 
 
 def upload_dataset(policy: Policy, file: Upload) -> Flow[DatasetCard]:

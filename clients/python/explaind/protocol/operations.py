@@ -2,13 +2,15 @@
 
 import json
 import re
+import reprlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
+from explaind.contract.base import CardList
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, Readiness
 from explaind.contract.errors import (
@@ -18,11 +20,14 @@ from explaind.contract.errors import (
     JobCancelled,
     JobError,
     JobNotFinished,
+    PositionalArguments,
+    UnknownField,
     UnknownMethod,
     error_from,
     field_errors,
 )
 from explaind.contract.job import Job, JobPage, JobState, ResultPage
+from explaind.contract.method import Method
 from explaind.contract.near_miss import near_miss
 from explaind.contract.registry import find_method, known_method
 from explaind.contract.request import ModelRequest
@@ -40,6 +45,7 @@ from explaind.protocol.exchange import (
     unexpected,
 )
 from explaind.protocol.results import typed_result
+from explaind.protocol.signatures import call_fields
 
 # Seconds that an interrupted call spends on cancelling its job.
 CANCEL_TIMEOUT_S = 2.0
@@ -78,17 +84,43 @@ class CallOptions:
         return replace(self, idempotency_key=None)
 
 
-def request_body(params_model: type[ModelRequest], build: Callable[[], ModelRequest]) -> bytes:
-    """The JSON body of the request that `build` makes; only fields that were given are sent.
+def call_body(method: Method[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+    """The JSON body of a method's call with these arguments.
 
     Raises:
-        InvalidRequest: it does not fit the method's params; the fields at fault are named.
+        PositionalArguments: there are any: every field of a request is named.
+        InvalidRequest: they do not fit the method's params; the fields at fault are named.
+    """
+    if args:
+        raise _positional(method, args, kwargs)
+    return request_body(method.params_model, kwargs)
+
+
+def request_body(params_model: type[ModelRequest], fields: Mapping[str, object]) -> bytes:
+    """The JSON body of the request with these fields; only those that were given are sent.
+
+    Raises:
+        InvalidRequest: they do not fit the method's params; the fields at fault are named. An UnknownField where one
+            of them is not the method's.
     """
     try:
-        params = build()
+        params = params_model.model_validate(dict(fields))
     except ValidationError as error:
-        raise _invalid_request(error, params_model) from error
+        raise _invalid_request(error, params_model) from None
     return params.model_dump_json(exclude_unset=True).encode()
+
+
+def _positional(method: Method[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> PositionalArguments:
+    call = f"client.{method.path.replace('/', '.').replace('-', '_')}"
+    first = args[0]
+    if isinstance(first, Mapping | ModelRequest):
+        hint = f"Give its fields by name, {call}(**request), or client.submit({method.path!r}, request)."
+    else:
+        unnamed = [name for name in call_fields(method.params_model) if name not in kwargs]
+        given = ", ".join(f"{name}={reprlib.repr(value)}" for name, value in zip(unnamed, args, strict=False))
+        hint = f"Name each, such as {call}({given}{', …' if kwargs else ''})."
+    count = "one that has" if len(args) == 1 else f"{len(args)} that have"
+    return PositionalArguments(f"{call} takes arguments by name alone, and was given {count} no name.", hint=hint)
 
 
 def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[str, bytes]:
@@ -108,7 +140,7 @@ def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[s
     if isinstance(params, ModelRequest):
         return path, params.model_dump_json(exclude_unset=True).encode()
     if method is not None:
-        return path, request_body(method.params_model, lambda: method.params_model.model_validate(dict(params)))
+        return path, request_body(method.params_model, params)
     return path, json.dumps(dict(params), allow_nan=False).encode()
 
 
@@ -228,13 +260,13 @@ def list_jobs(policy: Policy, filters: Mapping[str, str | None], *, after: str |
 def list_models(policy: Policy) -> Flow[list[ModelCard]]:
     """The models of the service."""
     response = yield from fetch(policy, Request("GET", "/models"))
-    return parsed(response, ModelList).data
+    return CardList(parsed(response, ModelList).data)
 
 
 def list_methods(policy: Policy) -> Flow[list[MethodCard]]:
     """The methods of the service."""
     response = yield from fetch(policy, Request("GET", "/methods"))
-    return parsed(response, MethodList).data
+    return CardList(parsed(response, MethodList).data)
 
 
 def get_readiness(policy: Policy) -> Flow[Readiness]:
@@ -273,17 +305,19 @@ def _job(policy: Policy, found: Job[Any], *, deadline: float | None = None) -> F
 
 def _invalid_request(error: ValidationError, params_model: type[ModelRequest]) -> InvalidRequest:
     fields: list[FieldError] = []
+    kind = InvalidRequest
     for each in error.errors(include_url=False):
         field = field_errors([each])[0]
         if each["type"] == "extra_forbidden" and len(each["loc"]) == 1:
             name = str(each["loc"][0])
-            hint = near_miss(name, params_model.model_fields)
+            hint = near_miss(name[:100], params_model.model_fields)
+            kind = UnknownField
             field = FieldError(pointer=f"/{name}", detail=f"There is no such field. {hint}")
         if field not in fields:
             fields.append(field)
     only = fields[0]
     detail = f"{only.pointer}: {only.detail}" if only.pointer else only.detail
-    return InvalidRequest(detail if len(fields) == 1 else f"{len(fields)} fields are not valid.", errors=fields)
+    return kind(detail if len(fields) == 1 else f"{len(fields)} fields are not valid.", errors=fields)
 
 
 def path_of(job_id: str) -> str:

@@ -15,8 +15,11 @@ from typing import Any
 from explaind.contract.job import Job
 from explaind.views.drawing.blocks import fields_notebook, fields_sections
 from explaind.views.drawing.html import Markup, join
+from explaind.views.drawing.summary_line import fields_summary, one_line_summary
+from explaind.views.drawing.text import plural
 
 HTML_VIEWS = "explaind.views"
+SUMMARIES = "explaind.views.summaries"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class View:
     notebook: what a notebook displays, with all styles inline.
     sections: the cards of a report.
     terminal: writes the result to a `rich.console.Console`.
+    summary: what a reader wants of it at a glance, in a few short pieces of text, for its `repr`.
     """
 
     result: type
@@ -34,6 +38,7 @@ class View:
     notebook: Callable[[Any], Markup] | None = None
     sections: Callable[[Any], list[Markup]] | None = None
     terminal: Callable[[Any, Any], None] | None = None
+    summary: Callable[[Any], Iterable[str]] | None = None
 
 
 @cache
@@ -66,6 +71,7 @@ def find_view(result_class: type, *packages: str) -> View:
         notebook=_first(view.notebook for view in nearest),
         sections=_first(view.sections for view in nearest),
         terminal=_first(view.terminal for view in nearest),
+        summary=_first(view.summary for view in nearest),
     )
 
 
@@ -73,6 +79,17 @@ def notebook_html(result: object) -> str:
     """A result as a notebook displays it."""
     notebook = find_view(type(result)).notebook or fields_notebook
     return str(notebook(result))
+
+
+def summary_text(result: object) -> str:
+    """A result in one line of bounded length: its class, and the pieces of its summary."""
+    pieces = find_view(type(result), SUMMARIES).summary or fields_summary
+    remarks = getattr(result, "notes", None)
+    try:
+        return one_line_summary(type(result).__name__, pieces(result), plural(len(remarks), "note") if remarks else "")
+    except (AttributeError, LookupError, TypeError, ValueError):
+        # Made without validation, and not whole: a repr never fails.
+        return one_line_summary(type(result).__name__, fields_summary(result))
 
 
 def _single(module: object) -> tuple[View, ...]:

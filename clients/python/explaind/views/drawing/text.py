@@ -85,7 +85,9 @@ def plural(count: int, noun: str) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes: 13.5 GB, 240 MB, 12 kB."""
+    """A number of bytes: 13.5 GB, 240 MB, 12.0 kB, 62 bytes."""
+    if count < 1000:
+        return plural(count, "byte")
     for least, unit in ((10**9, "GB"), (10**6, "MB")):
         if count >= least:
             return f"{count / least:,.0f} {unit}" if count >= 100 * least else f"{count / least:.1f} {unit}"
