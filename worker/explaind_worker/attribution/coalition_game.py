@@ -113,7 +113,8 @@ class CoalitionGame:
         )
         if self._fast_model is None:
             return made
-        return made.model_copy(update={"fast": self._verdict(self._fast_model), "notes": self._fast_model.notes})
+        verdict = self._verdict(self._fast_model)
+        return made.model_copy(update={"fast": verdict, "notes": self._fast_model.notes(verdict)})
 
     def _verdict(self, faster: FastModel) -> ReducedPrecision:
         """How far the scores of a sample are from those in the model's own precision."""
@@ -150,7 +151,7 @@ class CoalitionGame:
     def _value_of(self, fast: FastModel | None) -> ValueFunction:
         """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
         encoded, unit_map, continuations = self._inquiry.encoded, self._inquiry.unit_map, self._continuations
-        replacement = (self._replacement.choice, tuple(self._replacement.token_ids))
+        replacement = self._replacement.model_dump_json()
         way = None if fast is None else fast.way
         asked = (tuple(encoded.token_ids), tuple(unit_map.unit_of_token), replacement, continuations, way)
         make = partial(value_function, self._session, self._players, continuations, fast=fast)

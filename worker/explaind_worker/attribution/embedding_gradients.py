@@ -96,6 +96,7 @@ class EmbeddingGradients:
         """The result: values [unit, column], and at how many points the gradient was taken."""
         columns = self._inquiry.question().columns(self._ends)
         self._refuse_nonfinite(columns)
+        self._session.job.meter.scored(self._ends.logits, self._ends.logprobs)
         result = self._inquiry.attribution(
             values,
             base=float(columns[0].sum()),

@@ -222,7 +222,7 @@ class AttributionQuery:
                 f"{self._access.entry.name} is a causal language model and has no classes of its own.",
                 hint='Give a text, or {"labels": ["…", "…"], "explain": "…"}.',
             )
-        ids = self._access.encoder.continuation(self.encoded, continuation, pointer=pointer)
+        ids = self._access.continuation(self.encoded, continuation, pointer=pointer)
         check_fits(self._access, self.encoded, len(ids), pointer)
         return ids
 

@@ -88,7 +88,7 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
 
     def continuation(answer: str, pointer: str) -> TokenIds:
         try:
-            ids = session.model_access.encoder.continuation(
+            ids = session.model_access.continuation(
                 prompt, spaced(prompt.text, answer, chat=request.chat), pointer=pointer
             )
             check_fits(session.model_access, prompt, len(ids), pointer)

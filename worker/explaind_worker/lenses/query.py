@@ -111,7 +111,7 @@ def _given(request: LensRequest, encoded: EncodedPrompt, session: Session) -> To
 def _continuation(
     continuation: TextTarget | TokenIdsTarget | str, encoded: EncodedPrompt, session: Session, pointer: str
 ) -> TokenIds:
-    ids = session.model_access.encoder.continuation(encoded, continuation, pointer=pointer)
+    ids = session.model_access.continuation(encoded, continuation, pointer=pointer)
     check_fits(session.model_access, encoded, len(ids), pointer)
     return ids
 
@@ -162,7 +162,7 @@ def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> 
                 raise InvalidTarget.at(pointer, message)
             followed.append(TrackedToken(choice, "given"))
             continue
-        ids = encoder.continuation(encoded, choice, pointer=pointer)
+        ids = session.model_access.continuation(encoded, choice, pointer=pointer)
         if len(ids) > 1:
             pieces = ", ".join(map(repr, encoder.texts_of(ids, after=encoded.token_ids)))
             raise InvalidTarget.at(

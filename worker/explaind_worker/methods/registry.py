@@ -10,13 +10,14 @@ from explaind.contract.estimate import ESTIMATE
 from explaind.contract.method import Method
 from explaind.contract.registry import find_method
 from explaind_worker.attribution.faithfulness import Implementation, with_faithfulness
+from explaind_worker.notes.gather import with_notes
 from explaind_worker.session.estimate import estimate_of
 
 METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for another here
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:
-    """The `run` of `methods.VERB.NAME`; that of an attribution can also check its faithfulness.
+    """The `run` of `methods.VERB.NAME`, with its notes; that of an attribution can also check its faithfulness.
 
     Of an estimate it is a dry run of the method that is estimated.
 
@@ -36,4 +37,4 @@ def implementation_of(method: Method[..., Any]) -> Implementation:
             f"This worker has no {method.path}.", hint="Service and workers must be of one version."
         ) from error
     run = cast("Implementation", module.run)
-    return with_faithfulness(run) if issubclass(method.result, Attribution) else run
+    return with_notes(with_faithfulness(run) if issubclass(method.result, Attribution) else run)

@@ -19,6 +19,7 @@ from explaind_worker.models.device_errors import DevicePoisoned, out_of_memory, 
 from explaind_worker.models.pool.memory_budget import MemoryBudget
 from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.pool.stats import PoolStats
+from explaind_worker.notes.gather import gathered
 from explaind_worker.runtime.job_control import JobControl
 from explaind_worker.session.estimate import record_measurement
 from explaind_worker.session.provenance import provenance_of, timing_of
@@ -56,6 +57,7 @@ class Runner:
                     if session.job.make_partial_result is None:
                         raise
                     state, result = JobState.CANCELLED, session.job.make_partial_result()
+                    result = gathered(result, session)
                 return Outcome(
                     state=state,
                     result=result.model_dump_json().encode(),

@@ -21,11 +21,13 @@ class JobContext:
 
     `meter` counts its cost and `encoded` is its prompt, for the provenance. A method whose work means something before
     it is complete sets `make_partial_result`, which is called if the job is cancelled. In a `dry_run` forwards are
-    counted, not made. `kept_files` are the datasets and artifacts of the job's owner.
+    counted, not made. While `noted` a method of the job is to gather the notes, and those that it calls are not.
+    `kept_files` are the datasets and artifacts of the job's owner.
     """
 
     def __init__(self, report_progress: ReportProgress, *, dry_run: bool = False, files: Files | None = None) -> None:
         self.dry_run = dry_run
+        self.noted = False
         self.kept_files = files
         self.meter = CostMeter()
         self.encoded: EncodedPrompt | None = None

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from explaind.contract.blocks.subject import PromptRequest
+from explaind.contract.blocks.subject import PromptRequest, TextTarget, TokenIdsTarget
 from explaind.contract.catalogue import ModelKind
 from explaind.contract.errors import ModelLoadFailed, RequestTooLarge, WrongModelKind
 from explaind_jobs.catalogue import ModelEntry
@@ -25,6 +25,7 @@ from explaind_worker.models.structure.anatomy import Anatomy
 from explaind_worker.models.structure.narrow_copy import narrow_bytes
 from explaind_worker.models.text.template_clock import TemplateClock
 from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
+from explaind_worker.session.prompt_record import PromptRecord
 
 
 class ModelAccess:
@@ -32,7 +33,7 @@ class ModelAccess:
 
     In a `dry_run` the model has no weights, and `least_bytes` is what its largest row needs, `copy_bytes` what a copy
     of its layers would take up. `prompt_pointer` is the field that is named where a row does not fit the memory,
-    `products` the type of its matrix products where that is not the model's own.
+    `products` the type of its matrix products where that is not the model's own; `record` holds what was read so far.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class ModelAccess:
         self.copy_bytes = 0
         self.prompt_pointer = "/prompt"
         self.products: str | None = None
+        self.record = PromptRecord()
         self._dry_run = dry_run
         self._report_progress = report_progress
         self._encoder: Encoder | None = None
@@ -67,18 +69,38 @@ class ModelAccess:
             self._encoder = self.pool.encoder(self.entry, while_waiting=self._while_loading)
         return self._encoder
 
-    def prompt(self, request: PromptRequest) -> EncodedPrompt:
+    def prompt(self, request: PromptRequest, pointer: str = "/prompt") -> EncodedPrompt:
         """The request's prompt, encoded; messages are written by the chat template once in a job, at one moment.
+
+        It is recorded for the notes of the result, which name it by `pointer`, its field in the request.
 
         Raises:
             NoChatTemplate, InvalidRequest: as `Encoder.prompt`.
         """
+        encoded = self._encoded(request)
+        self.record.prompt(encoded, pointer)
+        return encoded
+
+    def _encoded(self, request: PromptRequest) -> EncodedPrompt:
         if request.messages is None:
             return self.encoder.prompt(request)
         key = repr([(message.role, message.content) for message in request.messages])
         if key not in self._chats:
             self._chats[key] = self.encoder.prompt(request, self._clock)
         return self._chats[key]
+
+    def continuation(
+        self, encoded: EncodedPrompt, target: TextTarget | TokenIdsTarget | str, *, pointer: str = "/target"
+    ) -> tuple[int, ...]:
+        """Token ids of what is scored after that prompt; a text is recorded for the notes of the result.
+
+        Raises:
+            InvalidTarget: as `Encoder.continuation`.
+        """
+        ids = self.encoder.continuation(encoded, target, pointer=pointer)
+        if not isinstance(target, TokenIdsTarget):
+            self.record.continuation(encoded, target if isinstance(target, str) else target.text, ids, pointer)
+        return ids
 
     @property
     def prompts_constant(self) -> bool:

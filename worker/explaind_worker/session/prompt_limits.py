@@ -24,7 +24,7 @@ def encode_part(access: ModelAccess, request: PromptRequest, pointer: str) -> En
     Raises:
         PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
     """
-    encoded = access.prompt(request)
+    encoded = access.prompt(request, pointer)
     allowed = min(access.entry.limits.max_prompt_tokens, access.encoder.context)
     if len(encoded) > allowed:
         raise PromptTooLong.at(

@@ -55,9 +55,8 @@ def training_texts(
 
 def _encoded(text: str, index: int, given: Sequence[str] | TextColumn, session: Session) -> Row:
     try:
-        return session.model_access.encoder.prompt(
-            PromptRequest(model=session.model_access.entry.name, prompt=text)
-        ).token_ids
+        request = PromptRequest(model=session.model_access.entry.name, prompt=text)
+        return session.model_access.prompt(request, f"/text/{index}").token_ids
     except InvalidRequest as error:
         pointer = "/text/column" if isinstance(given, TextColumn) else f"/text/{index}"
         raise InvalidRequest.at(

@@ -7,7 +7,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from explaind._sync.concurrency import Interrupt, time_limit
 from explaind._sync.driver import FlowDriver
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import ExplaindError
 from explaind.contract.estimate import Estimate
@@ -36,7 +36,7 @@ from explaind.protocol.signatures import describes_itself
 
 P = ParamSpec("P")
 ResultT = TypeVar("ResultT")
-AnswerT = TypeVar("AnswerT", bound=ResponseModel)
+AnswerT = TypeVar("AnswerT", bound=MethodResult)
 
 
 @short_tracebacks

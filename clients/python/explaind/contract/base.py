@@ -2,7 +2,7 @@
 
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Discriminator, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from explaind.contract.display import DISPLAY
@@ -75,6 +75,22 @@ class CardList(list[CardT], Generic[CardT]):
     def _repr_html_(self) -> str | None:
         """HTML for a notebook by the registered renderer; without one a notebook shows the text."""
         return None if DISPLAY.renderer is None else DISPLAY.renderer(self)
+
+
+class MethodResult(ResponseModel):
+    """Base of what every method answers.
+
+    A method adds notes of its own; those about the prompt, the target and the precision are added by the worker.
+    """
+
+    notes: list[str] = Field(
+        default_factory=list,
+        description=(
+            "Remarks on how to read these numbers: about how the model read the prompt or the target, about rounding, "
+            "about the method. Empty where there is nothing to remark."
+        ),
+        examples=[[]],
+    )
 
 
 def wrong(pointer: str, message: str) -> PydanticCustomError:

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult
 from explaind.contract.catalogue import MethodCard
 from explaind.contract.estimate import ESTIMATE, Estimate
 from explaind.contract.request import ModelRequest
 
 P = ParamSpec("P")
-ResultT = TypeVar("ResultT", bound=ResponseModel)
+ResultT = TypeVar("ResultT", bound=MethodResult)
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,6 @@ def _first_pass(result: HeadAblation, found: GradientScreenResult) -> Markup:
     return section(
         "The first pass",
         grid_svg(grid, title="Approximate effects"),
-        [tag("p", note, class_="quiet") for note in found.notes],
         note=f"by gradients; {plural(len(found.verified), 'head')} run exactly{agreement}",
     )
 

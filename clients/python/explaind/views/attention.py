@@ -95,7 +95,6 @@ def sections(result: AttentionPatterns) -> list[Markup]:
             class_="flow",
         ),
         section("Heads of a known kind", _labels_table(result), class_="flow") if result.labels else None,
-        section("Notes", [tag("p", note) for note in result.notes]) if result.notes else None,
     ]
     return [card for card in cards if card is not None]
 

@@ -9,7 +9,7 @@ from explaind.views.drawing.faithfulness import faithfulness_section
 from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, question, summary, text_chip
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import bars_svg, matrix_table, messages_table, strongest, values_table
-from explaind.views.drawing.text import number, one_line, percent, plural, shown
+from explaind.views.drawing.text import number, one_line, percent, plural
 from explaind.views.registry import View
 
 MOST_BARS = 20
@@ -47,8 +47,6 @@ def sections(result: Attribution) -> list[Markup]:
         note = "a unit's row adds up to its value"
         sections.append(section("Unit by target token", matrix, note=note, class_="flow"))
     sections.append(section("What was asked", facts(_facts(result))))
-    if result.notes:
-        sections.append(section("Notes", [tag("p", shown(note)) for note in result.notes]))
     return [section for section in sections if section is not None]
 
 

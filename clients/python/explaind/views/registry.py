@@ -14,6 +14,8 @@ from typing import Any
 
 from explaind.contract.job import Job
 from explaind.views.drawing.blocks import fields_notebook, fields_sections
+from explaind.views.drawing.cards import notes_notebook
+from explaind.views.drawing.fields import notes_of
 from explaind.views.drawing.html import Markup, join
 from explaind.views.drawing.summary_line import fields_summary, one_line_summary
 from explaind.views.drawing.text import plural
@@ -77,8 +79,13 @@ def find_view(result_class: type, *packages: str) -> View:
 
 def notebook_html(result: object) -> str:
     """A result as a notebook displays it."""
+    return str(notebook_markup(result))
+
+
+def notebook_markup(result: object) -> Markup:
+    """What a notebook displays of a result: its notes, and below them the picture that its view draws."""
     notebook = find_view(type(result)).notebook or fields_notebook
-    return str(notebook(result))
+    return join([notes_notebook(notes_of(result)), notebook(result)])
 
 
 def summary_text(result: object) -> str:

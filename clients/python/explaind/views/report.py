@@ -10,10 +10,19 @@ from pydantic import ValidationError
 from explaind.contract.job import Job, JobState
 from explaind.contract.registry import known_method
 from explaind.protocol.results import typed_result
-from explaind.views.drawing.cards import facts, notebook_frame, problem_section, provenance_facts, section, timing_facts
+from explaind.views.drawing.cards import (
+    facts,
+    notebook_frame,
+    notes_card,
+    problem_section,
+    provenance_facts,
+    section,
+    timing_facts,
+)
+from explaind.views.drawing.fields import notes_of
 from explaind.views.drawing.html import Markup, join, tag
 from explaind.views.drawing.text import one_line
-from explaind.views.registry import View, find_view
+from explaind.views.registry import View, find_view, notebook_markup
 
 # Nothing in the page may load or run anything, whatever a prompt contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -46,8 +55,7 @@ def notebook(job: Job[Any]) -> Markup:
     title = tag("div", tag("b", job.method), f" on {one_line(job.model)} · {job.state.value} · {job.id}")
     if result is None:
         return notebook_frame("job", title, tag("div", heading), sections)
-    drawn = find_view(type(result)).notebook
-    return notebook_frame("job", title, drawn(result) if drawn else None, wide=True)
+    return notebook_frame("job", title, notebook_markup(result), wide=True)
 
 
 def _result(job: Job[Any]) -> Any:
@@ -70,7 +78,8 @@ def _content(job: Job[Any], result: Any) -> tuple[Markup, list[Markup]]:
     view = find_view(type(result))
     if view.heading is None or view.sections is None:
         raise TypeError("The view of `object` has a heading and sections.")
-    return view.heading(job, result), view.sections(result)
+    notes = notes_card(notes_of(result))
+    return view.heading(job, result), [*([] if notes is None else [notes]), *view.sections(result)]
 
 
 def _unfinished(job: Job[Any]) -> tuple[Markup, list[Markup]]:

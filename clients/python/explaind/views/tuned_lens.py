@@ -33,11 +33,10 @@ def sections(result: TunedLens) -> list[Markup]:
         "The same as this model's": ", ".join(result.lens.checked),
         "Steps of training": None if result.lens.trained_steps is None else f"{result.lens.trained_steps:,}",
     }
-    notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
     return [
         *lens_sections(result),
         section("Beside the logit lens", _comparison(result), note="means over the positions", class_="flow"),
-        section("The lens", facts(origin), notes),
+        section("The lens", facts(origin)),
     ]
 
 
@@ -67,7 +66,6 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
         "Held out": f"{plural(held.texts, 'text')}, {plural(held.tokens, 'token')}",
         "Optimizer": f"{result.optimizer}, learning rate {result.learning_rate:g}",
     }
-    notes = [tag("p", shown(note), class_="quiet") for note in result.notes]
     losses = result.history.kl
     line = Line("KL of the batches", losses, range(1, len(losses) + 1))
     curve = line_chart([line], title="KL by step", x=Axis("step", whole=True), y=Axis(low=0.0), size=SIZE)
@@ -75,7 +73,7 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
         section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
         tiles(told),
         section("Training", curve),
-        section("What was made", facts(named), notes),
+        section("What was made", facts(named)),
     ]
 
 

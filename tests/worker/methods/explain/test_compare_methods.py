@@ -206,3 +206,9 @@ def test_any_method_whose_result_is_an_attribution_can_be_compared(run, monkeypa
     assert [row.label for row in result.methods] == ["shap", "new"]
     assert seen[0].baseline == "mean"
     assert result.baseline.choice == "pad"
+
+
+def test_the_notes_of_a_method_name_it_and_those_of_the_prompt_stand_once(run):
+    methods = ["feature-ablation", "deeplift"]
+    result = run("explain/compare-methods", prompt="The food was <mask> great", target=" but", methods=methods)
+    assert [note.partition(" ")[0] for note in result.notes] == ["deeplift:", "The"]

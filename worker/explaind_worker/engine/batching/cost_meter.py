@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from explaind_worker.models.pool.timing_model import Work
 
 
@@ -12,7 +15,8 @@ class CostMeter:
     `tokens_back` are those of the tokens that a gradient went back through, `reads` the places whose logits were read.
     `backoffs` are the batches that were halved because the device ran out of memory, `expected_bytes` the most that
     a forward of a dry run would have taken up. `dense_because` says why rows were not read as a
-    tree of prefixes, where that is the case.
+    tree of prefixes, where that is the case. `logit_size` is the largest magnitude of a logit that a score depended
+    on, by which rounding can be judged.
     """
 
     forwards: int = 0
@@ -23,6 +27,7 @@ class CostMeter:
     backoffs: int = 0
     dense_because: str | None = None
     expected_bytes: int = 0
+    logit_size: float = 0.0
 
     def forward(self, tokens: int, *, reads: int = 0, back: bool = False) -> None:
         """One forward of so many tokens, padding included; `back` when a gradient went back through it."""
@@ -30,6 +35,11 @@ class CostMeter:
         self.tokens_evaluated += tokens
         self.tokens_back += tokens if back else 0
         self.reads += reads
+
+    def scored(self, logits: NDArray[np.float64], logprobs: NDArray[np.float64]) -> None:
+        """Tokens were scored: their logits, and less their log-probabilities those that these are measured by."""
+        sizes = np.abs(np.stack([logits, logits - logprobs]))
+        self.logit_size = max(self.logit_size, float(sizes[np.isfinite(sizes)].max(initial=0.0)))
 
     def expect(self, bytes: int) -> None:
         """A forward would take up so many bytes beside the weights."""

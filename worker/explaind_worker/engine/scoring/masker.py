@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from explaind.contract.blocks.attribution_result import Replacement
 from explaind.contract.blocks.units import Baseline, ReplacementText
 from explaind.contract.errors import NoBaselineToken
+from explaind_worker.engine.scoring.replacement_text import replacement_text
 from explaind_worker.engine.scoring.units import UnitMap
 from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 
@@ -30,6 +31,10 @@ class Masker:
         self._ids = np.asarray(encoded.token_ids, dtype=np.int64)
         self._unit = np.asarray([-1 if u is None else u for u in unit_map.unit_of_token], dtype=np.int64)
         self._replacement = np.asarray(replacement.token_ids, dtype=np.int64)
+        self._of_unit = [self._replacement] * len(unit_map)
+        for placed in replacement.placed:
+            for unit in placed.units:
+                self._of_unit[unit] = np.asarray(placed.token_ids, dtype=np.int64)
         self._once = replacement.choice == "text"
         self._removed = replacement.choice == "remove"
         first = np.full(len(unit_map), len(self._ids), dtype=np.int64)
@@ -46,7 +51,8 @@ class Masker:
             return len(self._ids)
         # The text stands once in the place of all of a unit's tokens: a unit takes up the longer of the two.
         of_unit = np.bincount(self._unit[self._unit >= 0], minlength=self.count)
-        return int((self._unit < 0).sum() + np.maximum(of_unit, len(self._replacement)).sum())
+        placed = np.array([len(ids) for ids in self._of_unit], dtype=np.int64)
+        return int((self._unit < 0).sum() + np.maximum(of_unit, placed).sum())
 
     def rows(self, coalitions: BoolArray) -> Iterator[TokenArray]:
         """Token ids of the prompt under each coalition [coalition, unit], in order."""
@@ -65,7 +71,7 @@ class Masker:
             if is_kept:
                 parts.append(self._ids[position : position + 1])
             elif self._first[unit] == position:
-                parts.append(self._replacement)
+                parts.append(self._of_unit[unit])
         return np.concatenate(parts) if parts else self._ids[:0]
 
 
@@ -76,8 +82,7 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
         NoBaselineToken: the model has no token for the choice, or removal would leave nothing to read.
     """
     if isinstance(baseline, ReplacementText):
-        ids = encoder.continuation(encoded, baseline.text, pointer="/baseline/text")
-        return Replacement(choice="text", text=baseline.text, token_ids=list(ids))
+        return replacement_text(baseline.text, encoder, encoded, unit_map)
     removable = any(unit is None for unit in unit_map.unit_of_token)
     if baseline == "remove":
         if not removable:

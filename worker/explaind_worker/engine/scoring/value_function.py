@@ -76,6 +76,7 @@ class ValueFunction:
         for start in range(0, total, slab):
             members = order[start : start + slab]
             scores[:, members] = self._scores(list(self._players.rows(coalitions[members])), known, start, total)
+        self._meter.scored(scores[0], scores[1])
         return TokenScores(logits=scores[0], logprobs=scores[1])
 
     def _scores(self, prompts: list[TokenArray], known: set[Key], start: int, total: int) -> FloatArray:

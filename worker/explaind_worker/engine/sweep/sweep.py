@@ -72,6 +72,8 @@ class Sweep:
                         scores[run.base.question][:, run.number, columns] = answer[..., position]
             done += len(batch)
             self._report_progress("running interventions", done, len(runs), "runs")
+        for logits, logprobs in scores:
+            self._meter.scored(logits, logprobs)
         return [TokenScores(logits=logits, logprobs=logprobs) for logits, logprobs in scores]
 
     def _fits(self, rows: int, length: int, reads: int) -> bool:

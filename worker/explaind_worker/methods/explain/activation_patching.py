@@ -242,7 +242,7 @@ class _Patching:
         params = self._params
         request = PromptRequest(model=params.model, prompt=params.corrupted, messages=params.corrupted_messages)
         try:
-            return self._session.model_access.prompt(request)
+            return self._session.model_access.prompt(request, params.corrupted_pointer)
         except InvalidRequest as error:
             raise type(error).at(params.corrupted_pointer, error.detail, hint=error.hint) from None
 

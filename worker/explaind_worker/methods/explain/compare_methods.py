@@ -59,12 +59,15 @@ class _Table:
     replacement: Replacement
     rows: list[ComparedMethod] = field(default_factory=list)
     found: dict[str, Attribution] = field(default_factory=dict)
+    notes: dict[str, list[str]] = field(default_factory=dict)  # the methods that each note is of
 
     def add(self, ran: tuple[ComparedMethod, Attribution | None]) -> None:
         row, attribution = ran
         self.rows.append(row)
         if attribution is not None:
             self.found[row.label] = attribution
+            for note in attribution.notes:
+                self.notes.setdefault(note, []).append(row.label)
 
     def comparison(self) -> MethodComparison:
         """The result; at least one method must have succeeded."""
@@ -80,6 +83,7 @@ class _Table:
             baseline=self.replacement,
             methods=list(self.rows),
             agreement=agreement(list(self.found), values, self.params.top_k),
+            notes=[f"{', '.join(labels)}: {note}" for note, labels in self.notes.items()],
         )
 
 

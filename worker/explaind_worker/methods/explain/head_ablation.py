@@ -84,7 +84,6 @@ class _FirstPass:
             effects=[nullable(row) for row in self.approximate],
             verified=self.verified,
             spearman=None if np.isnan(correlation) else correlation,
-            notes=self.notes,
         )
 
 
@@ -124,6 +123,7 @@ class _Found:
             sets=self._sets(),
             greedy=self._greedy(),
             first_pass=self.first and self.first.found(self._of_singles().mean(axis=1)),
+            notes=[] if self.first is None else self.first.notes,
         )
 
     def _cuts(self) -> list[AblationSet]:

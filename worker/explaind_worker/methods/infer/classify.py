@@ -63,7 +63,7 @@ def _among_labels(labels: list[str] | None, session: Session, encoded: EncodedPr
     encoder = session.model_access.encoder
     continuations = []
     for place, label in enumerate(labels):
-        ids = encoder.continuation(encoded, label, pointer=f"/labels/{place}")
+        ids = session.model_access.continuation(encoded, label, pointer=f"/labels/{place}")
         check_fits(session.model_access, encoded, len(ids), f"/labels/{place}")
         continuations.append(ids)
     if len(set(continuations)) < len(continuations):

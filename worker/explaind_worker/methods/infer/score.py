@@ -15,7 +15,7 @@ def run(params: ScoreParams, session: Session) -> Scoring:
     """Log-probability and rank of every token of the target, and of the prompt when asked for."""
     session.model_access.require("causal")
     encoded = encode_prompt(session, params)
-    target = session.model_access.encoder.continuation(encoded, params.target)
+    target = session.model_access.continuation(encoded, params.target)
     check_fits(session.model_access, encoded, len(target), "/target")
     limits = session.model_access.batch_limits(len(encoded) + len(target))
     model = session.model_access.model()

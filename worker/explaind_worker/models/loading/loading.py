@@ -70,7 +70,8 @@ def load_encoder(entry: ModelEntry) -> Encoder:
         context = longest_row(network, context)
     rows = getattr(config.get_text_config(), "vocab_size", None)
     rows = rows if isinstance(rows, int) else None
-    return Encoder(tokenizer, context, found, classes, rows, quantization=quantization)
+    segments = network is not None and _has_segments(network)
+    return Encoder(tokenizer, context, found, classes, rows, quantization=quantization, segments=segments)
 
 
 def _context(config: PreTrainedConfig) -> int | None:
@@ -124,6 +125,14 @@ def _classifier(
     size = counted_bytes(network)
     return LoadedClassifier(
         entry, encoder, network, classes, bool(found["pads"]), lock, encoder.revision, size, gradients
+    )
+
+
+def _has_segments(network: torch.nn.Module) -> bool:
+    """Whether it has embeddings of more than one segment."""
+    return any(
+        name.endswith("token_type_embeddings") and isinstance(module, torch.nn.Embedding) and module.num_embeddings > 1
+        for name, module in network.named_modules()
     )
 
 

@@ -53,7 +53,8 @@ class Encoder:
     `context` is how many tokens the model can read, `revision` the fingerprint of the files it was read from, `classes`
     what a classifier tells apart (None of a causal language model), `rows` how many rows the model's embedding has: a
     tokenizer may know more tokens, added ones mostly, which must never reach the model. `quantization` is that of the
-    weights, which config and catalogue tell before they are read. A classifier reads a text that
+    weights, which config and catalogue tell before they are read. `segments` says whether the model tells the two
+    sentences of a pair apart by segment ids (`token_type_ids`). A classifier reads a text that
     is complete: its closing tokens stay, and a chat template opens no turn.
     """
 
@@ -66,6 +67,7 @@ class Encoder:
         rows: int | None = None,
         *,
         quantization: Quantization | None = None,
+        segments: bool = False,
     ) -> None:
         self.tokenizer = tokenizer
         self.rows = rows
@@ -73,6 +75,7 @@ class Encoder:
         self.revision = revision
         self.classes = classes
         self.quantization = quantization
+        self.segments = segments
 
     @property
     def packed(self) -> bool:
@@ -133,6 +136,14 @@ class Encoder:
         if (unknown := self._without_row(ids)) is not None:
             raise InvalidTarget.at(pointer, unknown, hint=NO_ROW)
         return ids
+
+    def piece(self, text: str, *, begins: bool) -> tuple[int, ...]:
+        """Tokens of a text that stands in the middle of another, or that `begins` one; special tokens are not added."""
+        return tuple(self._tokenize(text, add_special_tokens=False)["input_ids"]) if begins else self._alone(text)
+
+    def joins(self, encoded: EncodedPrompt, text: str) -> bool:
+        """Whether the text, written after that prompt, leaves the prompt's own tokens as they are."""
+        return bool(self._joined(encoded, text))
 
     def text_of(self, token_ids: Sequence[int], *, after: Sequence[int] = ()) -> str:
         """Text of a continuation, with the leading space that it has after the tokens `after`."""

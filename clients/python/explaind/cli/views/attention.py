@@ -10,7 +10,7 @@ from explaind.contract.methods.explain.attention import AttentionPatterns
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution
 from explaind.views.attention import MOST_DRAWN, TITLES, caption, pattern_grid
 from explaind.views.attention import summary as attention_summary
-from explaind.views.drawing.text import number, one_line, percent, shown, signed
+from explaind.views.drawing.text import number, one_line, percent, signed
 from explaind.views.logit_attribution import heads_grid
 from explaind.views.logit_attribution import summary as logit_summary
 from explaind.views.registry import View
@@ -52,8 +52,6 @@ def show_attention(console: Console, result: AttentionPatterns) -> None:
         sink = percent(min(1.0, result.scores.sink[label.layer][label.head]))
         table.add_row(label.name, TITLES[label.label].lower(), number(label.score), sink)
     console.print(table if result.labels else Text(attention_summary(result), style=_QUIET))
-    for note in result.notes:
-        console.print(Text(shown(note), style=_QUIET), soft_wrap=True)
 
 
 def _quoted(text: ScoredText) -> str:

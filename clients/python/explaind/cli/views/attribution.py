@@ -27,8 +27,6 @@ def show_attribution(console: Console, result: Attribution) -> None:
         roles = " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
         console.print(Text(f"by role: {roles}"), soft_wrap=True)
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
-    for note in result.notes:
-        console.print(Text(note, style=_QUIET), soft_wrap=True)
     if result.faithfulness is not None:
         show_faithfulness(console, result.faithfulness)
 

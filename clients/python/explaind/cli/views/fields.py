@@ -20,6 +20,7 @@ from explaind.views.drawing.fields import (
     Source,
     Strip,
     blocks_of,
+    notes_of,
 )
 from explaind.views.drawing.palette import FAINT, diverging_on_paper, largest, share_of
 from explaind.views.drawing.text import number, shown, signed
@@ -31,7 +32,9 @@ _LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def show_json(console: Console, value: Any) -> None:
-    """The value as indented JSON."""
+    """The value as indented JSON, without the notes that stand above it."""
+    if notes_of(value):
+        value = {name: item for name, item in value.items() if name != "notes"}
     console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
 
 

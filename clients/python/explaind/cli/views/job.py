@@ -9,6 +9,7 @@ from rich.text import Text
 from explaind.contract.estimate import Estimate
 from explaind.contract.job import Job, JobState, Timing
 from explaind.protocol.results import typed_result
+from explaind.views.drawing.fields import notes_of
 from explaind.views.drawing.text import plural, progress_text, seconds, shown, size
 from explaind.views.registry import HTML_VIEWS, View, find_view
 
@@ -20,6 +21,8 @@ def show_job(console: Console, job: Job[Any]) -> None:
     """Write a job: its result when it has one, else its state, and what it cost."""
     result = typed_result(job)
     show = find_view(type(result), HTML_VIEWS, TERMINAL_VIEWS).terminal
+    for note in notes_of(result):
+        console.print(Text.assemble(("Note: ", "bold yellow"), shown(note)), soft_wrap=True)
     if result is not None and show is not None:
         show(console, result)
     if job.state is not JobState.SUCCEEDED:

@@ -24,7 +24,7 @@ def show_tuned_lens(console: Console, result: TunedLens) -> None:
     plain = [_mean(row) for stream in result.logit_lens for row in stream.divergence]
     tuned = [_mean(row) for stream in result.streams for row in stream.divergence]
     console.print(_table(names, plain, tuned))
-    _say(console, [f"lens {result.lens.name} of {result.lens.made_for}", *result.notes])
+    _say(console, [f"lens {result.lens.name} of {result.lens.made_for}"])
 
 
 def show_lens_training(console: Console, result: TunedLensTraining) -> None:
@@ -34,7 +34,7 @@ def show_lens_training(console: Console, result: TunedLensTraining) -> None:
     console.print(_table(list(zip(held.streams, held.layers, strict=True)), held.logit_lens, held.tuned_lens))
     how = f"{plural(result.steps, 'step')} of {result.optimizer}, {plural(result.tokens, 'token')}"
     measured = f"measured on {plural(held.texts, 'held-out text')}"
-    _say(console, [f"{how}, ended by {result.finish_reason}; {measured}", *result.notes])
+    _say(console, [f"{how}, ended by {result.finish_reason}; {measured}"])
 
 
 def _table(names: Sequence[tuple[str, int]], plain: Sequence[float], tuned: Sequence[float]) -> Table:

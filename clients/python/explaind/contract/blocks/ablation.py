@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.grading import AnswerForm
 from explaind.contract.blocks.questions import QuestionsRequest
 from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, Seed
@@ -91,7 +91,7 @@ class Failures(ResponseModel):
     )
 
 
-class Ablated(ResponseModel):
+class Ablated(MethodResult):
     """Fields common to all ablation results. An effect is the metric of the whole model minus the ablated model's.
 
     So a positive effect means that the component helped, a negative one that it hindered. Intervals are Student's t

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult, ResponseModel
 from explaind.contract.blocks.regrouping import regrouped
 from explaind.contract.blocks.subject import Score
 from explaind.contract.blocks.units import MessageShare, Unit, UnitKind
@@ -57,6 +57,16 @@ class ScoredText(ResponseModel):
         return sum(token.logprob or 0.0 for token in self.explained_tokens)
 
 
+class PlacedText(ResponseModel):
+    """A text as it stands in the place of some units, with the spaces of the text around it."""
+
+    text: str = Field(examples=[" something"])
+    token_ids: list[int]
+    units: list[int] = Field(
+        default_factory=list, description="Indices of the units that it replaces; empty in a regrouped result."
+    )
+
+
 class Replacement(ResponseModel):
     """The baseline as resolved for this model; for gradient methods, the token whose embedding is the baseline."""
 
@@ -64,7 +74,17 @@ class Replacement(ResponseModel):
     text: str | None = Field(
         default=None, description="Text of the replacement: once per token or, for text, once per unit."
     )
-    token_ids: list[int] = Field(default_factory=list)
+    token_ids: list[int] = Field(
+        default_factory=list, description="Its tokens; for text those that replace most of the units."
+    )
+    placed: list[PlacedText] = Field(
+        default_factory=list,
+        description=(
+            "For text: what was put in, with spaces as the text around has them: a leading one where the replaced "
+            "text has one, none at the start of the prompt, and as given within a word."
+        ),
+        examples=[[]],
+    )
 
 
 class Curve(ResponseModel):
@@ -173,7 +193,7 @@ class Interactions(ResponseModel):
     evaluations: int = Field(description="Number of coalitions requested for the interactions.")
 
 
-class Attribution(ResponseModel):
+class Attribution(MethodResult):
     """Contribution of each unit of the prompt to the score of the target.
 
     `values` has one number per unit, in the units of the score (nats for logprob). `values_by_target` is unit × column:
@@ -207,9 +227,6 @@ class Attribution(ResponseModel):
     algorithm: str = Field(examples=["exact"])
     evaluations: int = Field(
         description="Number of coalitions, or points of a path, whose score was requested.", examples=[512]
-    )
-    notes: list[str] = Field(
-        default_factory=list, description="Remarks on the interpretation of these values, e.g. about quantized weights."
     )
     fast: ReducedPrecision | None = Field(
         default=None, description="Loss of exactness, where precision `fast` was requested."

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from explaind.contract.base import ResponseModel, by_key, wrong
+from explaind.contract.base import MethodResult, ResponseModel, by_key, wrong
 from explaind.contract.blocks.hook_points import StreamPoint
 from explaind.contract.blocks.subject import (
     ContinuationText,
@@ -172,7 +172,7 @@ class TrackedToken(ResponseModel):
     streams: list[TrackedStream] = Field(description="One per stream of the result, in the same order.")
 
 
-class LensReading(ResponseModel):
+class LensReading(MethodResult):
     """The residual stream decoded at every layer and position: the prediction if the model ended there.
 
     `streams` are in the order of the stream: resid_pre, attn_out, resid_mid, mlp_out, resid_post. `tokens` has the

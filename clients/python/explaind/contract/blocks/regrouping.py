@@ -62,7 +62,9 @@ def regrouped(attribution: "Attribution", kind: UnitKind) -> "Attribution":
     if attribution.by_message is not None:
         shares = shares_of_messages(units, values, [share.role for share in attribution.by_message])
         changed |= {"by_message": shares, "by_role": shares_of_roles(shares)}
+    placed = [text.model_copy(update={"units": []}) for text in attribution.baseline.placed]
     changed |= {
+        "baseline": attribution.baseline.model_copy(update={"placed": placed}),
         "units": units,
         "values": values,
         "values_by_target": columns,

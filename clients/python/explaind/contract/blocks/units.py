@@ -41,7 +41,7 @@ Units = Annotated[
 
 
 class ReplacementText(RequestModel):
-    """Text that replaces each absent unit, once per unit."""
+    """Text that replaces each absent unit, once per unit, with the spaces of the text around it."""
 
     text: str = Field(min_length=1, max_length=1000, examples=["something"])
 

@@ -1,19 +1,36 @@
 """Parts of a report that are the same for every method: cards, tiles, small print, cost, origin, problem."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from explaind.contract.errors import Problem
 from explaind.contract.job import Provenance, Timing
-from explaind.views.drawing.html import Markup, Node, tag
+from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.text import seconds, shown
 
 _LONG = 400  # characters of markup beyond which a fact has a row of its own
+_NOTES = "border-left:3px solid #c98a00;padding:.1em 0 .1em .7em;margin:.4em 0;overflow-wrap:anywhere"
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
 
 
 def notebook_frame(name: str, *children: Node, wide: bool = False) -> Markup:
     """What a notebook displays of a result, under the class `explaind-NAME`; `wide` lets grids take all the width."""
     return tag("div", children, class_=f"explaind-{name}", style=_FRAME if wide else f"{_FRAME};max-width:60em")
+
+
+def notes_notebook(notes: Sequence[str]) -> Markup:
+    """A result's notes for a notebook, to stand above its picture; nothing where there are none."""
+    if not notes:
+        return Markup()
+    return notebook_frame("notes", tag("div", _notes_lines(notes), style=_NOTES))
+
+
+def notes_card(notes: Sequence[str]) -> Markup | None:
+    """A result's notes for the top of a report; None where there are none."""
+    return tag("section", _notes_lines(notes), class_="notes") if notes else None
+
+
+def _notes_lines(notes: Sequence[str]) -> Markup:
+    return join([tag("div", tag("b", "Note: "), shown(note), dir="auto") for note in notes])
 
 
 def section(title: str, *children: Node, note: str = "", class_: str | None = None) -> Markup:

@@ -94,9 +94,17 @@ class _Axis:
 
 
 def blocks_of(result: object) -> list[Block]:
-    """The blocks of a result: first its plain facts, then the other fields in their order."""
+    """The blocks of a result: first its plain facts, then the other fields in their order; not its notes."""
     named = _fields(result)
+    if named is not None and notes_of(result):
+        named = {name: value for name, value in named.items() if name != "notes"}
     return list(_blocks("", {"result": result} if named is None else named, (), 0))
+
+
+def notes_of(result: object) -> list[str]:
+    """The notes of a method's result, also of one that is known as JSON only; nothing of what has none."""
+    notes = result.get("notes") if isinstance(result, Mapping) else getattr(result, "notes", None)
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _fields(value: object) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult, ResponseModel
 from explaind.contract.blocks.grading import AnswerForm, Category, FailureRule
 from explaind.contract.blocks.questions import QuestionsRequest
 from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, Seed
@@ -132,7 +132,7 @@ class ActivationComparison(ResponseModel):
     )
 
 
-class QuestionsEvaluation(ResponseModel):
+class QuestionsEvaluation(MethodResult):
     """Accuracy and mistakes of a model on a set of questions."""
 
     kind: Literal["questions"] = "questions"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Message, Score, Subject
 from explaind.contract.blocks.units import Offset
@@ -96,7 +96,7 @@ class PatchGrid(ResponseModel):
     scores: list[list[float]] = Field(description="[row][column]: score of the patched run.")
 
 
-class ActivationPatching(ResponseModel):
+class ActivationPatching(MethodResult):
     """Activations that carry the difference between the answers of two runs.
 
     The base is the run that is patched and the source the run that the patches come from: with denoise the corrupted

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.subject import PromptRequest, Seed
 from explaind.contract.method import Method
 
@@ -138,7 +138,7 @@ class HeadPattern(ResponseModel):
         return f"L{self.layer}H{self.head}"
 
 
-class AttentionPatterns(ResponseModel):
+class AttentionPatterns(MethodResult):
     """Attention patterns of some heads, and scores of all heads."""
 
     kind: Literal["attention_patterns"] = "attention_patterns"
@@ -156,7 +156,6 @@ class AttentionPatterns(ResponseModel):
     labels: list[HeadLabel] = Field(
         description=("Heads of a known kind, the clearest first; by the probe's score for kinds that the probe scores.")
     )
-    notes: list[str] = Field(default_factory=list)
 
 
 METHOD = Method(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, Tag, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from explaind.contract.base import RequestModel, ResponseModel, by_key, wrong
+from explaind.contract.base import MethodResult, RequestModel, ResponseModel, by_key, wrong
 from explaind.contract.blocks.attribution import AttributionRequest, PerturbationRequest
 from explaind.contract.blocks.attribution_result import (
     Attribution,
@@ -181,7 +181,6 @@ class ComparedMethod(ResponseModel):
     forwards: int = 0
     tokens_evaluated: int = 0
     faithfulness: Faithfulness | None = None
-    notes: list[str] = Field(default_factory=list, description="Remarks on the interpretation of these values.")
     fast: ReducedPrecision | None = Field(
         default=None, description="Loss of exactness, where precision `fast` was requested and the method has it."
     )
@@ -206,7 +205,7 @@ class Agreement(ResponseModel):
     top_overlap_by_chance: float = Field(description="Average top overlap of two random choices of k units.")
 
 
-class MethodComparison(ResponseModel):
+class MethodComparison(MethodResult):
     """One subject explained by several methods: the units once, a row per method, and their agreement."""
 
     kind: Literal["method_comparison"] = "method_comparison"
@@ -232,6 +231,7 @@ METHOD = Method(
         "Attanasio et al. 2023, ferret; Krishna et al. 2022, The Disagreement Problem; "
         "DeYoung et al. 2020, ERASER; Petsiuk et al. 2018, RISE"
     ),
+    version="2",
     cost="sum over its methods, less the evaluations they share",
     example={
         "model": "demo",

@@ -23,6 +23,7 @@ METHOD = Method(
     result=Attribution,
     citation="Shrikumar et al. 2017, Learning Important Features Through Propagating Activation Differences; "
     "captum.attr.DeepLift",
+    version="2",
     cost="one forward and one backward pass over prompt and baseline; with per_target one for each target token",
     example={
         "model": "demo",

@@ -17,6 +17,7 @@ METHOD = Method(
     params=FeatureAblationParams,
     result=Attribution,
     citation="Zeiler & Fergus 2014; captum.attr.FeatureAblation; Miglani et al. 2023, Using Captum to Explain LLMs",
+    version="2",
     cost="n + 2 evaluations for n units",
     example={
         "model": "demo",

@@ -43,6 +43,7 @@ METHOD = Method(
         "Lundberg & Lee 2017, A Unified Approach to Interpreting Model Predictions; Erion et al. 2021, Expected "
         "Gradients; captum.attr.GradientShap"
     ),
+    version="2",
     cost="n_samples forward and backward passes, batched",
     example={
         "model": "demo",

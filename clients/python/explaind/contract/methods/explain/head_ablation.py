@@ -123,7 +123,6 @@ class GradientScreenResult(ResponseModel):
             "it is not defined. It is lower over the strongest heads alone than over all."
         )
     )
-    notes: list[str] = Field(default_factory=list, description="Remarks on gradients through this model.")
 
 
 class HeadAblation(Ablated):

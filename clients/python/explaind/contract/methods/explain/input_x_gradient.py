@@ -31,6 +31,7 @@ METHOD = Method(
     params=InputXGradientParams,
     result=Attribution,
     citation="Shrikumar et al. 2016, Not Just a Black Box; captum.attr.InputXGradient",
+    version="2",
     cost="one forward and one backward pass, and a forward of the baseline",
     example={
         "model": "demo",

@@ -42,6 +42,7 @@ METHOD = Method(
     params=IntegratedGradientsParams,
     result=Attribution,
     citation="Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks; captum.attr.IntegratedGradients",
+    version="2",
     cost="n_steps forward and backward passes, batched; with per_target a backward pass per target token",
     example={
         "model": "demo",

@@ -31,6 +31,7 @@ METHOD = Method(
     params=KernelShapParams,
     result=Attribution,
     citation="Lundberg & Lee 2017; captum.attr.KernelShap",
+    version="2",
     cost="n_samples evaluations",
     example={
         "model": "demo",

@@ -43,6 +43,7 @@ METHOD = Method(
     params=LimeParams,
     result=Attribution,
     citation="Ribeiro et al. 2016, Why Should I Trust You?; captum.attr.Lime",
+    version="2",
     cost="n_samples evaluations",
     example={
         "model": "demo",

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.blocks.subject import Foil, LabelsTarget, PromptRequest, Target
 from explaind.contract.method import Method
@@ -131,7 +131,7 @@ class TokenContributions(Contributions):
     gap: float = Field(description="logit − the sum of the contributions: the rounding error.")
 
 
-class LogitAttribution(Contributions):
+class LogitAttribution(MethodResult, Contributions):
     """Direct contributions to the logits of the target (minus the foil), with the final norm's scale frozen.
 
     The numbers here are sums over the tokens of the target (and foil); `by_target` has those of each token. Together

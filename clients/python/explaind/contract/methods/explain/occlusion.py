@@ -31,6 +31,7 @@ METHOD = Method(
     params=OcclusionParams,
     result=Attribution,
     citation="Zeiler & Fergus 2014, Visualizing and Understanding Convolutional Networks; captum.attr.Occlusion",
+    version="2",
     cost="about n / stride + 2 evaluations for n units",
     example={
         "model": "demo",

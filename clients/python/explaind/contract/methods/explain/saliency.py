@@ -34,6 +34,7 @@ METHOD = Method(
     params=SaliencyParams,
     result=Attribution,
     citation="Simonyan et al. 2013, Deep Inside Convolutional Networks; captum.attr.Saliency",
+    version="2",
     cost="one forward and one backward pass, and a forward of the baseline",
     example={
         "model": "demo",

@@ -25,6 +25,7 @@ METHOD = Method(
     params=ShapleySamplingParams,
     result=Attribution,
     citation="Castro et al. 2009, Polynomial calculation of the Shapley value; captum.attr.ShapleyValueSampling",
+    version="2",
     cost="n_samples × n + 1 evaluations for n units",
     example={
         "model": "demo",

@@ -61,7 +61,6 @@ class TunedLens(LensReading):
     kind: Literal["tuned_lens"] = "tuned_lens"
     lens: LensOrigin
     logit_lens: list[PlainStream] = Field(description="One per stream of the result, in the same order.")
-    notes: list[str] = Field(default_factory=list, description="Properties of the lens that could not be checked.")
 
 
 METHOD = Method(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.attribution_result import ScoredToken
 from explaind.contract.blocks.subject import ContinuationText, PromptRequest
 from explaind.contract.method import Method
@@ -51,7 +51,7 @@ class ClassScore(ResponseModel):
     tokens: list[ScoredToken] | None = Field(default=None, description="Tokens of a label.")
 
 
-class Classification(ResponseModel):
+class Classification(MethodResult):
     """Every class with its probability."""
 
     kind: Literal["classification"] = "classification"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult
 from explaind.contract.blocks.attribution_result import RankedToken
 from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, PromptRequest, Seed
 from explaind.contract.method import Method
@@ -38,7 +38,7 @@ class GenerateParams(PromptRequest):
 Finish = Literal["end", "stop", "length", "cancelled"]
 
 
-class Generation(ResponseModel):
+class Generation(MethodResult):
     """A continuation with the log-probability of each of its tokens under the unmodified distribution."""
 
     kind: Literal["generation"] = "generation"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from explaind.contract.base import ResponseModel, wrong
+from explaind.contract.base import MethodResult, wrong
 from explaind.contract.blocks.attribution_result import RankedToken
 from explaind.contract.blocks.subject import Continuation, PromptRequest
 from explaind.contract.method import Method
@@ -27,7 +27,7 @@ class ScoreParams(PromptRequest):
         return self
 
 
-class Scoring(ResponseModel):
+class Scoring(MethodResult):
     """The target's tokens, each with its log-probability and rank after everything before it."""
 
     kind: Literal["scoring"] = "scoring"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from explaind.contract.base import ResponseModel
+from explaind.contract.base import MethodResult, ResponseModel
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.blocks.units import Unit, UnitKind
 from explaind.contract.method import Method
@@ -32,7 +32,7 @@ class Token(ResponseModel):
     )
 
 
-class Tokenization(ResponseModel):
+class Tokenization(MethodResult):
     """The tokens as the model receives them, and the units an attribution would use."""
 
     kind: Literal["tokenization"] = "tokenization"

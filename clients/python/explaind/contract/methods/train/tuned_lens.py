@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, Tag
 
-from explaind.contract.base import ResponseModel, by_key
+from explaind.contract.base import MethodResult, ResponseModel, by_key
 from explaind.contract.blocks.subject import MAX_PROMPT_CHARS, Seed
 from explaind.contract.files import MAX_NAME_CHARS, ArtifactCard, ColumnName, DatasetColumns
 from explaind.contract.method import Method
@@ -119,7 +119,7 @@ class LensHistory(ResponseModel):
     held_out_kl: list[float] = Field(description="[check]: KL on the held-out texts.")
 
 
-class TunedLensTraining(ResponseModel):
+class TunedLensTraining(MethodResult):
     """A tuned lens, kept as an artifact, and its comparison with the logit lens on held-out texts."""
 
     kind: Literal["tuned_lens_training"] = "tuned_lens_training"
@@ -138,7 +138,6 @@ class TunedLensTraining(ResponseModel):
             "cancelled: the job was cancelled, and the lens is that of the last check before."
         )
     )
-    notes: list[str] = Field(default_factory=list, description="Remarks on the interpretation of these numbers.")
 
 
 METHOD = Method(
