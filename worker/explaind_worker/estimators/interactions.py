@@ -6,7 +6,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from explaind_worker.estimators.estimate import BoolArray, FloatArray
+from explaind_worker.estimators.estimate import BoolArray, FloatArray, moderated
+
+FEWEST_ROUNDS = 4  # for standard errors
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,10 @@ class SampledInteractions:
         np.add.at(of_round, (at, right, left), mixed)
         of_round /= 1 if n % 2 == 0 else 2
         errors = None
-        if self._rounds > 1:
-            errors = of_round.std(axis=0, ddof=1) / np.sqrt(self._rounds)
+        if self._rounds >= FEWEST_ROUNDS:
+            errors = np.zeros((n, n))
+            pairs = ~np.eye(n, dtype=bool)
+            errors[pairs] = moderated(of_round.var(axis=0, ddof=1)[pairs], self._rounds)
         return PairEstimate(of_round.mean(axis=0), errors)
 
 

@@ -57,8 +57,10 @@ def run(params: ShapParams, session: Session) -> Attribution:
         evaluations=found.evaluations,
         standard_errors=found.estimate.standard_errors,
     )
+    unsure = [] if found.estimate.unsure is None else [found.estimate.unsure]
     return result.model_copy(
         update={
+            "notes": [*result.notes, *unsure],
             "stopped": _stopped(params, found) if params.budget == "auto" else None,
             "interactions": _interactions(params, game, found) if params.interactions else None,
         }

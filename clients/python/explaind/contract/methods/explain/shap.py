@@ -82,7 +82,7 @@ METHOD = Method(
         "shap.PartitionExplainer (Owen 1977); Grabisch & Roubens 1999 for interactions"
     ),
     cost="2^n evaluations when exact, otherwise at most the budget; as many again for sampled interactions",
-    version="2",
+    version="3",
     example={
         "model": "demo",
         "prompt": "Review: The food was great. Sentiment:",
