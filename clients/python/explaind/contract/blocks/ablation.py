@@ -94,9 +94,11 @@ class Failures(ResponseModel):
 class Ablated(ResponseModel):
     """Fields common to all ablation results. An effect is the metric of the whole model minus the ablated model's.
 
-    So a positive effect means that the component helped, a negative one that it hindered. Intervals are Student's t
-    intervals of the mean of the paired differences over the questions, one component at a time: among many components
-    some lie far out by chance alone. They are null where there is only one question.
+    So a positive effect means that the component helped, a negative one that it hindered. Intervals are over
+    the questions, one component at a time: among many components some lie far out by chance alone. They are Student's t
+    intervals of the mean of the paired differences, null where there is only one question; with metric accuracy
+    Newcombe's of the difference of two paired proportions (Newcombe 1998, method 10), and Wilson's of `clean_mean`.
+    Accuracies and their differences are shares: 0.625 is 62.5 %, a difference of 0.125 is 12.5 percentage points.
     """
 
     ablation: Ablation
