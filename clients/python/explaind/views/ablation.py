@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from explaind.contract.blocks.ablation import Ablated, Failures
 from explaind.contract.methods.explain.head_ablation import GradientScreenResult, GreedyRemoval, HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
+from explaind.views.drawing.bars import Bar, bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.tables import Bar, bars_svg, table
+from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural, signed
 from explaind.views.registry import View
 
@@ -140,7 +141,7 @@ def _bars(result: Ablated, parts: Sequence[RankedPart]) -> Markup:
     whiskers = (
         f"whiskers: {100 * result.confidence:g} % intervals over the questions" if parts[0].high is not None else ""
     )
-    return section("Ranking", bars_svg(bars, title="Mean effects, ranked"), note=f"{shown}{whiskers}".rstrip("; "))
+    return section("Ranking", bars_html(bars, title="Mean effects, ranked"), note=f"{shown}{whiskers}".rstrip("; "))
 
 
 def heads_in_words(heads: Sequence[tuple[int, int]]) -> str:
@@ -209,7 +210,7 @@ def _questions(result: HeadAblation | LayerAblation) -> Markup:
     rows = [
         tag(
             "tr",
-            tag("td", one_line(prompt, 120), dir="auto"),
+            tag("td", one_line(prompt, 120), dir="auto", class_="words"),
             tag("td", tag("code", one_line(answer, 40))),
             tag("td", tag("code", one_line(foil, 40)) if foil is not None else None),
             tag("td", number(clean) if math.isfinite(clean) else "none", class_="num"),
@@ -222,7 +223,7 @@ def _questions(result: HeadAblation | LayerAblation) -> Markup:
 def _asked(result: Ablated) -> dict[str, Node]:
     return {
         "Metric": METRICS[result.metric],
-        "Instead of an ablated part": INSTEAD[result.ablation],
+        "Ablation (what replaces the part)": INSTEAD[result.ablation],
         "Where": "every token" if result.positions == "all" else "the last token and the answer's",
         "Effect": "metric of the whole model minus that of the ablated one",
     }

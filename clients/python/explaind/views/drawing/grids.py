@@ -98,7 +98,8 @@ def grid_svg(grid: Grid, *, title: str) -> Markup:
     ]
     legend = _legend(grid, left, top + height + 10, reach)
     across, down = max(left + width + 8, left + 190), top + height + 2 * _LINE + 10
-    return tag(
+    # Scaled down, its texts could not be read on a narrow screen: there it is scrolled.
+    drawn = tag(
         "svg",
         tag("title", title),
         kinds,
@@ -107,11 +108,12 @@ def grid_svg(grid: Grid, *, title: str) -> Markup:
         cells,
         legend,
         viewBox=f"0 0 {across:.0f} {down:.0f}",
-        style=f"width:{across:.0f}px;max-width:100%;height:auto;display:block",
+        style=f"width:{across:.0f}px;max-width:none;height:auto;display:block",
         role="img",
         class_="grid",
         aria_label=title,
     )
+    return tag("div", drawn, class_="scroll", style="overflow-x:auto")
 
 
 def grid_table(grid: Grid) -> Markup:
