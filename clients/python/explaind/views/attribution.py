@@ -7,7 +7,15 @@ from explaind.contract.blocks.regrouping import kinds_of
 from explaind.views.drawing.bars import bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.faithfulness import faithfulness_line, faithfulness_section
-from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, question, summary, text_chip
+from explaind.views.drawing.heatmap import (
+    answer_chip,
+    heatmap_html,
+    legend_html,
+    question,
+    summary,
+    text_chip,
+    work_in_words,
+)
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import matrix_table, messages_table, strongest, values_table
 from explaind.views.drawing.text import number, one_line, percent, plural, shown
@@ -87,7 +95,7 @@ def _tiles(result: Attribution) -> dict[str, tuple[str, str | None]]:
             number(math.fsum(result.values), sign=True),
             f"{kind}; gap {number(result.completeness_gap)}",
         ),
-        "Algorithm": (result.algorithm, plural(result.evaluations, "evaluation")),
+        "Algorithm": (result.algorithm, work_in_words(result)),
     }
 
 

@@ -208,6 +208,14 @@ class Attribution(ResponseModel):
     evaluations: int = Field(
         description="Number of coalitions, or points of a path, whose score was requested.", examples=[512]
     )
+    n_steps: int | None = Field(
+        default=None,
+        description=(
+            "Number of points of the path that the values come from, with integrated gradients; `evaluations` counts "
+            "those of earlier doublings too."
+        ),
+        examples=[None],
+    )
     notes: list[str] = Field(
         default_factory=list, description="Remarks on the interpretation of these values, e.g. about quantized weights."
     )

@@ -101,9 +101,15 @@ def summary(attribution: Attribution) -> str:
     return (
         f"score {number(attribution.base_value)} with every unit absent → "
         f"{number(attribution.full_value)} with all {plural(len(attribution.units), 'unit')} · "
-        f"{attribution.algorithm}, {plural(attribution.evaluations, 'evaluation')} · "
+        f"{attribution.algorithm}, {work_in_words(attribution)} · "
         f"completeness gap {number(attribution.completeness_gap)}{summed}"
     )
+
+
+def work_in_words(attribution: Attribution) -> str:
+    """How much was evaluated, and how many points of a path the values come from."""
+    points = "" if attribution.n_steps is None else f"{plural(attribution.n_steps, 'point')} of the path, "
+    return points + plural(attribution.evaluations, "evaluation")
 
 
 def legend_html(attribution: Attribution) -> Markup:
