@@ -13,7 +13,7 @@ from explaind_worker.statistics.paired_proportions import paired_difference
 from explaind_worker.statistics.t_intervals import mean_interval
 from explaind_worker.statistics.wilson import wilson
 
-MOST_FAILURES = 10  # parts whose answers are told
+MOST_FAILURES = 10  # parts of the largest effects, whatever their sign, whose answers are told
 
 
 class Effects:
@@ -105,7 +105,7 @@ class Effects:
     def _failures(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> Failures | None:
         if self._answers is None:
             return None
-        order, *_ = self.ranked(cuts)
+        order = np.argsort(-np.abs(self.all_of(cuts).mean(axis=1)), kind="stable").tolist()
         return self._answers.failures({names[index]: cuts[index] for index in order[:MOST_FAILURES]})
 
 

@@ -15,7 +15,8 @@ from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
-from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
+from explaind.views.drawing.text import number, one_line, percent, percent_range, plural, shown, signed
+from explaind.views.parts.pie import pie
 from explaind.views.registry import View
 
 
@@ -29,7 +30,7 @@ def sections(result: QuestionsEvaluation) -> list[Markup]:
     """The report's sections."""
     sections = [
         tiles(_tiles(result)),
-        section("How it went wrong", failure_bars(result.failures), _rules(result.failures)) if _any(result) else None,
+        _failures(result) if _any(result) else None,
         section("Every question", questions_table(result.questions), class_="flow"),
         section("By kind", kinds_table(result.by_kind), class_="flow") if result.by_kind else None,
         _activations(result.activations) if result.activations else None,
@@ -56,6 +57,13 @@ def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def _failures(result: QuestionsEvaluation) -> Markup:
+    counts = [(in_words(found.category), found.count) for found in result.failures]
+    title = plural(sum(count for _, count in counts), "wrong answer")
+    drawn = (pie(counts, title=title), failure_bars(result.failures), _rules(result.failures))
+    return section("How it went wrong", *drawn)
+
+
 def _any(result: QuestionsEvaluation) -> bool:
     return any(failure.count for failure in result.failures)
 
@@ -73,7 +81,7 @@ def _tiles(result: QuestionsEvaluation) -> dict[str, tuple[str, str | None]]:
 
 
 def _interval(of: Accuracy) -> str:
-    return f"{100 * of.low:.0f} to {100 * of.high:.0f} %"
+    return percent_range(of.low, of.high)
 
 
 def failure_bars(failures: Sequence[FailureCount]) -> Markup:

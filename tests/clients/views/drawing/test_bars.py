@@ -25,6 +25,13 @@ def test_whiskers_reach_one_error_to_both_sides_within_the_track():
     assert spans == [("50.00", "50.00"), ("0.00", "50.00")]
 
 
+def test_an_interval_reaches_to_its_own_ends():
+    drawn = bars_html([Bar("a", 1, 1.0, ends=(-1.0, 3.0)), Bar("b", 2, 0.5, ends=(0.0, 1.0))], title="Values")
+    spans = re.findall(r"left:([\d.]+)%;width:([\d.]+)%;border:solid", drawn)
+    assert spans == [("0.00", "100.00"), ("25.00", "25.00")]
+    assert "a: +1.000, −1.000 to +3.000" in drawn
+
+
 def test_texts_keep_a_size_that_can_be_read():
     """They are text of the page, so nothing scales them; a picture would shrink with a narrow screen."""
     drawn = bars_html([Bar("layer 3, head 12", 1, 0.5, 0.1), Bar("mistake", None, 4.0, written="4")], title="Values")

@@ -28,6 +28,7 @@ _PRINTED = "print-color-adjust:exact;-webkit-print-color-adjust:exact"
 class Bar:
     """One bar: the unit and its place in the prompt or ranking, its value, and how sure that is.
 
+    `ends` are those of an interval around the value; without them it reaches `error` to both sides.
     `written` stands for the value where that is no signed number.
     """
 
@@ -36,11 +37,19 @@ class Bar:
     value: float
     error: float | None = None
     written: str | None = None
+    ends: tuple[float, float] | None = None
+
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """From where to where the whisker goes; None where there is none."""
+        if self.ends is None and self.error:
+            return self.value - self.error, self.value + self.error
+        return self.ends
 
 
 def bars_html(bars: Sequence[Bar], *, title: str) -> Markup:
-    """Horizontal bars from a common zero, with their standard errors as whiskers."""
-    reach = [bar.value + sign * (bar.error or 0.0) for bar in bars for sign in (-1, 1) if math.isfinite(bar.value)]
+    """Horizontal bars from a common zero, with their standard errors or intervals as whiskers."""
+    reach = [end for bar in bars if math.isfinite(bar.value) for end in (bar.value, *(bar.reach or ()))]
     low, high = min(0.0, *reach, 0.0), max(0.0, *reach, 0.0)
     span = (high - low) or 1.0
 
@@ -55,16 +64,15 @@ def _row(bar: Bar, across: Callable[[float], float]) -> Markup:
     zero = across(0.0)
     end = across(bar.value) if math.isfinite(bar.value) else zero
     side = "for" if bar.value >= 0 else "against"
-    spread = bar.error or 0.0
     written = signed(bar.value) if bar.written is None else bar.written
-    said = f"{one_line(bar.label)}: {written}" + (f" ± {number(spread)}" if bar.error is not None else "")
+    said = f"{one_line(bar.label)}: {written}" + _unsure(bar)
     place = None if bar.place is None else tag("small", f" {bar.place}", style="opacity:.65;font-size:11px")
     length = f"left:{min(zero, end):.2f}%;width:{abs(end - zero):.2f}%"
     fill = f"position:absolute;top:0;bottom:0;{length};border-radius:2px;background:{_COLOURS[side]};{_PRINTED}"
     lane = tag(
         "div",
         tag("div", class_=side, style=fill),
-        _whisker(across(bar.value - spread), across(bar.value + spread)) if bar.error else None,
+        _whisker(*map(across, bar.reach)) if bar.reach else None,
         tag("div", style=f"{_ZERO};left:{zero:.2f}%"),
         style=_LANE,
     )
@@ -77,6 +85,12 @@ def _row(bar: Bar, across: Callable[[float], float]) -> Markup:
         title=said,
         style=_ROW,
     )
+
+
+def _unsure(bar: Bar) -> str:
+    if bar.ends is not None:
+        return f", {signed(bar.ends[0])} to {signed(bar.ends[1])}"
+    return "" if bar.error is None else f" ± {number(bar.error)}"
 
 
 def _whisker(start: float, end: float) -> Markup:

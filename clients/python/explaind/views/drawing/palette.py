@@ -16,6 +16,8 @@ NEGATIVE: RGB = (44, 123, 214)
 SURPRISE: RGB = (160, 82, 190)
 PAPER: RGB = (250, 248, 245)
 INK: RGB = (10, 10, 12)
+# Kinds without an order (Okabe & Ito 2008): apart for every common kind of colour blindness, on light and on dark.
+KINDS: tuple[RGB, ...] = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 
 # Below this share of the largest magnitude a value gets no colour: it could not be told from none.
 FAINT = 0.02
