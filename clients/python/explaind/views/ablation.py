@@ -23,6 +23,7 @@ from explaind.views.parts.ablation_charts import (
 from explaind.views.registry import View
 
 MOST_LISTED = 5
+COLOURS = "orange: the answers need it; blue: they are better without"
 _QUIET = "opacity:.75"
 
 METRICS = {
@@ -47,13 +48,13 @@ def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
 
 
 def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
-    """Mean effects, layers by heads or by parts; in percentage points where the metric is a share."""
-    scale = 100 if result.metric == "accuracy" else 1
-    values = [[None if value is None else scale * value for value in row] for row in result.grid]
+    """Mean effects, layers by heads or by parts."""
+    shares = result.metric == "accuracy"
     if isinstance(result, HeadAblation):
         rows, columns, kind = range(result.layers), [str(head) for head in range(result.heads)], "head"
-        return Grid(values, [str(row) for row in rows], columns, column_kind=kind)
-    return Grid(values, [str(layer) for layer in result.layers], list(result.components), column_kind="part")
+        return Grid(result.grid, [str(row) for row in rows], columns, column_kind=kind, shares=shares)
+    rows = [str(layer) for layer in result.layers]
+    return Grid(result.grid, rows, list(result.components), column_kind="part", shares=shares)
 
 
 def heading(result: HeadAblation | LayerAblation) -> Markup:
@@ -81,7 +82,7 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
     cards: list[Markup | None] = [tiles(_tiles(result, parts))]
     if parts:
         grid = grid_svg(effect_grid(result), title="Mean effect of every ablation")
-        cards.append(section("What is lost", grid, note=_colours(result)))
+        cards.append(section("What is lost", grid, note=COLOURS))
         cards.append(ranking_card(result, parts))
     if isinstance(result, HeadAblation):
         cards.append(layers_card(result))
@@ -109,11 +110,6 @@ def _clean(result: Ablated) -> str:
 def _interval(result: Ablated) -> str:
     known = clean_interval(result)
     return "" if known is None else f" ({known})" if result.metric == "accuracy" else f" {known}"
-
-
-def _colours(result: Ablated) -> str:
-    unit = "; in percentage points" if result.metric == "accuracy" else ""
-    return f"orange: the answers need it; blue: they are better without{unit}"
 
 
 def _tiles(result: Ablated, parts: Sequence[RankedPart]) -> dict[str, tuple[str, str | None]]:

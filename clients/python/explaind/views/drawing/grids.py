@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css
-from explaind.views.drawing.text import number, one_line, signed
+from explaind.views.drawing.text import number, one_line, points, signed
 
 _WIDEST, _LARGEST, _SMALLEST = 640, 28, 9  # pixels of all columns together, and of a cell
 _CHARACTER, _LINE = 6.3, 13  # pixels of a label's character and line
@@ -26,7 +26,8 @@ class Grid:
 
     `row_kind` and `column_kind` say what is named, in the singular. A `diverging` grid is blue below 0 and orange
     above, any other from 0 on in one colour. The colours end at `scale` (None: the largest magnitude). Cells that
-    stand `apart` are grey and have no part in that scale: a sink would leave no colour to the others.
+    stand `apart` are grey and have no part in that scale: a sink would leave no colour to the others. Differences of
+    `shares` are written in percentage points.
     """
 
     values: Sequence[Sequence[float | None]]
@@ -37,6 +38,7 @@ class Grid:
     diverging: bool = True
     scale: float | None = None
     apart: frozenset[tuple[int, int]] = frozenset()
+    shares: bool = False
 
     @property
     def reach(self) -> float:
@@ -63,6 +65,8 @@ class Grid:
 
     def written(self, value: float) -> str:
         """A value as text, with a sign where both signs mean something."""
+        if self.shares:
+            return points(value)
         return signed(value) if self.diverging else number(value)
 
 

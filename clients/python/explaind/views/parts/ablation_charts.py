@@ -67,7 +67,7 @@ def strongest(parts: Sequence[RankedPart], most: int) -> tuple[list[RankedPart],
     if not rest:
         return ordered, None
     low, high = (end(rest, key=lambda part: part.effect).mean for end in (min, max))
-    return ordered[:most], f"{len(rest):,} more left out, from {low} to {high}"
+    return ordered[:most], f"{len(rest):,} more left out, {'each' if low == high else f'from {low} to'} {high}"
 
 
 def ranking_card(result: Ablated, parts: Sequence[RankedPart]) -> Markup:
