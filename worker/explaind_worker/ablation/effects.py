@@ -105,7 +105,7 @@ class Effects:
     def _failures(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> Failures | None:
         if self._answers is None:
             return None
-        order = np.argsort(-np.abs(self.all_of(cuts).mean(axis=1)), kind="stable").tolist()
+        order: list[int] = np.argsort(-np.abs(self.all_of(cuts).mean(axis=1)), kind="stable").tolist()
         return self._answers.failures({names[index]: cuts[index] for index in order[:MOST_FAILURES]})
 
 

@@ -39,9 +39,11 @@ def run(params: IntegratedGradientsParams, session: Session) -> Attribution:
         found = _refined(asked, fixed, None)
         result = _attribution(params, asked, found)
         return with_gap_note(result, f"n_steps is {params.n_steps}. {TOO_FEW}{zero}", noise=asked.rounding)
+    found = None
     for found in _doubled(params, asked, session):
         if asked.gap(found.values) <= max(params.tolerance * asked.difference, asked.rounding):
             return _attribution(params, asked, found)
+    assert found is not None  # noqa: S101 - there is always a first look
     result = _attribution(params, asked, found)
     why = (
         f"With {found.steps} points it did not come under {params.tolerance:.3g} of the difference (tolerance), and "

@@ -45,8 +45,8 @@ def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> Non
 def _show_together(console: Console, result: HeadAblation) -> None:
     if result.sets is not None:
         found = result.sets
-        for heads, *effect in zip(found.heads, found.effects, found.low, found.high, strict=True):
-            part = RankedPart(heads_in_words(heads), *effect, result.metric == "accuracy")
+        for heads, effect, low, high in zip(found.heads, found.effects, found.low, found.high, strict=True):
+            part = RankedPart(heads_in_words(heads), effect, low, high, result.metric == "accuracy")
             console.print(Text(f"without {part.name}: {part.written}"), soft_wrap=True)
     if result.greedy is not None:
         gone = result.greedy
