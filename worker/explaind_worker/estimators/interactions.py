@@ -87,6 +87,14 @@ class SampledInteractions:
         return PairEstimate(of_round.mean(axis=0), errors)
 
 
+def unsure(units: int) -> str:
+    """Why interactions that were sampled in few rounds have no standard errors."""
+    return (
+        f"The interactions have no standard errors: every pair of the {units} units was met in too few rounds. A budget "
+        f"of {FEWEST_ROUNDS * round_cost(units)} has {FEWEST_ROUNDS}."
+    )
+
+
 def round_cost(units: int) -> int:
     """Distinct evaluations, at most, that meet every pair: walk and sidestep of each step of each walk."""
     return len(_zigzags(units)) * 2 * (units - 1)

@@ -168,7 +168,7 @@ class Interactions(ResponseModel):
     values: list[list[float]] = Field(description="[unit][unit]: interaction index; symmetric, 0 on the diagonal.")
     standard_errors: list[list[float]] | None = Field(
         default=None,
-        description="[unit][unit]: standard error; null when exact, or when every pair was seen only once.",
+        description="[unit][unit]: standard error; null when exact, or when pairs were met too rarely.",
     )
     evaluations: int = Field(description="Number of coalitions requested for the interactions.")
 
