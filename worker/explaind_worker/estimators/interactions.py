@@ -90,8 +90,8 @@ class SampledInteractions:
 def unsure(units: int) -> str:
     """Why interactions that were sampled in few rounds have no standard errors."""
     return (
-        f"The interactions have no standard errors: every pair of the {units} units was met in too few rounds. A budget "
-        f"of {FEWEST_ROUNDS * round_cost(units)} has {FEWEST_ROUNDS}."
+        f"The interactions have no standard errors: every pair of the {units} units was met in too few rounds. A "
+        f"budget of {FEWEST_ROUNDS * round_cost(units)} has {FEWEST_ROUNDS}."
     )
 
 
