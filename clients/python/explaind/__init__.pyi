@@ -8,6 +8,7 @@ from explaind.contract.blocks.attribution_result import Attribution as Attributi
 from explaind.contract.blocks.attribution_result import Curve as Curve
 from explaind.contract.blocks.attribution_result import Faithfulness as Faithfulness
 from explaind.contract.blocks.attribution_result import Interactions as Interactions
+from explaind.contract.blocks.attribution_result import PlacedText as PlacedText
 from explaind.contract.blocks.attribution_result import RandomBaseline as RandomBaseline
 from explaind.contract.blocks.attribution_result import RankedToken as RankedToken
 from explaind.contract.blocks.attribution_result import ReducedPrecision as ReducedPrecision

@@ -136,6 +136,7 @@ HOMES: dict[str, str] = {
     "OcclusionParams": "explaind.contract.methods.explain.occlusion",
     "OutOfMemory": "explaind.contract.errors",
     "PatchGrid": "explaind.contract.methods.explain.activation_patching",
+    "PlacedText": "explaind.contract.blocks.attribution_result",
     "PlainStream": "explaind.contract.methods.explain.tuned_lens",
     "PositionalArguments": "explaind.contract.errors",
     "ProbeScores": "explaind.contract.methods.explain.attention",

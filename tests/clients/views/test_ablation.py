@@ -121,7 +121,9 @@ def test_what_was_not_asked_has_no_card(page):
     made = page(alone, "explain/head-ablation")
     assert "Ranking" not in made
     assert "Together" in made
-    assert "<svg" not in page(alone.model_copy(update={"first_pass": None}), "explain/head-ablation")
+    made = page(alone.model_copy(update={"first_pass": None}), "explain/head-ablation")
+    assert 'class="grid"' not in made
+    assert "By layer" not in made
     assert "<svg" not in alone._repr_html_()
 
 
@@ -129,6 +131,75 @@ def test_one_question_has_no_whiskers(page):
     made = page(layers(), "explain/layer-ablation")
     assert "layer 1, mlp" in made
     assert "whisker" not in made.partition("</style>")[2]
+
+
+def many_heads(**fields: Any) -> HeadAblation:
+    """Thirty heads, of which the one that costs least by far is the strongest."""
+    grid = [[0.01 * (10 * layer + head) for head in range(10)] for layer in range(3)]
+    grid[0][7] = -3.4
+    order = sorted(((effect, a, b) for a, row in enumerate(grid) for b, effect in enumerate(row)), reverse=True)
+    effects, layers, places = (list(column) for column in zip(*order, strict=True))
+    ranking = HeadRanking(layers=layers, heads=places, effects=effects, low=[None] * 30, high=[None] * 30)
+    bare = {"sets": None, "greedy": None, "first_pass": None, "failures": None}
+    return heads(layers=3, heads=10, grid=grid, effects=[[None] * 10] * 3, ranking=ranking, **bare, **fields)
+
+
+def test_the_largest_effects_come_first_whatever_their_sign_and_a_break_says_what_is_left_out(page, terminal):
+    made = page(many_heads(), "explain/head-ablation")
+    names = re.findall(r'title="(layer \d+, head \d+): ([^"]*)"', made)
+    assert names[:2] == [("layer 0, head 7", "−3.400"), ("layer 2, head 9", "+0.290")]
+    assert len(names) == 20
+    assert "\N{VERTICAL ELLIPSIS} 10 more left out, from 0 to +0.100" in made
+    assert "Better without" in made
+    notebook = many_heads()._repr_html_()
+    assert notebook.index("layer 0, head 7: −3.400") < notebook.index("layer 2, head 9: +0.290")
+    assert "25 more left out, from 0 to +0.250" in notebook
+    shown = terminal(many_heads(), "explain/head-ablation")
+    assert shown.index("layer 0, head 7  −3.400") < shown.index("layer 2, head 9  +0.290")
+    assert "and 20 more left out, from 0 to +0.200" in shown
+
+
+def test_the_heads_of_each_layer_are_added_up(page):
+    made = page(many_heads(), "explain/head-ablation")
+    assert re.findall(r'title="(layer \d): ([^"]*)"', made) == [
+        ("layer 0", "−3.020"), ("layer 1", "+1.450"), ("layer 2", "+2.450"),
+    ]  # fmt: skip
+    assert re.findall(r'title="(layer \d \(\d heads?\)): ([^"]*)"', page(heads(), "explain/head-ablation")) == [
+        ("layer 0 (2 heads)", "+0.625"), ("layer 1 (1 head)", "+0.125"),
+    ], "means, where not as many heads were ablated in each"  # fmt: skip
+    assert "By layer" not in page(layers(), "explain/layer-ablation")
+
+
+def test_shares_are_percentages_and_their_differences_points_everywhere(page, terminal):
+    shares = heads(
+        metric="accuracy", clean=[1.0, 0.0], clean_mean=0.625, clean_low=0.3057, clean_high=0.8632,
+        grid=[[0.625, -0.125], [0.125, None]],
+        ranking=HeadRanking(layers=[0, 1, 0], heads=[0, 0, 1], effects=[0.625, 0.125, -0.125],
+                            low=[0.17, -0.2, -0.4], high=[0.863, 0.4, 0.2]),
+        sets=AblatedSets(heads=[[(0, 0), (1, 0)]], effects=[0.5], low=[0.1], high=[0.8], by_question=[[1, 0]]),
+        greedy=GreedyRemoval(heads=[(0, 0)], metric=[0.0], effects=[0.625], low=[0.17], high=[0.863],
+                             by_question=[[1.0, 0.25]]),
+    )  # fmt: skip
+    made, notebook = page(shares, "explain/head-ablation"), shares._repr_html_()
+    shown = terminal(shares, "explain/head-ablation")
+    for drawn in (made, notebook, shown):
+        assert "62.5 %" in drawn
+        assert "31 to 86 %" in drawn
+        assert "+62.5 points [+17.0, +86.3]" in drawn
+        assert "0.625" not in drawn
+    assert "+50.0 points [+10.0, +80.0]" in made
+    assert "without 0.0, 1.0: +50.0 points [+10.0, +80.0]" in shown
+    assert "62.5 % → −0.0 0 %" in shown
+    assert made.count("layer 0, head 0: +62.5 points") == 2, "in the grid and among the bars"
+    assert ">right</td>" in made
+
+
+def test_failures_are_a_pie_with_counts_and_percentages(page):
+    made = page(heads(), "explain/head-ablation")
+    assert re.findall(r'class="pie" aria-label="([^"]*)"', made) == [
+        "the whole model: 1 wrong answer: incomplete: 0 (0 %); off by one: 1 (100 %)",
+        "without layer 0, head 0: 2 wrong answers: incomplete: 1 (50.0 %); off by one: 1 (50.0 %)",
+    ]
 
 
 def test_the_page_of_patching_names_tokens_and_what_differs(page):

@@ -91,6 +91,9 @@ def terminal(job_json):
     return write
 
 
+LINE = "faithfulness: beats 95 % of random orders, z +3.0 (deletion; "
+
+
 def test_a_comparison_has_a_strip_per_method_and_a_table_per_measure(page, comparison):
     made = page(comparison())
     assert made.count('class="heat"') == 3
@@ -106,6 +109,7 @@ def test_a_comparison_in_a_notebook(comparison):
     assert drawn.startswith('<div class="explaind-comparison"')
     assert drawn.count("<table") == 3
     assert "What speaks for" in drawn
+    assert drawn.count(LINE) == 1
 
 
 def test_a_comparison_on_a_terminal(terminal, comparison):
@@ -114,7 +118,7 @@ def test_a_comparison_on_a_terminal(terminal, comparison):
     assert "great(---) food(++), great(---) place" in said
     assert "Far too many." in said
     assert re.search(r"shap, lime +none +−0\.250 +−0\.250", said)
-    assert "deletion beats 95 % of random orders" in said
+    assert said.count(LINE) == 1, "of the one method that was checked"
 
 
 def test_one_method_that_was_done_has_no_agreement(page, terminal, comparison):
@@ -146,5 +150,7 @@ def test_an_attribution_shows_its_faithfulness(page, terminal, attribution):
         assert said in drawn
     said = terminal(made, "explain/shap")
     assert re.search(r"sufficiency \(lower is better\) +2\.500 +1\.000 ± 0\.500 +\+3\.000 +95 %", said)
-    assert "10 random orders" in said
+    assert f"{LINE}comprehensiveness 95 %, z +3.0; sufficiency" in said
+    assert "10 random orders)" in said
+    assert made._repr_html_().count(LINE) == 1
     assert 'class="lines"' not in page(attribution(), "explain/shap")

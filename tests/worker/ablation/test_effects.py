@@ -11,7 +11,9 @@ from explaind_worker.models.pool.pool import ModelPool
 from explaind_worker.models.structure.packed_gradients import GradientCheck
 from explaind_worker.runtime.runner import implementation_of
 from explaind_worker.session.session import Session
+from explaind_worker.statistics.paired_proportions import paired_difference
 from explaind_worker.statistics.t_intervals import mean_interval, t_probability, t_quantile
+from explaind_worker.statistics.wilson import wilson
 from tests.worker.methods.explain.test_head_ablation import RAGGED, asked, indirect_objects
 from tests.worker.methods.plain_runs import Plain
 from tests.worker.session.test_estimate import carried_out, estimated
@@ -114,6 +116,20 @@ def test_answers_fail_in_ways_that_are_told(run):
     )  # fmt: skip
     assert result.clean_mean == np.mean(result.clean)
     assert set(result.clean) <= {0.0, 1.0}
+    right, count = int(sum(result.clean)), len(result.clean)
+    assert (result.clean_low, result.clean_high) == wilson(right, count, 0.95), "as evaluate/questions says it"
+    for found, effects in (
+        (
+            result.ranking,
+            [result.effects[a][b] for a, b in zip(result.ranking.layers, result.ranking.heads, strict=True)],
+        ),
+        (result.greedy, result.greedy.by_question),
+    ):
+        for low, high, effect in zip(found.low, found.high, effects, strict=True):
+            clean, ablated = np.array(result.clean), np.array(result.clean) - effect
+            table = [int(((clean == a) & (ablated == b)).sum()) for a, b in ((1, 1), (1, 0), (0, 1), (0, 0))]
+            assert (low, high) == paired_difference(*table, 0.95)
+            assert -1 <= low <= np.mean(effect) <= high <= 1
     assert sum(result.failures.clean) == result.clean.count(0.0)
     assert result.failures.clean_said[0] == " 12"
     assert len(result.greedy.heads) == 1

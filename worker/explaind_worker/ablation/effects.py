@@ -9,9 +9,11 @@ from explaind.contract.blocks.ablation import Failures
 from explaind_worker.ablation.generated_answers import GeneratedAnswers
 from explaind_worker.ablation.runs import AblationRuns, AblationSet
 from explaind_worker.engine.scoring.rows import FloatArray
+from explaind_worker.statistics.paired_proportions import paired_difference
 from explaind_worker.statistics.t_intervals import mean_interval
+from explaind_worker.statistics.wilson import wilson
 
-MOST_FAILURES = 10  # parts whose answers are told
+MOST_FAILURES = 10  # parts of the largest effects, whatever their sign, whose answers are told
 
 
 class Effects:
@@ -52,9 +54,25 @@ class Effects:
         return np.array([self._known[cut] for cut in cuts]).reshape(len(cuts), len(self.clean))
 
     def intervals(self, effects: FloatArray) -> tuple[list[float], list[float | None], list[float | None]]:
-        """Mean effects [cut] of `effects` [cut, question], and the ends of their intervals; None where unknown."""
-        mean, low, high = mean_interval(effects, self._ablating.request.confidence)
-        return mean.tolist(), nullable(low), nullable(high)
+        """Mean effects [cut] of `effects` [cut, question], and the ends of their intervals; None where unknown.
+
+        Student's t intervals; where answers are right or wrong, those of a difference of paired proportions.
+        """
+        confidence = self._ablating.request.confidence
+        if self._answers is None:
+            mean, low, high = mean_interval(effects, confidence)
+            return mean.tolist(), nullable(low), nullable(high)
+        ends = [_of_shares(self.clean, effect, confidence) for effect in effects]
+        return effects.mean(axis=1).tolist(), [low for low, _ in ends], [high for _, high in ends]
+
+    def clean_interval(self) -> tuple[float | None, float | None]:
+        """The ends of the interval of the whole model's mean metric: Student's, or Wilson's of a share."""
+        confidence = self._ablating.request.confidence
+        if self._answers is not None:
+            return wilson(int(self.clean.sum()), len(self.clean), confidence)
+        _, low, high = mean_interval(self.clean[None], confidence)
+        [low], [high] = nullable(low), nullable(high)
+        return low, high
 
     def ranked(
         self, cuts: Sequence[AblationSet]
@@ -67,7 +85,7 @@ class Effects:
     def common(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> dict[str, Any]:
         """The fields that every ablation's result has; `names` are those of the cuts."""
         ablating, request = self._ablating, self._ablating.request
-        [mean], [low], [high] = self.intervals(self.clean[None])
+        low, high = self.clean_interval()
         return {
             "ablation": request.ablation,
             "metric": request.metric,
@@ -77,7 +95,7 @@ class Effects:
             "answers": ablating.texts([asked.answer_ids for asked in ablating.asked]),
             "foils": ablating.texts([asked.foil_ids for asked in ablating.asked]),
             "clean": self.clean.tolist(),
-            "clean_mean": mean,
+            "clean_mean": float(self.clean.mean()),
             "clean_low": low,
             "clean_high": high,
             "failures": self._failures(names, cuts),
@@ -87,8 +105,14 @@ class Effects:
     def _failures(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> Failures | None:
         if self._answers is None:
             return None
-        order, *_ = self.ranked(cuts)
+        order: list[int] = np.argsort(-np.abs(self.all_of(cuts).mean(axis=1)), kind="stable").tolist()
         return self._answers.failures({names[index]: cuts[index] for index in order[:MOST_FAILURES]})
+
+
+def _of_shares(clean: FloatArray, effect: FloatArray, confidence: float) -> tuple[float, float]:
+    """The interval of a mean effect on whether answers are right; `clean` and `effect` [question] are 0 and ±1."""
+    lost, won, kept = (int(these.sum()) for these in (effect > 0, effect < 0, (effect == 0) & (clean > 0)))
+    return paired_difference(kept, lost, won, len(clean) - kept - lost - won, confidence)
 
 
 def nullable(values: FloatArray) -> list[float | None]:

@@ -20,6 +20,7 @@ from explaind_worker.engine.scoring.value_function import FloatArray, TokenScore
 from explaind_worker.models.loading.gradient_support import gradient_notes
 from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 from explaind_worker.session.session import Session
+from explaind_worker.statistics.rounding import rounding_error
 
 
 class EmbeddingGradients:
@@ -94,20 +95,43 @@ class EmbeddingGradients:
         standard_errors: FloatArray | None = None,
     ) -> Attribution:
         """The result: values [unit, column], and at how many points the gradient was taken."""
-        columns = self._inquiry.question().columns(self._ends)
-        self._refuse_nonfinite(columns)
+        base, full = self._scores
         self._session.job.meter.scored(self._ends.logits, self._ends.logprobs)
         result = self._inquiry.attribution(
             values,
-            base=float(columns[0].sum()),
-            full=float(columns[1].sum()),
+            base=base,
+            full=full,
             logprobs=self._ends.logprobs[1].tolist(),
             algorithm=algorithm,
-            evaluations=evaluations + len(columns),
+            evaluations=evaluations + len(self._scores),
             baseline=self._baseline,
             standard_errors=standard_errors,
         )
         return result.model_copy(update={"notes": gradient_notes(self._session.model_access.either_model())})
+
+    @property
+    def difference(self) -> float:
+        """By how much the score of the prompt and that of its baseline differ, without a sign."""
+        base, full = self._scores
+        return abs(full - base)
+
+    @property
+    def rounding(self) -> float:
+        """How far the two scores' difference may be off by rounding alone."""
+        eps = torch.finfo(self._full.dtype).eps
+        return rounding_error(max(map(abs, self._scores)), eps=eps)
+
+    def gap(self, values: FloatArray) -> float:
+        """How much of the difference in score the values [unit, column] leave over, without a sign."""
+        base, full = self._scores
+        return abs(full - base - float(values.sum()))
+
+    @cached_property
+    def _scores(self) -> tuple[float, float]:
+        """The score of the baseline, and that of the prompt."""
+        columns = self._inquiry.question().columns(self._ends)
+        self._refuse_nonfinite(columns)
+        return float(columns[0].sum()), float(columns[1].sum())
 
     @cached_property
     def _full(self) -> torch.Tensor:

@@ -6,7 +6,9 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
-from explaind_worker.estimators.estimate import BoolArray, FloatArray
+from explaind_worker.estimators.estimate import BoolArray, FloatArray, moderated
+
+FEWEST_ROUNDS = 4  # for standard errors
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,19 @@ class SampledInteractions:
         np.add.at(of_round, (at, right, left), mixed)
         of_round /= 1 if n % 2 == 0 else 2
         errors = None
-        if self._rounds > 1:
-            errors = of_round.std(axis=0, ddof=1) / np.sqrt(self._rounds)
+        if self._rounds >= FEWEST_ROUNDS:
+            errors = np.zeros((n, n))
+            pairs = ~np.eye(n, dtype=bool)
+            errors[pairs] = moderated(of_round.var(axis=0, ddof=1)[pairs], self._rounds)
         return PairEstimate(of_round.mean(axis=0), errors)
+
+
+def unsure(units: int) -> str:
+    """Why interactions that were sampled in few rounds have no standard errors."""
+    return (
+        f"The interactions have no standard errors: every pair of the {units} units was met in too few rounds. A "
+        f"budget of {FEWEST_ROUNDS * round_cost(units)} has {FEWEST_ROUNDS}."
+    )
 
 
 def round_cost(units: int) -> int:

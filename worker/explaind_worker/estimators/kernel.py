@@ -12,6 +12,7 @@ from explaind_worker.estimators import kernel_gls
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
 
 PART = 4096  # pairs that are floating-point numbers at once
+SURE_PER_UNIT = 2  # pairs per unit under which the residuals of least squares are too small to say how far off it is
 LISTED = 20_000  # pairs of a size that are listed to draw from; of more, random ones are made until they differ
 
 
@@ -94,14 +95,14 @@ class KernelShapley:
         free = solve @ target
         values = free - np.outer(ones, (free.sum(axis=0) - change) / ones.sum())
         project = solve - np.outer(ones, ones) / ones.sum()  # keeps the sum of the values where it is
+        if (self._strata >= 0).any() and len(self._half) < SURE_PER_UNIT * self._units:
+            return Estimate(values, None, kernel_gls.unsure(len(self._half), self._units))
         return Estimate(values, self._errors(difference.sum(axis=1), values.sum(axis=1), project))
 
-    def _errors(self, difference: FloatArray, values: FloatArray, project: FloatArray) -> FloatArray | None:
+    def _errors(self, difference: FloatArray, values: FloatArray, project: FloatArray) -> FloatArray:
         sampled = self._strata >= 0
         if not sampled.any():
             return np.zeros(self._units)
-        if sampled.sum() < 2:
-            return None
         influence = _Moments(self._units)
         for part, sides in self._sides():
             pulled = sides @ project  # [pair, unit]

@@ -4,11 +4,15 @@ from math import lgamma
 
 import numpy as np
 
-from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray
+from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, widened
 
 # What interactions of order q add to a score falls off as REACH^q / q!: orders 3 and 5 are alike, the rest dies out.
 REACH = 3.0
 NOISE = 1e-3  # of a pair's prior variance: rounding of the model, and what the prior does not foresee
+# What is expected of the interactions' variance before any is seen: this share of the single units', with the weight of
+# one degree of freedom. A handful of pairs may miss every interaction there is.
+EXPECTED, EXPECTED_FREEDOM = 0.1, 1
+FEWEST_LEFT = 3  # degrees of freedom that the single units leave, for standard errors
 PAIRS = 2048  # above so many the matrix [pair, pair] costs more than the evaluations it saves
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 
@@ -21,16 +25,16 @@ def estimate(half: BoolArray, difference: FloatArray, change: FloatArray) -> Est
     products of an odd number of the units' signs. Single units are fitted freely; products of q ≥ 3 signs are
     Gaussian with variance rho^q, which makes this generalized least squares, and the best linear unbiased predictor
     of Shapley values, in which a product of q signs counts 1/q for each of its units (Rasmussen & Williams 2006,
-    §2.7). Errors are the posterior's, with the scale of the residuals. Linear in the scores; a game without
-    interactions is recovered exactly.
+    §2.7). Errors are the posterior's, with the scale of the residuals, which is itself unsure: Student's t (Gelman et
+    al. 2013, Bayesian Data Analysis, §3.2). Linear in the scores; a game without interactions is recovered exactly.
     """
     pairs, units = half.shape
     rho = min(0.5, REACH / units)
     signs = np.vstack([np.where(half, 1.0, -1.0), np.ones(units)])  # the last row: full minus empty
     observed = np.vstack([difference, change])
     covariance = _covariance((units + signs @ signs.T) / 2, units, rho)
-    scale = _covariance(np.array([float(units)]), units, rho)[0]
-    covariance[np.diag_indices(pairs + 1)] += np.where(np.arange(pairs + 1) < pairs, NOISE, 1e-10) * scale
+    prior = _covariance(np.array([float(units)]), units, rho)[0]
+    covariance[np.diag_indices(pairs + 1)] += np.where(np.arange(pairs + 1) < pairs, NOISE, 1e-10) * prior
     reach = _reach_of_pairs(signs, rho)  # [pair, unit]
     solved = np.linalg.solve(covariance, np.hstack([signs, observed, reach]))
     by_signs, by_scores, by_reach = np.split(solved, [units, solved.shape[1] - units], axis=1)
@@ -39,8 +43,8 @@ def estimate(half: BoolArray, difference: FloatArray, change: FloatArray) -> Est
     values = single + reach.T @ (by_scores - by_signs @ single)
     values += (change - values.sum(axis=0)) / units  # rounding
     freedom = pairs + 1 - units
-    if freedom < 2:
-        return Estimate(values, None)
+    if np.linalg.matrix_rank(signs) < units or freedom < FEWEST_LEFT:
+        return Estimate(values, None, unsure(pairs, units))
     total = observed.sum(axis=1)
     residual = total - signs @ single.sum(axis=1)
     weighted = by_scores.sum(axis=1) - by_signs @ single.sum(axis=1)
@@ -48,7 +52,18 @@ def estimate(half: BoolArray, difference: FloatArray, change: FloatArray) -> Est
     variance = (
         _prior_variance(units, rho) - (reach * by_reach).sum(axis=0) + np.einsum("ij,jk,ik->i", moved, inverse, moved)
     )
-    return Estimate(values, np.sqrt(np.maximum(variance, 0.0) * max(float(residual @ weighted), 0.0) / freedom))
+    expected = EXPECTED / rho * float((single.sum(axis=1) ** 2).mean())
+    freedom += EXPECTED_FREEDOM
+    scale = (EXPECTED_FREEDOM * expected + max(float(residual @ weighted), 0.0)) / freedom
+    return Estimate(values, widened(variance * scale, freedom))
+
+
+def unsure(pairs: int, units: int) -> str:
+    """Why values of so few pairs have no standard errors."""
+    return (
+        f"There are no standard errors: {pairs} pairs of coalitions leave too little beside the {units} values to say "
+        f"how far off they are. Raise the budget; {4 * units} evaluations and more say it well."
+    )
 
 
 def _covariance(agreeing: FloatArray, units: int, rho: float) -> FloatArray:

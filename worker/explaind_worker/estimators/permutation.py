@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
+from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full, moderated
+
+FEWEST_PAIRS = 4  # of walks, for standard errors
 
 
 class PermutationShapley:
@@ -42,10 +44,19 @@ class PermutationShapley:
         gains = np.empty((walks, self._units, columns))
         np.put_along_axis(gains, self._orders[:, :, None], np.diff(path, axis=1), axis=1)
         by_pair = (gains[: self._pairs] + gains[self._pairs :]) / 2
-        errors = None
-        if self._pairs > 1:
-            errors = by_pair.sum(axis=2).std(axis=0, ddof=1) / np.sqrt(self._pairs)
-        return Estimate(by_pair.mean(axis=0), errors)
+        values = by_pair.mean(axis=0)
+        if self._pairs < FEWEST_PAIRS:
+            return Estimate(values, None, unsure(self._pairs, self._units))
+        return Estimate(values, moderated(by_pair.sum(axis=2).var(axis=0, ddof=1), self._pairs))
+
+
+def unsure(pairs: int, units: int) -> str:
+    """Why values of so few pairs of walks have no standard errors."""
+    return (
+        f"There are no standard errors: {pairs} pair{'' if pairs == 1 else 's'} of walks through the {units} units say "
+        f"too little of how far apart walks lie. {FEWEST_PAIRS} pairs take a budget of "
+        f"{2 + 2 * (units - 1) * FEWEST_PAIRS}."
+    )
 
 
 def smallest_budget(units: int) -> int:

@@ -85,6 +85,8 @@ def _note(params: ModelRequest, forecast: MemoryForecast, least: int, *, fits: b
             f"One row needs {in_words(least)}; beside the weights this worker has {in_words(forecast.most_room)} "
             "at the most. Shorten the prompt or the target, or use a smaller or quantized model."
         )
+    if "auto" in (getattr(params, "n_steps", None), getattr(params, "budget", None)):
+        return "For as many as max_steps or max_budget allows; auto is done before where fewer are enough."
     generated = isinstance(getattr(params, "target", None), GeneratedTarget)
     if generated or getattr(params, "max_new_tokens", None) is not None:
         return "For a continuation of max_new_tokens; the model may end before."

@@ -98,7 +98,7 @@ class SegmentsDict(TypedDict):
 
 
 class ReplacementTextDict(TypedDict):
-    """Text that replaces each absent unit, once per unit."""
+    """Text that replaces each absent unit, once per unit, with the spaces of the text around it."""
 
     text: str
 

@@ -401,7 +401,9 @@ def explain_integrated_gradients(
     faithfulness: bool | FaithfulnessOptions | FaithfulnessOptionsDict = False,
     baseline: Literal["mask", "pad", "zero"] | ReplacementText | ReplacementTextDict = "mask",
     per_target: bool = False,
-    n_steps: int = 50,
+    n_steps: int | Literal["auto"] = 50,
+    tolerance: float = 0.01,
+    max_steps: int = 1600,
     quadrature: Literal[
         "gausslegendre", "riemann_left", "riemann_right", "riemann_middle", "riemann_trapezoid"
     ] = "gausslegendre",

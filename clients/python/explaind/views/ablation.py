@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from explaind.contract.blocks.ablation import Ablated, Failures
 from explaind.contract.methods.explain.head_ablation import GradientScreenResult, GreedyRemoval, HeadAblation
@@ -10,11 +9,21 @@ from explaind.contract.methods.explain.layer_ablation import LayerAblation
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.tables import Bar, bars_svg, table
-from explaind.views.drawing.text import number, one_line, percent, plural, signed
+from explaind.views.drawing.tables import table
+from explaind.views.drawing.text import number, one_line, plural
+from explaind.views.parts.ablation_charts import (
+    RankedPart,
+    clean_interval,
+    failure_pies,
+    layers_card,
+    metric_in_words,
+    ranking_card,
+    strongest,
+)
 from explaind.views.registry import View
 
-MOST_BARS = 20
+MOST_LISTED = 5
+COLOURS = "orange: the answers need it; blue: they are better without"
 _QUIET = "opacity:.75"
 
 METRICS = {
@@ -23,28 +32,6 @@ METRICS = {
     "accuracy": "share of right answers",
 }
 INSTEAD = {"zero": "nothing", "mean": "its mean over all prompts", "resample": "what it says in another question"}
-
-
-@dataclass(frozen=True)
-class RankedPart:
-    """One ablated part with its mean effect and the ends of the interval."""
-
-    name: str
-    effect: float
-    low: float | None
-    high: float | None
-
-    @property
-    def written(self) -> str:
-        """The effect and its interval in words."""
-        return signed(self.effect) + (
-            "" if self.low is None or self.high is None else f" {interval(self.low, self.high)}"
-        )
-
-
-def interval(low: float, high: float) -> str:
-    """Both ends of an interval."""
-    return f"[{signed(low)}, {signed(high)}]"
 
 
 def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
@@ -56,15 +43,18 @@ def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
         parts = result.ranking
         names = [f"layer {layer}, {part}" for layer, part in zip(parts.layers, parts.components, strict=True)]
     ranking = result.ranking
-    return [RankedPart(*part) for part in zip(names, ranking.effects, ranking.low, ranking.high, strict=True)]
+    shares = result.metric == "accuracy"
+    return [RankedPart(*part, shares) for part in zip(names, ranking.effects, ranking.low, ranking.high, strict=True)]
 
 
 def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
     """Mean effects, layers by heads or by parts."""
+    shares = result.metric == "accuracy"
     if isinstance(result, HeadAblation):
         rows, columns, kind = range(result.layers), [str(head) for head in range(result.heads)], "head"
-        return Grid(result.grid, [str(row) for row in rows], columns, column_kind=kind)
-    return Grid(result.grid, [str(layer) for layer in result.layers], list(result.components), column_kind="part")
+        return Grid(result.grid, [str(row) for row in rows], columns, column_kind=kind, shares=shares)
+    rows = [str(layer) for layer in result.layers]
+    return Grid(result.grid, rows, list(result.components), column_kind="part", shares=shares)
 
 
 def heading(result: HeadAblation | LayerAblation) -> Markup:
@@ -75,13 +65,14 @@ def heading(result: HeadAblation | LayerAblation) -> Markup:
 
 def notebook(result: HeadAblation | LayerAblation) -> Markup:
     """The ablation for a notebook: what was asked, the grid, and the strongest parts."""
-    strongest = [tag("li", f"{part.name}: {part.written}") for part in ranked(result)[:5]]
+    listed, rest = strongest(ranked(result), MOST_LISTED)
     return notebook_frame(
         "ablation",
         tag("div", tag("b", heading(result))),
         tag("div", summary_line(result), style=_QUIET),
         grid_svg(effect_grid(result), title="Mean effects") if result.ranking.effects else None,
-        tag("ol", strongest),
+        tag("ol", [tag("li", f"{part.name}: {part.written}") for part in listed]),
+        tag("div", f"\N{VERTICAL ELLIPSIS} {rest}", style=_QUIET) if rest else None,
     )
 
 
@@ -91,11 +82,12 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
     cards: list[Markup | None] = [tiles(_tiles(result, parts))]
     if parts:
         grid = grid_svg(effect_grid(result), title="Mean effect of every ablation")
-        cards.append(section("What is lost", grid, note="orange: the answers need it; blue: they are better without"))
-        cards.append(_bars(result, parts))
+        cards.append(section("What is lost", grid, note=COLOURS))
+        cards.append(ranking_card(result, parts))
     if isinstance(result, HeadAblation):
+        cards.append(layers_card(result))
         cards.append(_sets(result))
-        cards.append(_greedy(result.greedy) if result.greedy else None)
+        cards.append(_greedy(result, result.greedy) if result.greedy else None)
         cards.append(_first_pass(result, result.first_pass) if result.first_pass else None)
     cards.append(_failures(result.failures) if result.failures else None)
     cards.append(section("The questions", _questions(result), class_="flow"))
@@ -106,41 +98,30 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
 def summary_line(result: Ablated) -> str:
     """What was measured and what stood in, in a line."""
     return (
-        f"{METRICS[result.metric]}: {_clean(result)} with the whole model; {INSTEAD[result.ablation]} in the place of "
-        "what is ablated"
+        f"{METRICS[result.metric]}: {_clean(result)}{_interval(result)} with the whole model; "
+        f"{INSTEAD[result.ablation]} in the place of what is ablated"
     )
 
 
 def _clean(result: Ablated) -> str:
-    return percent(result.clean_mean) if result.metric == "accuracy" else number(result.clean_mean)
+    return metric_in_words(result, result.clean_mean)
+
+
+def _interval(result: Ablated) -> str:
+    known = clean_interval(result)
+    return "" if known is None else f" ({known})" if result.metric == "accuracy" else f" {known}"
 
 
 def _tiles(result: Ablated, parts: Sequence[RankedPart]) -> dict[str, tuple[str, str | None]]:
-    known = result.clean_low is not None and result.clean_high is not None
     shown: dict[str, tuple[str, str | None]] = {
-        "The whole model": (
-            _clean(result),
-            interval(result.clean_low or 0.0, result.clean_high or 0.0) if known else METRICS[result.metric],
-        ),
+        "The whole model": (_clean(result), clean_interval(result) or METRICS[result.metric]),
         "Questions": (str(len(result.prompts)), plural(result.evaluations, "ablated run")),
     }
     if parts:
         shown["Costs most"] = (parts[0].name, parts[0].written)
-        shown["Costs least"] = (parts[-1].name, parts[-1].written)
+        least = "Better without" if parts[-1].effect < 0 else "Costs least"
+        shown[least] = (parts[-1].name, parts[-1].written)
     return shown
-
-
-def _bars(result: Ablated, parts: Sequence[RankedPart]) -> Markup:
-    chosen = sorted(parts, key=lambda part: -abs(part.effect))[:MOST_BARS]
-    bars = [
-        Bar(part.name, parts.index(part) + 1, part.effect, None if part.high is None else part.high - part.effect)
-        for part in sorted(chosen, key=lambda part: -part.effect)
-    ]
-    shown = f"the strongest {len(bars)} of {len(parts)}; " if len(bars) < len(parts) else ""
-    whiskers = (
-        f"whiskers: {100 * result.confidence:g} % intervals over the questions" if parts[0].high is not None else ""
-    )
-    return section("Ranking", bars_svg(bars, title="Mean effects, ranked"), note=f"{shown}{whiskers}".rstrip("; "))
 
 
 def heads_in_words(heads: Sequence[tuple[int, int]]) -> str:
@@ -153,20 +134,24 @@ def _sets(result: HeadAblation) -> Markup | None:
         return None
     found = result.sets
     rows = [
-        tag("tr", tag("td", heads_in_words(heads)), tag("td", RankedPart("", effect, low, high).written))
+        tag("tr", tag("td", heads_in_words(heads)), tag("td", _written(result, effect, low, high)))
         for heads, effect, low, high in zip(found.heads, found.effects, found.low, found.high, strict=True)
     ]
     return section("Together", table(["Layer.head", "Mean effect"], rows), class_="flow")
 
 
-def _greedy(found: GreedyRemoval) -> Markup:
+def _written(result: Ablated, effect: float, low: float | None, high: float | None) -> str:
+    return RankedPart("", effect, low, high, result.metric == "accuracy").written
+
+
+def _greedy(result: Ablated, found: GreedyRemoval) -> Markup:
     rows = [
         tag(
             "tr",
             tag("td", str(step + 1), class_="num quiet"),
             tag("td", f"layer {layer}, head {head}"),
-            tag("td", number(metric), class_="num"),
-            tag("td", RankedPart("", effect, low, high).written),
+            tag("td", metric_in_words(result, metric), class_="num"),
+            tag("td", _written(result, effect, low, high)),
         )
         for step, ((layer, head), metric, effect, low, high) in enumerate(
             zip(found.heads, found.metric, found.effects, found.low, found.high, strict=True)
@@ -201,27 +186,33 @@ def _failures(found: Failures) -> Markup:
         [tag("th", category.replace("_", " "), class_="num") for category in found.categories],
     )
     body = tag("table", tag("thead", head), tag("tbody", rows))
-    return section("How answers fail", tag("div", body, class_="scroll"), class_="flow")
+    return section("How answers fail", failure_pies(found), tag("div", body, class_="scroll"), class_="flow")
 
 
 def _questions(result: HeadAblation | LayerAblation) -> Markup:
     rows = [
         tag(
             "tr",
-            tag("td", one_line(prompt, 120), dir="auto"),
+            tag("td", one_line(prompt, 120), dir="auto", class_="words"),
             tag("td", tag("code", one_line(answer, 40))),
             tag("td", tag("code", one_line(foil, 40)) if foil is not None else None),
-            tag("td", number(clean) if math.isfinite(clean) else "none", class_="num"),
+            tag("td", _answered(result, clean), class_="num"),
         )
         for prompt, answer, foil, clean in zip(result.prompts, result.answers, result.foils, result.clean, strict=True)
     ]
     return table(["Prompt", "Answer", "Foil", "Value"], rows)
 
 
+def _answered(result: Ablated, clean: float) -> str:
+    if result.metric == "accuracy":
+        return "right" if clean else "wrong"
+    return number(clean) if math.isfinite(clean) else "none"
+
+
 def _asked(result: Ablated) -> dict[str, Node]:
     return {
         "Metric": METRICS[result.metric],
-        "Instead of an ablated part": INSTEAD[result.ablation],
+        "Ablation (what replaces the part)": INSTEAD[result.ablation],
         "Where": "every token" if result.positions == "all" else "the last token and the answer's",
         "Effect": "metric of the whole model minus that of the ablated one",
     }

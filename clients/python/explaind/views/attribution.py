@@ -4,12 +4,22 @@ import math
 
 from explaind.contract.blocks.attribution_result import Attribution, ReducedPrecision
 from explaind.contract.blocks.regrouping import kinds_of
+from explaind.views.drawing.bars import bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
-from explaind.views.drawing.faithfulness import faithfulness_section
-from explaind.views.drawing.heatmap import answer_chip, heatmap_html, legend_html, question, summary, text_chip
+from explaind.views.drawing.faithfulness import faithfulness_line, faithfulness_section
+from explaind.views.drawing.heatmap import (
+    answer_chip,
+    heatmap_html,
+    legend_html,
+    question,
+    summary,
+    text_chip,
+    work_in_words,
+)
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.tables import bars_svg, matrix_table, messages_table, strongest, values_table
+from explaind.views.drawing.tables import matrix_table, messages_table, strongest, values_table
 from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.parts.interactions import interactions_notebook, interactions_section
 from explaind.views.registry import View
 
 MOST_BARS = 20
@@ -23,6 +33,8 @@ def notebook(result: Attribution) -> Markup:
         tag("div", question(result), style="margin-bottom:.3em"),
         heatmap_html(result),
         legend_html(result),
+        tag("div", faithfulness_line(result.faithfulness), style=_NOTE) if result.faithfulness else None,
+        interactions_notebook(result),
         tag("div", summary(result), style=_NOTE),
     )
 
@@ -36,7 +48,8 @@ def sections(result: Attribution) -> list[Markup]:
     sections = [
         section("Which words did it", _heat(result)),
         tiles(_tiles(result)),
-        section("Values of the units", bars_svg(bars, title="Values of the units"), note=notes) if bars else None,
+        section("Values of the units", bars_html(bars, title="Values of the units"), note=notes) if bars else None,
+        interactions_section(result),
         faithfulness_section(result.faithfulness) if result.faithfulness else None,
         section("Every unit", values_table(result), class_="flow"),
     ]
@@ -80,7 +93,7 @@ def _tiles(result: Attribution) -> dict[str, tuple[str, str | None]]:
             number(math.fsum(result.values), sign=True),
             f"{kind}; gap {number(result.completeness_gap)}",
         ),
-        "Algorithm": (result.algorithm, plural(result.evaluations, "evaluation")),
+        "Algorithm": (result.algorithm, work_in_words(result)),
     }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.compare_methods import ComparedMethod, MethodComparison
 from explaind.views.drawing.cards import notebook_frame, section
-from explaind.views.drawing.faithfulness import beaten, measures
+from explaind.views.drawing.faithfulness import beaten, faithfulness_line, measures
 from explaind.views.drawing.heatmap import heatmap_html, question
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of
@@ -13,6 +13,7 @@ from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
 from explaind.views.registry import View
 
+_LINE = "opacity:.75;font-size:.9em"
 _NAME = "opacity:.75;margin-top:.6em"
 
 
@@ -67,7 +68,8 @@ def strips(result: MethodComparison) -> Markup:
         note = row.algorithm or (row.error.title if row.error else "")
         body = drawn.get(row.label) or tag("div", shown(row.error.detail) if row.error else "")
         name = tag("div", tag("b", one_line(row.label)), f" {note}", style=_NAME)
-        blocks.append(tag("div", name, body, class_="heat"))
+        line = tag("div", faithfulness_line(row.faithfulness), style=_LINE) if row.faithfulness else None
+        blocks.append(tag("div", name, tag("div", body, class_="heat"), line))
     return tag("div", blocks)
 
 
@@ -156,7 +158,6 @@ def summary_line(row: ComparedMethod) -> str:
         row.algorithm or "",
         "" if row.evaluations is None else plural(row.evaluations, "evaluation"),
         "" if row.completeness_gap is None else f"completeness gap {number(row.completeness_gap)}",
-        f"deletion beats {beaten(row.faithfulness.deletion_area)} of random orders" if row.faithfulness else "",
         seconds(row.seconds),
     ]
     return " · ".join(part for part in parts if part)

@@ -4,27 +4,30 @@ import math
 from collections.abc import Sequence
 
 from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
-from explaind.views.drawing.cards import notebook_frame, section, tiles
-from explaind.views.drawing.html import Markup, Node, join, tag
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
+from explaind.views.drawing.html import Markup, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
-from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css, diverging_css
+from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css
 from explaind.views.drawing.tables import table
-from explaind.views.drawing.text import number, one_line, percent
+from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.parts.lens_grid import (
+    MOST_CELLS,
+    MOST_NOTEBOOK_CELLS,
+    NAMES,
+    cut_note,
+    kept_columns,
+    lens_grid,
+)
 from explaind.views.registry import View
 
-MOST_COLUMNS = 40
 MOST_LINES = 6
-NAMES = {
-    "resid_pre": "embedding",
-    "attn_out": "attention output",
-    "resid_mid": "after attention",
-    "mlp_out": "MLP output",
-    "resid_post": "block output",
-}
-
+_HOW = (
+    "Each cell is the token that the model would say next if it stopped after that layer; below stands the text, the "
+    "last layer is on top."
+)
+_RANK = "rank, 0 is the likeliest: the axis runs downward"
+_QUIET = "opacity:.75;font-size:.9em;margin:.3em 0"
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
-_CELL = "padding:3px 4px;white-space:nowrap;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center"
-_TOKEN = 12  # characters of a token that a cell shows
 
 
 def heading(result: LensReading) -> Markup:
@@ -36,12 +39,16 @@ def heading(result: LensReading) -> Markup:
 
 
 def notebook(result: LensReading) -> Markup:
-    """The lens for a notebook: the grid of the stream itself, and the followed tokens through its layers."""
-    stream = _main(result)
+    """The lens for a notebook: the grids of its streams as far as these are small, and the followed tokens."""
+    streams = _drawn_streams(result)
+    if kept_columns(result, streams, MOST_NOTEBOOK_CELLS).start:
+        streams = streams[:1]
+    columns = kept_columns(result, streams, MOST_NOTEBOOK_CELLS)
     return notebook_frame(
         "lens",
-        tag("div", tag("b", heading(result)), f" {NAMES[stream.stream]}, {_shown(result)}"),
-        grid_table(result, stream),
+        tag("div", tag("b", heading(result)), f" {NAMES[streams[0].stream]}, {cut_note(result, columns)}"),
+        tag("div", _HOW, style=_QUIET),
+        lens_grid(result, streams, most=MOST_NOTEBOOK_CELLS, notebook=True),
         tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
         wide=True,
     )
@@ -49,88 +56,30 @@ def notebook(result: LensReading) -> Markup:
 
 def sections(result: LensReading) -> list[Markup]:
     """The cards of the report."""
-    streams = [stream for stream in result.streams if stream.stream != "resid_pre"]
-    streams.sort(key=lambda stream: stream is not _main(result))
-    grids = [grid_table(result, stream) for stream in streams]
-    body: Node = grids
-    if len(grids) > 1:
-        switches = [
-            join(
-                [
-                    tag(
-                        "input",
-                        type="radio",
-                        name="streams",
-                        id=f"stream-{stream.stream}",
-                        checked=None if place else "checked",
-                    ),
-                    tag("label", NAMES[stream.stream], for_=f"stream-{stream.stream}"),
-                ]
-            )
-            for place, stream in enumerate(streams)
-        ]
-        body = tag("div", switches, tag("div", grids), class_="switch")
+    streams = _drawn_streams(result)
+    note = cut_note(result, kept_columns(result, streams, MOST_CELLS))
     figures = _figures(result)
     cards = [
         section(
             "What each layer would say",
-            body,
-            note=f"{_shown(result)}; the likeliest next token, the stronger the likelier",
+            tag("p", _HOW, class_="quiet"),
+            lens_grid(result, streams),
+            note=f"{note}; point at a cell, or click it, for its {plural(result.top, 'likeliest token')}",
             class_="flow",
         ),
         tiles(_tiles(result)),
         section("Through the layers", tag("div", figures, class_="charts")) if figures else None,
         section("Tokens followed", _tracked_table(result), class_="flow") if result.tracked else None,
         section("Layers", _layers_table(result), note="means over the positions", class_="flow"),
+        section("What was read", facts({"Prompt": tag("span", one_line(result.prompt, 2000), dir="auto")})),
     ]
     return [card for card in cards if card is not None]
 
 
-def grid_table(result: LensReading, stream: DecodedStream) -> Markup:
-    """Layer × position, the last layer on top: the likeliest token of each place over the colour of its probability."""
-    columns = _columns(result)
-    rows = [
-        _grid_row(result, stream, place, f"{stream.layers[place]}", columns)
-        for place in reversed(range(len(stream.layers)))
-    ]
-    embedding = next((other for other in result.streams if other.stream == "resid_pre"), None)
-    if embedding is not None and stream.stream == "resid_post":
-        rows.append(_grid_row(result, embedding, 0, "emb.", columns))
-    texts = [tag("th", one_line(result.positions.text[column], _TOKEN), style=_CELL) for column in columns]
-    foot = tag("tr", tag("th", "token", style=_CELL), texts)
-    table = tag("table", tag("tbody", rows, foot), class_="matrix", style="direction:ltr")
-    # Where it is too wide its end shows, and the beginning is scrolled to: what comes next is asked most.
-    return tag("div", table, class_="scroll", style="overflow-x:auto;direction:rtl")
-
-
-def _grid_row(result: LensReading, stream: DecodedStream, place: int, name: str, columns: Sequence[int]) -> Markup:
-    cells = []
-    for column in columns:
-        ids, chances = stream.top_ids[place][column], stream.top_probabilities[place][column]
-        listed = [
-            f"{one_line(result.tokens.get(token, '?'))}  {percent(chance)}"
-            for token, chance in zip(ids, chances, strict=True)
-        ]
-        numbers = f"entropy {number(stream.entropy[place][column])}, KL {number(stream.divergence[place][column])}"
-        cells.append(
-            tag(
-                "td",
-                one_line(result.tokens.get(ids[0], "?"), _TOKEN),
-                title="\n".join([*listed, numbers]),
-                style=f"{_CELL};background:{diverging_css(chances[0])}",
-            )
-        )
-    return tag("tr", tag("th", name, style=_CELL), cells)
-
-
-def _columns(result: LensReading) -> range:
-    count = len(result.positions.index)
-    return range(max(0, count - MOST_COLUMNS), count)
-
-
-def _shown(result: LensReading) -> str:
-    count = len(result.positions.index)
-    return f"the last {MOST_COLUMNS} of {count:,} positions" if count > MOST_COLUMNS else "by layer and position"
+def _drawn_streams(result: LensReading) -> list[DecodedStream]:
+    """The streams that have a grid of their own, the main one first."""
+    streams = [stream for stream in result.streams if stream.stream != "resid_pre"]
+    return sorted(streams, key=lambda stream: stream is not _main(result))
 
 
 def _main(result: LensReading) -> DecodedStream:
@@ -173,9 +122,9 @@ def _figures(result: LensReading) -> list[Markup]:
     figures = []
     if followed:
         lines = [line(_name(token), [row[-1] for row in found.logprobs], at) for at, (token, found) in followed]
-        figures.append(line_chart(lines, title="log-probability", x=layers))
+        figures.append(line_chart(lines, title="log-probability, nats", x=layers))
         lines = [line(_name(token), [_depth(row[-1]) for row in found.ranks], at) for at, (token, found) in followed]
-        figures.append(line_chart(lines, title="rank", x=layers, y=_rank_axis([y for line in lines for y in line.y])))
+        figures.append(line_chart(lines, title=_RANK, x=layers, y=_rank_axis([y for line in lines for y in line.y])))
     sums = [
         line("entropy", [row[-1] for row in stream.entropy], 0),
         line("KL to the final distribution", [row[-1] for row in stream.divergence], 1),

@@ -2,12 +2,13 @@
 
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution, TokenContributions
+from explaind.views.drawing.bars import Bar, bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import diverging_css, largest, share_of
-from explaind.views.drawing.tables import Bar, bars_svg, table
+from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, plural, signed
 from explaind.views.registry import View
 
@@ -66,7 +67,7 @@ def sections(result: LogitAttribution) -> list[Markup]:
             note="each head and MLP: orange raises the logit, blue lowers it",
         ),
         tiles(_tiles(result)),
-        section("The strongest components", bars_svg(bars, title="The strongest components")) if bars else None,
+        section("The strongest components", bars_html(bars, title="The strongest components")) if bars else None,
         section(
             "How it grew",
             _growth_chart(result),

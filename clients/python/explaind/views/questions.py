@@ -10,14 +10,14 @@ from explaind.contract.methods.evaluate.questions import (
     JudgedQuestion,
     QuestionsEvaluation,
 )
+from explaind.views.drawing.bars import Bar, bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
-from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
+from explaind.views.drawing.text import number, one_line, percent, percent_range, plural, shown, signed
+from explaind.views.parts.pie import pie
 from explaind.views.registry import View
-
-_BAR_WIDTH, _ROW, _LABELS = 700, 30, 150
 
 
 def heading(result: QuestionsEvaluation, model: str) -> Markup:
@@ -30,7 +30,7 @@ def sections(result: QuestionsEvaluation) -> list[Markup]:
     """The report's sections."""
     sections = [
         tiles(_tiles(result)),
-        section("How it went wrong", failures_svg(result.failures), _rules(result.failures)) if _any(result) else None,
+        _failures(result) if _any(result) else None,
         section("Every question", questions_table(result.questions), class_="flow"),
         section("By kind", kinds_table(result.by_kind), class_="flow") if result.by_kind else None,
         _activations(result.activations) if result.activations else None,
@@ -41,8 +41,7 @@ def sections(result: QuestionsEvaluation) -> list[Markup]:
 
 def notebook(result: QuestionsEvaluation) -> Markup:
     """The evaluation for a notebook: its numbers and every question."""
-    table_of_all = questions_table(result.questions, inline=True)
-    return notebook_frame("questions", tag("div", tag("b", summary(result))), table_of_all)
+    return notebook_frame("questions", tag("div", tag("b", summary(result))), questions_table(result.questions))
 
 
 def summary(result: QuestionsEvaluation) -> str:
@@ -56,6 +55,13 @@ def summary(result: QuestionsEvaluation) -> str:
 def in_words(name: str) -> str:
     """A category or rule as words."""
     return name.replace("_", " ")
+
+
+def _failures(result: QuestionsEvaluation) -> Markup:
+    counts = [(in_words(found.category), found.count) for found in result.failures]
+    title = plural(sum(count for _, count in counts), "wrong answer")
+    drawn = (pie(counts, title=title), failure_bars(result.failures), _rules(result.failures))
+    return section("How it went wrong", *drawn)
 
 
 def _any(result: QuestionsEvaluation) -> bool:
@@ -75,38 +81,13 @@ def _tiles(result: QuestionsEvaluation) -> dict[str, tuple[str, str | None]]:
 
 
 def _interval(of: Accuracy) -> str:
-    return f"{100 * of.low:.0f} to {100 * of.high:.0f} %"
+    return percent_range(of.low, of.high)
 
 
-def failures_svg(failures: Sequence[FailureCount]) -> Markup:
+def failure_bars(failures: Sequence[FailureCount]) -> Markup:
     """A bar for each kind of mistake, with its count."""
-    most = max(failure.count for failure in failures) or 1
-    rows = []
-    for index, failure in enumerate(failures):
-        middle = index * _ROW + _ROW / 2
-        width = (_BAR_WIDTH - _LABELS - 50) * failure.count / most
-        rows.append(
-            tag(
-                "g",
-                tag("title", f"{in_words(failure.category)}: {failure.count}"),
-                tag("text", in_words(failure.category), x=_LABELS - 10, y=middle + 4.5, text_anchor="end"),
-                tag("rect", x=_LABELS, y=middle - 8, width=f"{width:.1f}", height=16, rx=2, class_="for"),
-                tag("text", str(failure.count), x=f"{_LABELS + width + 7:.1f}", y=middle + 4.5, class_="value"),
-            )
-        )
-    height = _ROW * len(failures)
-    axis = tag("line", x1=_LABELS, x2=_LABELS, y1=0, y2=height, class_="axis")
-    title = "Mistakes by kind"
-    return tag(
-        "svg",
-        tag("title", title),
-        rows,
-        axis,
-        viewBox=f"0 0 {_BAR_WIDTH} {height}",
-        role="img",
-        class_="bars",
-        aria_label=title,
-    )
+    bars = [Bar(in_words(found.category), None, found.count, written=str(found.count)) for found in failures]
+    return bars_html(bars, title="Mistakes by kind")
 
 
 def _rules(failures: Sequence[FailureCount]) -> Markup:
@@ -117,7 +98,7 @@ def _rules(failures: Sequence[FailureCount]) -> Markup:
             tag("td", in_words(failure.category)),
             tag("td", in_words(rule)),
             tag("td", str(count), class_="num"),
-            tag("td", MEANING[rule], class_="quiet"),
+            tag("td", MEANING[rule], class_="quiet words"),
         )
         for failure in failures
         for rule, count in failure.rules.items()
@@ -125,29 +106,23 @@ def _rules(failures: Sequence[FailureCount]) -> Markup:
     return table(["Mistake", "Rule", "", ""], rows)
 
 
-def questions_table(questions: Sequence[JudgedQuestion], *, inline: bool = False) -> Markup:
+def questions_table(questions: Sequence[JudgedQuestion]) -> Markup:
     """Every question with what was expected and said, and how it was judged."""
     rows = [
         tag(
             "tr",
             tag("td", str(index + 1), class_="num quiet"),
-            tag("td", one_line(question.name or question.question, 140), dir="auto"),
+            tag("td", one_line(question.name or question.question, 140), dir="auto", class_="words"),
             tag("td", tag("code", one_line(question.answer, 40)), dir="auto"),
-            tag("td", _said(question), dir="auto"),
-            tag("td", _verdict(question)),
+            tag("td", _said(question), dir="auto", class_="words"),
+            tag("td", _verdict(question), class_="words"),
             tag("td", number(question.logprob), class_="num"),
             tag("td", _difference(question), class_="num"),
         )
         for index, question in enumerate(questions)
     ]
     heads = ["#", "Question", "Expected", "Said", "Judged", "Log-prob", "− foil"]
-    if not inline:
-        return table(heads, rows)
-    return tag(
-        "table",
-        tag("thead", tag("tr", [tag("th", head, style="text-align:left;padding-right:1em") for head in heads])),
-        tag("tbody", rows),
-    )
+    return table(heads, rows)
 
 
 def _said(question: JudgedQuestion) -> Markup:

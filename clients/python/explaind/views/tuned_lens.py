@@ -11,10 +11,10 @@ from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import NEGATIVE, css
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, percent, plural, shown
-from explaind.views.lens import NAMES
 from explaind.views.lens import heading as lens_heading
 from explaind.views.lens import notebook as lens_notebook
 from explaind.views.lens import sections as lens_sections
+from explaind.views.parts.lens_grid import NAMES
 from explaind.views.registry import View
 
 SIZE = (520, 220)

@@ -8,7 +8,8 @@ import pytest
 
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.blocks.units import Unit
-from explaind.views.drawing.heatmap import heatmap_html, pieces
+from explaind.views.attribution import sections
+from explaind.views.drawing.heatmap import heatmap_html, legend_html, pieces
 from explaind.views.drawing.palette import diverging_css, diverging_on_paper, largest, share_of, surprise_of
 from explaind.views.registry import notebook_html
 
@@ -145,3 +146,17 @@ def test_surprise_ends_at_one():
     assert surprise_of(0.0) == 0.0
     assert surprise_of(-1e9) == 1.0
     assert surprise_of(-math.inf) == 1.0
+
+
+def test_the_legend_ends_in_the_colours_of_the_strongest_cells(attribution):
+    """For a reader who matches colours to numbers; only the texts beside the scale are faded."""
+    made = attribution(worth={"great": 2.0, "food": -2.0})
+    cells = re.findall(r'<span title="[^"]*" style="background:(rgba\([^)]*\))', heatmap_html(made))
+    legend = legend_html(made)
+    bar = re.search(r'<span style="([^"]*)" class="scale">', legend).group(1)
+    stops = re.findall(r"rgba\([\d,.]+\)|transparent", bar.partition("linear-gradient")[2])
+    assert (stops[0], stops[-1]) == (cells[1], cells[0]), "food at one end, great at the other"
+    assert "opacity" not in bar
+    assert "opacity" not in legend.partition(">")[0], "nothing around the bar fades it"
+    assert bar in made._repr_html_()
+    assert bar in "".join(sections(made))

@@ -20,7 +20,7 @@ def texts(drawn: str) -> list[str]:
 def test_a_line_is_drawn_from_its_first_to_its_last_point():
     drawn = line_chart([Line("own", [1.0, 0.0, -1.0], [0.0, 0.5, 1.0])], title="t", x=Axis(low=0.0, high=1.0))
     across = [x for x, _ in places(drawn)]
-    assert across == [66.0, 211.0, 356.0]
+    assert across == [66.0, 186.0, 306.0]
     heights = [y for _, y in places(drawn)]
     assert heights == sorted(heights), "lower values are lower on the page"
     assert heights[1] == pytest.approx(sum(heights) / 3, abs=0.11)

@@ -6,6 +6,7 @@ from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import BudgetTooSmall
 from explaind.contract.methods.explain.kernel_shap import KernelShapParams
 from explaind_worker.attribution.coalition_game import CoalitionGame
+from explaind_worker.attribution.completeness import with_gap_note
 from explaind_worker.libraries import captum
 from explaind_worker.session.session import Session
 
@@ -32,4 +33,7 @@ def run(params: KernelShapParams, session: Session) -> Attribution:
     found = captum.kernel_shap(
         game.play, units, n_samples=params.n_samples, seed=params.seed, drawn=game.drawing(params.n_samples)
     )
-    return game.attribution(found.values, algorithm="kernel-shap", evaluations=found.evaluations)
+    result = game.attribution(found.values, algorithm="kernel-shap", evaluations=found.evaluations)
+    return with_gap_note(
+        result, f"The regression over {params.n_samples} coalitions is not held to it: raise n_samples."
+    )

@@ -3,8 +3,14 @@
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.lime import LimeParams
 from explaind_worker.attribution.coalition_game import CoalitionGame
+from explaind_worker.attribution.completeness import with_gap_note
 from explaind_worker.libraries import captum
 from explaind_worker.session.session import Session
+
+WHY = (
+    "The values are the slopes of a linear model around the prompt, drawn towards 0 (alpha): they need not add up; "
+    "explain/shap adds up."
+)
 
 
 def run(params: LimeParams, session: Session) -> Attribution:
@@ -26,4 +32,5 @@ def run(params: LimeParams, session: Session) -> Attribution:
         seed=params.seed,
         drawn=game.drawing(params.n_samples),
     )
-    return game.attribution(found.values, algorithm="lime", evaluations=found.evaluations)
+    result = game.attribution(found.values, algorithm="lime", evaluations=found.evaluations)
+    return with_gap_note(result, WHY)

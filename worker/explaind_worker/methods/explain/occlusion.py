@@ -4,7 +4,9 @@ from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidRequest
 from explaind.contract.methods.explain.occlusion import OcclusionParams
 from explaind_worker.attribution.coalition_game import CoalitionGame
+from explaind_worker.attribution.completeness import with_gap_note
 from explaind_worker.libraries import captum
+from explaind_worker.methods.explain.feature_ablation import ONE_AT_A_TIME
 from explaind_worker.session.session import Session
 
 
@@ -23,4 +25,5 @@ def run(params: OcclusionParams, session: Session) -> Attribution:
             hint="Choose a smaller window, or smaller units.",
         )
     found = captum.occlusion(game.play, units, window=params.window, stride=params.stride, drawn=game.drawing(units))
-    return game.attribution(found.values, algorithm="occlusion", evaluations=found.evaluations)
+    result = game.attribution(found.values, algorithm="occlusion", evaluations=found.evaluations)
+    return with_gap_note(result, ONE_AT_A_TIME)

@@ -4,8 +4,14 @@ import torch
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.saliency import SaliencyParams
+from explaind_worker.attribution.completeness import with_gap_note
 from explaind_worker.attribution.embedding_gradients import EmbeddingGradients
 from explaind_worker.session.session import Session
+
+WHY = (
+    "Saliency is how steep the score is at the prompt, not a part of the score: compare its values with each other "
+    "only. explain/integrated-gradients adds up."
+)
 
 
 def run(params: SaliencyParams, session: Session) -> Attribution:
@@ -17,4 +23,5 @@ def run(params: SaliencyParams, session: Session) -> Attribution:
         return torch.linalg.vector_norm(gradients, ord=order, dim=-1)
 
     ((_, contributions),) = asked.contributions(asked.path([1.0]), size)
-    return asked.attribution(contributions[0], algorithm=f"saliency-{params.reduce}", evaluations=1)
+    result = asked.attribution(contributions[0], algorithm=f"saliency-{params.reduce}", evaluations=1)
+    return with_gap_note(result, WHY)

@@ -57,10 +57,15 @@ def run(params: ShapParams, session: Session) -> Attribution:
         evaluations=found.evaluations,
         standard_errors=found.estimate.standard_errors,
     )
+    unsure = [] if found.estimate.unsure is None else [found.estimate.unsure]
+    pairs = _interactions(params, game, found) if params.interactions else None
+    if pairs is not None and pairs.standard_errors is None and not _all_fit(params, len(game.units)):
+        unsure.append(interactions.unsure(len(game.units)))
     return result.model_copy(
         update={
+            "notes": [*result.notes, *unsure],
             "stopped": _stopped(params, found) if params.budget == "auto" else None,
-            "interactions": _interactions(params, game, found) if params.interactions else None,
+            "interactions": pairs,
         }
     )
 

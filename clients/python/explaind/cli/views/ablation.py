@@ -10,10 +10,12 @@ from explaind.contract.methods.explain.activation_patching import ActivationPatc
 from explaind.contract.methods.explain.head_ablation import HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
 from explaind.views.ablation import effect_grid, heading, heads_in_words, ranked, summary_line
-from explaind.views.activation_patching import TITLES, strongest
+from explaind.views.activation_patching import TITLES
 from explaind.views.activation_patching import effect_grid as patch_grid
+from explaind.views.activation_patching import strongest as strongest_patch
 from explaind.views.activation_patching import summary_line as patching_line
 from explaind.views.drawing.text import number, signed
+from explaind.views.parts.ablation_charts import RankedPart, metric_in_words, strongest
 from explaind.views.registry import View
 
 _MOST = 10
@@ -29,7 +31,10 @@ def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> Non
         console.print()
         show_grid(console, effect_grid(result))
         console.print()
-        console.print(_rows([(str(n), part.name, part.written) for n, part in enumerate(parts[:_MOST], start=1)]))
+        listed, rest = strongest(parts, _MOST)
+        console.print(_rows([(str(n), part.name, part.written) for n, part in enumerate(listed, start=1)]))
+        if rest:
+            console.print(Text(f"and {rest}", style=_QUIET), soft_wrap=True)
     if isinstance(result, HeadAblation):
         _show_together(console, result)
     if result.failures is not None:
@@ -39,16 +44,19 @@ def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> Non
 
 def _show_together(console: Console, result: HeadAblation) -> None:
     if result.sets is not None:
-        for heads, effect in zip(result.sets.heads, result.sets.effects, strict=True):
-            console.print(Text(f"without {heads_in_words(heads)}: {signed(effect)}"), soft_wrap=True)
+        found = result.sets
+        for heads, effect, low, high in zip(found.heads, found.effects, found.low, found.high, strict=True):
+            part = RankedPart(heads_in_words(heads), effect, low, high, result.metric == "accuracy")
+            console.print(Text(f"without {part.name}: {part.written}"), soft_wrap=True)
     if result.greedy is not None:
         gone = result.greedy
         steps = zip(gone.heads, gone.metric, strict=True)
-        line = " → ".join([number(result.clean_mean), *(f"−{a}.{b} {number(metric)}" for (a, b), metric in steps)])
+        values = [f"−{a}.{b} {metric_in_words(result, metric)}" for (a, b), metric in steps]
+        line = " → ".join([metric_in_words(result, result.clean_mean), *values])
         console.print(Text(f"one after the other: {line}"), soft_wrap=True)
     if result.first_pass is not None:
-        found = result.first_pass.spearman
-        agreement = "not defined" if found is None else number(found)
+        spearman = result.first_pass.spearman
+        agreement = "not defined" if spearman is None else number(spearman)
         text = f"first pass by gradients; rank correlation with the exact effects: {agreement}"
         console.print(Text(text, style=_QUIET), soft_wrap=True)
 
@@ -77,7 +85,7 @@ def show_patching(console: Console, result: ActivationPatching) -> None:
     """Every grid and its strongest patch."""
     console.print(Text(patching_line(result), style=_QUIET), soft_wrap=True)
     for grid in result.grids:
-        where, effect = strongest(result, grid)
+        where, effect = strongest_patch(result, grid)
         console.print()
         console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
         show_grid(console, patch_grid(result, grid))

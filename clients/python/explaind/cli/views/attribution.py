@@ -6,10 +6,11 @@ from rich.text import Text
 
 from explaind.cli.views.comparison import show_faithfulness
 from explaind.cli.views.prompt import coloured_prompt, question
-from explaind.contract.blocks.attribution_result import Attribution
+from explaind.contract.blocks.attribution_result import Attribution, Interactions
 from explaind.views.drawing.heatmap import summary
 from explaind.views.drawing.palette import NEGATIVE, POSITIVE, css, largest, share_of
-from explaind.views.drawing.text import number, one_line, signed
+from explaind.views.drawing.text import number, one_line, plural, signed
+from explaind.views.parts.interactions import MEANING, strongest_pairs
 from explaind.views.registry import View
 
 _BAR = 24  # characters of a bar, both sides together
@@ -26,9 +27,24 @@ def show_attribution(console: Console, result: Attribution) -> None:
     if result.by_role:
         roles = " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
         console.print(Text(f"by role: {roles}"), soft_wrap=True)
+    if result.interactions is not None:
+        _show_interactions(console, result, result.interactions)
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
     if result.faithfulness is not None:
         show_faithfulness(console, result.faithfulness)
+
+
+def _show_interactions(console: Console, result: Attribution, found: Interactions) -> None:
+    """The strongest pairs of units, and what a value means."""
+    table = Table(box=None, padding=(0, 1), header_style=_QUIET)
+    table.add_column("interactions, strongest pairs")
+    table.add_column("value", justify="right")
+    for pair in strongest_pairs(result, found):
+        table.add_row(Text(f"{pair.first} and {pair.second}"), pair.written)
+    console.print()
+    console.print(table)
+    console.print(Text(f"{MEANING} {plural(found.evaluations, 'evaluation')}.", style=_QUIET), soft_wrap=True)
+    console.print()
 
 
 def _values_table(result: Attribution) -> Table:

@@ -8,8 +8,8 @@ from explaind.cli.views.prompt import coloured_prompt, question
 from explaind.contract.blocks.attribution_result import Faithfulness
 from explaind.contract.methods.explain.compare_methods import MethodComparison
 from explaind.views.comparison import attributions, summary_line
-from explaind.views.drawing.faithfulness import beaten, measures
-from explaind.views.drawing.text import number, one_line, plural, shown, signed
+from explaind.views.drawing.faithfulness import beaten, faithfulness_line, measures
+from explaind.views.drawing.text import number, one_line, shown, signed
 from explaind.views.registry import View
 
 _QUIET = "dim"
@@ -26,6 +26,8 @@ def show_comparison(console: Console, result: MethodComparison) -> None:
             console.print(coloured_prompt(drawn[row.label], colour=console.color_system is not None))
         elif row.error is not None:
             console.print(Text(shown(f"{row.error.title}: {row.error.detail}"), style="red"), soft_wrap=True)
+        if row.faithfulness is not None:
+            console.print(Text(faithfulness_line(row.faithfulness), style=_QUIET), soft_wrap=True)
     if len(drawn) > 1:
         console.print()
         console.print(_agreement(result))
@@ -62,8 +64,8 @@ def show_faithfulness(console: Console, found: Faithfulness) -> None:
             beaten(measure),
         )
     console.print()
+    console.print(Text(faithfulness_line(found)), soft_wrap=True)
     console.print(table)
-    console.print(Text(f"beside {plural(found.random_orders, 'random order')}", style=_QUIET))
 
 
 VIEW = View(MethodComparison, terminal=show_comparison)

@@ -8,7 +8,7 @@ from explaind.cli.views.prompt import painted
 from explaind.contract.blocks.lens import DecodedStream, LensReading
 from explaind.views.drawing.palette import POSITIVE, on_paper
 from explaind.views.drawing.text import number, one_line, percent
-from explaind.views.lens import NAMES
+from explaind.views.parts.lens_grid import NAMES
 from explaind.views.registry import View
 
 _QUIET = "dim"

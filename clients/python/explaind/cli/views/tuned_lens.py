@@ -11,7 +11,7 @@ from explaind.cli.views.lens import show_lens
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
 from explaind.views.drawing.text import number, plural, shown
-from explaind.views.lens import NAMES
+from explaind.views.parts.lens_grid import NAMES
 from explaind.views.registry import View
 
 _QUIET = "dim"

@@ -188,7 +188,7 @@ class Interactions(ResponseModel):
     values: list[list[float]] = Field(description="[unit][unit]: interaction index; symmetric, 0 on the diagonal.")
     standard_errors: list[list[float]] | None = Field(
         default=None,
-        description="[unit][unit]: standard error; null when exact, or when every pair was seen only once.",
+        description="[unit][unit]: standard error; null when exact, or when pairs were met too rarely.",
     )
     evaluations: int = Field(description="Number of coalitions requested for the interactions.")
 
@@ -227,6 +227,14 @@ class Attribution(MethodResult):
     algorithm: str = Field(examples=["exact"])
     evaluations: int = Field(
         description="Number of coalitions, or points of a path, whose score was requested.", examples=[512]
+    )
+    n_steps: int | None = Field(
+        default=None,
+        description=(
+            "Number of points of the path that the values come from, with integrated gradients; `evaluations` counts "
+            "those of earlier doublings too."
+        ),
+        examples=[None],
     )
     fast: ReducedPrecision | None = Field(
         default=None, description="Loss of exactness, where precision `fast` was requested."

@@ -1,5 +1,6 @@
 """Parts of a report that are the same for every method: cards, tiles, small print, cost, origin, problem."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from explaind.contract.errors import Problem
@@ -10,11 +11,20 @@ from explaind.views.drawing.text import seconds, shown
 _LONG = 400  # characters of markup beyond which a fact has a row of its own
 _NOTES = "border-left:3px solid #c98a00;padding:.1em 0 .1em .7em;margin:.4em 0;overflow-wrap:anywhere"
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
+_ELEMENT = re.compile(r"<(table|tr|th|td)\b([^>]*)>")
+_STYLE = re.compile(r'\bstyle="([^"]*)"')
+_NUMERIC = re.compile(r'class="[^"]*\bnum\b')
+_CELL = "background:none;text-align:{};vertical-align:top;padding:3px 10px 3px 0"
+_DEFAULTS = {
+    "table": "margin-left:0;margin-right:auto;border-collapse:collapse;background:none",
+    "tr": "background:none",
+}
 
 
 def notebook_frame(name: str, *children: Node, wide: bool = False) -> Markup:
     """What a notebook displays of a result, under the class `explaind-NAME`; `wide` lets grids take all the width."""
-    return tag("div", children, class_=f"explaind-{name}", style=_FRAME if wide else f"{_FRAME};max-width:60em")
+    style = _FRAME if wide else f"{_FRAME};max-width:60em"
+    return _left_aligned(tag("div", children, class_=f"explaind-{name}", style=style))
 
 
 def notes_notebook(notes: Sequence[str]) -> Markup:
@@ -86,8 +96,8 @@ def timing_facts(timing: Timing) -> dict[str, Node]:
         "Loading the model": seconds(timing.model_load_s) if timing.model_load_s else None,
         "Forward passes": f"{timing.forwards:,}",
         "Tokens evaluated": f"{timing.tokens_evaluated:,}",
-        "Tokens saved": f"{timing.tokens_saved:,}",
-        "Most accelerator memory": None if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:,.0f} MiB",
+        "Tokens saved by shared prefixes": f"{timing.tokens_saved:,}",
+        "Peak accelerator memory": None if timing.peak_bytes is None else f"{timing.peak_bytes / 2**20:,.0f} MiB",
     }
 
 
@@ -98,8 +108,8 @@ def provenance_facts(provenance: Provenance) -> dict[str, Node]:
         "Source": provenance.source,
         "Revision": provenance.revision,
         "Architecture": provenance.architecture,
-        "Type of numbers": provenance.dtype,
-        "Type of matrix products": provenance.products,
+        "dtype": provenance.dtype,
+        "dtype of matrix products": provenance.products,
         "Quantization": provenance.quantization,
         "Device": provenance.device,
         "Seed": None if provenance.seed is None else str(provenance.seed),
@@ -110,3 +120,24 @@ def provenance_facts(provenance: Provenance) -> dict[str, Node]:
         ids = " ".join(str(token_id) for token_id in provenance.token_ids)
         named["Token ids of the prompt"] = tag("code", ids)
     return named
+
+
+def _left_aligned(html: Markup) -> Markup:
+    """The HTML with every table at the left, its text to the left, numbers to the right, rows without a tint.
+
+    Jupyter's own stylesheet puts tables at the right edge and tints every other row, which would lay a second colour
+    over the cells of a matrix. A style that an element has already stays and counts more.
+    """
+    return Markup(_ELEMENT.sub(_styled, html))
+
+
+def _styled(found: re.Match[str]) -> str:
+    name, attributes = found[1], found[2]
+    default = _DEFAULTS.get(name) or _CELL.format("right" if _NUMERIC.search(attributes) else "left")
+    own = _STYLE.search(attributes)
+    if own is None:
+        return f'<{name}{attributes} style="{default}">'
+    if "text-align:" in own[1] and "background:" in own[1]:
+        return found[0]
+    merged = f'style="{default};{own[1]}"'
+    return f"<{name}{attributes[: own.start()]}{merged}{attributes[own.end() :]}>"

@@ -5,7 +5,15 @@ from explaind.views.drawing.cards import section
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.line_chart import QUIET_COLOUR, Axis, Line, line_chart
 from explaind.views.drawing.tables import table
-from explaind.views.drawing.text import number, plural, signed, whole_percent
+from explaind.views.drawing.text import MINUS, number, plural, signed, whole_percent
+
+_FIRST = "Area of deletion"
+_SHORT = {
+    "Area of deletion": "deletion",
+    "Area of insertion": "insertion",
+    "Comprehensiveness": "comprehensiveness",
+    "Sufficiency": "sufficiency",
+}
 
 
 def measures(found: Faithfulness) -> dict[str, tuple[RandomBaseline, str]]:
@@ -43,6 +51,20 @@ def faithfulness_section(found: Faithfulness) -> Markup:
         note=f"beside {plural(found.random_orders, 'random order')}, dashed: their mean",
         class_="flow",
     )
+
+
+def faithfulness_line(found: Faithfulness) -> str:
+    """The measures in a line, the area of deletion first: it is the one that asks for the whole order."""
+    first, *others = (
+        (_SHORT[name], measure) for name, (measure, _) in sorted(measures(found).items(), key=lambda m: m[0] != _FIRST)
+    )
+    more = "; ".join(f"{name} {beaten(measure)}{_deviations(measure)}" for name, measure in others)
+    head = f"beats {beaten(first[1])} of random orders{_deviations(first[1])}"
+    return f"faithfulness: {head} ({first[0]}; {more}; {plural(found.random_orders, 'random order')})"
+
+
+def _deviations(measure: RandomBaseline) -> str:
+    return "" if measure.z is None else f", z {measure.z:+.1f}".replace("-", MINUS)
 
 
 def beaten(measure: RandomBaseline) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css
-from explaind.views.drawing.text import number, one_line, signed
+from explaind.views.drawing.text import number, one_line, points, signed
 
 _WIDEST, _LARGEST, _SMALLEST = 640, 28, 9  # pixels of all columns together, and of a cell
 _CHARACTER, _LINE = 6.3, 13  # pixels of a label's character and line
@@ -26,7 +26,8 @@ class Grid:
 
     `row_kind` and `column_kind` say what is named, in the singular. A `diverging` grid is blue below 0 and orange
     above, any other from 0 on in one colour. The colours end at `scale` (None: the largest magnitude). Cells that
-    stand `apart` are grey and have no part in that scale: a sink would leave no colour to the others.
+    stand `apart` are grey and have no part in that scale: a sink would leave no colour to the others. Differences of
+    `shares` are written in percentage points.
     """
 
     values: Sequence[Sequence[float | None]]
@@ -37,6 +38,7 @@ class Grid:
     diverging: bool = True
     scale: float | None = None
     apart: frozenset[tuple[int, int]] = frozenset()
+    shares: bool = False
 
     @property
     def reach(self) -> float:
@@ -63,6 +65,8 @@ class Grid:
 
     def written(self, value: float) -> str:
         """A value as text, with a sign where both signs mean something."""
+        if self.shares:
+            return points(value)
         return signed(value) if self.diverging else number(value)
 
 
@@ -98,7 +102,8 @@ def grid_svg(grid: Grid, *, title: str) -> Markup:
     ]
     legend = _legend(grid, left, top + height + 10, reach)
     across, down = max(left + width + 8, left + 190), top + height + 2 * _LINE + 10
-    return tag(
+    # Scaled down, its texts could not be read on a narrow screen: there it is scrolled.
+    drawn = tag(
         "svg",
         tag("title", title),
         kinds,
@@ -107,11 +112,12 @@ def grid_svg(grid: Grid, *, title: str) -> Markup:
         cells,
         legend,
         viewBox=f"0 0 {across:.0f} {down:.0f}",
-        style=f"width:{across:.0f}px;max-width:100%;height:auto;display:block",
+        style=f"width:{across:.0f}px;max-width:none;height:auto;display:block",
         role="img",
         class_="grid",
         aria_label=title,
     )
+    return tag("div", drawn, class_="scroll", style="overflow-x:auto")
 
 
 def grid_table(grid: Grid) -> Markup:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 from explaind.contract.blocks.attribution_result import Attribution, ScoredText
 from explaind.views.drawing.html import Markup, Node, join, tag
-from explaind.views.drawing.palette import diverging_css, largest, share_of
+from explaind.views.drawing.palette import diverging_css, largest, scale_html, share_of
 from explaind.views.drawing.text import number, one_line, plural, shown, signed
 
 _TEXT = "font-size:1.15em;line-height:2;white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext"
 _UNIT = "border-radius:3px;padding:.2em 0;box-decoration-break:clone;-webkit-box-decoration-break:clone"
 _CHIP = "white-space:pre-wrap;border:1px solid rgba(128,128,128,.4);border-radius:4px;padding:0 .3em"
-_NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 
 
 @dataclass(frozen=True)
@@ -102,22 +101,25 @@ def summary(attribution: Attribution) -> str:
     return (
         f"score {number(attribution.base_value)} with every unit absent → "
         f"{number(attribution.full_value)} with all {plural(len(attribution.units), 'unit')} · "
-        f"{attribution.algorithm}, {plural(attribution.evaluations, 'evaluation')} · "
+        f"{attribution.algorithm}, {work_in_words(attribution)} · "
         f"completeness gap {number(attribution.completeness_gap)}{summed}"
     )
+
+
+def work_in_words(attribution: Attribution) -> str:
+    """How much was evaluated, and how many points of a path the values come from."""
+    points = "" if attribution.n_steps is None else f"{plural(attribution.n_steps, 'point')} of the path, "
+    return points + plural(attribution.evaluations, "evaluation")
 
 
 def legend_html(attribution: Attribution) -> Markup:
     """The colour scale, symmetric around 0."""
     scale = largest(attribution.values)
-    stops = ",".join(diverging_css(step / 4) for step in range(-4, 5))
-    bar = (
-        "display:inline-block;width:9em;height:.8em;border-radius:3px;vertical-align:middle;margin:0 .5em;"
-        f"border:1px solid rgba(128,128,128,.4);background:linear-gradient(to right,{stops});"
-        "print-color-adjust:exact;-webkit-print-color-adjust:exact"
+    return scale_html(
+        [diverging_css(step / 4) for step in range(-4, 5)],
+        f"speaks against {signed(-scale)}",
+        f"{signed(scale)} speaks for",
     )
-    ends = (f"speaks against {signed(-scale)}", f"{signed(scale)} speaks for")
-    return tag("div", ends[0], tag("span", style=bar), ends[1], style=_NOTE)
 
 
 def _drawn(attribution: Attribution, piece: Piece, scale: float) -> Markup:

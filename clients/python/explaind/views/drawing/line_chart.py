@@ -16,7 +16,8 @@ _MOST_DOTS = 40  # points of a line that are drawn one by one
 _LARGEST = 1e100  # beyond it a point is left out, as one that is not finite
 _AXIS = "stroke:rgba(128,128,128,.6);stroke-width:1"
 _RULE = "stroke:rgba(128,128,128,.2);stroke-width:1"
-_TEXT = "font:11px system-ui,sans-serif;font-variant-numeric:tabular-nums;fill:currentColor;opacity:.75"
+_FONT, _LEAST_FONT = 12, 11  # pixels of a text, and as small as the page may scale it
+_TEXT = "font:12px system-ui,sans-serif;font-variant-numeric:tabular-nums;fill:currentColor;opacity:.75"
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ def line_chart(
     title: str,
     x: Axis | None = None,
     y: Axis | None = None,
-    size: tuple[int, int] = (370, 210),
+    size: tuple[int, int] = (320, 200),
 ) -> Markup:
     """A figure: the lines over their axes, the title, and the lines' names where there is more than one.
 
-    `size` is [width, height] in pixels; the picture shrinks with the page.
+    `size` is [width, height] in pixels: the least at which its texts can be read, so a narrower page scrolls it.
     """
     names = [
         tag("span", tag("b", f"{'┄' if line.dashed else '―'} ", style=f"color:{line.colour}"), f"{_name(line)}  ")
@@ -88,7 +89,9 @@ def line_chart(
     ]
     keys = tag("div", names, style="white-space:pre-wrap") if len(lines) > 1 else None
     svg = _svg(lines, title, x or Axis(whole=True), y or Axis(), size)
-    return tag("figure", svg, tag("figcaption", tag("div", title), keys), style="margin:0;flex:1 1 280px")
+    frame = tag("div", svg, class_="scroll", style="overflow-x:auto")
+    caption = tag("figcaption", tag("div", title), keys)
+    return tag("figure", frame, caption, style=f"margin:0;min-width:0;flex:1 1 {min(size[0], 320)}px")
 
 
 def round_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
@@ -103,6 +106,7 @@ def round_ticks(low: float, high: float, most: int, *, whole: bool = False) -> l
 
 def _svg(lines: Sequence[Line], title: str, x: Axis, y: Axis, size: tuple[int, int]) -> Markup:
     width, height = size
+    least = width * _LEAST_FONT / _FONT
     floor, right = height - _BOTTOM - (_NAME_LINE if x.name else 0), width - _RIGHT
     points = [point for line in lines for point in line.points]
     across = _scale(x, [point[0] for point in points], max(2, (right - _LEFT) // 55), enclose=False)
@@ -124,7 +128,7 @@ def _svg(lines: Sequence[Line], title: str, x: Axis, y: Axis, size: tuple[int, i
         viewBox=f"0 0 {width} {height}",
         role="img",
         class_="lines",
-        style=f"width:100%;min-width:260px;max-width:{1.2 * width:.0f}px;height:auto;display:block",
+        style=f"width:100%;min-width:{least:.0f}px;max-width:{1.2 * width:.0f}px;height:auto;display:block",
         aria_label=title,
     )
 

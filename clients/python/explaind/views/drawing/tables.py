@@ -1,32 +1,22 @@
-"""Pictures of a report: bars as inline SVG, a matrix as a table, tokens as a strip; in the report's style."""
+"""Tables of a report: units, messages, tokens, and a matrix; tokens as a strip; in the report's style."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from explaind.contract.blocks.attribution_result import Attribution, RankedToken, ScoredToken
 from explaind.contract.blocks.units import MessageShare
+from explaind.views.drawing.bars import Bar
 from explaind.views.drawing.html import Markup, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of, surprise_css, surprise_of
 from explaind.views.drawing.text import number, one_line, percent, shown, signed
 
-_WIDTH, _NUMBERS = 760, 78
-_ROW, _BAR = 26, 16
-_LABEL_CHARS = 24
+_LONG = 20  # characters from which a name may be cut on a narrow screen
+_NAME = "white-space:nowrap"
+_SHORT = f"{_NAME};display:inline-block;max-width:min(22em,40vw);overflow:hidden;text-overflow:ellipsis"
 _NUMERIC_HEADS = frozenset(
     {"#", "Units", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"}
     | {"This order", "Random orders", "z", "Beats", "Gap", "Evaluations", "Tokens", "Seconds"}
 )
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar: the unit and its place in the prompt, its value, and how sure that is."""
-
-    label: str
-    place: int
-    value: float
-    error: float | None = None
 
 
 def strongest(attribution: Attribution, count: int) -> list[Bar]:
@@ -44,87 +34,11 @@ def strongest(attribution: Attribution, count: int) -> list[Bar]:
     ]
 
 
-def bars_svg(bars: Sequence[Bar], *, title: str) -> Markup:
-    """Horizontal bars from a common zero, with their standard errors as whiskers."""
-    reach = [bar.value + sign * (bar.error or 0.0) for bar in bars for sign in (-1, 1) if math.isfinite(bar.value)]
-    low, high = min(0.0, *reach, 0.0), max(0.0, *reach, 0.0)
-    labels = 50 + 8 * max((len(one_line(bar.label, _LABEL_CHARS)) for bar in bars), default=0)
-    # Room for the number beyond the bar on each side that has bars.
-    left = labels + (_NUMBERS if low < 0 else 8)
-    right = _WIDTH - (_NUMBERS if high > 0 else 8)
-    span = (high - low) or 1.0
-
-    def across(value: float) -> float:
-        return left + (value - low) / span * (right - left)
-
-    height = _ROW * len(bars) + 8
-    zero = across(0.0)
-    axis = tag("line", x1=f"{zero:.1f}", x2=f"{zero:.1f}", y1=0, y2=height, class_="axis")
-    rows = [_bar_row(bar, index * _ROW + 4, labels, across) for index, bar in enumerate(bars)]
-    return tag(
-        "svg",
-        tag("title", title),
-        rows,
-        axis,
-        viewBox=f"0 0 {_WIDTH} {height}",
-        role="img",
-        class_="bars",
-        aria_label=title,
-    )
-
-
-def _bar_row(bar: Bar, top: float, labels: float, across: Callable[[float], float]) -> Markup:
-    zero = across(0.0)
-    end = across(bar.value) if math.isfinite(bar.value) else zero
-    middle = top + _ROW / 2
-    side = 1 if bar.value >= 0 else -1
-    spread = bar.error or 0.0
-    tip = max(across(bar.value + spread), end) if side > 0 else min(across(bar.value - spread), end)
-    text = f"{middle + 4.5:.1f}"
-    said = f"{one_line(bar.label)}: {signed(bar.value)}" + (f" ± {number(spread)}" if bar.error is not None else "")
-    return tag(
-        "g",
-        tag("title", said),
-        tag(
-            "text",
-            tag("tspan", one_line(bar.label, _LABEL_CHARS)),
-            tag("tspan", f" {bar.place}", class_="place"),
-            x=f"{labels - 10:.1f}",
-            y=text,
-            text_anchor="end",
-        ),
-        tag(
-            "rect",
-            x=f"{min(zero, end):.1f}",
-            y=f"{middle - _BAR / 2:.1f}",
-            width=f"{abs(end - zero):.1f}",
-            height=_BAR,
-            rx=2,
-            class_="for" if side > 0 else "against",
-        ),
-        _whisker(across(bar.value - spread), across(bar.value + spread), middle) if bar.error else None,
-        tag(
-            "text",
-            signed(bar.value),
-            x=f"{tip + 7 * side:.1f}",
-            y=text,
-            text_anchor="start" if side > 0 else "end",
-            class_="value",
-        ),
-    )
-
-
-def _whisker(start: float, end: float, middle: float) -> Markup:
-    ends = f"M{start:.1f} {middle:.1f}H{end:.1f}"
-    caps = "".join(f"M{x:.1f} {middle - 4:.1f}v8" for x in (start, end))
-    return tag("path", d=ends + caps, class_="whisker")
-
-
 def values_table(attribution: Attribution) -> Markup:
     """Every unit with its place, value, standard error and share."""
     scale = largest(attribution.values)
     errors = attribution.standard_errors
-    heads = ["#", "Unit", "Characters", "Value", *(["± s.e."] if errors else []), ""]
+    heads = ["Unit", "#", "Characters", "Value", *(["± s.e."] if errors else []), ""]
     rows = []
     for index, (unit, value) in enumerate(zip(attribution.units, attribution.values, strict=True)):
         share = share_of(value, scale)
@@ -133,8 +47,8 @@ def values_table(attribution: Attribution) -> Markup:
         rows.append(
             tag(
                 "tr",
+                tag("th", _unit_name(unit.name, unit.text, unit.role, unit.special), scope="row"),
                 tag("td", str(index + 1), class_="num quiet"),
-                tag("td", _unit_name(unit.name, unit.text, unit.role, unit.special)),
                 tag("td", place, class_="num quiet"),
                 tag("td", signed(value), class_="num"),
                 tag("td", number(errors[index]), class_="num quiet") if errors else None,
@@ -218,8 +132,8 @@ def tokens_table(tokens: Sequence[RankedToken]) -> Markup:
     """Every token with its log-probability, rank and what the model would rather have said."""
     alternatives = any(token.top for token in tokens)
     heads = [
-        "#",
         "Token",
+        "#",
         "Id",
         "Log-prob",
         "Probability",
@@ -234,8 +148,8 @@ def tokens_table(tokens: Sequence[RankedToken]) -> Markup:
         rows.append(
             tag(
                 "tr",
+                tag("th", tag("code", one_line(token.text), style=_NAME), scope="row"),
                 tag("td", str(index + 1), class_="num quiet"),
-                tag("td", tag("code", one_line(token.text))),
                 tag("td", str(token.id), class_="num quiet"),
                 tag("td", "" if token.logprob is None else number(token.logprob), class_="num"),
                 tag("td", "" if token.logprob is None else percent(chance), class_="num"),
@@ -267,7 +181,9 @@ def _unit_name(name: str | None, text: str, role: str | None, special: bool) -> 
     return tag(
         "span",
         tag("b", one_line(name), " ") if name else None,
-        tag("code", one_line(text, 60)),
+        tag("code", one_line(text, 60), style=_NAME),
         tag("small", " " + ", ".join(notes)) if notes else None,
         dir="auto",
+        title=one_line(text, 200) if len(text) > _LONG else None,
+        style=f"{_SHORT};vertical-align:bottom",
     )

@@ -70,6 +70,18 @@ def whole_percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def percent_range(low: float, high: float) -> str:
+    """An interval of shares: 31 to 86 %."""
+    return f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
+def points(difference: float, *, unit: bool = True) -> str:
+    """A difference of two shares in percentage points: +12.5 points, −3.1 points, 0 points."""
+    size = f"{abs(100 * difference):.1f}"
+    sign = "" if float(size) == 0 else MINUS if difference < 0 else "+"
+    return f"{sign}{'0' if not sign else size}{' points' if unit else ''}"
+
+
 def seconds(value: float) -> str:
     """A duration: 4 ms, 0.41 s, 2 min 5 s."""
     if value < 0.1:

@@ -172,6 +172,7 @@ class ComparedMethod(ResponseModel):
     full_value: float | None = None
     completeness_gap: float | None = Field(default=None, description="full_value − base_value − the sum of the values.")
     algorithm: str | None = Field(default=None, examples=["exact"])
+    n_steps: int | None = Field(default=None, description="Number of points of the path, with integrated gradients.")
     evaluations: int | None = Field(
         default=None, description="Number of coalitions or points whose score was requested."
     )
