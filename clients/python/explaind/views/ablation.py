@@ -100,7 +100,7 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
         cards.append(_first_pass(result, result.first_pass) if result.first_pass else None)
     cards.append(_failures(result.failures) if result.failures else None)
     cards.append(section("The questions", _questions(result), class_="flow"))
-    cards.append(section("What was asked", facts(_asked(result))))
+    cards.append(section("What was asked", facts(asked(result))))
     return [card for card in cards if card is not None]
 
 
@@ -187,8 +187,9 @@ def _first_pass(result: HeadAblation, found: GradientScreenResult) -> Markup:
     return section(
         "The first pass",
         grid_svg(grid, title="Approximate effects"),
+        tag("p", f"Run exactly, the strongest first: {heads_in_words(found.verified)}.", class_="quiet"),
         [tag("p", note, class_="quiet") for note in found.notes],
-        note=f"by gradients; {plural(len(found.verified), 'head')} run exactly{agreement}",
+        note=f"{found.method}, by gradients; {plural(len(found.verified), 'head')} run exactly{agreement}",
     )
 
 
@@ -207,6 +208,7 @@ def _failures(found: Failures) -> Markup:
 
 
 def _questions(result: HeadAblation | LayerAblation) -> Markup:
+    said = result.failures.clean_said if result.failures else []
     rows = [
         tag(
             "tr",
@@ -214,18 +216,28 @@ def _questions(result: HeadAblation | LayerAblation) -> Markup:
             tag("td", tag("code", one_line(answer, 40))),
             tag("td", tag("code", one_line(foil, 40)) if foil is not None else None),
             tag("td", number(clean) if math.isfinite(clean) else "none", class_="num"),
+            tag("td", tag("code", one_line(said[at], 80)), class_="words") if said else None,
         )
-        for prompt, answer, foil, clean in zip(result.prompts, result.answers, result.foils, result.clean, strict=True)
+        for at, (prompt, answer, foil, clean) in enumerate(
+            zip(result.prompts, result.answers, result.foils, result.clean, strict=True)
+        )
     ]
-    return table(["Prompt", "Answer", "Foil", "Value"], rows)
+    return table(["Prompt", "Answer", "Foil", "Value", *(["Said"] if said else [])], rows)
 
 
-def _asked(result: Ablated) -> dict[str, Node]:
+def asked(result: Ablated) -> dict[str, Node]:
+    """What was asked, and what an effect is."""
+    known = result.clean_low is not None and result.clean_high is not None
     return {
         "Metric": METRICS[result.metric],
+        "The whole model": f"{_clean(result)} {interval(result.clean_low or 0.0, result.clean_high or 0.0)}"
+        if known
+        else _clean(result),
         "Ablation (what replaces the part)": INSTEAD[result.ablation],
         "Where": "every token" if result.positions == "all" else "the last token and the answer's",
         "Effect": "metric of the whole model minus that of the ablated one",
+        "Intervals": f"{100 * result.confidence:g} %",
+        "Ablated runs": f"{result.evaluations:,}",
     }
 
 

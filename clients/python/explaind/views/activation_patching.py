@@ -3,7 +3,7 @@
 from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPoint
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
-from explaind.views.drawing.heatmap import answer_chip
+from explaind.views.drawing.heatmap import answer_chip, labels_node, scored_node
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.text import number, one_line, plural, signed
 from explaind.views.registry import View
@@ -80,7 +80,7 @@ def sections(result: ActivationPatching) -> list[Markup]:
         )
         for grid in result.grids
     ]
-    cards.append(section("What was asked", facts(_asked(result))))
+    cards.append(section("What was asked", facts(asked(result))))
     return cards
 
 
@@ -105,11 +105,17 @@ def _tiles(result: ActivationPatching) -> dict[str, tuple[str, str | None]]:
     }
 
 
-def _asked(result: ActivationPatching) -> dict[str, Node]:
+def asked(result: ActivationPatching) -> dict[str, Node]:
+    """What was asked, and what an effect is."""
     return {
         "Prompt": one_line(result.prompt),
         "Corrupted": one_line(result.corrupted),
+        "Target": scored_node(result.target),
+        "Foil": scored_node(result.foil) if result.foil else None,
+        "Labels": labels_node(result.labels),
+        "Score": result.score,
         "Effect": "(patched − base) / (source − base)",
+        "Patched runs": f"{result.evaluations:,}",
     }
 
 

@@ -1,9 +1,9 @@
 """Attention as pictures: a small matrix per head, and every head's scores by layer and head."""
 
 from explaind.contract.methods.explain.attention import AttentionPatterns, HeadPattern, Scores
-from explaind.views.drawing.cards import notebook_frame, section, tiles
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
-from explaind.views.drawing.html import Markup, join, tag
+from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural
 from explaind.views.registry import View
@@ -55,6 +55,8 @@ def score_grids(result: AttentionPatterns) -> list[tuple[str, Grid]]:
         (TITLES["induction"], scores.induction),
         ("Induction, probe", probe and probe.induction),
         ("Duplicate token, probe", probe and probe.duplicate_token),
+        ("Previous token, probe", probe and probe.previous_token),
+        (TITLES["first_token"], scores.first_token),
         ("Sinks", scores.sink),
         (TITLES["current_token"], scores.current_token),
     ]
@@ -95,9 +97,22 @@ def sections(result: AttentionPatterns) -> list[Markup]:
             class_="flow",
         ),
         section("Heads of a known kind", _labels_table(result), class_="flow") if result.labels else None,
+        section("What was read", facts(asked(result))),
         section("Notes", [tag("p", note) for note in result.notes]) if result.notes else None,
     ]
     return [card for card in cards if card is not None]
+
+
+def asked(result: AttentionPatterns) -> dict[str, Node]:
+    """What was read, and what makes a head one of a kind."""
+    probe = result.probe
+    sinks = ", ".join(f"{one_line(result.tokens[at])} ({at})" for at in result.sinks)
+    return {
+        "Prompt": tag("span", one_line(result.prompt, 2000), dir="auto"),
+        "Sinks (tokens that heads rest on)": sinks or "none",
+        "A head is of a kind": f"from a score of {number(result.threshold)}",
+        "Probe": f"{plural(probe.tokens, 'random token')}, repeated once; seed {probe.seed}" if probe else None,
+    }
 
 
 def caption(result: AttentionPatterns, pattern: HeadPattern) -> str:

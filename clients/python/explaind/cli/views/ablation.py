@@ -4,13 +4,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.grids import show_grid
 from explaind.contract.blocks.ablation import Failures
 from explaind.contract.methods.explain.activation_patching import ActivationPatching
 from explaind.contract.methods.explain.head_ablation import HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
-from explaind.views.ablation import effect_grid, heading, heads_in_words, ranked, summary_line
+from explaind.views.ablation import asked, effect_grid, heading, heads_in_words, ranked, summary_line
 from explaind.views.activation_patching import TITLES, strongest
+from explaind.views.activation_patching import asked as patching_asked
 from explaind.views.activation_patching import effect_grid as patch_grid
 from explaind.views.activation_patching import summary_line as patching_line
 from explaind.views.drawing.text import number, signed
@@ -32,6 +34,7 @@ def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> Non
         console.print(_rows([(str(n), part.name, part.written) for n, part in enumerate(parts[:_MOST], start=1)]))
     if isinstance(result, HeadAblation):
         _show_together(console, result)
+    show_facts(console, asked(result))
     if result.failures is not None:
         console.print()
         console.print(_failures(result.failures))
@@ -81,6 +84,8 @@ def show_patching(console: Console, result: ActivationPatching) -> None:
         console.print()
         console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
         show_grid(console, patch_grid(result, grid))
+    console.print()
+    show_facts(console, patching_asked(result))
 
 
 VIEWS = (

@@ -63,7 +63,7 @@ def lens_grid(
     ]
     picks = [
         _picks("Colour", [(f"by-{m.key}", m.name) for m in measures], f"colour-{page}"),
-        _picks("Stream", [(f"of-{s.stream}", NAMES[s.stream]) for s in streams], f"stream-{page}")
+        _picks("Stream", [(f"of-{s.stream}", stream_name(s)) for s in streams], f"stream-{page}")
         if len(streams) > 1
         else None,
     ]
@@ -90,7 +90,12 @@ def stream_table(result: LensReading, stream: DecodedStream, columns: Sequence[i
     tokens = [_token(result, stream, column, inline) for column in columns]
     foot = tag("tfoot", tag("tr", tag("th", "token", style=_CORNER if inline else None, scope="row"), tokens))
     table = tag("table", tag("tbody", rows), foot, style=_TABLE if inline else None)
-    return tag("div", table, class_="pane", style=_PANE, tabindex=0, role="region", aria_label=NAMES[stream.stream])
+    return tag("div", table, class_="pane", style=_PANE, tabindex=0, role="region", aria_label=stream_name(stream))
+
+
+def stream_name(stream: DecodedStream) -> str:
+    """What people call the stream."""
+    return NAMES.get(stream.stream, stream.stream)
 
 
 def _row(name: int | str, places: Places, columns: Sequence[int], inline: bool) -> Markup:
