@@ -15,6 +15,10 @@ from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural, signed
 from explaind.views.registry import View
 
+_HOW = (
+    "A cell is one part of the model taken away: how much worse the answers are on average without it. "
+    "More: docs/guide/ablation.md."
+)
 MOST_BARS = 20
 _QUIET = "opacity:.75"
 
@@ -89,11 +93,16 @@ def notebook(result: HeadAblation | LayerAblation) -> Markup:
 def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
     """The cards of the report."""
     parts = ranked(result)
-    cards: list[Markup | None] = [tiles(_tiles(result, parts))]
+    cards: list[Markup | None] = []
     if parts:
         grid = grid_svg(effect_grid(result), title="Mean effect of every ablation")
-        cards.append(section("What is lost", grid, note="orange: the answers need it; blue: they are better without"))
+        cards.append(
+            section("What is lost", grid, note="orange: the answers need it; blue: they are better without", how=_HOW)
+        )
+        cards.append(tiles(_tiles(result, parts)))
         cards.append(_bars(result, parts))
+    else:
+        cards.append(tiles(_tiles(result, parts)))
     if isinstance(result, HeadAblation):
         cards.append(_sets(result))
         cards.append(_greedy(result.greedy) if result.greedy else None)

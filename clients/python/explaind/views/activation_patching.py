@@ -10,6 +10,10 @@ from explaind.views.registry import View
 
 _NAME = "margin-top:.6em"
 _QUIET = "opacity:.75"
+_HOW = (
+    "A cell is one activation carried from one run into the other: 1 brings all of the difference between the answers "
+    "over, 0 none. More: docs/guide/activation-patching.md."
+)
 
 TITLES: dict[PatchPoint, str] = {
     "resid_pre": "The residual stream that enters a block",
@@ -71,7 +75,9 @@ def notebook(result: ActivationPatching) -> Markup:
 
 def sections(result: ActivationPatching) -> list[Markup]:
     """The cards of the report."""
-    cards = [tiles(_tiles(result))]
+    texts = {"Clean": one_line(result.prompt), "Corrupted": one_line(result.corrupted)}
+    lines = [tag("div", tag("small", f"{name} "), tag("span", text, dir="auto")) for name, text in texts.items()]
+    cards = [section("The two prompts", lines, how=_HOW)]
     cards += [
         section(
             TITLES[grid.point],
@@ -80,6 +86,7 @@ def sections(result: ActivationPatching) -> list[Markup]:
         )
         for grid in result.grids
     ]
+    cards.append(tiles(_tiles(result)))
     cards.append(section("What was asked", facts(asked(result))))
     return cards
 

@@ -10,6 +10,10 @@ from explaind.views.registry import View
 
 _SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:14px 28px;align-items:flex-start"
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
+_HOW = (
+    "A row is a token that looks, a column one that is looked at; sinks are tokens that heads rest on when they have "
+    "nothing to do. More: docs/guide/logit-attribution-and-attention.md."
+)
 MOST_DRAWN, MOST_TOKENS = 12, 48  # heads in a page, and positions along each side of a matrix
 
 TITLES = {
@@ -85,15 +89,19 @@ def sections(result: AttentionPatterns) -> list[Markup]:
     if drawn < len(result.patterns):
         note = f"the first {drawn} of {len(result.patterns)} heads; {note}"
     grids = [
-        tag("figure", tag("figcaption", title), grid_svg(grid, title=title)) for title, grid in score_grids(result)
+        tag(
+            "figure", tag("figcaption", title), grid_svg(grid, title=title), style="margin:0;min-width:0;max-width:100%"
+        )
+        for title, grid in score_grids(result)
     ]
     cards = [
-        section("Where they look", _patterns(result), note=note, class_="flow") if result.patterns else None,
+        section("Where they look", _patterns(result), note=note, how=_HOW, class_="flow") if result.patterns else None,
         tiles(_tiles(result)),
         section(
             "What kind of heads they are",
             tag("div", grids, style=_SIDE_BY_SIDE),
             note="mean attention, from 0 to 1",
+            how="Every head of every layer: how much it attends to the place that makes it a head of this kind.",
             class_="flow",
         ),
         section("Heads of a known kind", _labels_table(result), class_="flow") if result.labels else None,
@@ -135,7 +143,7 @@ def _patterns(result: AttentionPatterns) -> Markup:
             "figure",
             tag("figcaption", caption(result, pattern)),
             grid_svg(pattern_grid(result, pattern), title=f"Attention of {pattern.name}"),
-            style="margin:0",
+            style="margin:0;min-width:0;max-width:100%",
         )
         for pattern in result.patterns[:MOST_DRAWN]
     ]

@@ -22,6 +22,10 @@ from explaind.views.drawing.text import number, one_line, percent, plural, shown
 from explaind.views.parts.interactions import interactions_notebook, interactions_section
 from explaind.views.registry import View
 
+_HOW = (
+    "Orange words speak for the target, blue ones against it; point at a word for its value. "
+    "More: docs/guide/targets-and-units.md."
+)
 MOST_BARS = 20
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 
@@ -46,7 +50,7 @@ def sections(result: Attribution) -> list[Markup]:
     errors = "whiskers: one standard error" if result.standard_errors else None
     notes = ", ".join(note for note in (shown_bars, errors) if note)
     sections = [
-        section("Which words did it", _heat(result)),
+        section("Which words did it", _heat(result), how=_HOW),
         tiles(_tiles(result)),
         section("Values of the units", bars_html(bars, title="Values of the units"), note=notes) if bars else None,
         interactions_section(result),

@@ -14,6 +14,7 @@ from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
 from explaind.views.registry import View
 
+_AGREE = "Spearman: ranks of the signed values; top in common: the strongest units; cosine: the values. 1 is the same."
 _LINE = "opacity:.75;font-size:.9em"
 _NAME = "opacity:.75;margin-top:.6em"
 
@@ -46,6 +47,8 @@ def sections(result: MethodComparison) -> list[Markup]:
             "Which words did it",
             tag("div", strips(result), class_="strips"),
             note="each method in its own scale: orange speaks for, blue against",
+            how="The same question to every method: where their colours differ, do not trust one alone. "
+            "More: docs/guide/faithfulness.md.",
         ),
         section("The methods", _methods_table(result), class_="flow"),
     ]
@@ -56,7 +59,9 @@ def sections(result: MethodComparison) -> list[Markup]:
     if len(agreement.labels) > 1:
         chance = f"{100 * agreement.top_overlap_by_chance:.0f} % by chance"
         tables = [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]
-        cards.append(section("How far they agree", tables, note=f"top {agreement.top_k}: {chance}", class_="flow"))
+        cards.append(
+            section("How far they agree", tables, note=f"top {agreement.top_k}: {chance}", how=_AGREE, class_="flow")
+        )
     cards.append(section("Every unit", _values_table(result), class_="flow"))
     cards.append(section("What was asked", facts(asked(result))))
     notes = [

@@ -25,6 +25,7 @@ _HOW = (
     "Each cell is the token that the model would say next if it stopped after that layer; below stands the text, the "
     "last layer is on top."
 )
+_CURVES = "The tokens followed, layer by layer: where a line comes to the top, the model has made up its mind."
 _RANK = "rank, 0 is the likeliest: the axis runs downward"
 _QUIET = "opacity:.75;font-size:.9em;margin:.3em 0"
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
@@ -62,13 +63,13 @@ def sections(result: LensReading) -> list[Markup]:
     cards = [
         section(
             "What each layer would say",
-            tag("p", _HOW, class_="quiet"),
             lens_grid(result, streams),
+            how=f"{_HOW} More: docs/guide/lenses.md.",
             note=f"{note}; point at a cell, or click it, for its {plural(result.top, 'likeliest token')}",
             class_="flow",
         ),
         tiles(_tiles(result)),
-        section("Through the layers", tag("div", figures, class_="charts")) if figures else None,
+        section("Through the layers", tag("div", figures, class_="charts"), how=_CURVES) if figures else None,
         section("Tokens followed", _tracked_table(result), class_="flow") if result.tracked else None,
         section("Layers", _layers_table(result), note="means over the positions", class_="flow"),
         section("What was read", facts(asked(result))),

@@ -66,6 +66,8 @@ def sections(result: LogitAttribution) -> list[Markup]:
             "Where it was written",
             grid_svg(heads_grid(result), title="Contributions by layer and head"),
             note="each head and MLP: orange raises the logit, blue lowers it",
+            how="All cells, the embedding and the biases add up to the logit. "
+            "More: docs/guide/logit-attribution-and-attention.md.",
         ),
         tiles(_tiles(result)),
         section("The strongest components", bars_html(bars, title="The strongest components")) if bars else None,

@@ -18,6 +18,8 @@ from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural, shown, signed
 from explaind.views.registry import View
 
+_HOW = "What was expected and said, and the rule that judged it. More: docs/guide/question-sets.md."
+
 
 def heading(result: QuestionsEvaluation, model: str) -> Markup:
     """How much it knew, as a sentence."""
@@ -30,7 +32,7 @@ def sections(result: QuestionsEvaluation) -> list[Markup]:
     sections = [
         tiles(totals(result)),
         section("How it went wrong", failure_bars(result.failures), _rules(result.failures)) if _any(result) else None,
-        section("Every question", questions_table(result.questions), class_="flow"),
+        section("Every question", questions_table(result.questions), how=_HOW, class_="flow"),
         section("By kind", kinds_table(result.by_kind), class_="flow") if result.by_kind else None,
         _activations(result.activations) if result.activations else None,
         section("How it was asked", facts(asked(result))),

@@ -28,7 +28,10 @@ NAMES = {
 
 _PAPER = "var(--card,var(--jp-layout-color0,var(--vscode-editor-background,Canvas)))"
 _PANE = "overflow:auto;max-height:85vh;direction:rtl"  # where it is too wide its end shows: what comes next
-_TABLE = "direction:ltr;width:auto;margin-left:0;border-collapse:separate;border-spacing:1px;background:none"
+_TABLE = (
+    "direction:ltr;width:auto;margin-left:0;margin-right:auto;border-collapse:separate;border-spacing:1px;"
+    "background:none"
+)
 _CELL = "padding:2px 4px;white-space:pre;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center;border:0"
 _LAYER = f"position:sticky;left:0;z-index:1;background:{_PAPER}"
 _TOKEN = f"position:sticky;bottom:0;z-index:1;background:{_PAPER};font-weight:600"
