@@ -187,4 +187,4 @@ def test_a_span_and_the_roles_are_shown(run, script, says_job, attribution_json)
     said = run("jobs", "show", "job_x").stdout
     assert "What speaks for " in said
     assert "' Paris' in ' it is Paris'" in said.replace('"', "'").replace("“", "'").replace("”", "'")
-    assert "by role: system −0.25" in said.replace("-0.25", "−0.25")
+    assert "By role: system −0.25" in said.replace("-0.25", "−0.25")

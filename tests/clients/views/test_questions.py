@@ -77,7 +77,7 @@ def test_the_page_tells_every_question_and_why_it_is_wrong(job):
     assert "is right about 1 of 3 questions" in said
     assert "33.3 %" in said
     assert "95 % interval 10 to 90 %" in said
-    assert "✗ wrong operation 70 = 52 + 18" in said
+    assert "✗ wrong operation other operation: 70 = 52 + 18" in said
     assert "taken: 70" in said
     assert "wrong operation other operation 1" in said
     assert "In layer 1 the means" in said

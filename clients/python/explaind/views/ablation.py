@@ -24,6 +24,10 @@ from explaind.views.registry import View
 
 MOST_LISTED = 5
 COLOURS = "orange: the answers need it; blue: they are better without"
+_HOW = (
+    "A cell is one part of the model taken away: how much worse the answers are on average without it. "
+    "More: docs/guide/ablation.md."
+)
 _QUIET = "opacity:.75"
 
 METRICS = {
@@ -79,11 +83,14 @@ def notebook(result: HeadAblation | LayerAblation) -> Markup:
 def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
     """The cards of the report."""
     parts = ranked(result)
-    cards: list[Markup | None] = [tiles(_tiles(result, parts))]
+    cards: list[Markup | None] = []
     if parts:
         grid = grid_svg(effect_grid(result), title="Mean effect of every ablation")
-        cards.append(section("What is lost", grid, note=COLOURS))
+        cards.append(section("What is lost", grid, note=COLOURS, how=_HOW))
+        cards.append(tiles(_tiles(result, parts)))
         cards.append(ranking_card(result, parts))
+    else:
+        cards.append(tiles(_tiles(result, parts)))
     if isinstance(result, HeadAblation):
         cards.append(layers_card(result))
         cards.append(_sets(result))
@@ -91,7 +98,7 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
         cards.append(_first_pass(result, result.first_pass) if result.first_pass else None)
     cards.append(_failures(result.failures) if result.failures else None)
     cards.append(section("The questions", _questions(result), class_="flow"))
-    cards.append(section("What was asked", facts(_asked(result))))
+    cards.append(section("What was asked", facts(asked(result))))
     return [card for card in cards if card is not None]
 
 
@@ -171,7 +178,8 @@ def _first_pass(result: HeadAblation, found: GradientScreenResult) -> Markup:
     return section(
         "The first pass",
         grid_svg(grid, title="Approximate effects"),
-        note=f"by gradients; {plural(len(found.verified), 'head')} run exactly{agreement}",
+        tag("p", f"Run exactly, the strongest first: {heads_in_words(found.verified)}.", class_="quiet"),
+        note=f"{found.method}, by gradients; {plural(len(found.verified), 'head')} run exactly{agreement}",
     )
 
 
@@ -190,6 +198,7 @@ def _failures(found: Failures) -> Markup:
 
 
 def _questions(result: HeadAblation | LayerAblation) -> Markup:
+    said = result.failures.clean_said if result.failures else []
     rows = [
         tag(
             "tr",
@@ -197,10 +206,13 @@ def _questions(result: HeadAblation | LayerAblation) -> Markup:
             tag("td", tag("code", one_line(answer, 40))),
             tag("td", tag("code", one_line(foil, 40)) if foil is not None else None),
             tag("td", _answered(result, clean), class_="num"),
+            tag("td", tag("code", one_line(said[at], 80)), class_="words") if said else None,
         )
-        for prompt, answer, foil, clean in zip(result.prompts, result.answers, result.foils, result.clean, strict=True)
+        for at, (prompt, answer, foil, clean) in enumerate(
+            zip(result.prompts, result.answers, result.foils, result.clean, strict=True)
+        )
     ]
-    return table(["Prompt", "Answer", "Foil", "Value"], rows)
+    return table(["Prompt", "Answer", "Foil", "Value", *(["Said"] if said else [])], rows)
 
 
 def _answered(result: Ablated, clean: float) -> str:
@@ -209,12 +221,16 @@ def _answered(result: Ablated, clean: float) -> str:
     return number(clean) if math.isfinite(clean) else "none"
 
 
-def _asked(result: Ablated) -> dict[str, Node]:
+def asked(result: Ablated) -> dict[str, Node]:
+    """What was asked, and what an effect is."""
     return {
         "Metric": METRICS[result.metric],
+        "The whole model": f"{_clean(result)}{_interval(result)}",
         "Ablation (what replaces the part)": INSTEAD[result.ablation],
         "Where": "every token" if result.positions == "all" else "the last token and the answer's",
         "Effect": "metric of the whole model minus that of the ablated one",
+        "Intervals": f"{100 * result.confidence:g} %",
+        "Ablated runs": f"{result.evaluations:,}",
     }
 
 

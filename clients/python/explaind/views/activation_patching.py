@@ -3,13 +3,17 @@
 from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPoint
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
-from explaind.views.drawing.heatmap import answer_chip
+from explaind.views.drawing.heatmap import answer_chip, labels_node, scored_node
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.text import number, one_line, plural, signed
 from explaind.views.registry import View
 
 _NAME = "margin-top:.6em"
 _QUIET = "opacity:.75"
+_HOW = (
+    "A cell is one activation carried from one run into the other: 1 brings all of the difference between the answers "
+    "over, 0 none. More: docs/guide/activation-patching.md."
+)
 
 TITLES: dict[PatchPoint, str] = {
     "resid_pre": "The residual stream that enters a block",
@@ -71,7 +75,9 @@ def notebook(result: ActivationPatching) -> Markup:
 
 def sections(result: ActivationPatching) -> list[Markup]:
     """The cards of the report."""
-    cards = [tiles(_tiles(result))]
+    texts = {"Clean": one_line(result.prompt), "Corrupted": one_line(result.corrupted)}
+    lines = [tag("div", tag("small", f"{name} "), tag("span", text, dir="auto")) for name, text in texts.items()]
+    cards = [section("The two prompts", lines, how=_HOW)]
     cards += [
         section(
             TITLES[grid.point],
@@ -80,7 +86,8 @@ def sections(result: ActivationPatching) -> list[Markup]:
         )
         for grid in result.grids
     ]
-    cards.append(section("What was asked", facts(_asked(result))))
+    cards.append(tiles(_tiles(result)))
+    cards.append(section("What was asked", facts(asked(result))))
     return cards
 
 
@@ -105,11 +112,17 @@ def _tiles(result: ActivationPatching) -> dict[str, tuple[str, str | None]]:
     }
 
 
-def _asked(result: ActivationPatching) -> dict[str, Node]:
+def asked(result: ActivationPatching) -> dict[str, Node]:
+    """What was asked, and what an effect is."""
     return {
         "Prompt": one_line(result.prompt),
         "Corrupted": one_line(result.corrupted),
+        "Target": scored_node(result.target),
+        "Foil": scored_node(result.foil) if result.foil else None,
+        "Labels": labels_node(result.labels),
+        "Score": result.score,
         "Effect": "(patched − base) / (source − base)",
+        "Patched runs": f"{result.evaluations:,}",
     }
 
 

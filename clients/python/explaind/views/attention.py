@@ -1,15 +1,19 @@
 """Attention as pictures: a small matrix per head, and every head's scores by layer and head."""
 
 from explaind.contract.methods.explain.attention import AttentionPatterns, HeadPattern, Scores
-from explaind.views.drawing.cards import notebook_frame, section, tiles
+from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
-from explaind.views.drawing.html import Markup, join, tag
+from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, percent, plural
 from explaind.views.registry import View
 
 _SIDE_BY_SIDE = "display:flex;flex-wrap:wrap;gap:14px 28px;align-items:flex-start"
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
+_HOW = (
+    "A row is a token that looks, a column one that is looked at; sinks are tokens that heads rest on when they have "
+    "nothing to do. More: docs/guide/logit-attribution-and-attention.md."
+)
 MOST_DRAWN, MOST_TOKENS = 12, 48  # heads in a page, and positions along each side of a matrix
 
 TITLES = {
@@ -55,6 +59,8 @@ def score_grids(result: AttentionPatterns) -> list[tuple[str, Grid]]:
         (TITLES["induction"], scores.induction),
         ("Induction, probe", probe and probe.induction),
         ("Duplicate token, probe", probe and probe.duplicate_token),
+        ("Previous token, probe", probe and probe.previous_token),
+        (TITLES["first_token"], scores.first_token),
         ("Sinks", scores.sink),
         (TITLES["current_token"], scores.current_token),
     ]
@@ -83,20 +89,37 @@ def sections(result: AttentionPatterns) -> list[Markup]:
     if drawn < len(result.patterns):
         note = f"the first {drawn} of {len(result.patterns)} heads; {note}"
     grids = [
-        tag("figure", tag("figcaption", title), grid_svg(grid, title=title)) for title, grid in score_grids(result)
+        tag(
+            "figure", tag("figcaption", title), grid_svg(grid, title=title), style="margin:0;min-width:0;max-width:100%"
+        )
+        for title, grid in score_grids(result)
     ]
     cards = [
-        section("Where they look", _patterns(result), note=note, class_="flow") if result.patterns else None,
+        section("Where they look", _patterns(result), note=note, how=_HOW, class_="flow") if result.patterns else None,
         tiles(_tiles(result)),
         section(
             "What kind of heads they are",
             tag("div", grids, style=_SIDE_BY_SIDE),
             note="mean attention, from 0 to 1",
+            how="Every head of every layer: how much it attends to the place that makes it a head of this kind.",
             class_="flow",
         ),
         section("Heads of a known kind", _labels_table(result), class_="flow") if result.labels else None,
+        section("What was read", facts(asked(result))),
     ]
     return [card for card in cards if card is not None]
+
+
+def asked(result: AttentionPatterns) -> dict[str, Node]:
+    """What was read, and what makes a head one of a kind."""
+    probe = result.probe
+    sinks = ", ".join(f"{one_line(result.tokens[at])} ({at})" for at in result.sinks)
+    return {
+        "Prompt": tag("span", one_line(result.prompt, 2000), dir="auto"),
+        "Sinks (tokens that heads rest on)": sinks or "none",
+        "A head is of a kind": f"from a score of {number(result.threshold)}",
+        "Probe": f"{plural(probe.tokens, 'random token')}, repeated once; seed {probe.seed}" if probe else None,
+    }
 
 
 def caption(result: AttentionPatterns, pattern: HeadPattern) -> str:
@@ -119,7 +142,7 @@ def _patterns(result: AttentionPatterns) -> Markup:
             "figure",
             tag("figcaption", caption(result, pattern)),
             grid_svg(pattern_grid(result, pattern), title=f"Attention of {pattern.name}"),
-            style="margin:0",
+            style="margin:0;min-width:0;max-width:100%",
         )
         for pattern in result.patterns[:MOST_DRAWN]
     ]

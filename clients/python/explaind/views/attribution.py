@@ -2,26 +2,31 @@
 
 import math
 
-from explaind.contract.blocks.attribution_result import Attribution, ReducedPrecision
+from explaind.contract.blocks.attribution_result import Attribution, Faithfulness, ReducedPrecision, StoppingReason
 from explaind.contract.blocks.regrouping import kinds_of
 from explaind.views.drawing.bars import bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.faithfulness import faithfulness_line, faithfulness_section
 from explaind.views.drawing.heatmap import (
-    answer_chip,
+    baseline_words,
     heatmap_html,
+    labels_node,
     legend_html,
     question,
+    scored_node,
     summary,
-    text_chip,
     work_in_words,
 )
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.tables import matrix_table, messages_table, strongest, values_table
-from explaind.views.drawing.text import number, one_line, percent, plural
+from explaind.views.drawing.text import number, one_line, percent, plural, signed
 from explaind.views.parts.interactions import interactions_notebook, interactions_section
 from explaind.views.registry import View
 
+_HOW = (
+    "Orange words speak for the target, blue ones against it; point at a word for its value. "
+    "More: docs/guide/targets-and-units.md."
+)
 MOST_BARS = 20
 _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 
@@ -46,7 +51,7 @@ def sections(result: Attribution) -> list[Markup]:
     errors = "whiskers: one standard error" if result.standard_errors else None
     notes = ", ".join(note for note in (shown_bars, errors) if note)
     sections = [
-        section("Which words did it", _heat(result)),
+        section("Which words did it", _heat(result), how=_HOW),
         tiles(_tiles(result)),
         section("Values of the units", bars_html(bars, title="Values of the units"), note=notes) if bars else None,
         interactions_section(result),
@@ -59,7 +64,7 @@ def sections(result: Attribution) -> list[Markup]:
     if matrix is not None:
         note = "a unit's row adds up to its value"
         sections.append(section("Unit by target token", matrix, note=note, class_="flow"))
-    sections.append(section("What was asked", facts(_facts(result))))
+    sections.append(section("What was asked", facts(asked(result))))
     return [section for section in sections if section is not None]
 
 
@@ -108,34 +113,55 @@ def _in_words(result: Attribution, score: float) -> str | None:
     return f"odds {written} : 1 {'for' if score >= 0 else 'against'} the target"
 
 
-def _facts(result: Attribution) -> dict[str, Node]:
-    baseline = result.baseline.choice
-    if result.baseline.text is not None:
-        baseline += f" ({one_line(result.baseline.text)!r})"
-    asked: dict[str, Node] = {
-        "Target": join([_asked_chip(result), f" log-probability {number(result.target.logprob)}"]),
-        "Foil": join([answer_chip(result.foil), f" log-probability {number(result.foil.logprob)}"])
-        if result.foil
-        else None,
-        "Labels": join([node for label in result.labels for node in (text_chip(label), " ")])
-        if result.labels
-        else None,
+def asked(result: Attribution) -> dict[str, Node]:
+    """What was asked and how it was computed, for a reader who has seen the values."""
+    return {
+        "Target": scored_node(result.target),
+        "Foil": scored_node(result.foil) if result.foil else None,
+        "Labels": labels_node(result.labels),
         "Score": result.score,
-        "Baseline": baseline,
-        "Matrix products": _products(result.fast) if result.fast else None,
+        "Units": _units(result),
+        "Baseline (what stands for an absent unit)": baseline_words(result.baseline),
+        "Sampling ended": _stopped(result.stopped) if result.stopped else None,
+        "By role": " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
+        if result.by_role
+        else None,
+        "By message": " · ".join(
+            f"{share.index + 1} {one_line(share.role)} {signed(share.value)}" for share in result.by_message
+        )
+        if result.by_message
+        else None,
+        "Matrix products": fast_words(result.fast) if result.fast else None,
+        "Faithfulness": _checked(result.faithfulness) if result.faithfulness else None,
     }
-    return asked
 
 
-def _products(fast: ReducedPrecision) -> str:
+def _units(result: Attribution) -> str | None:
+    summed = f", sums over {result.summed_from}s" if result.summed_from else ""
+    return None if result.unit_kind is None else f"{result.unit_kind}{summed}"
+
+
+def _checked(found: Faithfulness) -> str:
+    return f"removed units: {baseline_words(found.baseline)}; {plural(found.evaluations, 'evaluation')}"
+
+
+def _stopped(found: StoppingReason) -> str:
+    """Why the sampling ended, with the error that was asked for and the largest one left."""
+    why = {
+        "tolerance": "the standard errors are small enough",
+        "budget": "max_budget was spent before the standard errors were small enough",
+        "exact": "nothing was left to sample",
+    }[found.reason]
+    left = found.largest_standard_error
+    return f"{why} (tolerance {number(found.tolerance)}" + (")" if left is None else f", largest {number(left)})")
+
+
+def fast_words(fast: ReducedPrecision) -> str:
+    """What faster matrix products changed."""
     if not fast.checked:
         return fast.products
     checked = plural(fast.checked, "coalition")
     return f"{fast.products}; {number(fast.largest_difference)} off at most, of {checked} evaluated both ways"
-
-
-def _asked_chip(result: Attribution) -> Markup:
-    return text_chip(result.target) if result.labels else answer_chip(result.target)
 
 
 VIEW = View(Attribution, heading=lambda _, result: question(result), notebook=notebook, sections=sections)

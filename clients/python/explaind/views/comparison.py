@@ -4,15 +4,17 @@ from collections.abc import Sequence
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.compare_methods import ComparedMethod, MethodComparison
-from explaind.views.drawing.cards import notebook_frame, section
+from explaind.views.attribution import fast_words
+from explaind.views.drawing.cards import facts, notebook_frame, section
 from explaind.views.drawing.faithfulness import beaten, faithfulness_line, measures
-from explaind.views.drawing.heatmap import heatmap_html, question
-from explaind.views.drawing.html import Markup, tag
+from explaind.views.drawing.heatmap import baseline_words, heatmap_html, labels_node, question, scored_node
+from explaind.views.drawing.html import Markup, Node, tag
 from explaind.views.drawing.palette import diverging_css, largest, share_of
 from explaind.views.drawing.tables import table
 from explaind.views.drawing.text import number, one_line, plural, seconds, shown, signed
 from explaind.views.registry import View
 
+_AGREE = "Spearman: ranks of the signed values; top in common: the strongest units; cosine: the values. 1 is the same."
 _LINE = "opacity:.75;font-size:.9em"
 _NAME = "opacity:.75;margin-top:.6em"
 
@@ -45,6 +47,8 @@ def sections(result: MethodComparison) -> list[Markup]:
             "Which words did it",
             tag("div", strips(result), class_="strips"),
             note="each method in its own scale: orange speaks for, blue against",
+            how="The same question to every method: where their colours differ, do not trust one alone. "
+            "More: docs/guide/faithfulness.md.",
         ),
         section("The methods", _methods_table(result), class_="flow"),
     ]
@@ -55,9 +59,52 @@ def sections(result: MethodComparison) -> list[Markup]:
     if len(agreement.labels) > 1:
         chance = f"{100 * agreement.top_overlap_by_chance:.0f} % by chance"
         tables = [agreement_table(result, title, matrix) for title, matrix in _matrices(result)]
-        cards.append(section("How far they agree", tables, note=f"top {agreement.top_k}: {chance}", class_="flow"))
+        cards.append(
+            section("How far they agree", tables, note=f"top {agreement.top_k}: {chance}", how=_AGREE, class_="flow")
+        )
     cards.append(section("Every unit", _values_table(result), class_="flow"))
+    cards.append(section("What was asked", facts(asked(result))))
+    notes = [
+        tag("p", tag("b", one_line(row.label)), f": {shown(note)}") for row in result.methods for note in row.notes
+    ]
+    if notes:
+        cards.append(section("Notes", notes))
     return cards
+
+
+def asked(result: MethodComparison) -> dict[str, Node]:
+    """What was asked of all methods, and how each was run."""
+    ran = {f"{one_line(row.label)} was run as": _run(row) for row in result.methods}
+    return {
+        "Target": scored_node(result.target),
+        "Foil": scored_node(result.foil) if result.foil else None,
+        "Labels": labels_node(result.labels),
+        "Score": result.score,
+        "Baseline (what stands for an absent unit)": baseline_words(result.baseline),
+        **ran,
+    }
+
+
+def _run(row: ComparedMethod) -> str:
+    """A method's own fields, the scores it goes from and to, and what it cost."""
+    scores = (
+        []
+        if row.base_value is None or row.full_value is None
+        else [f"score {number(row.base_value)} → {number(row.full_value)}"]
+    )
+    checked = row.faithfulness
+    removed = f"faithfulness with {baseline_words(checked.baseline)} for removed units" if checked else ""
+    return ", ".join(
+        [
+            f"explain/{row.method}",
+            *(f"{name} {one_line(str(value), 60)}" for name, value in row.params.items()),
+            *scores,
+            f"{plural(row.forwards, 'forward')}, {plural(row.tokens_evaluated, 'token')}",
+            *([fast_words(row.fast)] if row.fast else []),
+            *([removed] if removed else []),
+            *([one_line(row.error.hint, 300)] if row.error and row.error.hint else []),
+        ]
+    )
 
 
 def strips(result: MethodComparison) -> Markup:
@@ -139,10 +186,11 @@ def _values_table(result: MethodComparison) -> Markup:
             tag(
                 "td",
                 signed(values[index]),
+                _spread(row, index),
                 class_="num",
                 style=f"background:{diverging_css(share_of(values[index], scale))}",
             )
-            for _, values, scale in found
+            for row, values, scale in found
         ]
         name = tag("code", one_line(unit.name or unit.text, 40))
         rows.append(tag("tr", tag("th", name, dir="auto"), cells))
@@ -150,6 +198,10 @@ def _values_table(result: MethodComparison) -> Markup:
         "thead", tag("tr", tag("th", "Unit"), [tag("th", one_line(row.label), class_="num") for row, *_ in found])
     )
     return tag("div", tag("table", head, tag("tbody", rows), class_="matrix"), class_="scroll")
+
+
+def _spread(row: ComparedMethod, index: int) -> Markup | None:
+    return None if row.standard_errors is None else tag("small", f" ± {number(row.standard_errors[index])}")
 
 
 def summary_line(row: ComparedMethod) -> str:

@@ -3,16 +3,23 @@
 import math
 from typing import Any
 
+from explaind.contract.blocks.units import Unit
 from explaind.contract.job import Job
-from explaind.contract.methods.infer.classify import Classification
+from explaind.contract.methods.infer.classify import Classification, ClassScore
 from explaind.contract.methods.infer.generate import Generation
 from explaind.contract.methods.infer.score import Scoring
-from explaind.contract.methods.infer.tokenize import Tokenization
+from explaind.contract.methods.infer.tokenize import Token, Tokenization
 from explaind.views.drawing.cards import notebook_frame, section, tiles
 from explaind.views.drawing.html import Markup, join, tag
 from explaind.views.drawing.tables import table, token_strip, tokens_table
 from explaind.views.drawing.text import number, one_line, percent, plural, shown
 from explaind.views.registry import View
+
+RULES = {
+    "softmax": "softmax: one class is right, the probabilities add up to 1",
+    "sigmoid": "sigmoid: each class has a probability of its own, several may be right",
+    "none": "the model outputs numbers, no probabilities",
+}
 
 
 def _generation_sections(result: Generation) -> list[Markup]:
@@ -65,24 +72,38 @@ def _tokenization_table(result: Tokenization) -> Markup:
         tag(
             "tr",
             tag("td", str(index + 1), class_="num quiet"),
-            tag("td", tag("code", one_line(token.text)), tag("small", " special") if token.special else None),
+            tag("td", tag("code", one_line(token.text)), tag("small", token_kind(token))),
             tag("td", str(token.id), class_="num quiet"),
             tag("td", "none" if start is None or end is None else f"{start}–{end}", class_="num quiet"),
-            tag("td", "" if token.unit is None else one_line(result.units[token.unit].text, 40)),
+            tag("td", "" if token.unit is None else unit_words(result.units[token.unit])),
         )
         for index, (token, (start, end)) in enumerate(zip(result.tokens, spans, strict=True))
     ]
     return table(["#", "Token", "Id", "Characters", "Unit"], rows)
 
 
+def token_kind(token: Token) -> str:
+    """Where a token comes from, where that is not the text."""
+    kinds = [" special" if token.special else "", " of the chat template" if token.template else ""]
+    return "".join(kinds)
+
+
+def unit_words(unit: Unit) -> str:
+    """A unit by its name and text, with its role in a chat."""
+    name = f"{one_line(unit.name, 40)}: " if unit.name else ""
+    notes = [note for note in (unit.role, "special" if unit.special else None) if note]
+    return name + one_line(unit.text, 40) + (f" ({', '.join(notes)})" if notes else "")
+
+
 def _classification_sections(result: Classification) -> list[Markup]:
     return [
         section("The text", tag("div", shown(result.prompt), dir="auto", class_="text")),
-        section("Every class", _classes_table(result), class_="flow"),
+        section("Every class", _classes_table(result), note=RULES[result.rule], class_="flow"),
     ]
 
 
 def _classes_table(result: Classification) -> Markup:
+    tokens = any(scored.tokens for scored in result.classes)
     rows = [
         tag(
             "tr",
@@ -90,10 +111,17 @@ def _classes_table(result: Classification) -> Markup:
             tag("td", tag("code", one_line(scored.label), dir="auto")),
             tag("td", "" if scored.probability is None else percent(scored.probability), class_="num"),
             tag("td", number(scored.logit), class_="num"),
+            tag("td", label_tokens(scored), class_="quiet") if tokens else None,
         )
         for scored in result.classes
     ]
-    return table(["#", "Class", "Probability", "Logit"], rows)
+    return table(["#", "Class", "Probability", "Logit", *(["Log-probability of its tokens"] if tokens else [])], rows)
+
+
+def label_tokens(scored: ClassScore) -> str:
+    """The tokens of a label with their log-probabilities."""
+    known = [(one_line(token.text), token.logprob) for token in scored.tokens or []]
+    return ", ".join(text if logprob is None else f"{text} {number(logprob)}" for text, logprob in known)
 
 
 def _surprise_note() -> Markup:

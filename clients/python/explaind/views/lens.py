@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from explaind.contract.blocks.lens import DecodedStream, LensReading, TrackedToken
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
-from explaind.views.drawing.html import Markup, join, tag
+from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import NEGATIVE, POSITIVE, RGB, SURPRISE, css
 from explaind.views.drawing.tables import table
@@ -13,10 +13,10 @@ from explaind.views.drawing.text import number, one_line, percent, plural
 from explaind.views.parts.lens_grid import (
     MOST_CELLS,
     MOST_NOTEBOOK_CELLS,
-    NAMES,
     cut_note,
     kept_columns,
     lens_grid,
+    stream_name,
 )
 from explaind.views.registry import View
 
@@ -25,6 +25,7 @@ _HOW = (
     "Each cell is the token that the model would say next if it stopped after that layer; below stands the text, the "
     "last layer is on top."
 )
+_CURVES = "The tokens followed, layer by layer: where a line comes to the top, the model has made up its mind."
 _RANK = "rank, 0 is the likeliest: the axis runs downward"
 _QUIET = "opacity:.75;font-size:.9em;margin:.3em 0"
 _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160, 20), (120, 120, 130))
@@ -46,7 +47,7 @@ def notebook(result: LensReading) -> Markup:
     columns = kept_columns(result, streams, MOST_NOTEBOOK_CELLS)
     return notebook_frame(
         "lens",
-        tag("div", tag("b", heading(result)), f" {NAMES[streams[0].stream]}, {cut_note(result, columns)}"),
+        tag("div", tag("b", heading(result)), f" {stream_name(streams[0])}, {cut_note(result, columns)}"),
         tag("div", _HOW, style=_QUIET),
         lens_grid(result, streams, most=MOST_NOTEBOOK_CELLS, notebook=True),
         tag("div", _figures(result), style="display:flex;flex-wrap:wrap;gap:12px"),
@@ -62,18 +63,29 @@ def sections(result: LensReading) -> list[Markup]:
     cards = [
         section(
             "What each layer would say",
-            tag("p", _HOW, class_="quiet"),
             lens_grid(result, streams),
+            how=f"{_HOW} More: docs/guide/lenses.md.",
             note=f"{note}; point at a cell, or click it, for its {plural(result.top, 'likeliest token')}",
             class_="flow",
         ),
         tiles(_tiles(result)),
-        section("Through the layers", tag("div", figures, class_="charts")) if figures else None,
+        section("Through the layers", tag("div", figures, class_="charts"), how=_CURVES) if figures else None,
         section("Tokens followed", _tracked_table(result), class_="flow") if result.tracked else None,
         section("Layers", _layers_table(result), note="means over the positions", class_="flow"),
-        section("What was read", facts({"Prompt": tag("span", one_line(result.prompt, 2000), dir="auto")})),
+        section("What was read", facts(asked(result))),
     ]
     return [card for card in cards if card is not None]
+
+
+def asked(result: LensReading) -> dict[str, Node]:
+    """What was read, and how much of it."""
+    streams = ", ".join(map(stream_name, result.streams))
+    return {
+        "Prompt": tag("span", one_line(result.prompt, 2000), dir="auto"),
+        "Target": None if result.target is None else tag("span", one_line(result.target, 400), dir="auto"),
+        "Decoded": f"{streams}; the model has {plural(result.layer_count, 'layer')}",
+        "Listed": f"the {plural(result.top, 'likeliest token')} of each place",
+    }
 
 
 def _drawn_streams(result: LensReading) -> list[DecodedStream]:
@@ -172,14 +184,14 @@ def _tracked_table(result: LensReading) -> Markup:
                 tag("td", ranks, style="overflow-wrap:anywhere"),
             )
         )
-    return table(["Token", "Position", "Probability", f"Rank by layer ({NAMES[stream.stream]})"], rows)
+    return table(["Token", "Position", "Probability", f"Rank by layer ({stream_name(stream)})"], rows)
 
 
 def _layers_table(result: LensReading) -> Markup:
     rows = [
         tag(
             "tr",
-            tag("td", NAMES[stream.stream]),
+            tag("td", stream_name(stream)),
             tag("td", str(layer), class_="num quiet"),
             tag("td", percent(stream.agreement[place]), class_="num"),
             tag("td", number(_mean(stream.divergence[place])), class_="num"),

@@ -5,6 +5,7 @@ from explaind.contract.methods.explain.logit_attribution import LogitAttribution
 from explaind.views.drawing.bars import Bar, bars_html
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
 from explaind.views.drawing.grids import Grid, grid_svg
+from explaind.views.drawing.heatmap import scored_node
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import diverging_css, largest, share_of
@@ -65,6 +66,8 @@ def sections(result: LogitAttribution) -> list[Markup]:
             "Where it was written",
             grid_svg(heads_grid(result), title="Contributions by layer and head"),
             note="each head and MLP: orange raises the logit, blue lowers it",
+            how="All cells, the embedding and the biases add up to the logit. "
+            "More: docs/guide/logit-attribution-and-attention.md.",
         ),
         tiles(_tiles(result)),
         section("The strongest components", bars_html(bars, title="The strongest components")) if bars else None,
@@ -74,7 +77,7 @@ def sections(result: LogitAttribution) -> list[Markup]:
             note="the sum after each layer, with the final norm's scale held; before: embedding and biases",
         ),
         section("Every token", _columns_table(result.by_target), class_="flow") if len(result.by_target) > 1 else None,
-        section("What was asked", facts(_facts(result))),
+        section("What was asked", facts(asked(result))),
     ]
     return [card for card in cards if card is not None]
 
@@ -129,16 +132,20 @@ def _columns_table(columns: list[TokenContributions]) -> Markup:
                     tag("td", signed(v), class_="num", style=f"background:{diverging_css(share_of(v, scale))}")
                     for v in (column.logit, *found)
                 ],
+                tag("td", number(column.gap), class_="num quiet"),
+                tag("td", "" if column.capped_logit is None else signed(column.capped_logit), class_="num quiet"),
             )
         )
-    return table(["#", "Token", "Logit", "Embedding", "Heads", "MLPs", "Biases"], rows)
+    return table(["#", "Token", "Logit", "Embedding", "Heads", "MLPs", "Biases", "Gap", "Capped"], rows)
 
 
-def _facts(result: LogitAttribution) -> dict[str, Node]:
+def asked(result: LogitAttribution) -> dict[str, Node]:
+    """What was asked, and the parts that belong to no layer."""
     return {
         "Prompt": tag("span", one_line(result.prompt, 400), dir="auto"),
-        "Target": join([_chip(result.target), f" log-probability {number(result.target.logprob)}"]),
-        "Foil": join([_chip(result.foil), f" log-probability {number(result.foil.logprob)}"]) if result.foil else None,
+        "Target": scored_node(result.target),
+        "Foil": scored_node(result.foil) if result.foil else None,
+        "Behind the soft cap": None if result.capped_logit is None else signed(result.capped_logit),
         "Token embedding": signed(result.embed),
         "Position embedding": None if result.pos_embed is None else signed(result.pos_embed),
         "Biases of norm and unembedding": signed(result.bias),

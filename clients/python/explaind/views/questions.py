@@ -19,6 +19,8 @@ from explaind.views.drawing.text import number, one_line, percent, percent_range
 from explaind.views.parts.pie import pie
 from explaind.views.registry import View
 
+_HOW = "What was expected and said, and the rule that judged it. More: docs/guide/question-sets.md."
+
 
 def heading(result: QuestionsEvaluation, model: str) -> Markup:
     """How much it knew, as a sentence."""
@@ -29,12 +31,12 @@ def heading(result: QuestionsEvaluation, model: str) -> Markup:
 def sections(result: QuestionsEvaluation) -> list[Markup]:
     """The report's sections."""
     sections = [
-        tiles(_tiles(result)),
+        tiles(totals(result)),
         _failures(result) if _any(result) else None,
-        section("Every question", questions_table(result.questions), class_="flow"),
+        section("Every question", questions_table(result.questions), how=_HOW, class_="flow"),
         section("By kind", kinds_table(result.by_kind), class_="flow") if result.by_kind else None,
         _activations(result.activations) if result.activations else None,
-        section("How it was asked", facts(_asked(result))),
+        section("How it was asked", facts(asked(result))),
     ]
     return [section for section in sections if section is not None]
 
@@ -68,7 +70,8 @@ def _any(result: QuestionsEvaluation) -> bool:
     return any(failure.count for failure in result.failures)
 
 
-def _tiles(result: QuestionsEvaluation) -> dict[str, tuple[str, str | None]]:
+def totals(result: QuestionsEvaluation) -> dict[str, tuple[str, str | None]]:
+    """What the answers come to: name, value, note."""
     confidence = f"{100 * result.confidence:g} %"
     numbers: dict[str, tuple[str, str | None]] = {
         "Accuracy": (percent(result.total.accuracy), f"{confidence} interval {_interval(result.total)}"),
@@ -112,8 +115,8 @@ def questions_table(questions: Sequence[JudgedQuestion]) -> Markup:
         tag(
             "tr",
             tag("td", str(index + 1), class_="num quiet"),
-            tag("td", one_line(question.name or question.question, 140), dir="auto", class_="words"),
-            tag("td", tag("code", one_line(question.answer, 40)), dir="auto"),
+            tag("td", _question(question), dir="auto", class_="words"),
+            tag("td", _expected(question), dir="auto"),
             tag("td", _said(question), dir="auto", class_="words"),
             tag("td", _verdict(question), class_="words"),
             tag("td", number(question.logprob), class_="num"),
@@ -125,19 +128,33 @@ def questions_table(questions: Sequence[JudgedQuestion]) -> Markup:
     return table(heads, rows)
 
 
+def _question(question: JudgedQuestion) -> Markup:
+    """The question, with its name before it and its kind behind it where it has them."""
+    name = tag("b", one_line(question.name, 80), " ") if question.name else None
+    kind = tag("small", f" {one_line(question.kind, 40)}") if question.kind else None
+    return join([name, one_line(question.question, 140), kind])
+
+
+def _expected(question: JudgedQuestion) -> Markup:
+    foil = tag("small", " not ", tag("code", one_line(question.foil, 40))) if question.foil is not None else None
+    return join([tag("code", one_line(question.answer, 40)), foil])
+
+
 def _said(question: JudgedQuestion) -> Markup:
     """What was said, and what of it was taken for the answer where that is less."""
     said = tag("code", one_line(question.said, 80)) if question.said.strip() else tag("small", "nothing")
-    if question.extracted is None or question.extracted == question.said.strip():
-        return said
-    return join([said, tag("small", f" taken: {one_line(question.extracted, 40)}")])
+    ended = {"end": None, "stop": " at a stop text", "length": " cut off at max_new_tokens"}[question.finish]
+    taken = question.extracted
+    part = None if taken is None or taken == question.said.strip() else f" taken: {one_line(taken, 40)}"
+    return join([said, tag("small", part) if part else None, tag("small", ended) if ended else None])
 
 
 def _verdict(question: JudgedQuestion) -> Markup:
     if question.right:
         return tag("span", "✓ right", class_="succeeded")
     category = in_words(question.category or "wrong")
-    why = tag("div", tag("small", shown(question.explanation))) if question.explanation else None
+    said = ": ".join(part for part in (in_words(question.rule or ""), shown(question.explanation or "")) if part)
+    why = tag("div", tag("small", said)) if said else None
     return join([tag("span", f"✗ {category}", class_="failed"), why])
 
 
@@ -188,16 +205,20 @@ def _activations(found: ActivationComparison) -> Markup:
             ],
         ),
     ]
-    least = min(range(len(found.l2_p)), key=lambda layer: found.l2_p[layer])
-    said = (
-        f"In layer {least} the means of right and wrong lie furthest apart beside chance: {percent(found.l2_p[least])} "
-        f"of the random splits lie as far, the smallest such share of {plural(len(found.l2_p), 'layer')}."
-    )
     return section(
         "Inside: right beside wrong",
         tag("div", charts, class_="charts"),
-        tag("div", said, class_="quiet"),
+        tag("div", furthest_layer(found), class_="quiet"),
         note=f"{found.right} right, {found.wrong} wrong; dashed: {plural(found.splits, 'random split')}",
+    )
+
+
+def furthest_layer(found: ActivationComparison) -> str:
+    """The layer where right and wrong answers differ most beside chance, in a sentence."""
+    least = min(range(len(found.l2_p)), key=lambda layer: found.l2_p[layer])
+    return (
+        f"In layer {least} the means of right and wrong lie furthest apart beside chance: {percent(found.l2_p[least])} "
+        f"of the random splits lie as far, the smallest such share of {plural(len(found.l2_p), 'layer')}."
     )
 
 
@@ -209,11 +230,13 @@ def _chance_line(label: str, values: Sequence[float]) -> Line:
     return Line(label, values, colour=QUIET_COLOUR, dashed=True)
 
 
-def _asked(result: QuestionsEvaluation) -> dict[str, Node]:
+def asked(result: QuestionsEvaluation) -> dict[str, Node]:
+    """How it was asked, and what the answers come to."""
     return {
         "Template": tag("code", shown(result.template), dir="auto"),
         "As a chat": "yes" if result.chat else "no",
         "Answer": in_words(result.answer),
+        "Intervals": f"{100 * result.confidence:g} %, Wilson",
     }
 
 

@@ -115,8 +115,8 @@ def _header(job: Job[Any], heading: Markup) -> Markup:
 def _about(job: Job[Any]) -> list[Markup | None]:
     """Cost, origin and the caller's own words."""
     return [
-        section("What it cost", facts(timing_facts(job.timing))) if job.timing else None,
-        section("Where it comes from", facts(provenance_facts(job.provenance))) if job.provenance else None,
+        section("Cost", facts(timing_facts(job.timing))) if job.timing else None,
+        section("Provenance", facts(provenance_facts(job.provenance))) if job.provenance else None,
         section("Metadata", facts(dict(job.metadata))) if job.metadata else None,
     ]
 

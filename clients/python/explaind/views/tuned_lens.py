@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
-from explaind.views.drawing.html import Markup, join, tag
+from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.line_chart import Axis, Line, line_chart
 from explaind.views.drawing.palette import NEGATIVE, css
 from explaind.views.drawing.tables import table
-from explaind.views.drawing.text import number, percent, plural, shown
+from explaind.views.drawing.text import number, percent, plural, shown, size
 from explaind.views.lens import heading as lens_heading
 from explaind.views.lens import notebook as lens_notebook
 from explaind.views.lens import sections as lens_sections
@@ -27,17 +27,36 @@ def notebook(result: TunedLens) -> Markup:
 
 def sections(result: TunedLens) -> list[Markup]:
     """The cards of the report."""
-    origin = {
-        "Lens": tag("code", shown(result.lens.name)),
-        "Made for": shown(result.lens.made_for),
-        "The same as this model's": ", ".join(result.lens.checked),
-        "Steps of training": None if result.lens.trained_steps is None else f"{result.lens.trained_steps:,}",
-    }
     return [
         *lens_sections(result),
         section("Beside the logit lens", _comparison(result), note="means over the positions", class_="flow"),
-        section("The lens", facts(origin)),
+        section("The lens", facts(origin(result))),
     ]
+
+
+def origin(result: TunedLens) -> dict[str, Node]:
+    """Where the lens comes from, and what of it was compared with the model."""
+    lens = result.lens
+    return {
+        "Lens": tag("code", shown(lens.name)),
+        "Format": lens.form,
+        "Made for": shown(lens.made_for),
+        "The same as this model's": shown(", ".join(lens.checked)),
+        "Steps of training": None if lens.trained_steps is None else f"{lens.trained_steps:,}",
+    }
+
+
+def made(result: TunedLensTraining) -> dict[str, Node]:
+    """What the training made, and from what."""
+    held, lens = result.held_out, result.lens
+    return {
+        "Artifact": tag("code", lens.id),
+        "File": f"{shown(lens.name)}, {size(lens.bytes)}, {shown(lens.kind)} of {shown(lens.model)}",
+        "Trained on": f"{plural(result.train_texts, 'text')}, {plural(result.train_tokens, 'token')}",
+        "Held out": f"{plural(held.texts, 'text')}, {plural(held.tokens, 'token')}",
+        "Optimizer": f"{result.optimizer}, learning rate {result.learning_rate:g}",
+        "Ended by": result.finish_reason,
+    }
 
 
 def training_heading(result: TunedLensTraining) -> Markup:
@@ -59,21 +78,15 @@ def training_sections(result: TunedLensTraining) -> list[Markup]:
         "Tuned lens": (number(math.fsum(held.tuned_lens) / places), "the same of the lens that was kept"),
         "Steps": (f"{result.steps:,}", f"{result.tokens:,} tokens; ended by {result.finish_reason}"),
     }
-    named = {
-        "Artifact": tag("code", result.lens.id),
-        "File": shown(result.lens.name),
-        "Trained on": f"{plural(result.train_texts, 'text')}, {plural(result.train_tokens, 'token')}",
-        "Held out": f"{plural(held.texts, 'text')}, {plural(held.tokens, 'token')}",
-        "Optimizer": f"{result.optimizer}, learning rate {result.learning_rate:g}",
-    }
     losses = result.history.kl
     line = Line("KL of the batches", losses, range(1, len(losses) + 1))
-    curve = line_chart([line], title="KL by step", x=Axis("step", whole=True), y=Axis(low=0.0), size=SIZE)
+    checks = Line("KL on the held-out texts", result.history.held_out_kl, result.history.check_steps, css(NEGATIVE))
+    curve = line_chart([line, checks], title="KL by step", x=Axis("step", whole=True), y=Axis(low=0.0), size=SIZE)
     return [
         section("Held-out texts", _qualities(result), note="KL to what the model says in the end, nats", class_="flow"),
         tiles(told),
         section("Training", curve),
-        section("What was made", facts(named)),
+        section("What was made", facts(made(result))),
     ]
 
 

@@ -4,13 +4,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.grids import show_grid
 from explaind.contract.blocks.ablation import Failures
 from explaind.contract.methods.explain.activation_patching import ActivationPatching
 from explaind.contract.methods.explain.head_ablation import HeadAblation
 from explaind.contract.methods.explain.layer_ablation import LayerAblation
-from explaind.views.ablation import effect_grid, heading, heads_in_words, ranked, summary_line
+from explaind.views.ablation import asked, effect_grid, heading, heads_in_words, ranked, summary_line
 from explaind.views.activation_patching import TITLES
+from explaind.views.activation_patching import asked as patching_asked
 from explaind.views.activation_patching import effect_grid as patch_grid
 from explaind.views.activation_patching import strongest as strongest_patch
 from explaind.views.activation_patching import summary_line as patching_line
@@ -37,6 +39,7 @@ def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> Non
             console.print(Text(f"and {rest}", style=_QUIET), soft_wrap=True)
     if isinstance(result, HeadAblation):
         _show_together(console, result)
+    show_facts(console, asked(result))
     if result.failures is not None:
         console.print()
         console.print(_failures(result.failures))
@@ -89,6 +92,8 @@ def show_patching(console: Console, result: ActivationPatching) -> None:
         console.print()
         console.print(Text.assemble((TITLES[grid.point], "bold"), (f"  most: {where}, {signed(effect)}", _QUIET)))
         show_grid(console, patch_grid(result, grid))
+    console.print()
+    show_facts(console, patching_asked(result))
 
 
 VIEWS = (

@@ -4,13 +4,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.grids import show_grid
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.methods.explain.attention import AttentionPatterns
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution
-from explaind.views.attention import MOST_DRAWN, TITLES, caption, pattern_grid
+from explaind.views.attention import MOST_DRAWN, TITLES, asked, caption, pattern_grid
 from explaind.views.attention import summary as attention_summary
 from explaind.views.drawing.text import number, one_line, percent, signed
+from explaind.views.logit_attribution import asked as logit_asked
 from explaind.views.logit_attribution import heads_grid
 from explaind.views.logit_attribution import summary as logit_summary
 from explaind.views.registry import View
@@ -35,6 +37,7 @@ def show_logit_attribution(console: Console, result: LogitAttribution) -> None:
         table.add_row(Text(component.name), signed(component.value))
     console.print(table)
     console.print(Text(logit_summary(result), style=_QUIET), soft_wrap=True)
+    show_facts(console, logit_asked(result))
 
 
 def show_attention(console: Console, result: AttentionPatterns) -> None:
@@ -52,6 +55,7 @@ def show_attention(console: Console, result: AttentionPatterns) -> None:
         sink = percent(min(1.0, result.scores.sink[label.layer][label.head]))
         table.add_row(label.name, TITLES[label.label].lower(), number(label.score), sink)
     console.print(table if result.labels else Text(attention_summary(result), style=_QUIET))
+    show_facts(console, asked(result))
 
 
 def _quoted(text: ScoredText) -> str:

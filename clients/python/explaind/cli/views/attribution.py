@@ -5,8 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from explaind.cli.views.comparison import show_faithfulness
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.prompt import coloured_prompt, question
 from explaind.contract.blocks.attribution_result import Attribution, Interactions
+from explaind.views.attribution import asked
 from explaind.views.drawing.heatmap import summary
 from explaind.views.drawing.palette import NEGATIVE, POSITIVE, css, largest, share_of
 from explaind.views.drawing.text import number, one_line, plural, signed
@@ -24,12 +26,10 @@ def show_attribution(console: Console, result: Attribution) -> None:
     console.print(coloured_prompt(result, colour=console.color_system is not None))
     console.print()
     console.print(_values_table(result))
-    if result.by_role:
-        roles = " · ".join(f"{one_line(role)} {signed(value)}" for role, value in result.by_role.items())
-        console.print(Text(f"by role: {roles}"), soft_wrap=True)
     if result.interactions is not None:
         _show_interactions(console, result, result.interactions)
     console.print(Text(summary(result), style=_QUIET), soft_wrap=True)
+    show_facts(console, asked(result))
     if result.faithfulness is not None:
         show_faithfulness(console, result.faithfulness)
 

@@ -4,10 +4,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.prompt import coloured_prompt, question
 from explaind.contract.blocks.attribution_result import Faithfulness
 from explaind.contract.methods.explain.compare_methods import MethodComparison
-from explaind.views.comparison import attributions, summary_line
+from explaind.views.comparison import asked, attributions, summary_line
 from explaind.views.drawing.faithfulness import beaten, faithfulness_line, measures
 from explaind.views.drawing.text import number, one_line, shown, signed
 from explaind.views.registry import View
@@ -31,6 +32,12 @@ def show_comparison(console: Console, result: MethodComparison) -> None:
     if len(drawn) > 1:
         console.print()
         console.print(_agreement(result))
+        chance = f"top {result.agreement.top_k} in common by chance: {number(result.agreement.top_overlap_by_chance)}"
+        console.print(Text(chance, style=_QUIET))
+    show_facts(console, asked(result))
+    for row in result.methods:
+        for note in row.notes:
+            console.print(Text(shown(f"{row.label}: {note}"), style=_QUIET), soft_wrap=True)
 
 
 def _agreement(result: MethodComparison) -> Table:

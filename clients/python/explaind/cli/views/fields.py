@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from explaind.views.drawing.fields import (
     blocks_of,
     notes_of,
 )
+from explaind.views.drawing.html import Node, plain
 from explaind.views.drawing.palette import FAINT, diverging_on_paper, largest, share_of
 from explaind.views.drawing.text import number, shown, signed
 from explaind.views.registry import View
@@ -36,6 +38,13 @@ def show_json(console: Console, value: Any) -> None:
     if notes_of(value):
         value = {name: item for name, item in value.items() if name != "notes"}
     console.print(Text(shown(json.dumps(value, indent=2, ensure_ascii=False))))
+
+
+def show_facts(console: Console, named: Mapping[str, Node]) -> None:
+    """Names and values below each other, quiet; a value of None is left out."""
+    for name, node in named.items():
+        if node is not None:
+            console.print(Text(f"{name}: {shown(plain(node))}", style=_QUIET), soft_wrap=True)
 
 
 def show_fields(console: Console, result: ResponseModel) -> None:

@@ -16,6 +16,7 @@ from explaind.contract.methods.infer.score import Scoring
 from explaind.contract.methods.infer.tokenize import Tokenization
 from explaind.views.drawing.palette import FAINT, SURPRISE, on_paper, surprise_of
 from explaind.views.drawing.text import number, one_line, percent, plural, shown
+from explaind.views.inference import RULES, label_tokens, token_kind, unit_words
 from explaind.views.registry import View
 
 _QUIET = "dim"
@@ -32,6 +33,9 @@ def _show_scored(console: Console, result: Generation | Scoring) -> None:
     console.print(text)
     console.print()
     console.print(_tokens_table(result.tokens))
+    if lead:
+        console.print(Text("of the prompt:", style=_QUIET))
+        console.print(_tokens_table(lead))
     line = f"log-probability {number(result.logprob)} over {plural(len(result.tokens), 'token')}"
     if isinstance(result, Generation):
         line += f" · ended by: {result.finish_reason}"
@@ -81,10 +85,9 @@ def _show_tokenization(console: Console, result: Tokenization) -> None:
     table.add_column("token")
     table.add_column("unit")
     for index, token in enumerate(result.tokens):
-        unit = "" if token.unit is None else one_line(result.units[token.unit].text, 40)
+        unit = "" if token.unit is None else unit_words(result.units[token.unit])
         place = "" if token.start is None else f"{token.start}–{token.end}"
-        special = "  special" if token.special else ""
-        cells = (str(index + 1), str(token.id), place, _quoted(token.text) + special, unit)
+        cells = (str(index + 1), str(token.id), place, _quoted(token.text) + token_kind(token), unit)
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
     totals = f"{plural(result.count, 'token')}, {plural(len(result.units), 'unit')}"
@@ -103,6 +106,10 @@ def _show_classification(console: Console, result: Classification) -> None:
         style = "bold" if scored.index == result.predicted else ""
         table.add_row(*(Text(cell, style=style) for cell in (_quoted(scored.label), chance, number(scored.logit))))
     console.print(table)
+    console.print(Text(f"predicted {_quoted(result.best.label)}; {RULES[result.rule]}", style=_QUIET), soft_wrap=True)
+    for scored in result.classes:
+        if scored.tokens:
+            console.print(Text(f"{_quoted(scored.label)}: {label_tokens(scored)}", style=_QUIET), soft_wrap=True)
 
 
 def _quoted(text: str) -> str:

@@ -4,11 +4,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.prompt import painted
 from explaind.contract.blocks.lens import DecodedStream, LensReading
 from explaind.views.drawing.palette import POSITIVE, on_paper
 from explaind.views.drawing.text import number, one_line, percent
-from explaind.views.parts.lens_grid import NAMES
+from explaind.views.lens import asked
+from explaind.views.parts.lens_grid import stream_name
 from explaind.views.registry import View
 
 _QUIET = "dim"
@@ -24,11 +26,12 @@ def show_lens(console: Console, result: LensReading) -> None:
     columns = max(1, (console.width - _EDGE) // (_CELL + 1))
     count = len(result.positions.index)
     chosen = range(max(0, count - columns), count)
-    title = NAMES[stream.stream] if len(chosen) == count else f"{NAMES[stream.stream]}, last {len(chosen)} positions"
+    title = stream_name(stream) if len(chosen) == count else f"{stream_name(stream)}, last {len(chosen)} positions"
     console.print(Text(title, style=_QUIET))
     console.print(_grid(result, stream, chosen, colour=console.color_system is not None))
     console.print()
     console.print(_tracked(result, result.streams.index(stream)))
+    show_facts(console, asked(result))
 
 
 def _grid(result: LensReading, stream: DecodedStream, chosen: range, *, colour: bool) -> Table:

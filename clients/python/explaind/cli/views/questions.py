@@ -4,9 +4,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.contract.methods.evaluate.questions import JudgedQuestion, QuestionsEvaluation
-from explaind.views.drawing.text import number, one_line, signed
-from explaind.views.questions import in_words, summary
+from explaind.views.drawing.text import number, one_line, percent, plural, signed
+from explaind.views.questions import asked, furthest_layer, in_words, summary, totals
 from explaind.views.registry import View
 
 _QUIET = "dim"
@@ -37,9 +38,20 @@ def show_questions(console: Console, result: QuestionsEvaluation) -> None:
         table.add_row(*cells)
     console.print(table)
     for kind in result.by_kind:
-        line = f"{one_line(kind.kind or 'of no kind')}: {kind.right} of {kind.count} right"
+        share = f"{percent(kind.accuracy)}, {100 * kind.low:.0f} to {100 * kind.high:.0f} %"
+        line = f"{one_line(kind.kind or 'of no kind')}: {kind.right} of {kind.count} right ({share})"
         console.print(Text(line, style=_QUIET), soft_wrap=True)
     console.print(Text(summary(result)), soft_wrap=True)
+    for failure in result.failures:
+        for rule, count in failure.rules.items():
+            line = f"{in_words(failure.category)}, {in_words(rule)}: {count}"
+            console.print(Text(line, style=_QUIET), soft_wrap=True)
+    found = result.activations
+    if found is not None:
+        splits = f"{found.right} right, {found.wrong} wrong, {plural(found.splits, 'random split')}"
+        console.print(Text(f"{furthest_layer(found)} ({splits})", style=_QUIET), soft_wrap=True)
+    show_facts(console, {name: f"{value} {note or ''}" for name, (value, note) in totals(result).items()})
+    show_facts(console, asked(result))
 
 
 def _verdict(question: JudgedQuestion) -> Text:

@@ -7,12 +7,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from explaind.cli.views.fields import show_facts
 from explaind.cli.views.lens import show_lens
 from explaind.contract.methods.explain.tuned_lens import TunedLens
 from explaind.contract.methods.train.tuned_lens import TunedLensTraining
 from explaind.views.drawing.text import number, plural, shown
 from explaind.views.parts.lens_grid import NAMES
 from explaind.views.registry import View
+from explaind.views.tuned_lens import made, origin
 
 _QUIET = "dim"
 
@@ -24,7 +26,7 @@ def show_tuned_lens(console: Console, result: TunedLens) -> None:
     plain = [_mean(row) for stream in result.logit_lens for row in stream.divergence]
     tuned = [_mean(row) for stream in result.streams for row in stream.divergence]
     console.print(_table(names, plain, tuned))
-    _say(console, [f"lens {result.lens.name} of {result.lens.made_for}"])
+    show_facts(console, origin(result))
 
 
 def show_lens_training(console: Console, result: TunedLensTraining) -> None:
@@ -35,6 +37,9 @@ def show_lens_training(console: Console, result: TunedLensTraining) -> None:
     how = f"{plural(result.steps, 'step')} of {result.optimizer}, {plural(result.tokens, 'token')}"
     measured = f"measured on {plural(held.texts, 'held-out text')}"
     _say(console, [f"{how}, ended by {result.finish_reason}; {measured}"])
+    checks = zip(result.history.check_steps, result.history.held_out_kl, strict=True)
+    _say(console, ["held-out KL by step: " + ", ".join(f"{step:,}: {number(kl)}" for step, kl in checks)])
+    show_facts(console, made(result))
 
 
 def _table(names: Sequence[tuple[str, int]], plain: Sequence[float], tuned: Sequence[float]) -> Table:

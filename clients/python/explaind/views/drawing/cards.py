@@ -43,10 +43,10 @@ def _notes_lines(notes: Sequence[str]) -> Markup:
     return join([tag("div", tag("b", "Note: "), shown(note), dir="auto") for note in notes])
 
 
-def section(title: str, *children: Node, note: str = "", class_: str | None = None) -> Markup:
-    """A titled card."""
+def section(title: str, *children: Node, note: str = "", how: str = "", class_: str | None = None) -> Markup:
+    """A titled card; `how` says in a line how it is read, and where more stands."""
     heading = tag("h2", title, tag("span", f" ({note})") if note else None)
-    return tag("section", heading, children, class_=class_)
+    return tag("section", heading, tag("p", how, class_="how") if how else None, children, class_=class_)
 
 
 def tiles(numbers: Mapping[str, tuple[str, str | None]]) -> Markup:

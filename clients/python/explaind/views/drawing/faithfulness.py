@@ -49,6 +49,8 @@ def faithfulness_section(found: Faithfulness) -> Markup:
         tag("div", charts, class_="charts"),
         table(heads, rows),
         note=f"beside {plural(found.random_orders, 'random order')}, dashed: their mean",
+        how="Units go, or come, in the order of their values: the score of a faithful attribution moves early. "
+        "More: docs/guide/faithfulness.md.",
         class_="flow",
     )
 

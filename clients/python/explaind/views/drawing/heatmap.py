@@ -4,9 +4,10 @@ Everything is drawn from the prompt and the units' offsets, never from the units
 words, line breaks and the text between units stay what they are.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from explaind.contract.blocks.attribution_result import Attribution, ScoredText
+from explaind.contract.blocks.attribution_result import Attribution, Replacement, ScoredText
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.palette import diverging_css, largest, scale_html, share_of
 from explaind.views.drawing.text import number, one_line, plural, shown, signed
@@ -135,6 +136,23 @@ def _drawn(attribution: Attribution, piece: Piece, scale: float) -> Markup:
 def text_chip(text: ScoredText) -> Markup:
     """A continuation in a frame, with its white space."""
     return tag("code", one_line(text.text), style=_CHIP, dir="auto")
+
+
+def baseline_words(baseline: Replacement) -> str:
+    """What stands for an absent unit, and its text where it has one."""
+    return baseline.choice + ("" if baseline.text is None else f" ({one_line(baseline.text)!r})")
+
+
+def scored_node(text: ScoredText) -> Node:
+    """A continuation with its log-probability, and that of each token where these are several."""
+    known = [f"{one_line(token.text)} {number(token.logprob)}" for token in text.tokens if token.logprob is not None]
+    tokens = tag("small", f" ({', '.join(known)})") if len(known) > 1 else None
+    return join([answer_chip(text), f" log-probability {number(text.logprob)}", tokens])
+
+
+def labels_node(labels: Sequence[ScoredText] | None) -> Node:
+    """A closed set of answers, each with its log-probability; None where there is none."""
+    return join([tag("div", scored_node(label)) for label in labels]) if labels else None
 
 
 def answer_chip(text: ScoredText) -> Markup:

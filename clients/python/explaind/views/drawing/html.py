@@ -1,6 +1,7 @@
 """HTML that is safe by construction: text is escaped unless `tag` made it."""
 
 import html
+import re
 from collections.abc import Iterable
 
 
@@ -12,6 +13,7 @@ class Markup(str):
 
 Node = str | Markup | None | Iterable["Node"]
 
+_ELEMENT = re.compile(r"<[^>]*>")
 _VOID = frozenset({"br", "meta", "input", "line", "rect", "circle", "path", "polyline"})
 
 
@@ -30,6 +32,11 @@ def tag(name: str, /, *children: Node, **attributes: str | float | None) -> Mark
 def join(nodes: Iterable[Node]) -> Markup:
     """The nodes one after the other."""
     return Markup("".join(_written(node) for node in nodes))
+
+
+def plain(node: Node) -> str:
+    """The text of a node on one line, as a terminal writes it."""
+    return " ".join(html.unescape(_ELEMENT.sub(" ", _written(node))).split())
 
 
 def _written(node: Node) -> str:

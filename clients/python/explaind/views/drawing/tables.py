@@ -1,6 +1,7 @@
 """Tables of a report: units, messages, tokens, and a matrix; tokens as a strip; in the report's style."""
 
 import math
+import re
 from collections.abc import Sequence
 
 from explaind.contract.blocks.attribution_result import Attribution, RankedToken, ScoredToken
@@ -13,10 +14,6 @@ from explaind.views.drawing.text import number, one_line, percent, shown, signed
 _LONG = 20  # characters from which a name may be cut on a narrow screen
 _NAME = "white-space:nowrap"
 _SHORT = f"{_NAME};display:inline-block;max-width:min(22em,40vw);overflow:hidden;text-overflow:ellipsis"
-_NUMERIC_HEADS = frozenset(
-    {"#", "Units", "Id", "Characters", "Value", "± s.e.", "Log-prob", "Probability", "Rank"}
-    | {"This order", "Random orders", "z", "Beats", "Gap", "Evaluations", "Tokens", "Seconds"}
-)
 
 
 def strongest(attribution: Attribution, count: int) -> list[Bar]:
@@ -113,10 +110,20 @@ def _columns(attribution: Attribution) -> list[tuple[str, bool]]:
 
 def token_strip(before: str, tokens: Sequence[RankedToken], prompt_tokens: Sequence[RankedToken] | None) -> Markup:
     """The text with each scored token over the colour of its surprise; what came before is grey."""
-    lead = (
-        [_strip_token(token) for token in prompt_tokens] if prompt_tokens else tag("span", shown(before), class_="rest")
-    )
+    lead = _prompt_strip(before, prompt_tokens) if prompt_tokens else tag("span", shown(before), class_="rest")
     return tag("div", lead, [_strip_token(token) for token in tokens], dir="auto", class_="text")
+
+
+def _prompt_strip(prompt: str, tokens: Sequence[RankedToken]) -> list[Markup]:
+    """The prompt's tokens with the white space that stands between them; a token not in the text stands by itself."""
+    drawn, cursor = [], 0
+    for token in tokens:
+        start = prompt.find(token.text, cursor)
+        if start >= 0 and not prompt[cursor:start].strip():
+            drawn.append(tag("span", shown(prompt[cursor:start])))
+            cursor = start + len(token.text)
+        drawn.append(_strip_token(token))
+    return drawn
 
 
 def _strip_token(token: RankedToken) -> Markup:
@@ -155,7 +162,7 @@ def tokens_table(tokens: Sequence[RankedToken]) -> Markup:
                 tag("td", "" if token.logprob is None else percent(chance), class_="num"),
                 tag("td", meter, class_="wide"),
                 tag("td", "" if token.rank is None else str(token.rank), class_="num quiet"),
-                tag("td", [_alternative(other) for other in token.top]) if alternatives else None,
+                tag("td", [_alternative(other) for other in token.top], style=_NAME) if alternatives else None,
             )
         )
     return table(heads, rows)
@@ -171,7 +178,9 @@ def _chance(token: ScoredToken) -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Markup]) -> Markup:
     """A table that scrolls by itself where it is too wide."""
-    titles = [tag("th", text, class_="num" if text in _NUMERIC_HEADS else None) for text in heads]
+    first = re.findall(r"<t[dh]\b([^>]*)>", rows[0]) if rows else []
+    numeric = ['class="num' in cell for cell in first] + [False] * len(heads)
+    titles = [tag("th", text, class_="num" if number else None) for text, number in zip(heads, numeric, strict=False)]
     head = tag("thead", tag("tr", titles))
     return tag("div", tag("table", head, tag("tbody", rows)), class_="scroll")
 

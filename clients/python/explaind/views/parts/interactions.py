@@ -68,10 +68,10 @@ def interactions_section(result: Attribution) -> Markup | None:
     kind = f"between {result.unit_kind}s, " if result.unit_kind in {"token", "word", "sentence"} else ""
     return section(
         "Which units work together",
-        tag("p", MEANING, class_="quiet"),
         grid_svg(interactions_grid(result, found), title="Interactions of all pairs of units"),
         _pairs_table(strongest_pairs(result, found)),
         note=f"{kind}Shapley interaction index, {plural(found.evaluations, 'evaluation')}",
+        how=f"{MEANING} In the units of the score.",
         class_="flow",
     )
 

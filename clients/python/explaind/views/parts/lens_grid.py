@@ -28,7 +28,10 @@ NAMES = {
 
 _PAPER = "var(--card,var(--jp-layout-color0,var(--vscode-editor-background,Canvas)))"
 _PANE = "overflow:auto;max-height:85vh;direction:rtl"  # where it is too wide its end shows: what comes next
-_TABLE = "direction:ltr;width:auto;margin-left:0;border-collapse:separate;border-spacing:1px;background:none"
+_TABLE = (
+    "direction:ltr;width:auto;margin-left:0;margin-right:auto;border-collapse:separate;border-spacing:1px;"
+    "background:none"
+)
 _CELL = "padding:2px 4px;white-space:pre;font:11px ui-monospace,Menlo,Consolas,monospace;text-align:center;border:0"
 _LAYER = f"position:sticky;left:0;z-index:1;background:{_PAPER}"
 _TOKEN = f"position:sticky;bottom:0;z-index:1;background:{_PAPER};font-weight:600"
@@ -63,7 +66,7 @@ def lens_grid(
     ]
     picks = [
         _picks("Colour", [(f"by-{m.key}", m.name) for m in measures], f"colour-{page}"),
-        _picks("Stream", [(f"of-{s.stream}", NAMES[s.stream]) for s in streams], f"stream-{page}")
+        _picks("Stream", [(f"of-{s.stream}", stream_name(s)) for s in streams], f"stream-{page}")
         if len(streams) > 1
         else None,
     ]
@@ -90,7 +93,12 @@ def stream_table(result: LensReading, stream: DecodedStream, columns: Sequence[i
     tokens = [_token(result, stream, column, inline) for column in columns]
     foot = tag("tfoot", tag("tr", tag("th", "token", style=_CORNER if inline else None, scope="row"), tokens))
     table = tag("table", tag("tbody", rows), foot, style=_TABLE if inline else None)
-    return tag("div", table, class_="pane", style=_PANE, tabindex=0, role="region", aria_label=NAMES[stream.stream])
+    return tag("div", table, class_="pane", style=_PANE, tabindex=0, role="region", aria_label=stream_name(stream))
+
+
+def stream_name(stream: DecodedStream) -> str:
+    """What people call the stream."""
+    return NAMES.get(stream.stream, stream.stream)
 
 
 def _row(name: int | str, places: Places, columns: Sequence[int], inline: bool) -> Markup:
