@@ -52,7 +52,7 @@ def rendered_keywords() -> str:
         *_imports(request_objects()),
         f"from {module_of(DICTS_PATH)} import {', '.join(f'{cls.__name__}Dict' for cls in request_objects())}",
         'P = ParamSpec("P")',
-        'AnswerT = TypeVar("AnswerT", bound=ResponseModel)',
+        'AnswerT = TypeVar("AnswerT", bound=MethodResult)',
         "def called_as(keywords: Callable[P, None], method: Method[..., AnswerT]) -> Method[P, AnswerT]:",
         '    """The method itself; to a type checker, its calls have those keywords."""',
         '    return cast("Method[P, AnswerT]", method)',

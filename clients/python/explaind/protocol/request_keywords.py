@@ -4,7 +4,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
-from explaind.contract.base import ResponseModel
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions
 from explaind.contract.blocks.questions import DatasetQuestions, InlineQuestions
 from explaind.contract.blocks.subject import (
@@ -40,7 +39,7 @@ from explaind.protocol.request_dicts import (
 )
 
 P = ParamSpec("P")
-AnswerT = TypeVar("AnswerT", bound=ResponseModel)
+AnswerT = TypeVar("AnswerT", bound=MethodResult)
 
 
 def called_as(keywords: Callable[P, None], method: Method[..., AnswerT]) -> Method[P, AnswerT]:

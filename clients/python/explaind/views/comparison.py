@@ -64,11 +64,6 @@ def sections(result: MethodComparison) -> list[Markup]:
         )
     cards.append(section("Every unit", _values_table(result), class_="flow"))
     cards.append(section("What was asked", facts(asked(result))))
-    notes = [
-        tag("p", tag("b", one_line(row.label)), f": {shown(note)}") for row in result.methods for note in row.notes
-    ]
-    if notes:
-        cards.append(section("Notes", notes))
     return cards
 
 

@@ -35,9 +35,6 @@ def show_comparison(console: Console, result: MethodComparison) -> None:
         chance = f"top {result.agreement.top_k} in common by chance: {number(result.agreement.top_overlap_by_chance)}"
         console.print(Text(chance, style=_QUIET))
     show_facts(console, asked(result))
-    for row in result.methods:
-        for note in row.notes:
-            console.print(Text(shown(f"{row.label}: {note}"), style=_QUIET), soft_wrap=True)
 
 
 def _agreement(result: MethodComparison) -> Table:
