@@ -134,9 +134,10 @@ def test_the_example_is_valid_and_the_fields_are_described(path: str) -> None:
     assert method.params_model.model_validate(method.example).model == "demo"
     for name, described in method.params_model.model_fields.items():
         assert described.description, f"{path}: {name} has no description"
-    card = method.card()
-    assert card.path == f"/{path}"
-    assert card.params["additionalProperties"] is False
+    detail = method.detail()
+    assert detail.path == f"/{path}"
+    assert detail.params["additionalProperties"] is False
+    assert detail.param_names == list(detail.params["properties"])
 
 
 def test_the_example_succeeds_with_a_result_of_its_class(ran, path: str) -> None:

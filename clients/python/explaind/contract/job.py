@@ -176,10 +176,30 @@ class Job(ResponseModel, Generic[ResultT]):
     links: Links
 
 
-class JobPage(ResponseModel):
-    """A page of jobs, newest first, without their results."""
+class JobCard(ResponseModel):
+    """A job in a list; `links.self` has the rest of it."""
 
-    data: list[Job[Any]]
+    id: str = Field(examples=["job_0f3c"])
+    method: str = Field(description="Verb and name of the method.", examples=["explain/shap"])
+    model: str = Field(examples=["demo"])
+    state: JobState
+    cached: bool = Field(
+        default=False, description="Whether the result was known already, so that nothing was computed."
+    )
+    created_at: datetime
+    finished_at: datetime | None = None
+    progress: Progress | None = None
+    error_code: str | None = Field(
+        default=None, description="Code of the error of a job that failed.", examples=["out_of_memory"]
+    )
+    metadata: dict[str, str] = Field(default_factory=dict, description="Key-value pairs given by the caller.")
+    links: Links
+
+
+class JobPage(ResponseModel):
+    """A page of jobs, newest first, as cards."""
+
+    data: list[JobCard]
     has_more: bool = Field(
         description=(
             "Whether older jobs may follow; to get them, repeat the request with `after` = `next`. A page of a list "
