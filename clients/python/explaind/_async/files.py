@@ -34,9 +34,9 @@ class AsyncDatasets:
         """Upload a dataset; the same file again is the same dataset.
 
         Args:
-            source: the path of a .jsonl, .csv or .parquet file, or the bytes of one.
+            source: the path of a .jsonl, .json, .csv, .tsv or .parquet file, or the bytes of one.
             name: the dataset's name, else the file's name.
-            media: the media type ("text/csv", …), else by the file's suffix; bytes are JSON lines.
+            media: the media type ("text/csv", …), else by the file's suffix; bytes are JSON: lines or an array.
 
         Raises:
             InvalidDataset: it cannot be read; the error names the line.

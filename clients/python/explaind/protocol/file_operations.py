@@ -16,8 +16,9 @@ from explaind.protocol.operations import delete_resource
 MEDIA = {
     ".jsonl": "application/jsonl",
     ".ndjson": "application/jsonl",
-    ".json": "application/jsonl",
+    ".json": "application/json",
     ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
     ".parquet": "application/vnd.apache.parquet",
 }
 
@@ -32,7 +33,7 @@ class Upload:
 
 
 def read_upload(source: str | os.PathLike[str] | bytes, name: str | None, media: str | None) -> Upload:
-    """The upload of a path, whose file is read here, or of bytes, which are JSON lines unless `media` is given.
+    """The upload of a path, whose file is read here, or of bytes, which are JSON unless `media` is given.
 
     Raises:
         InvalidDataset: the suffix of the name is unknown and no `media` is given.
