@@ -8,6 +8,7 @@ from explaind.contract.errors import ExplaindError, Unauthenticated
 from explaind_jobs.keys.key_format import id_of_key
 from explaind_jobs.local_stack.exposure import is_loopback
 from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_service.api_docs.page import PATHS
 from explaind_service.auth.caller import ANYBODY, Caller
 from explaind_service.auth.cross_site import CrossSiteGuard
 from explaind_service.auth.key_verifier import HOW, KeyVerifier
@@ -18,7 +19,7 @@ from explaind_service.settings import ServiceSettings
 WATCHED = "/metrics"
 WATCHED_OUTLASTS_S = 900.0
 # What says nothing of anybody's jobs. Everything else is closed, a route that is not there included.
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"}) | PATHS
 
 
 class Authenticator:

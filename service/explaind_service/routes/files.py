@@ -41,8 +41,6 @@ from explaind_service.submission.submission_route import SubmissionRoute
 from explaind_service.submission.upload_body import FIELD, FORMS, MOST_FRAME_BYTES, MULTIPART, UploadBody
 
 BINARY = {"type": "string", "format": "binary"}
-CELL = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]}
-ROW = {"type": "object", "minProperties": 1, "additionalProperties": CELL}
 FORM_BODY = {
     "title": "DatasetForm",
     "type": "object",
@@ -52,11 +50,7 @@ FORM_BODY = {
 }
 UPLOAD_BODY = {
     "required": True,
-    "content": {
-        MULTIPART: {"schema": FORM_BODY},
-        **{media: {"schema": BINARY} for media in FORMS},
-        "application/json": {"schema": {"anyOf": [{"type": "array", "minItems": 1, "items": ROW}, ROW]}},
-    },
+    "content": {MULTIPART: {"schema": FORM_BODY}, **{media: {"schema": BINARY} for media in FORMS}},
 }
 LOCATION = {"Location": {"description": "Path of the dataset.", "schema": {"type": "string"}}}
 
