@@ -1,8 +1,8 @@
 """The body of an upload: the file itself, or a form (multipart/form-data) with the file as its one part."""
 
 import re
-from collections.abc import AsyncIterator
-from typing import NoReturn
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, NoReturn
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -13,6 +13,9 @@ from explaind.contract.files import MAX_NAME_CHARS
 from explaind.contract.names import ONE_LINE
 from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.parquet import require_parquet
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 FORMS: dict[str, TableForm] = {
     "application/jsonl": "jsonl",
@@ -53,7 +56,7 @@ class UploadBody:
             raise UnsupportedMedia("The body is packed (Content-Encoding).", hint="Send it as it is.")
         declared = request.headers.get("content-type", "")
         media = declared.partition(";")[0].strip().lower()
-        self._form = None if media == MULTIPART else _form_of(media, declared)
+        self._form: TableForm | None = None if media == MULTIPART else _form_of(media, declared)
         self._boundary = _boundary(declared) if media == MULTIPART else b""
         self.file_name: str | None = None
 
@@ -63,7 +66,7 @@ class UploadBody:
         assert self._form is not None  # noqa: S101 - a form without a file is refused
         return self._form
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The bytes of the file.
 
         Raises:
@@ -108,7 +111,7 @@ class _FilePart:
         self._name, self._value = bytearray(), bytearray()
         self._headers: dict[str, str] = {}
         self._parts, self._ended = 0, False
-        self.callbacks = {
+        self.callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._name.extend(data[start:end]),
             "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
