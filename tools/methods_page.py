@@ -10,7 +10,8 @@ from explaind.contract.registry import all_methods
 HEAD = """# Methods
 
 Written from the contract by `make generate`. Every method is `POST /{verb}/{method}`, `client.{verb}.{method}(…)` and
-`explaind {verb} {method} …`; the same fields everywhere. `GET /methods` gives this page's content as JSON schemas.
+`explaind {verb} {method} …`; the same fields everywhere. `GET /methods` lists the methods,
+`GET /methods/{verb}/{method}` has one with its JSON schemas.
 """
 
 

@@ -47,7 +47,7 @@ def rendered_keywords() -> str:
         "",
         "from collections.abc import Callable, Mapping, Sequence",
         "from typing import Any, Literal, ParamSpec, TypeVar, cast",
-        "from explaind.contract.base import ResponseModel",
+        "from explaind.contract.base import MethodResult",
         "from explaind.contract.method import Method",
         *_imports(request_objects()),
         f"from {module_of(DICTS_PATH)} import {', '.join(f'{cls.__name__}Dict' for cls in request_objects())}",

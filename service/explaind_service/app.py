@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from explaind.contract.registry import all_methods
@@ -20,6 +20,7 @@ from explaind_jobs.keys.pepper import load_pepper
 from explaind_jobs.redis_scripts.connection import async_redis_from
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_jobs.store.permits import PermitPublisher
+from explaind_service.api_docs.page import add_docs
 from explaind_service.body_limits import BodyLimits
 from explaind_service.dependencies import Resources
 from explaind_service.errors.not_found import RouteHints
@@ -73,19 +74,32 @@ ABOUT_REST = {
 }
 
 
+_MAKING = threading.Lock()
+_DOCUMENTS: dict[tuple[str, ...], dict[str, Any]] = {}
+
+
+def path_and_methods(route: BaseRoute) -> str:
+    """What tells a route from others, in a text."""
+    return f"{','.join(sorted(getattr(route, 'methods', None) or ()))} {getattr(route, 'path', '')}"
+
+
 class Api(FastAPI):
     """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made at the first call, which takes seconds."""
-        with self._making:
-            if self.openapi_schema is None:
-                self.openapi_schema = compact_document(super().openapi())
+        """The OpenAPI document, made at the first call, which takes seconds; once for all services of a process.
+
+        It depends on the routes alone, and these on no setting.
+        """
+        routes = tuple(path_and_methods(route) for route in self.routes)
+        with _MAKING:
+            if routes not in _DOCUMENTS:
+                _DOCUMENTS[routes] = compact_document(super().openapi())
+            self.openapi_schema = _DOCUMENTS[routes]
             return self.openapi_schema
 
     def setup(self) -> None:
         """The framework's own routes; the document is made in a thread, so that others are answered meanwhile."""
-        self._making = threading.Lock()
         super().setup()
         plain = next(route for route in self.routes if isinstance(route, Route) and route.path == self.openapi_url)
 
@@ -130,6 +144,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         version=API_VERSION,
         openapi_tags=_tags(),
         responses=ANY_ERROR,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         max_body_size=settings.max_body_bytes,
@@ -140,6 +155,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.metrics = ServiceMetrics()
     for router in routers:
         app.include_router(router, responses=access_errors() if router in closed else None)
+    add_docs(app)
     add_problem_handlers(app, RouteHints(_routes(routers)), BodyLimits.of_settings(settings))
     return app
 

@@ -16,7 +16,7 @@ from explaind.cli.encoding import fit
 from explaind.cli.terminal import Terminal
 from explaind.cli.views.job import show_job
 from explaind.contract.estimate import Estimate
-from explaind.contract.job import Job, JobState
+from explaind.contract.job import Job, JobState, Progress
 from explaind.contract.method import Method
 from explaind.contract.registry import all_methods, find_method
 from explaind.views.drawing.summary_line import MOST_CHARS
@@ -53,6 +53,7 @@ class Ran:
     hooks_left: int
     locked: bool
     dtype: torch.dtype
+    reports: list[Progress]
 
     @property
     def result(self) -> Any:
@@ -109,10 +110,10 @@ def watched(runner: Runner, method: Method[Any, Any]) -> Ran:
     with pytest.MonkeyPatch.context() as patch:
         for name in REGISTER:
             patch.setattr(nn.Module, name, watching(getattr(nn.Module, name)))
-        outcome = runner.run(claim_of(method.path, method), QuietControl())
+        outcome = runner.run(claim_of(method.path, method), control := QuietControl())
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
-    return Ran(method, outcome, unlocked, hooks_of(model.network) - before, model.lock.locked(), dtype)
+    return Ran(method, outcome, unlocked, hooks_of(model.network) - before, model.lock.locked(), dtype, control.reports)
 
 
 def stable(result: bytes | None) -> Any:
@@ -136,9 +137,10 @@ def test_the_example_is_valid_and_the_fields_are_described(path: str) -> None:
     assert method.params_model.model_validate(method.example).model == "demo"
     for name, described in method.params_model.model_fields.items():
         assert described.description, f"{path}: {name} has no description"
-    card = method.card()
-    assert card.path == f"/{path}"
-    assert card.params["additionalProperties"] is False
+    detail = method.detail()
+    assert detail.path == f"/{path}"
+    assert detail.params["additionalProperties"] is False
+    assert detail.param_names == list(detail.params["properties"])
 
 
 def test_the_example_succeeds_with_a_result_of_its_class(ran, path: str) -> None:
@@ -146,6 +148,20 @@ def test_the_example_succeeds_with_a_result_of_its_class(ran, path: str) -> None
     assert found.outcome.state is JobState.SUCCEEDED
     assert type(found.result) is found.method.result
     assert found.result.model_dump_json().encode() == found.outcome.result, "the SDK reads what the worker wrote"
+
+
+def test_progress_runs_forward_in_each_phase_and_ends_complete(ran, path: str) -> None:
+    found, last = ran(path), {}
+    for now in found.reports:
+        before = last.get(now.phase, now)
+        assert now.done >= before.done, f"{now.phase} runs backward"
+        assert now.total is None or now.done <= now.total
+        last[now.phase] = now
+    ended = found.outcome.progress
+    assert ended.done == ended.total > 0
+    # The end adds nothing: each phase that counts has said itself that it is over.
+    assert ended == found.reports[-1]
+    assert all(now.done == now.total for now in last.values() if now.total is not None)
 
 
 def test_hooks_are_set_under_the_lock_and_none_stays(ran, path: str) -> None:
@@ -204,6 +220,9 @@ def test_the_estimate_is_what_the_run_took(ran, path: str) -> None:
     fresh = Runner(JobsSettings(), Catalogue({"demo": DEMO}))
     outcome = fresh.run(claim_of(f"estimate/{path}", find_method(f"estimate/{path}")), QuietControl())
     assert fresh.resident() == [], "an estimate touches no weights"
+    assert outcome.progress is not None
+    assert outcome.progress.phase.startswith("estimating: ")
+    assert outcome.progress.done == outcome.progress.total
     said, took = Estimate.model_validate_json(outcome.result or b""), ran(path).outcome.timing
     assert said.method == path
     assert said.fits

@@ -68,6 +68,7 @@ async def test_others_are_answered_while_the_document_is_made(app, client, monke
         assert go_on.wait(20), "the event loop waits for the document"
         return {"openapi": "3.1.0"}
 
+    monkeypatch.setattr("explaind_service.app._DOCUMENTS", {})
     monkeypatch.setattr(FastAPI, "openapi", made)
     monkeypatch.setattr("explaind_service.app.compact_document", lambda document: document)
     asked = asyncio.create_task(client.get("/openapi.json"))
@@ -205,3 +206,17 @@ def test_the_environment_changes_nothing(document) -> None:
         check=True,
     )
     assert json.loads(run.stdout) == document
+
+
+def test_a_sample_of_a_job_is_one_that_can_be(document) -> None:
+    """What pages and generators make of a job that has ended: no error beside a success, no place in a queue."""
+    properties = document["components"]["schemas"]["Job"]["properties"]
+    named = ("state", "error", "queue_position", "starts_in_s")
+    assert {name: properties[name]["examples"] for name in named} == {
+        "state": ["succeeded"],
+        "error": [None],
+        "queue_position": [None],
+        "starts_in_s": [None],
+    }
+    parameters = document["components"]["parameters"]
+    assert parameters["Prefer"]["schema"]["type"] == "string"

@@ -37,6 +37,8 @@ from explaind.contract.blocks.units import Segments as Segments
 from explaind.contract.blocks.units import Unit as Unit
 from explaind.contract.blocks.units import UnitKind as UnitKind
 from explaind.contract.catalogue import MethodCard as MethodCard
+from explaind.contract.catalogue import MethodDetail as MethodDetail
+from explaind.contract.catalogue import MethodLinks as MethodLinks
 from explaind.contract.catalogue import MethodList as MethodList
 from explaind.contract.catalogue import ModelCard as ModelCard
 from explaind.contract.catalogue import ModelLimits as ModelLimits
@@ -118,6 +120,7 @@ from explaind.contract.files import DatasetPreview as DatasetPreview
 from explaind.contract.files import FileCard as FileCard
 from explaind.contract.files import FilePage as FilePage
 from explaind.contract.job import Job as Job
+from explaind.contract.job import JobCard as JobCard
 from explaind.contract.job import JobPage as JobPage
 from explaind.contract.job import JobState as JobState
 from explaind.contract.job import Links as Links

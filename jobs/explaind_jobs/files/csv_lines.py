@@ -7,7 +7,7 @@ from typing import Self, TextIO
 # A quoted cell, or what this line has of it, and a plain one; quotes inside a plain cell are text, as for csv.
 _REST_OF_QUOTED = r'[^"]*+(?:""[^"]*+)*+(?:"|\Z)'
 _REST = re.compile(_REST_OF_QUOTED)
-_CELL = re.compile(rf'"{_REST_OF_QUOTED}|[^,\r\n]*+')
+_CELLS = {separator: re.compile(rf'"{_REST_OF_QUOTED}|[^{separator}\r\n]*+') for separator in ",\t"}
 
 
 class CsvLines:
@@ -16,7 +16,15 @@ class CsvLines:
     A row that csv.reader has not given yet when it asks for another line goes on in it: its quotes are open.
     """
 
-    def __init__(self, text: TextIO, most_cells: int, most_chars: int, refuse: Callable[[str, int], object]) -> None:
+    def __init__(
+        self,
+        text: TextIO,
+        most_cells: int,
+        most_chars: int,
+        refuse: Callable[[str, int], object],
+        separator: str = ",",
+    ) -> None:
+        self._separator = separator
         self._text = text
         self._most_cells = most_cells
         self._most_chars = most_chars
@@ -27,7 +35,7 @@ class CsvLines:
     def begin_row(self) -> None:
         """The row is complete: the next line begins another."""
         self._open = False
-        self._chars = self._commas = self._cells = 0
+        self._chars = self._separators = self._cells = 0
 
     def __iter__(self) -> Self:
         return self
@@ -41,24 +49,25 @@ class CsvLines:
         self._chars += len(line)
         if self._chars > self._most_chars:
             self._refuse(f"This row is longer than the {self._most_chars} characters that a row may have.", self.number)
-        # Most rows have few commas, those in texts included: only others are looked through.
-        self._commas += line.count(",")
-        if self._commas > self._most_cells:
-            self._cells += cells_in(line, quoted=self._open, most=self._most_cells)
+        # Most rows have few separators, those in texts included: only others are looked through.
+        self._separators += line.count(self._separator)
+        if self._separators > self._most_cells:
+            self._cells += cells_in(line, quoted=self._open, most=self._most_cells, separator=self._separator)
             if self._cells > self._most_cells + 1:
                 self._refuse(f"This row has more than the {self._most_cells} columns that it may have.", self.number)
         self._open = True
         return line
 
 
-def cells_in(line: str, *, quoted: bool, most: int) -> int:
+def cells_in(line: str, *, quoted: bool, most: int, separator: str = ",") -> int:
     """How many cells csv.reader would make of a line, counted up to two more than `most`; `quoted`: it begins inside
     a quoted cell.
     """
-    begun = (_REST if quoted else _CELL).match(line)
+    plain = _CELLS[separator]
+    begun = (_REST if quoted else plain).match(line)
     place, cells = (begun.end() if begun else 0), 1
-    # Anything but a comma behind a quoted cell is an error, at which csv.reader stops as well.
-    while cells <= most + 1 and line.startswith(",", place):
-        cell = _CELL.match(line, place + 1)
+    # Anything but a separator behind a quoted cell is an error, at which csv.reader stops as well.
+    while cells <= most + 1 and line.startswith(separator, place):
+        cell = plain.match(line, place + 1)
         place, cells = (cell.end() if cell else len(line)), cells + 1
     return cells

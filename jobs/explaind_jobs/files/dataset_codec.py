@@ -11,10 +11,11 @@ from typing import BinaryIO, Literal
 import zstandard
 
 from explaind.contract.files import Cell
+from explaind_jobs.files.json_rows import json_rows
 from explaind_jobs.files.parquet import parquet_rows
-from explaind_jobs.files.table_readers import Row, checked, csv_rows, json_rows, refuse
+from explaind_jobs.files.table_readers import Row, checked, csv_rows, refuse, tsv_rows
 
-TableForm = Literal["jsonl", "csv", "parquet"]
+TableForm = Literal["jsonl", "csv", "tsv", "parquet"]
 
 PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 32
@@ -26,6 +27,7 @@ MOST_WRITTEN, MOST_GROWTH = 1 << 28, 8
 READERS: dict[TableForm, Callable[[BinaryIO], Generator[Row, None, None]]] = {
     "jsonl": json_rows,
     "csv": csv_rows,
+    "tsv": tsv_rows,
     "parquet": parquet_rows,
 }
 

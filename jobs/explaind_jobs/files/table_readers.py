@@ -1,17 +1,14 @@
-"""Datasets as they come in: JSON lines, CSV or Parquet, read row by row, each held to limits before it is parsed."""
+"""Tables as they come in: CSV and TSV read row by row, and the limits that rows of every form are held to."""
 
 import codecs
 import csv
 import io
-import json
-import math
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import BinaryIO, NoReturn
 
 from explaind.contract.errors import InvalidDataset
 from explaind.contract.files import MAX_NAME_CHARS, Cell
 from explaind_jobs.files.csv_lines import CsvLines
-from explaind_jobs.json_structure import JsonStructure, structure_of
 
 MAX_ROWS = 250_000
 MAX_COLUMNS = 256
@@ -20,36 +17,17 @@ MAX_CELLS = 4_000_000
 MAX_ROW_BYTES = 1 << 24
 MAX_BLANK_LINES = 250_000
 READ_AT_ONCE = 1 << 20
-INTEGERS = range(-(2**63), 2**64)
 SHOWN_NAME = 60
-HINT = "Each row is one flat JSON object (JSON lines), or one line under a header (CSV); text is UTF-8."
+HINT = (
+    "Each row is one flat JSON object (JSON lines, or an array of objects), or one line under a header (CSV, TSV); "
+    "text is UTF-8."
+)
 
 Row = dict[str, Cell]
 
 
-def json_rows(source: BinaryIO) -> Generator[Row, None, None]:
-    """The rows of JSON lines; blank lines are passed over.
-
-    Raises:
-        InvalidDataset: a line is no flat object, or more than one may be; it is named.
-    """
-    blank = number = 0
-    # No more of an endless line is read than tells that it is one.
-    while raw := source.readline(MAX_ROW_BYTES + 1):
-        number += 1
-        line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
-        if len(raw) > MAX_ROW_BYTES:
-            refuse(f"This line is longer than the {MAX_ROW_BYTES} bytes that a row may have.", number)
-        if line.isspace() or not line:
-            blank += 1
-            if blank > MAX_BLANK_LINES:
-                refuse("There are too many blank lines.", number)
-            continue
-        yield _json_row(line, number)
-
-
-def csv_rows(source: BinaryIO) -> Generator[Row, None, None]:
-    """The rows of a CSV with a header (RFC 4180: commas, quotes doubled); every value is text.
+def csv_rows(source: BinaryIO, separator: str = ",") -> Generator[Row, None, None]:
+    """The rows of a CSV with a header (RFC 4180: commas, or another separator, quotes doubled); every value is text.
 
     Raises:
         InvalidDataset: quotes are not closed, or a row has other cells than the header, or more than one may have; its
@@ -57,9 +35,9 @@ def csv_rows(source: BinaryIO) -> Generator[Row, None, None]:
     """
     csv.field_size_limit(2**31 - 1)  # the module's own, 128 KiB, is less than a document
     text = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
-    lines = CsvLines(text, MAX_COLUMNS, MAX_ROW_BYTES, refuse)
+    lines = CsvLines(text, MAX_COLUMNS, MAX_ROW_BYTES, refuse, separator)
     try:
-        yield from _csv_rows(lines)
+        yield from _csv_rows(lines, separator)
     except UnicodeDecodeError:
         refuse("This is not UTF-8.", _line_out_of_utf8(source))
     except csv.Error as error:
@@ -68,10 +46,15 @@ def csv_rows(source: BinaryIO) -> Generator[Row, None, None]:
         text.detach()  # or it would close what is not its own
 
 
-def _csv_rows(lines: CsvLines) -> Iterator[Row]:
+def tsv_rows(source: BinaryIO) -> Generator[Row, None, None]:
+    """The rows of a table whose cells are separated by tabs, otherwise as `csv_rows`."""
+    yield from csv_rows(source, "\t")
+
+
+def _csv_rows(lines: CsvLines, separator: str) -> Iterator[Row]:
     header: list[str] | None = None
     blank = 0
-    for cells in csv.reader(lines, strict=True):
+    for cells in csv.reader(lines, strict=True, delimiter=separator):
         lines.begin_row()
         if not cells:
             blank += 1
@@ -109,65 +92,10 @@ def checked(rows: Iterable[Row]) -> Iterator[tuple[Row, list[str]]]:
         refuse("There are no rows in it.")
 
 
-def refuse(why: str, line: int | None = None) -> NoReturn:
-    """Raises InvalidDataset, with the line where there is one."""
-    raise InvalidDataset(why if line is None else f"Line {line}: {why}", hint=HINT)
-
-
-def _check_structure(line: bytes, number: int) -> None:
-    """Refuses, before it is parsed, what would make more than a row: three million names are 800 MB."""
-    # A row that is not flat is told which of its values is not, unless it has very many.
-    most = JsonStructure(MAX_COLUMNS, 2 * MAX_COLUMNS, MAX_COLUMNS, MAX_COLUMNS)
-    found = structure_of(line, most)
-    if found.containers > most.containers or found.depth > most.depth:
-        refuse("This is nested too deeply, or holds many arrays, and rows are flat.", number)
-    if found.names > most.names or found.values > most.values:
-        refuse(f"This object has more than {MAX_COLUMNS} names or values, the most that a row may have.", number)
-
-
-def _json_row(line: bytes, number: int) -> Row:
-    _check_structure(line, number)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        row = dict(pairs)
-        if len(row) != len(pairs):
-            refuse("A name stands twice in this object.", number)
-        return row
-
-    def no_number(word: str) -> NoReturn:
-        refuse(f"{word} is no JSON.", number)
-
-    try:
-        row = json.loads(line.decode(), object_pairs_hook=unique, parse_constant=no_number)
-    except UnicodeDecodeError:
-        refuse("This is not UTF-8.", number)
-    except RecursionError:
-        refuse("This is nested too deeply.", number)
-    except json.JSONDecodeError as error:
-        refuse(f"This is not JSON: {error.msg} at column {error.colno}.", number)
-    except ValueError:
-        refuse("A number has too many digits.", number)
-    if not isinstance(row, dict):
-        refuse("This is no JSON object.", number)
-    if not row:
-        refuse("This object is empty.", number)
-    for name, value in row.items():
-        _check_value(name, value, number)
-    return cast("Row", row)
-
-
-def _check_value(name: str, value: object, line: int) -> None:
-    match value:
-        case dict() | list():
-            refuse(f"{_shown(name)} holds an object or an array, and rows are flat.", line)
-        case float() if not math.isfinite(value):
-            refuse(f"{_shown(name)} is too large a number.", line)
-        case int() if value not in INTEGERS:
-            refuse(f"{_shown(name)} is an integer of more than 64 bits.", line)
-        case str() if not _is_text(value):
-            refuse(f"{_shown(name)} holds half of a surrogate pair, which is no text.", line)
-        case _:
-            return
+def refuse(why: str, place: int | str | None = None, *, hint: str = HINT) -> NoReturn:
+    """Raises InvalidDataset, with the place where there is one: the number of a line, or words."""
+    where = f"Line {place}" if isinstance(place, int) else place
+    raise InvalidDataset(why if where is None else f"{where}: {why}", hint=hint)
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -178,7 +106,7 @@ def _header(cells: list[str]) -> list[str]:
             refuse(f"Column {place} has no name.", 1)
     twice = [name for name in dict.fromkeys(cells) if cells.count(name) > 1]
     if twice:
-        refuse(f"Two columns are called {_shown(twice[0])}.", 1)
+        refuse(f"Two columns are called {shown(twice[0])}.", 1)
     return cells
 
 
@@ -186,16 +114,16 @@ def _check_name(name: str, row: int) -> None:
     if not name:
         refuse(f"A column of row {row} has an empty name.")
     if len(name) > MAX_NAME_CHARS:
-        refuse(f"The column {_shown(name)} of row {row} has a name of more than {MAX_NAME_CHARS} characters.")
-    if not _is_text(name):
+        refuse(f"The column {shown(name)} of row {row} has a name of more than {MAX_NAME_CHARS} characters.")
+    if not is_text(name):
         refuse(f"A column of row {row} has a name with half of a surrogate pair in it.")
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     return ascii(name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}...")
 
 
-def _is_text(text: str) -> bool:
+def is_text(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:

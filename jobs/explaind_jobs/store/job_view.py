@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from explaind.contract.errors import JobNotFound, Problem
-from explaind.contract.job import Job, JobState, Links, Priority, Progress, Provenance, Timing, WebhookStatus
+from explaind.contract.job import Job, JobCard, JobState, Links, Priority, Progress, Provenance, Timing, WebhookStatus
 
 # The order of a view in view.lua; `common` is what the provenance shares with that of other jobs.
 FIELDS = (
@@ -74,6 +74,24 @@ def job_from(reply: Sequence[bytes]) -> Job[Any]:
         timing=Timing.model_validate_json(row["timing"]) if row["timing"] else None,
         metadata=_metadata.validate_json(row["metadata"]) if row["metadata"] else {},
         webhook=WebhookStatus.model_validate_json(row["webhook_status"]) if row["webhook_status"] else None,
+        links=links(row["id"]),
+    )
+
+
+def card_from(reply: Sequence[bytes]) -> JobCard:
+    """The job of one view, as it stands in a list."""
+    row = dict(zip(FIELDS, (field.decode() for field in reply), strict=True))
+    return JobCard(
+        id=row["id"],
+        method=row["method"],
+        model=row["model"],
+        state=JobState(row["state"]),
+        cached=row["cached"] == "1",
+        created_at=_time(row["created"]) or datetime.fromtimestamp(0, UTC),
+        finished_at=_time(row["finished"]),
+        progress=Progress.model_validate_json(row["progress"]) if row["progress"] else None,
+        error_code=from_json(row["error"])["code"] if row["error"] else None,
+        metadata=_metadata.validate_json(row["metadata"]) if row["metadata"] else {},
         links=links(row["id"]),
     )
 

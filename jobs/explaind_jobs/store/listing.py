@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from explaind.contract.job import Job, JobPage, JobState
+from explaind.contract.estimate import ESTIMATE
+from explaind.contract.job import JobCard, JobPage, JobState
 from explaind_jobs.redis_scripts.script import ScriptCall, text
-from explaind_jobs.store.job_view import job_from
+from explaind_jobs.store.job_view import card_from
 
+ESTIMATES = f"{ESTIMATE}/"
 LIST_SCAN = 500
 # So many calls a page at most: what a filter finds may be far away, or nowhere.
 LIST_CALLS = 4
@@ -19,18 +21,20 @@ class Filters:
     state: JobState | None = None
     method: str | None = None
     model: str | None = None
+    estimates: bool = True
 
 
 def list_jobs(
     caller: str, after: str | None, limit: int, filters: Filters
-) -> ScriptCall[tuple[list[Job[Any]], str | None]]:
+) -> ScriptCall[tuple[list[JobCard], str | None]]:
     """Some of the jobs after one, newest first, and the id to go on after (None: there are no more)."""
 
-    def parse(reply: Any) -> tuple[list[Job[Any]], str | None]:
-        return [job_from(row) for row in reply[1:]], text(reply[0]) or None
+    def parse(reply: Any) -> tuple[list[JobCard], str | None]:
+        return [card_from(row) for row in reply[1:]], text(reply[0]) or None
 
     state = filters.state.value if filters.state else ""
     args = [caller, after or "", limit, LIST_SCAN, state, filters.method or "", filters.model or ""]
+    args.append("" if filters.estimates else ESTIMATES)
     return ScriptCall("list", args, parse)
 
 
@@ -40,11 +44,11 @@ class Paging:
     def __init__(self, caller: str, after: str | None, limit: int, filters: Filters) -> None:
         self._caller, self._after, self._limit = caller, after, limit
         self._filters = filters
-        self._jobs: list[Job[Any]] = []
+        self._jobs: list[JobCard] = []
         self._ended = False
         self._calls = 0
 
-    def next_call(self) -> ScriptCall[tuple[list[Job[Any]], str | None]] | None:
+    def next_call(self) -> ScriptCall[tuple[list[JobCard], str | None]] | None:
         """The next call to make; None when the page is full, nothing is left, or enough has been looked at."""
         missing = self._limit + 1 - len(self._jobs)
         if self._ended or missing <= 0 or self._calls >= LIST_CALLS:
@@ -52,7 +56,7 @@ class Paging:
         self._calls += 1
         return list_jobs(self._caller, self._after, missing, self._filters)
 
-    def take(self, found: tuple[list[Job[Any]], str | None]) -> None:
+    def take(self, found: tuple[list[JobCard], str | None]) -> None:
         """Add what the call found."""
         jobs, self._after = found
         self._jobs += jobs

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from explaind.contract.errors import Problem
-from explaind.contract.job import Job, JobState, Priority, Provenance, Timing
+from explaind.contract.job import Job, JobState, Priority, Progress, Provenance, Timing
 
 # Who looks at a job: an API key's id sees the jobs of that key, ANONYMOUS those that nobody's key made, ANYONE all.
 ANONYMOUS = ""
@@ -98,6 +98,7 @@ class Outcome:
     """How a job ended: succeeded with a result (JSON), failed with a problem, or cancelled, perhaps with a part of it.
 
     `revision` names the very weights that the result was computed with; with it, it may answer the same request again.
+    `progress` is the last one, told before the end.
     """
 
     state: JobState
@@ -106,6 +107,7 @@ class Outcome:
     provenance: Provenance | None = None
     timing: Timing | None = None
     revision: str | None = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if not self.state.terminal:

@@ -131,6 +131,7 @@ def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | N
     origin = f"{outcome.revision or ''}\n{common}"
     args += [error, own, timing, origin, _digest(origin.encode())[:ORIGIN_DIGITS]]
     args += [outcome.timing.tokens_evaluated if outcome.timing else 0]
+    args += [outcome.progress.model_dump_json() if outcome.progress else ""]
     return ScriptCall("finish", args, parse)
 
 

@@ -13,6 +13,7 @@ HINT = (
     "Set EXPLAIND_ALLOWED_HOSTS to the names under which this service is reached, or make an API key "
     "(`explaind keys create`): whoever shows one may come from anywhere."
 )
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -50,8 +51,11 @@ class CrossSiteGuard:
         # A service that is open to a network on purpose is reached under names that it cannot know.
         self._checks_host = self._local or bool(allowed)
 
-    def check(self, headers: Headers, scheme: str | None = None) -> None:
+    def check(self, headers: Headers, scheme: str | None = None, method: str = "GET") -> None:
         """Refuses a request that another site may have sent; `scheme` is that of the request, where it is known.
+
+        A form of another site can send a file without asking first. Where a browser leaves its Origin out, what changes
+        something is held to Sec-Fetch-Site and Referer; following a link, which changes nothing, is not.
 
         Raises:
             NotPermitted: it is for another name, or a page of another origin sent it.
@@ -63,6 +67,19 @@ class CrossSiteGuard:
             raise NotPermitted(f"This service is not reached as {shown[:100]!r}.", hint=HINT)
         if origin is not None and not self._any and not self._is_own(_origin(origin), reached, scheme):
             raise NotPermitted(f"A page of another site ({origin[:100]!r}) sent this request.", hint=HINT)
+        if (
+            origin is None
+            and method not in SAFE
+            and not self._any
+            and self._comes_from_elsewhere(headers, reached, scheme)
+        ):
+            raise NotPermitted("A page of another site sent this request.", hint=HINT)
+
+    def _comes_from_elsewhere(self, headers: Headers, reached: Origin | None, scheme: str | None) -> bool:
+        referer = headers.get("referer")
+        if referer is not None:
+            return not self._is_own(_origin(referer), reached, scheme)
+        return headers.get("sec-fetch-site", "none").strip().lower() not in {"none", "same-origin"}
 
     def _is_own(self, sender: Origin | None, reached: Origin | None, scheme: str | None) -> bool:
         if sender is None or sender.scheme not in DEFAULT_PORTS:

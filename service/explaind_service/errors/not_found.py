@@ -9,6 +9,8 @@ from explaind.contract.near_miss import near_miss
 from explaind.contract.registry import all_methods
 
 MAX_WORD = 100
+# Where clients of other services look for models and completions.
+OPENAI = frozenset({"v1", "v2", "openai", "chat", "completions", "embeddings", "engines"})
 
 
 class RouteHints:
@@ -29,6 +31,12 @@ class RouteHints:
         """The error for a path that is not there, with the nearest that are."""
         word = path.strip("/").lower()[:MAX_WORD]
         segments = word.split("/")
+        if segments[0] in OPENAI:
+            return NotFound(
+                f"There is nothing at {path!r}: this is no OpenAI API.",
+                hint="GET /models lists the models, GET /methods what can be asked of them; POST /infer/generate "
+                "continues a prompt.",
+            )
         if len(segments) == 2 and segments[0] not in self._rooms and word not in all_methods():
             return UnknownMethod(f"There is no method {word!r}.", hint=near_miss(word, all_methods()))
         return NotFound(

@@ -8,6 +8,7 @@ from explaind.contract.errors import ExplaindError, Unauthenticated
 from explaind_jobs.keys.key_format import id_of_key
 from explaind_jobs.local_stack.exposure import is_loopback
 from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_service.api_docs.page import PATHS
 from explaind_service.auth.caller import ANYBODY, Caller
 from explaind_service.auth.cross_site import CrossSiteGuard
 from explaind_service.auth.key_verifier import HOW, KeyVerifier
@@ -18,7 +19,7 @@ from explaind_service.settings import ServiceSettings
 WATCHED = "/metrics"
 WATCHED_OUTLASTS_S = 900.0
 # What says nothing of anybody's jobs. Everything else is closed, a route that is not there included.
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"}) | PATHS
 
 
 class Authenticator:
@@ -29,8 +30,8 @@ class Authenticator:
         self._sites = CrossSiteGuard(settings.host, settings.allowed_hosts)
         self._always = not (is_loopback(settings.host) or settings.allow_anonymous)
 
-    async def caller(self, headers: Headers, path: str, scheme: str | None = None) -> Caller:
-        """The holder of the key that was sent; anybody while no key is asked for. `scheme` is the request's.
+    async def caller(self, headers: Headers, path: str, scheme: str | None = None, method: str = "GET") -> Caller:
+        """The holder of the key that was sent; anybody while no key is asked for. `scheme`, `method`: the request's.
 
         Raises:
             Unauthenticated: a key is asked for, and none that works was sent.
@@ -41,7 +42,7 @@ class Authenticator:
         outlast_s = WATCHED_OUTLASTS_S if path == WATCHED else 0.0
         known = await self._ring.look_up(id_of_key(presented) or "", outlast_s=outlast_s)
         if not (known.asked_for or self._always):
-            self._sites.check(headers, scheme)
+            self._sites.check(headers, scheme, method)
             return ANYBODY
         if not presented:
             raise Unauthenticated("This service asks for an API key, and none was sent.", hint=HOW)
@@ -63,7 +64,8 @@ class AuthenticationMiddleware:
         if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
             access: Authenticator = scope["app"].state.resources.access
             try:
-                caller = await access.caller(Headers(scope=scope), scope["path"], scope.get("scheme", "http"))
+                scheme, method = scope.get("scheme", "http"), scope["method"]
+                caller = await access.caller(Headers(scope=scope), scope["path"], scheme, method)
                 scope.setdefault("state", {})["caller"] = caller
             except ExplaindError as error:
                 await problem_response(error, Request(scope))(scope, receive, send)

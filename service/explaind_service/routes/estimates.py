@@ -73,7 +73,7 @@ async def estimate(
     body: Annotated[Any, Body(openapi_examples=examples_of(all_methods()["explain/shap"]))],
     resources: FromApp,
     asker: AskerOfRequest,
-    _prefer: Prefer = None,
+    _prefer: Prefer = "",
 ) -> Response:
     """Estimated cost of `POST /{verb}/{method}` with the same body: forwards, tokens, bytes and seconds.
 

@@ -16,6 +16,7 @@ from explaind.contract.errors import (
     InvalidDataset,
     InvalidRequest,
     RateLimited,
+    RequestError,
     TooManyFiles,
     UnsupportedMedia,
 )
@@ -28,8 +29,6 @@ from explaind.contract.files import (
     DatasetPreview,
 )
 from explaind.contract.names import ONE_LINE
-from explaind_jobs.files.dataset_codec import TableForm
-from explaind_jobs.files.parquet import require_parquet
 from explaind_service.auth.caller import Reader, Writer
 from explaind_service.body_limits import UPLOADS, BodyLimits
 from explaind_service.dependencies import FromApp
@@ -39,16 +38,20 @@ from explaind_service.results.json_response import json_answer
 from explaind_service.results.negotiation import Encoding, entity_tag, is_known
 from explaind_service.settings import ServiceSettings
 from explaind_service.submission.submission_route import SubmissionRoute
+from explaind_service.submission.upload_body import FIELD, FORMS, MOST_FRAME_BYTES, MULTIPART, UploadBody
 
-FORMS: dict[str, TableForm] = {
-    "application/jsonl": "jsonl",
-    "application/x-ndjson": "jsonl",
-    "application/x-jsonlines": "jsonl",
-    "text/csv": "csv",
-    "application/vnd.apache.parquet": "parquet",
-}
 BINARY = {"type": "string", "format": "binary"}
-UPLOAD_BODY = {"required": True, "content": {media: {"schema": BINARY} for media in FORMS}}
+FORM_BODY = {
+    "title": "DatasetForm",
+    "type": "object",
+    "properties": {FIELD: {**BINARY, "description": "The file; its name says how it is written."}},
+    "required": [FIELD],
+    "additionalProperties": False,
+}
+UPLOAD_BODY = {
+    "required": True,
+    "content": {MULTIPART: {"schema": FORM_BODY}, **{media: {"schema": BINARY} for media in FORMS}},
+}
 LOCATION = {"Location": {"description": "Path of the dataset.", "schema": {"type": "string"}}}
 
 router = APIRouter()
@@ -81,12 +84,12 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
         summary="Upload a dataset",
         status_code=201,
         response_model=DatasetCard,
-        max_body_size=limits.datasets,
+        max_body_size=limits.datasets + MOST_FRAME_BYTES,
         openapi_extra={"requestBody": UPLOAD_BODY},
         response_description="The dataset was created.",
         responses={
             **problem_responses(
-                InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles, RateLimited
+                RequestError, InvalidRequest, InvalidDataset, UnsupportedMedia, BodyTooLarge, TooManyFiles, RateLimited
             ),
             200: {"model": DatasetCard, "description": "The dataset existed already.", "headers": {**LOCATION, **RATE}},
             201: {"headers": {**LOCATION, **RATE}},
@@ -101,13 +104,13 @@ def uploads_router(settings: ServiceSettings) -> APIRouter:
             Query(min_length=1, max_length=MAX_NAME_CHARS, pattern=ONE_LINE, description="Name of the dataset."),
         ] = None,
     ) -> Response:
-        """The request body is the file itself: JSON lines, CSV with a header or, where pyarrow is installed, Parquet.
+        """The request body is the file itself, or a form with the file as its field `file`.
 
+        Files are JSON lines, a JSON array of objects, CSV or TSV with a header or, where pyarrow is installed, Parquet.
         Rows are flat: text, numbers, booleans, null. The same file uploaded with the same key gives the same dataset.
         A dataset is kept until it is deleted.
         """
-        form = _form_of(request)
-        card, new = await resources.filing.upload(request, form, name or f"dataset.{form}", caller.key)
+        card, new = await resources.filing.upload(UploadBody(request), name, caller.key)
         return json_answer(
             card,
             status=201 if new else 200,
@@ -238,26 +241,3 @@ async def delete_artifact(resources: FromApp, caller: Writer, artifact_id: Artif
     """Deletes the artifact; the job that made it stays unchanged."""
     await resources.filing.ask(lambda files: files.delete_artifact(artifact_id[:64]), caller.key, sees=caller.sees)
     return Response(status_code=204)
-
-
-def _form_of(request: Request) -> TableForm:
-    """How the body is written, as its Content-Type says.
-
-    Raises:
-        UnsupportedMedia: it says nothing that is read here.
-    """
-    declared, _, rest = request.headers.get("content-type", "").lower().partition(";")
-    charset = next((part.partition("=")[2] for part in rest.split(";") if part.strip().startswith("charset=")), "utf-8")
-    form = FORMS.get(declared.strip())
-    if form is None:
-        raise UnsupportedMedia(
-            f"The body is declared as {declared.strip()[:100]!r}." if declared else "The body has no Content-Type.",
-            hint=f"Send one of {', '.join(FORMS)}.",
-        )
-    if charset.strip(' "') not in {"utf-8", "utf8", "us-ascii"}:
-        raise UnsupportedMedia("The text is in another encoding than UTF-8.", hint="Send UTF-8.")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMedia("The body is packed (Content-Encoding).", hint="Send it as it is.")
-    if form == "parquet":
-        require_parquet()
-    return form

@@ -20,6 +20,7 @@ from explaind.contract.errors import (
     RangeNotSatisfiable,
     ResultLost,
 )
+from explaind.contract.estimate import ESTIMATE
 from explaind.contract.job import Job, JobPage, JobState, ResultPage
 from explaind.views.report import job_html
 from explaind_jobs.store.listing import Filters
@@ -64,6 +65,9 @@ class Listing(BaseModel):
     state: JobState | None = Field(None, description="Only jobs in this state.")
     method: str | None = Field(None, max_length=100, description="Only jobs of this method.", examples=["explain/shap"])
     model: str | None = Field(None, max_length=100, description="Only jobs of this model.", examples=["demo"])
+    estimates: bool = Field(
+        False, description="Whether to list estimates too; a `method` that is an estimate lists them anyway."
+    )
 
     @field_validator("after")
     @classmethod
@@ -103,8 +107,12 @@ class Showing(BaseModel):
     responses=problem_responses(InvalidRequest),
 )
 async def list_jobs(store: Store, caller: Reader, listing: Annotated[Listing, Query()]) -> Response:
-    """Jobs, newest first, without results. For the next page, set `after` to `next` while `has_more` is true."""
-    filters = Filters(listing.state, listing.method, listing.model)
+    """Jobs, newest first, as cards: without results, requests and provenance, which the job itself has.
+
+    For the next page, set `after` to `next` while `has_more` is true.
+    """
+    estimates = listing.estimates or (listing.method or "").startswith(f"{ESTIMATE}/")
+    filters = Filters(listing.state, listing.method, listing.model, estimates)
     page = await store.list(listing.after, listing.limit, filters, caller.sees)
     return json_answer(page)
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 # Any text will do: what is not understood is ignored. A request may repeat the field, so it is read from the headers.
 Prefer = Annotated[
-    str | None,
+    str,
     Header(
         alias="Prefer",
         description="`wait=N`: respond with the finished job if it ends within N seconds (RFC 7240).",
@@ -68,7 +68,7 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
         params: ModelRequest,
         resources: FromApp,
         asker: AskerOfRequest,
-        _prefer: Prefer = None,
+        _prefer: Prefer = "",
     ) -> Response:
         preference = preference_of(request, resources)
         return await submitted(

@@ -6,16 +6,16 @@ from typing import Any, BinaryIO, TypeVar
 
 from anyio import CapacityLimiter, from_thread, to_thread
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 
 from explaind.contract.errors import RequestError
 from explaind.contract.files import DatasetCard, files_named
 from explaind_jobs.files.cards import dataset_too_large
-from explaind_jobs.files.dataset_codec import TableForm
 from explaind_jobs.files.file_store import Files, FileStore
 from explaind_jobs.redis_scripts.script import ScriptCall
 from explaind_jobs.results.blob_store import unavailable
 from explaind_jobs.store.job_store import AsyncJobStore
+from explaind_service.submission.upload_body import UploadBody
 from explaind_service.submission.upload_space import UploadSpace
 
 T = TypeVar("T")
@@ -37,24 +37,25 @@ class AsyncFileStore:
         self._encoding = CapacityLimiter(ENCODED_AT_A_TIME)
         self.heavy = CapacityLimiter(HEAVY_AT_A_TIME)
 
-    async def upload(self, request: Request, form: TableForm, name: str, owner: str) -> tuple[DatasetCard, bool]:
-        """Keep the body of a request as a dataset; its card, and whether it is new.
+    async def upload(self, body: UploadBody, name: str | None, owner: str) -> tuple[DatasetCard, bool]:
+        """Keep the file of an upload as a dataset; its card, and whether it is new.
 
-        While the body comes in it takes a little of the disk, and nobody's turn.
+        While the body comes in it takes a little of the disk, and nobody's turn. Without a `name` the file's is taken.
 
         Raises:
-            BodyTooLarge, InvalidDataset, UnsupportedMedia, TooManyFiles: it is not one to keep.
+            BodyTooLarge, InvalidDataset, InvalidRequest, UnsupportedMedia, TooManyFiles: it is not one to keep.
             CapacityError, StoreUnavailable: not now.
         """
-        async with self._received(request, owner) as body, self._encoding:
-            return await self.ask(lambda files: files.put_upload(body, form, name), owner)
+        async with self._received(body, owner) as file, self._encoding:
+            named = name or body.file_name or f"dataset.{body.form}"
+            return await self.ask(lambda files: files.put_upload(file, body.form, named), owner)
 
     @asynccontextmanager
-    async def _received(self, request: Request, owner: str) -> AsyncIterator[BinaryIO]:
+    async def _received(self, body: UploadBody, owner: str) -> AsyncIterator[BinaryIO]:
         most, held, waiting = self._store.settings.dataset_bytes, 0, bytearray()
         file = await to_thread.run_sync(self._files.temporary)
         try:
-            async with aclosing(request.stream()) as chunks:
+            async with aclosing(body.chunks()) as chunks:
                 async for chunk in chunks:
                     if held + len(chunk) > most:
                         raise dataset_too_large(most)

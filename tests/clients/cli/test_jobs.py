@@ -11,10 +11,10 @@ from explaind.contract.registry import all_methods
 
 def test_list(run, script, job_json):
     script.says(httpx.Response(200, json={"data": [job_json(), job_json("failed")], "has_more": False}))
-    ran = run("jobs", "list", "--state", "failed", "--method", "explain/shap")
+    ran = run("jobs", "list", "--state", "failed", "--method", "explain/shap", "--estimates")
     assert ran.exit_code == 0
     assert ran.stdout.count(job_json()["id"]) == 2
-    assert script.asked == ["GET /jobs?state=failed&method=explain%2Fshap&limit=20"]
+    assert script.asked == ["GET /jobs?state=failed&method=explain%2Fshap&estimates=true&limit=20"]
 
 
 def test_list_as_json_stops_at_the_limit(run, script, job_json):
@@ -152,6 +152,12 @@ def test_methods(run, script):
     script.says(httpx.Response(200, json={"data": cards}), httpx.Response(200, json={"data": cards}))
     assert "explain/shap" in run("methods").stdout
     assert len(json.loads(run("methods", "--json").stdout)["data"]) == len(cards)
+
+
+def test_one_method_with_its_schemas(run, script):
+    script.says(httpx.Response(200, content=all_methods()["explain/shap"].detail().model_dump_json()))
+    assert json.loads(run("methods", "explain/shap").stdout)["params"]["title"] == "ShapParams"
+    assert script.asked == ["GET /methods/explain/shap"]
 
 
 def test_url(run, script):

@@ -21,6 +21,7 @@ from explaind.contract.errors import (
 )
 from explaind.contract.job import JobState
 from explaind.contract.methods.explain.shap import ShapParams
+from explaind.contract.registry import all_methods
 
 ASK = {"model": "demo", "prompt": "great food", "target": " yes"}
 
@@ -283,6 +284,17 @@ def test_listing_follows_the_pages(client: Client, script, job_json):
         "GET /jobs?state=succeeded&limit=2",
         "GET /jobs?state=succeeded&after=job_2&limit=2",
     ]
+
+
+def test_the_catalogue_is_listed_to_its_last_page(client: Client, script):
+    cards = [method.card().model_dump(mode="json") for method in all_methods().values()]
+    script.says(httpx.Response(200, json={"data": cards[:1], "has_more": True}))
+    script.says(httpx.Response(200, json={"data": cards[1:], "has_more": False}))
+    assert [card.path for card in client.methods()] == [card["path"] for card in cards]
+    assert script.asked == ["GET /methods", f"GET /methods?after=%2F{cards[0]['path'][1:].replace('/', '%2F')}"]
+    # A page that says there is more and has nothing is the last.
+    script.says(httpx.Response(200, json={"data": [], "has_more": True}))
+    assert client.models() == []
 
 
 def test_not_ready_is_an_answer(client: Client, script):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from explaind.contract.errors import InvalidDataset, UnsupportedMedia
-from explaind_jobs.files import csv_lines, dataset_codec, table_readers
+from explaind_jobs.files import csv_lines, dataset_codec, json_array, json_rows, table_readers
 from explaind_jobs.files.dataset_codec import EncodedDataset, TableForm, decode
 
 CELLS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -56,6 +56,95 @@ def test_json_lines_as_they_are_found_in_the_wild() -> None:
         {"a": None, "b": "x\u2028\u0085y"},
         {"a": True, "b": None},
     ]
+
+
+@settings(max_examples=15)
+@given(rows=ROWS, indent=st.none() | st.integers(0, 2), size=st.integers(1, 9))
+def test_an_array_comes_back_as_it_went_however_it_is_cut(rows: list[dict[str, Any]], indent, size: int) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    data = json.dumps(rows, ensure_ascii=False, indent=indent).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_array, "READ_AT_ONCE", size)
+        assert read(b" \r\n" + data + b"\n") == [{name: row.get(name) for name in columns} for row in rows]
+    assert read(b"\xef\xbb\xbf" + data) == read(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"[]", "There are no rows in it."),
+        (b'[{"a": 1},\n {"a": 2},\n]\n', "A comma has nothing behind it at line 3, column 1"),
+        (b'[,{"a": 1}]', "A comma has nothing before it at line 1, column 2"),
+        (b'[{"a": 1} {"a": 2}]', "After row 1 a comma or the end of the array is due"),
+        (b'[{"a": 1}]\n{"a": 2}', "Something follows the end of the array at line 2, column 1."),
+        (b'[{"a": 1}]]', "Something follows the end of the array at line 1, column 11."),
+        ('[{"a": "é"}]x'.encode(), "Something follows the end of the array at line 1, column 13."),
+        (b'[{"a": 1},\n', "The array is not closed: the file ends at line 2, column 1."),
+        (b'[{"a": 1}', "After row 1 a comma or the end of the array is due, and the file ends"),
+        (b'[{"a": 1},\n{"a": "]}', "The array is not closed: the file ends within row 2 (line 2)."),
+        (b'[{"a": 1}, }]', "A brace is closed at line 1, column 12 that was not opened."),
+        (b'[{"a": 1},\n\n 7]', "Row 2 (line 3): This is no JSON object."),
+        (b'[{"a": 1}, ["]", "a"]]', "Row 2 (line 1): This is no JSON object."),
+        (b'[{"a": 1},\n{\n "b" 1}]', "Row 2 (line 2): This is not JSON: Expecting ':' delimiter at line 3, column 6."),
+        (b'[{"a": 1}, {"b" 1}]', "Row 2 (line 1): This is not JSON: Expecting ':' delimiter at line 1, column 17."),
+        (b'[{"a": 1},\n{"a": {"b": [1]}}]', "Row 2 (line 2): 'a' holds an object or an array, and rows are flat."),
+        (b'[{"a": 1}, {"a": 1, "a": 2}]', "Row 2 (line 1): A name stands twice"),
+        (b'[{"a": "\xff"}]', "Row 1 (line 1): This is not UTF-8."),
+        (b'[{"a": ' + b"[" * 100_000, "The array is not closed"),
+    ],
+)
+def test_an_array_that_is_none_is_refused_with_the_place(data: bytes, said: str) -> None:
+    with pytest.raises(InvalidDataset) as caught:
+        encode(data, "jsonl")
+    assert caught.value.detail.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"count": 2, "d": [{"a": 1}, {"a": 2}]}',
+        b'{\n  "count": 2,\n  "d": [\n    {"a": 1}\n  ]\n}\n',
+        b'{"d": [' + b'{"a": [1]},' * 1000 + b"{}]}",
+    ],
+)
+def test_an_object_around_the_rows_is_told_what_to_do(data: bytes) -> None:
+    with pytest.raises(InvalidDataset, match="array of objects as 'd'") as caught:
+        encode(data, "jsonl")
+    assert """jq '.["d"]' FILE""" in (caught.value.hint or "")
+
+
+def test_an_object_over_several_lines_is_told_what_to_do() -> None:
+    with pytest.raises(InvalidDataset, match=r"^Line 1: One object over several lines") as caught:
+        encode(b'{\n "a": 1\n}\n{\n "a": 2\n}\n', "jsonl")
+    assert "jq -c" in (caught.value.hint or "")
+
+
+def test_an_array_is_read_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = io.BytesIO(b"[" + b",\n".join([b'{"a": "' + b"x" * 1000 + b'"}'] * 3000) + b"]")
+    held: list[int] = []
+    read = json_array._Window._read
+
+    def watched(window: Any) -> bool:
+        more = read(window)
+        held.append(len(window._held))
+        return more
+
+    monkeypatch.setattr(json_array._Window, "_read", watched)
+    assert dataset_codec.encode(source, "jsonl", io.BytesIO()).rows == 3000
+    assert len(held) > 10
+    assert max(held) < 2 * json_array.READ_AT_ONCE
+    monkeypatch.setattr(table_readers, "MAX_ROW_BYTES", 500)
+    with pytest.raises(InvalidDataset, match=r"Row 1 \(line 1\) is longer than the 500 bytes"):
+        dataset_codec.encode(source, "jsonl", io.BytesIO())
+
+
+def test_tabs_separate_cells() -> None:
+    data = '\ufeffquestion\tanswer\r\n3, 4\t7\r\n"a\tb"\t"c ""d"""\r\n'.encode()
+    assert read(data, "tsv") == [{"question": "3, 4", "answer": "7"}, {"question": "a\tb", "answer": 'c "d"'}]
+    with pytest.raises(InvalidDataset, match=r"^Line 2: The header names 2 columns, and this row has 3"):
+        encode(b"a\tb\n1\t2\t3\n", "tsv")
+    with pytest.raises(InvalidDataset, match="more than the 256 columns"):
+        encode(b"a\tb\n" + b"1\t" * 1000 + b"\n", "tsv")
 
 
 def test_csv_is_text() -> None:
@@ -162,6 +251,7 @@ class Endless(io.RawIOBase):
     head: bytes
     body: bytes
     taken: int = 0
+    at: int = 0
 
     def readable(self) -> bool:
         return True
@@ -170,13 +260,15 @@ class Endless(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return 0
+        self.at = offset if whence == 0 else 0
+        return self.at
 
     def readinto(self, buffer: Any) -> int:
-        data = self.head[self.taken :] or self.body * (len(buffer) // len(self.body))
+        data = self.head[self.at :] or self.body * (len(buffer) // len(self.body))
         data = data[: len(buffer)]
         buffer[: len(data)] = data
         self.taken += len(data)
+        self.at += len(data)
         return len(data)
 
 
@@ -216,7 +308,7 @@ def test_a_row_without_end_is_not_read_to_its_end(
     ids=lambda line: line[:20].decode(),
 )
 def test_a_line_that_would_be_more_than_a_row_is_not_parsed(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
-    monkeypatch.setattr(table_readers.json, "loads", lambda *_, **__: pytest.fail("It was parsed."))
+    monkeypatch.setattr(json_rows.json, "loads", lambda *_, **__: pytest.fail("It was parsed."))
     with pytest.raises(InvalidDataset, match=r"^Line 1: "):
         encode(line + b"\n", "jsonl")
 

@@ -1,6 +1,7 @@
 """Known answers, events, what callers may see, and what expires."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import redis
@@ -14,12 +15,12 @@ REVISED = Outcome(JobState.SUCCEEDED, result=b'{"values": [2]}', revision="r1")
 
 def test_a_known_answer_ends_a_job_at_once(shop):
     shop.heartbeat(revisions={"demo": "r1"})
-    first = shop.put(cache_key="q")
-    shop.end(shop.take(), REVISED)
+    first, whole = shop.put(cache_key="q"), Progress(phase="evaluating", done=2, total=2, unit="rows")
+    shop.end(shop.take(), replace(REVISED, progress=whole))
     created = shop.store.create(shop.job(cache_key="q"))
     assert created.job.cached
     job = shop.store.get(created.id)
-    assert (job.state, job.cached, job.attempt) == (JobState.SUCCEEDED, True, 0)
+    assert (job.state, job.cached, job.attempt, job.progress) == (JobState.SUCCEEDED, True, 0, whole)
     assert shop.store.result(created.id) == shop.store.result(first) == b'{"values": [2]}'
     assert shop.store.claim("w", ["default"]) is None
     assert [name for name, _ in shop.events(created.id)] == ["end"]
@@ -87,6 +88,19 @@ def test_every_step_is_an_event(shop):
     assert states == ["queued", "running", "queued", "running", "cancelling", "cancelled"]
     assert heard[2][1]["done"] == 1
     assert heard[4][1]["attempt"] == 2
+
+
+@pytest.mark.parametrize("heard_done", [1, 2])
+def test_the_last_progress_comes_before_the_end_and_once(shop, heard_done):
+    job_id, last = shop.put(), Progress(phase="evaluating", done=2, total=2, unit="rows")
+    claimed = shop.take()
+    shop.store.progress(job_id, claimed.attempt, last.model_copy(update={"done": heard_done}))
+    shop.end(claimed, replace(REVISED, progress=last))
+    heard = [(name, json.loads(data)) for name, data in shop.events(job_id)]
+    told = [data["done"] for name, data in heard if name == "progress"]
+    assert told == [1, 2][heard_done - 1 :]
+    assert [name for name, _ in heard[-2:]] == ["progress", "end"]
+    assert shop.store.get(job_id).progress == last
 
 
 def test_events_expire_with_their_job_and_go_with_it(shop, valkey: redis.Redis):

@@ -153,3 +153,25 @@ async def test_names_come_from_the_environment(redis_url, client_of, monkeypatch
     async with client_of(create_app(settings)) as client:
         assert (await client.get("/jobs", headers={"Host": "a.example"})).status_code == 200
         assert (await client.get("/jobs", headers={"Host": "c.example"})).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 201),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 201),
+        ({"Referer": "https://evil.example/form"}, 403),
+        ({"Referer": "http://localhost/docs"}, 201),
+    ],
+)
+async def test_a_form_of_another_site_uploads_nothing(client, headers: dict[str, str], status: int) -> None:
+    """A browser sends it without asking first."""
+    files = {"file": ("rows.csv", b"a\n1\n")}
+    answer = await client.post("/datasets", files=files, headers={"Host": "localhost", **headers})
+    assert answer.status_code == status
+    followed = await client.get("/datasets", headers={"Host": "localhost", "Sec-Fetch-Site": "cross-site"})
+    assert (followed.status_code, len(followed.json()["data"])) == (200, int(status == 201))

@@ -22,11 +22,35 @@ def worker_with(models: list[str], loading: list[str]) -> WorkerState:
 
 
 async def test_methods(client) -> None:
-    methods = MethodList.model_validate_json((await client.get("/methods")).content).data
+    answer = (await client.get("/methods")).content
+    methods = MethodList.model_validate_json(answer).data
     assert [card.path for card in methods] == [f"/{path}" for path in all_methods()]
-    shap = (await client.get("/methods/explain/shap")).json()
-    assert shap == all_methods()["explain/shap"].card().model_dump(mode="json")
+    assert len(answer) < 40_000
+    assert b"$defs" not in answer
+    shap = (await client.get(methods[0].links.self.replace(methods[0].path, "/explain/shap"))).json()
+    assert shap == all_methods()["explain/shap"].detail().model_dump(mode="json")
     assert shap["params"]["properties"]["max_budget"]["maximum"] == 100_000
+
+
+async def test_the_catalogue_is_listed_in_pages(client, expect_problem) -> None:
+    paths, after = [], {}
+    while True:
+        page = (await client.get("/methods", params={"limit": 10, **after})).json()
+        paths += [card["path"] for card in page["data"]]
+        if not page["has_more"]:
+            break
+        assert len(page["data"]) == 10
+        after = {"after": paths[-1]}
+    assert paths == [f"/{path}" for path in all_methods()]
+    following = (await client.get("/methods", params={"after": "explain/shap", "limit": 1})).json()["data"]
+    assert following[0]["path"] == paths[paths.index("/explain/shap") + 1]
+    assert (await client.get("/models", params={"after": "demo"})).json() == {"data": [], "has_more": False}
+    for path, query in (("/methods", {"after": "/explain/shpa"}), ("/models", {"after": "dmeo"})):
+        problem = expect_problem(await client.get(path, params=query), 422, "invalid_request", "/query/after")
+        assert "Did you mean" in problem["hint"]
+    for name, value in (("limit", "0"), ("limit", "101"), ("limits", "1")):
+        answer = await client.get("/methods", params={name: value})
+        expect_problem(answer, 422, "invalid_request", f"/query/{name}")
 
 
 async def test_unknown_method(client, expect_problem) -> None:

@@ -102,8 +102,8 @@ async def test_the_same_text_in_another_form_is_another_dataset(client) -> None:
     ("headers", "said"),
     [
         ({}, "no Content-Type"),
-        ({"Content-Type": "application/json"}, "application/json"),
-        ({"Content-Type": "multipart/form-data; boundary=x"}, "multipart/form-data"),
+        ({"Content-Type": "application/xml"}, "application/xml"),
+        ({"Content-Type": "multipart/mixed; boundary=x"}, "multipart/mixed"),
         ({"Content-Type": "text/csv; charset=latin-1"}, "another encoding"),
         ({**JSONL, "Content-Encoding": "gzip"}, "packed"),
         ({"Content-Type": "application/vnd.apache.parquet"}, "pyarrow"),
@@ -303,3 +303,102 @@ async def test_what_is_kept_is_counted_once(client) -> None:
     await upload(client)
     assert (await client.post("/datasets", content=ROWS, headers=JSONL)).status_code == 200
     assert 'explaind_files_kept_total{kind="dataset"} 1.0' in (await client.get("/metrics")).text
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+def form(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> dict[str, Any]:
+    """A form of parts, each its headers (after `Content-Disposition: form-data; `) and its bytes."""
+    heads = [b"--b\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" for head, _ in parts]
+    body = b"".join(head + data + b"\r\n" for head, (_, data) in zip(heads, parts, strict=True))
+    return {"content": body + end, "headers": {"Content-Type": "multipart/form-data; boundary=b"}}
+
+
+async def test_an_array_and_a_table_with_tabs_are_datasets(client, expect_problem) -> None:
+    rows = [{"a": 1, "b": "x\ty"}, {"a": None, "b": "é"}]
+    card = (await client.post("/datasets", json=rows)).json()
+    assert (card["rows"], card["columns"], card["name"]) == (2, ["a", "b"], "dataset.jsonl")
+    assert (await client.get(f"/datasets/{card['id']}")).json()["preview"] == rows
+    lines = await client.post("/datasets", content=ROWS, headers=JSON)
+    assert lines.json()["rows"] == 2, "JSON lines under that type are read as well"
+    tabs = await upload(client, b"a\tb\n1\t2\n", {"Content-Type": "text/tab-separated-values"})
+    assert (tabs["columns"], tabs["name"]) == (["a", "b"], "dataset.tsv")
+    trailing = await client.post("/datasets", content=b'[{"a": 1},]', headers=JSON)
+    assert "line 1, column 11" in expect_problem(trailing, 422, "invalid_dataset")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        ('name="file"; filename="sums.jsonl"', "sums.jsonl"),
+        ('name="file"; filename="C:\\tables\\sums.JSON"\r\nContent-Type: application/octet-stream', "sums.JSON"),
+        ("name=file; filename=données.json\r\nContent-Type: text/plain", "données.json"),
+        ('name="file"\r\nContent-Type: application/x-ndjson; charset=utf-8', "dataset.jsonl"),
+        ('name="file"; filename="a/b/sums.csv"\r\nContent-Type: application/jsonl', "sums.csv"),
+    ],
+)
+async def test_a_file_in_a_form(client, head: str, name: str) -> None:
+    made = await client.post("/datasets", **form((head, ROWS)))
+    assert (made.status_code, made.json()["name"], made.json()["rows"]) == (201, name, 2)
+    assert (await client.post("/datasets", content=ROWS, headers=JSONL)).json() == made.json(), "the very same file"
+    await client.delete(made.headers["location"])
+    assert (await client.post("/datasets", params={"name": "mine"}, **form((head, ROWS)))).json()["name"] == "mine"
+
+
+FILE = ('name="file"; filename="a.csv"', b"a\n1\n")
+REFUSED = [
+    (form(FILE, FILE), 422, "invalid_request", ["/body/file"], "more than one file"),
+    (form(('name="note"', b"x"), FILE), 422, "invalid_request", ["/body/note"], "field 'note'"),
+    (form(FILE, ('name="note"', b"x")), 422, "invalid_request", ["/body/note"], "field 'note'"),
+    (form(("", b"x")), 422, "invalid_request", ["/body/"], "field ''"),
+    (form(('name="file"', b"a\n1\n")), 415, "unsupported_media", [], "no Content-Type"),
+    (form(('name="file"; filename="a.xlsx"', b"x")), 415, "unsupported_media", [], "no Content-Type"),
+    (form((FILE[0] + "\r\nContent-Type: text/csv; charset=latin-1", b"x")), 415, "unsupported_media", [], "UTF-8"),
+    (form((FILE[0] + "\r\nContent-Transfer-Encoding: base64", b"x")), 415, "unsupported_media", [], "Encoding"),
+    (form(('name="file"; filename="a\x7fb.csv"', b"x")), 422, "invalid_request", ["/body/file"], "one line"),
+    (form((f'name="file"; filename="{"a" * 250}.csv"', b"x")), 422, "invalid_request", ["/body/file"], "200"),
+    (form(FILE, end=b""), 400, "bad_request", [], "breaks off"),
+    ({**form(FILE), "content": b"a\n1\n"}, 400, "bad_request", [], "no form"),
+    ({**form(FILE), "content": b""}, 400, "bad_request", [], "breaks off"),
+    ({**form(FILE), "headers": {"Content-Type": "multipart/form-data"}}, 400, "bad_request", [], "boundary"),
+    (form((FILE[0] + "".join(f"\r\nX-{i}: 1" for i in range(99)), b"x")), 400, "bad_request", [], "no form"),
+    (form((FILE[0] + "\r\nX-Y: " + "z" * 9000, b"x")), 400, "bad_request", [], "no form"),
+    ({**form(FILE), "content": b"\r\n" * 30_000}, 400, "bad_request", [], "beside the file"),
+]
+
+
+async def test_a_form_that_is_not_one_file(client, expect_problem) -> None:
+    for sent, status, code, pointers, said in REFUSED:
+        problem = expect_problem(await client.post("/datasets", **sent), status, code, *pointers)
+        assert said in problem["detail"] + (problem["hint"] or "")
+    assert (await client.get("/datasets")).json()["data"] == []
+
+
+async def test_a_file_in_a_form_is_held_to_the_limits_of_any_upload(app, client, expect_problem, monkeypatch) -> None:
+    """Of size and of space; and what waits of it in memory is never much."""
+    filing = app.state.resources.filing
+    most, space = app.state.settings.dataset_bytes, filing._space
+    space.take("", upload_space.ONE_KEYS * most - 3)
+    expect_problem(await client.post("/datasets", **form(FILE)), 503, "capacity")
+    space.give_back("", 1)
+    assert (await client.post("/datasets", **form(FILE))).status_code == 201
+    space.give_back("", upload_space.ONE_KEYS * most - 4)
+    sizes: list[int] = []
+    take = space.take
+    monkeypatch.setattr(space, "take", lambda owner, size: (sizes.append(size), take(owner, size)))
+    head = form((FILE[0], b"a\n"), end=b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head["content"].removesuffix(b"\r\n")
+        for _ in range(40):
+            yield b"x" * 1023 + b"\n"
+        yield b"\r\n--b--"
+
+    monkeypatch.setattr(filing._store.settings, "dataset_bytes", 41_000)
+    assert (await client.post("/datasets", **{**head, "content": body()})).json()["rows"] == 40
+    assert len(sizes) > 40
+    assert max(sizes) <= 1024
+    monkeypatch.setattr(filing._store.settings, "dataset_bytes", 40_000)
+    expect_problem(await client.post("/datasets", **{**head, "content": body()}), 413, "body_too_large")
+    assert space._taken.total() == 0

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from explaind.contract.errors import OutOfMemory, WorkerLost
-from explaind.contract.job import Job, JobPage, Progress
+from explaind.contract.job import Job, JobCard, JobPage, Progress
 from tests.support.apps import create_app
 
 UNKNOWN = "job_" + "0" * 26
@@ -184,7 +184,33 @@ async def test_list_is_without_results(client, worker, shap) -> None:
     await submit(client, shap)
     worker.succeed()
     page = (await client.get("/jobs")).json()
-    assert [job["result"] for job in page["data"]] == [None]
+    (card,) = page["data"]
+    assert set(card) == set(JobCard.model_fields)
+    assert not {"result", "provenance", "timing", "params"} & set(card)
+
+
+async def test_estimates_are_listed_where_they_are_wanted(client, worker, shap) -> None:
+    first = await submit(client, shap)
+    accepted = await client.post("/estimate/explain/shap", json=shap, headers={"Prefer": "respond-async"})
+    estimate = accepted.json()["id"]
+    last = await submit(client, shap)
+
+    async def listed(**query: str | int) -> tuple[list[str], bool]:
+        page = (await client.get("/jobs", params=query)).json()
+        return [card["id"] for card in page["data"]], page["has_more"]
+
+    assert await listed() == ([last, first], False)
+    assert await listed(limit=1) == ([last], True)
+    assert await listed(limit=1, after=last) == ([first], False)
+    assert await listed(estimates="true") == ([last, estimate, first], False)
+    assert await listed(method="estimate/explain/shap") == ([estimate], False)
+
+
+async def test_a_failed_job_is_listed_with_the_code_of_its_error(client, worker, shap) -> None:
+    await submit(client, shap)
+    worker.fail(OutOfMemory("Full."))
+    (card,) = (await client.get("/jobs")).json()["data"]
+    assert (card["state"], card["error_code"]) == ("failed", "out_of_memory")
 
 
 async def test_empty_list(client) -> None:

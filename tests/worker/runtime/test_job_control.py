@@ -61,14 +61,6 @@ def test_the_store_hears_ten_times_a_second(control: JobControl, clock: Clock, b
     assert book.told[0] == ("job_1", 2, 0)
 
 
-def test_the_last_word_is_flushed(control: JobControl, book: Book) -> None:
-    control.report_progress("evaluating", 1, 2, "coalitions")
-    control.report_progress("evaluating", 2, 2, "coalitions")
-    control.flush()
-    control.flush()
-    assert [done for *_, done in book.told] == [1, 2]
-
-
 @pytest.mark.parametrize(("order", "raised"), [("cancel", Cancelled), ("lose", LeaseLost), ("release", Released)])
 def test_orders_are_heard_at_the_next_checkpoint(control: JobControl, order: str, raised: type[Exception]) -> None:
     control.report_progress("evaluating", 0, None, "tokens")

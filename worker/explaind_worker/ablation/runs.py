@@ -168,6 +168,7 @@ class AblationRuns:
             session.job.report_progress("capturing activations", number, len(self.asked), "questions")
             ids = [*asked.prompt.token_ids, *(asked.answer_ids[:-1] if answered else ())]
             yield capture(model, ids, self._points, layers=self._layers, meter=session.job.meter)
+        session.job.report_progress("capturing activations", len(self.asked), len(self.asked), "questions")
 
     @cached_property
     def _donors(self) -> list[int]:

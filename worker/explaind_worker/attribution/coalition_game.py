@@ -121,14 +121,16 @@ class CoalitionGame:
         if faster.way is None:
             return ReducedPrecision(products=faster.products, largest_difference=0.0, checked=0)
         sample = self._sample if len(self._sample) else self._empty_and_full
-        fast, exact = self._columns(self._value(sample)), self._columns(self._value_of(None)(sample))
+        with self._session.job.phase("checking the fast products"):
+            fast, exact = self._columns(self._value(sample)), self._columns(self._value_of(None)(sample))
         difference = np.abs(fast.sum(axis=1) - exact.sum(axis=1)).max()
         return ReducedPrecision(products=faster.products, largest_difference=float(difference), checked=len(sample))
 
     @cached_property
     def _ends(self) -> TokenScores:
         """Token scores of the empty and of the full coalition."""
-        return self._value(self._empty_and_full)
+        with self._session.job.phase("scoring the target"):
+            return self._value(self._empty_and_full)
 
     @property
     def _empty_and_full(self) -> BoolArray:

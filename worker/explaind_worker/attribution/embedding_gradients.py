@@ -155,7 +155,8 @@ class EmbeddingGradients:
     @cached_property
     def _ends(self) -> TokenScores:
         """Token scores of the baseline and of the prompt."""
-        return self._engine.ends(self.path([]))
+        with self._session.job.phase("scoring the target"):
+            return self._engine.ends(self.path([]))
 
     @cached_property
     def _limits(self) -> BatchLimits:

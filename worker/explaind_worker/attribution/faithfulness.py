@@ -33,7 +33,7 @@ def with_faithfulness(run: Implementation) -> Implementation:
         game = removal_game(params, options, session)  # refuses what cannot be, before the weights are touched
         attribution = run(params, session)
         assert isinstance(attribution, Attribution)  # noqa: S101 - only such methods are wrapped
-        with session.job.phase("faithfulness"):
+        with session.job.phase("measuring faithfulness"):
             found = faithfulness_of(attribution.values, game, options)
         return attribution.model_copy(update={"faithfulness": found})
 

@@ -67,6 +67,7 @@ class _Reader:
         for number, group in enumerate(reversed(self._groups)):
             session.job.report_progress("capturing the residual stream", number, len(self._groups), "forwards")
             rows = self._rows(group)
+            session.job.report_progress("capturing the residual stream", number + 1, len(self._groups), "forwards")
             if not number and self.question.target is None:
                 self.question = self.question.said(self._next_token(rows), session.job)
             parts.insert(0, self._decoded(rows, group))

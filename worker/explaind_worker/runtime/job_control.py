@@ -115,11 +115,6 @@ class JobControl:
             hint = "Ask for less (fewer units, a smaller budget, a shorter target), or raise EXPLAIND_DEADLINE_S."
         return DeadlineExceeded(f"The job ran longer than {self.deadline_s:g} s.", hint=hint)
 
-    def flush(self) -> None:
-        """Tell the store the last progress, if it has not heard of it."""
-        if self._unsent is not None:
-            self._report()
-
     def _report(self) -> None:
         if self._unsent is None:
             return

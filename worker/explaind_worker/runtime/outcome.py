@@ -31,10 +31,7 @@ def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, contro
         DevicePoisoned: nor is it in this process.
     """
     try:
-        outcome = run(claim, control)
-        if outcome.state is JobState.SUCCEEDED:
-            control.flush()
-        return outcome
+        return run(claim, control)
     except Cancelled:
         return Outcome(JobState.CANCELLED)
     except (Released, LeaseLost, DevicePoisoned):

@@ -64,6 +64,7 @@ class Runner:
                     provenance=provenance_of(session, method, params),
                     timing=timing_of(session, queued_s=claim.queued_s),
                     revision=self._revision(session, params),
+                    progress=session.job.ended if state is JobState.SUCCEEDED else None,
                 )
         except Exception as error:
             _end_if_poisoned(error)

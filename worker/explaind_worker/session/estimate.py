@@ -26,7 +26,7 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
     Raises:
         InvalidRequest: the request would be refused for the same reason.
     """
-    with session.dry_run() as dry:
+    with session.dry_run() as dry, session.job.phase("estimating"):
         result = run(params, dry)
     session.job.encoded = dry.job.encoded
     pool, entry = session.model_access.pool, session.model_access.entry

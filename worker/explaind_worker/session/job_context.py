@@ -8,10 +8,12 @@ from typing import TypeVar, cast
 from pydantic import BaseModel
 
 from explaind.contract.errors import InvalidRequest, StoreUnavailable
+from explaind.contract.job import Progress
 from explaind_jobs.files.file_store import Files
 from explaind_worker.engine.batching.cost_meter import CostMeter
 from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.text.tokenizer import EncodedPrompt
+from explaind_worker.session.phases import Phases
 
 T = TypeVar("T")
 
@@ -33,7 +35,8 @@ class JobContext:
         self.encoded: EncodedPrompt | None = None
         self.make_partial_result: Callable[[], BaseModel] | None = None
         self._report_progress = report_progress
-        self._phases: list[str] = []
+        self._names: list[str] = []
+        self._phases = Phases()
         self._shared: dict[Hashable, object] = {}
         self._started = time.monotonic()
 
@@ -43,16 +46,17 @@ class JobContext:
         Raises:
             Stop: the job was cancelled, or has to end for another reason.
         """
-        self._report_progress(": ".join([*self._phases, phase]), done, total, unit)
+        now = self._phases.report(": ".join([*self._names, phase]), done, total, unit)
+        self._report_progress(now.phase, now.done, now.total, now.unit)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Within this context every reported phase begins with `name`: "faithfulness: evaluating"."""
-        self._phases.append(name)
+        """Within this context every reported phase begins with `name`: "measuring faithfulness: evaluating"."""
+        self._names.append(name)
         try:
             yield
         finally:
-            self._phases.pop()
+            self._names.pop()
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
         """What several parts of the job use: made at the first call with `key`, kept until the job ends."""
@@ -68,6 +72,11 @@ class JobContext:
         """
         if not self.dry_run:
             raise error
+
+    @property
+    def ended(self) -> Progress:
+        """The progress of the job once it has succeeded: all of its last phase."""
+        return self._phases.ended()
 
     @property
     def files(self) -> Files:

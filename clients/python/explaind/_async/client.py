@@ -9,7 +9,7 @@ from explaind._async.driver import AsyncFlowDriver
 from explaind._async.files import AsyncArtifacts, AsyncDatasets
 from explaind._async.jobs import AsyncJobHandle, AsyncJobs
 from explaind._async.methods import AsyncMethods
-from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
+from explaind.contract.catalogue import MethodCard, MethodDetail, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
 from explaind.contract.request import ModelRequest
 from explaind.protocol.config import http_options
@@ -18,6 +18,7 @@ from explaind.protocol.operations import (
     CallOptions,
     checked_body,
     estimate_path,
+    get_method,
     get_readiness,
     list_methods,
     list_models,
@@ -103,8 +104,12 @@ class AsyncClient(AsyncMethods):
         return await self.driver.run(list_models(self.driver.policy))
 
     async def methods(self) -> list[MethodCard]:
-        """The methods of the service."""
+        """The methods of the service, without their schemas."""
         return await self.driver.run(list_methods(self.driver.policy))
+
+    async def method(self, path: str) -> MethodDetail:
+        """The method of that path, such as `explain/shap`, with its schemas. Raises UnknownMethod."""
+        return await self.driver.run(get_method(self.driver.policy, path))
 
     async def ready(self) -> Readiness:
         """Whether the service takes jobs and works on them; requested once, without retries."""

@@ -35,11 +35,11 @@ class AsyncDatasets:
         """Upload a dataset; the same rows again are the same dataset.
 
         Args:
-            source: a file: its path, its bytes or the open file, as JSON lines, CSV or Parquet. Or a table: a pandas
-                or polars DataFrame (without its index), a pyarrow Table, a `datasets.Dataset`, or dicts by row, from
-                a list or any iterable. Missing values are null, dates text, columns of lists refused.
+            source: a file: its path, its bytes or the open file, as JSON (lines or an array), CSV, TSV or Parquet. Or a
+                table: a pandas or polars DataFrame (without its index), a pyarrow Table, a `datasets.Dataset`, or dicts
+                by row, from a list or any iterable. Missing values are null, dates text, columns of lists refused.
             name: the dataset's name, else the file's, or one that says what the table is.
-            media: the media type of a file ("text/csv", …), else by the suffix of its name, else JSON lines.
+            media: the media type of a file ("text/csv", …), else by the suffix of its name, else JSON.
 
         Raises:
             InvalidDataset: it cannot be read; the error names the line, or row and column. WrongSource, which is a

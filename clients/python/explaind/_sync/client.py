@@ -10,7 +10,7 @@ from explaind._sync.driver import FlowDriver
 from explaind._sync.files import Artifacts, Datasets
 from explaind._sync.jobs import JobHandle, Jobs
 from explaind._sync.methods import Methods
-from explaind.contract.catalogue import MethodCard, ModelCard, Readiness
+from explaind.contract.catalogue import MethodCard, MethodDetail, ModelCard, Readiness
 from explaind.contract.estimate import Estimate
 from explaind.contract.request import ModelRequest
 from explaind.protocol.config import http_options
@@ -19,6 +19,7 @@ from explaind.protocol.operations import (
     CallOptions,
     checked_body,
     estimate_path,
+    get_method,
     get_readiness,
     list_methods,
     list_models,
@@ -104,8 +105,12 @@ class Client(Methods):
         return self.driver.run(list_models(self.driver.policy))
 
     def methods(self) -> list[MethodCard]:
-        """The methods of the service."""
+        """The methods of the service, without their schemas."""
         return self.driver.run(list_methods(self.driver.policy))
+
+    def method(self, path: str) -> MethodDetail:
+        """The method of that path, such as `explain/shap`, with its schemas. Raises UnknownMethod."""
+        return self.driver.run(get_method(self.driver.policy, path))
 
     def ready(self) -> Readiness:
         """Whether the service takes jobs and works on them; requested once, without retries."""

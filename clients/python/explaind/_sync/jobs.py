@@ -11,7 +11,7 @@ from explaind.contract.base import MethodResult
 from explaind.contract.blocks.units import UnitKind
 from explaind.contract.errors import ExplaindError
 from explaind.contract.estimate import Estimate
-from explaind.contract.job import Job, JobState, Progress, ResultPage
+from explaind.contract.job import Job, JobCard, JobState, Progress, ResultPage
 from explaind.contract.method import Method
 from explaind.protocol.events import JobEvent
 from explaind.protocol.exchange import FlowRun, OnProgress
@@ -217,10 +217,12 @@ class Jobs:
         state: JobState | str | None = None,
         method: str | None = None,
         model: str | None = None,
+        estimates: bool = False,
         page_size: int = 100,
-    ) -> Iterator[Job[Any]]:
-        """All jobs that fit, newest first, without their results; pages are fetched as they are needed."""
+    ) -> Iterator[JobCard]:
+        """All jobs that fit, newest first, as cards (`get` has the rest); pages are fetched as they are needed."""
         filters = {"state": str(state) if state else None, "method": method, "model": model}
+        filters["estimates"] = "true" if estimates else None
         paging = Paging()
         while paging.more:
             flow = list_jobs(self._driver.policy, filters, after=paging.after, limit=page_size)

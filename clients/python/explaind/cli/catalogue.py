@@ -40,12 +40,16 @@ def models(session: Session, as_json: bool, url: str | None) -> None:
 
 
 @click.command(cls=Command)
+@click.argument("method", required=False)
 @json_option
 @url_option
 @pass_session
-def methods(session: Session, as_json: bool, url: str | None) -> None:
-    """List the methods of the service."""
+def methods(session: Session, method: str | None, as_json: bool, url: str | None) -> None:
+    """List the methods of the service; with METHOD, such as explain/shap, show its schemas as JSON."""
     with session.connect(url) as client:
+        if method is not None:
+            write_json(client.method(method).model_dump_json(indent=2))
+            return
         found = client.methods()
     if as_json:
         write_json(MethodList(data=found).model_dump_json(indent=2))

@@ -52,7 +52,7 @@ def datasets() -> None:
 @url_option
 @pass_session
 def upload(session: Session, *, file: Path, name: str | None, as_json: bool, url: str | None) -> None:
-    """Upload FILE (.jsonl, .csv or .parquet) and write the id by which requests name it."""
+    """Upload FILE (.jsonl, .json, .csv, .tsv or .parquet) and write the id by which requests name it."""
     with session.connect(url) as client:
         card = client.datasets.upload(file, name=name)
     if as_json:

@@ -60,6 +60,7 @@ def jobs() -> None:
 @click.option("--method", metavar="METHOD", help="Only jobs of this method, such as explain/shap.")
 @click.option("--model", metavar="MODEL", help="Only jobs of this model.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Most jobs to list.")
+@click.option("--estimates", is_flag=True, help="List estimates too.")
 @json_option
 @url_option
 @pass_session
@@ -70,12 +71,14 @@ def list_jobs(
     method: str | None,
     model: str | None,
     limit: int,
+    estimates: bool,
     as_json: bool,
     url: str | None,
 ) -> None:
     """List jobs, newest first."""
     with session.connect(url) as client:
-        every = client.jobs.list(state=state, method=method, model=model, page_size=min(limit, 100))
+        size = min(limit, 100)
+        every = client.jobs.list(state=state, method=method, model=model, estimates=estimates, page_size=size)
         found = list(islice(every, limit + 1))
     page = JobPage(data=found[:limit], has_more=len(found) > limit)
     if as_json:

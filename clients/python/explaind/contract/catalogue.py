@@ -60,14 +60,29 @@ class ModelCard(ResponseModel):
     state: ModelState = Field(default="cold", description="State of the model: ready when a live worker holds it.")
 
 
+class MethodLinks(ResponseModel):
+    """Links of a method."""
+
+    self: str = Field(description="The method with the schemas of its request and result.")
+    submit: str = Field(description="Path to POST a request to.", examples=["/explain/shap"])
+    estimate: str = Field(description="Path to POST the same request to, for its cost.")
+
+
 class MethodCard(ResponseModel):
-    """A method of the catalogue."""
+    """A method in the list of methods; `links.self` has its schemas."""
 
     path: str = Field(description="Path to POST a request to.", examples=["/explain/shap"])
     verb: str = Field(examples=["explain"])
     name: str = Field(examples=["shap"])
     title: str
     summary: str
+    param_names: list[str] = Field(description="Names of the request's fields.")
+    links: MethodLinks
+
+
+class MethodDetail(MethodCard):
+    """A method with the schemas of its request and result."""
+
     citation: str | None = None
     version: str
     params: dict[str, Any] = Field(description="JSON schema of the request.")
@@ -75,16 +90,21 @@ class MethodCard(ResponseModel):
     example: dict[str, Any] = Field(description="Example request that works on the built-in model.")
 
 
+MORE = "Whether more follow; to get them, repeat the request with `after` = the last name of this page."
+
+
 class ModelList(ResponseModel):
-    """The models of a service."""
+    """A page of the models of a service."""
 
     data: list[ModelCard]
+    has_more: bool = Field(default=False, description=MORE)
 
 
 class MethodList(ResponseModel):
-    """The methods of a service."""
+    """A page of the methods of a service."""
 
     data: list[MethodCard]
+    has_more: bool = Field(default=False, description=MORE.replace("name", "path"))
 
 
 class Readiness(ResponseModel):

@@ -138,7 +138,7 @@ class Job(ResponseModel, Generic[ResultT]):
     id: str = Field(examples=["job_0f3c"])
     method: str = Field(description="Verb and name of the method.", examples=["explain/shap"])
     model: str = Field(examples=["demo"])
-    state: JobState
+    state: JobState = Field(examples=["succeeded"])
     cached: bool = Field(
         default=False, description="Whether the result was known already, so that nothing was computed."
     )
@@ -151,7 +151,9 @@ class Job(ResponseModel, Generic[ResultT]):
     )
     progress: Progress | None = None
     queue_position: int | None = Field(
-        default=None, description="Position in the queue; 0 is next, null once the job has left the queue."
+        default=None,
+        description="Position in the queue; 0 is next, null once the job has left the queue.",
+        examples=[None],
     )
     starts_in_s: float | None = Field(
         default=None,
@@ -159,10 +161,10 @@ class Job(ResponseModel, Generic[ResultT]):
             "Estimated seconds until the job starts, by the pace of the last jobs; null where there is no "
             "basis for an estimate."
         ),
-        examples=[12.5],
+        examples=[None],
     )
     attempt: int = Field(default=0, description="Number of times a worker has claimed the job.")
-    error: Problem | None = Field(default=None, description="Reason for the failure.")
+    error: Problem | None = Field(default=None, description="Reason for the failure.", examples=[None])
     result: ResultT | None = Field(
         default=None, description="Result of the method; null also where it is large: then it is at `links.result`."
     )
@@ -176,10 +178,30 @@ class Job(ResponseModel, Generic[ResultT]):
     links: Links
 
 
-class JobPage(ResponseModel):
-    """A page of jobs, newest first, without their results."""
+class JobCard(ResponseModel):
+    """A job in a list; `links.self` has the rest of it."""
 
-    data: list[Job[Any]]
+    id: str = Field(examples=["job_0f3c"])
+    method: str = Field(description="Verb and name of the method.", examples=["explain/shap"])
+    model: str = Field(examples=["demo"])
+    state: JobState
+    cached: bool = Field(
+        default=False, description="Whether the result was known already, so that nothing was computed."
+    )
+    created_at: datetime
+    finished_at: datetime | None = None
+    progress: Progress | None = None
+    error_code: str | None = Field(
+        default=None, description="Code of the error of a job that failed.", examples=["out_of_memory"]
+    )
+    metadata: dict[str, str] = Field(default_factory=dict, description="Key-value pairs given by the caller.")
+    links: Links
+
+
+class JobPage(ResponseModel):
+    """A page of jobs, newest first, as cards."""
+
+    data: list[JobCard]
     has_more: bool = Field(
         description=(
             "Whether older jobs may follow; to get them, repeat the request with `after` = `next`. A page of a list "

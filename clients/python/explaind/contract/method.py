@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from explaind.contract.base import MethodResult
-from explaind.contract.catalogue import MethodCard
+from explaind.contract.catalogue import MethodCard, MethodDetail, MethodLinks
 from explaind.contract.estimate import ESTIMATE, Estimate
 from explaind.contract.request import ModelRequest
 
@@ -60,13 +60,23 @@ class Method(Generic[P, ResultT]):
         )
 
     def card(self) -> MethodCard:
-        """The method as `GET /methods` shows it."""
+        """The method as `GET /methods` lists it."""
         return MethodCard(
             path=f"/{self.path}",
             verb=self.verb,
             name=self.name,
             title=self.title,
             summary=self.summary,
+            param_names=list(self.params_model.model_fields),
+            links=MethodLinks(
+                self=f"/methods/{self.path}", submit=f"/{self.path}", estimate=f"/{ESTIMATE}/{self.path}"
+            ),
+        )
+
+    def detail(self) -> MethodDetail:
+        """The method as `GET /methods/{verb}/{name}` shows it, with its schemas."""
+        return MethodDetail(
+            **dict(self.card()),
             citation=self.citation,
             version=self.version,
             params=self.params_model.model_json_schema(),

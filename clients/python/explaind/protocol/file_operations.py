@@ -17,8 +17,9 @@ from explaind.protocol.operations import delete_resource
 MEDIA = {
     ".jsonl": "application/jsonl",
     ".ndjson": "application/jsonl",
-    ".json": "application/jsonl",
+    ".json": "application/json",
     ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
     ".parquet": "application/vnd.apache.parquet",
 }
 
@@ -39,7 +40,7 @@ def read_upload(source: Source, name: str | None, media: str | None) -> Upload:
     """The upload of a file or a table, which is read here.
 
     A path and the file that it names; bytes, or an open file from where it stands, which are what `media` or the suffix
-    of their name says, else JSON lines; any other table as JSON lines.
+    of their name says, else JSON (lines or an array); any other table as JSON lines.
 
     Raises:
         WrongSource: it is neither a file nor a table.

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from explaind.contract.base import CardList
 from explaind.contract.blocks.units import UnitKind
-from explaind.contract.catalogue import MethodCard, MethodList, ModelCard, ModelList, Readiness
+from explaind.contract.catalogue import MethodCard, MethodDetail, MethodList, ModelCard, ModelList, Readiness
 from explaind.contract.errors import (
     ExplaindError,
     FieldError,
@@ -258,15 +258,30 @@ def list_jobs(policy: Policy, filters: Mapping[str, str | None], *, after: str |
 
 
 def list_models(policy: Policy) -> Flow[list[ModelCard]]:
-    """The models of the service."""
-    response = yield from fetch(policy, Request("GET", "/models"))
-    return CardList(parsed(response, ModelList).data)
+    """The models of the service, of all pages."""
+    return (yield from _catalogue(policy, "/models", ModelList, lambda model: model.name))
 
 
 def list_methods(policy: Policy) -> Flow[list[MethodCard]]:
-    """The methods of the service."""
-    response = yield from fetch(policy, Request("GET", "/methods"))
-    return CardList(parsed(response, MethodList).data)
+    """The methods of the service, of all pages."""
+    return (yield from _catalogue(policy, "/methods", MethodList, lambda method: method.path))
+
+
+def _catalogue(policy: Policy, path: str, page_model: type[Any], place: Callable[[Any], str]) -> Flow[list[Any]]:
+    found, query, more = CardList[Any](), {}, True
+    while more:
+        page = parsed((yield from fetch(policy, Request("GET", path, query=query))), page_model)
+        found += page.data
+        more = page.has_more and bool(page.data)
+        query = {"after": place(found[-1])} if more else {}
+    return found
+
+
+def get_method(policy: Policy, path: str) -> Flow[MethodDetail]:
+    """One method with its schemas. Raises UnknownMethod."""
+    parts = "/".join(segment(part) for part in path.strip("/").split("/"))
+    response = yield from fetch(policy, Request("GET", f"/methods/{parts}"))
+    return parsed(response, MethodDetail)
 
 
 def get_readiness(policy: Policy) -> Flow[Readiness]:

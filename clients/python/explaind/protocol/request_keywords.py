@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, cast
 
+from explaind.contract.base import MethodResult
 from explaind.contract.blocks.faithfulness import FaithfulnessOptions
 from explaind.contract.blocks.questions import DatasetQuestions, InlineQuestions
 from explaind.contract.blocks.subject import (

@@ -40,7 +40,8 @@ end
 -- A new job that has ended already, with the answer of another.
 local function answer_from(source, id)
   local seen = seen_at_end(source)
-  redis.call('HSET', job_key(id), 'provenance', seen.provenance, 'timing', seen.timing, 'origin', seen.origin)
+  redis.call('HSET', job_key(id), 'provenance', seen.provenance, 'timing', seen.timing, 'origin', seen.origin,
+    'progress', seen.progress)
   share_result(source, id, ARGV[12])
   redis.call('HSET', job_key(id), 'cached', 1)
   close(id, 'succeeded')

@@ -1,5 +1,6 @@
 -- id, attempt, state, result ('at digest size encoded' or ''), its bytes when inline, error, what of the provenance is
--- the job's own, timing, origin (what it has in common with others) and its digest, tokens evaluated
+-- the job's own, timing, origin (what it has in common with others) and its digest, tokens evaluated,
+-- the last progress (JSON)
 -- → finished, fenced, already, unknown, or unwritten when the result's blob has been swept meanwhile
 even_when_full()
 local id, attempt, state = ARGV[1], ARGV[2], ARGV[3]
@@ -24,5 +25,9 @@ if state == 'succeeded' and h[4] and string.sub(ARGV[9], 1, 1) ~= '\n' then
   redis.call('SET', P .. 'cache:' .. h[4], id, 'EX', h[3])
 end
 count('tokens|' .. h[5], ARGV[11])
+if ARGV[12] ~= '' and ARGV[12] ~= redis.call('HGET', job_key(id), 'progress') then
+  redis.call('HSET', job_key(id), 'progress', ARGV[12])
+  event(id, 'progress', ARGV[12])
+end
 close(id, state)
 return 'finished'

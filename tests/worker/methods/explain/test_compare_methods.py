@@ -94,7 +94,7 @@ def test_what_one_evaluates_is_free_to_the_next(pool, tiny_model):
     assert first.algorithm == "exact"
     assert first.forwards == forwards > 0
     assert {(row.forwards, row.tokens_evaluated) for row in others} == {(0, 0)}
-    for phase in ("shap (1 of 3): evaluating", "feature-ablation (2 of 3): faithfulness: reading known scores"):
+    for phase in ("shap (1 of 3): evaluating", "feature-ablation (2 of 3): measuring faithfulness: evaluating"):
         assert phase in phases
 
 

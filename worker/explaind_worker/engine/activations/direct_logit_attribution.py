@@ -118,6 +118,7 @@ def split_logits(
         splitting = _Splitting(model, seen, at, tokens, limits, Backoff(meter))
         nothing = partial(_placeholder, model.anatomy, len(group))
         parts.append(computed(model, splitting.split, placeholder=nothing))
+    report_progress("decomposing logits", len(plan), len(plan), "forwards")
     return Split.joined(parts, [index for _, group in plan for index in group])
 
 

@@ -88,7 +88,7 @@ class Continuations:
         total = len(prompts) * self._new
 
         def run(batch: Sequence[_Row]) -> list[_Row]:
-            done = sum(len(row.said) if row.finish is None else self._new for row in rows.values())
+            done = sum(self._counted(row) for row in rows.values())
             return computed(
                 self._model,
                 lambda: self._continued(batch, stops or _never, done, total),
@@ -99,6 +99,7 @@ class Continuations:
             for batch in self._batches(going):
                 for _, answers in self._backoff.halving(batch, run):
                     rows.update((row.index, row) for row in answers)
+        self._report_progress("generating", total, total, "tokens")
         return [Continued(row.said, row.finish, row.residuals) for row in rows.values() if row.finish is not None]
 
     def _batches(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
@@ -127,9 +128,11 @@ class Continuations:
         """The rows as far as they go within their length class."""
         watched = self._residuals and batch[0].residuals is None
         rows = _Rows(self._model, [row.token_ids for row in batch], self._meter, residuals=watched)
-        found, going, step = list(batch), list(range(len(batch))), 0
+        found, going = list(batch), list(range(len(batch)))
+        begun = sum(self._counted(row) for row in batch)
         while going:
-            self._report_progress("generating", done + step * len(batch), total, "tokens")
+            said = sum(self._counted(row) for row in found) - begun
+            self._report_progress("generating", done + said, total, "tokens")
             staying = []
             for place, (index, token_id) in enumerate(zip(going, rows.step(), strict=True)):
                 found[index] = self._said(found[index], token_id, stops)
@@ -137,7 +140,7 @@ class Continuations:
                     staying.append(place)
             if staying and len(staying) < len(going):
                 rows.keep(staying)
-            going, step = [going[place] for place in staying], step + 1
+            going = [going[place] for place in staying]
         if watched:
             found = [replace(row, residuals=seen) for row, seen in zip(found, rows.residuals, strict=True)]
         return found
@@ -152,6 +155,10 @@ class Continuations:
         elif len(said) == self._new:
             finish = "length"
         return replace(row, said=said, finish=finish)
+
+    def _counted(self, row: _Row) -> int:
+        """The row's tokens in the progress; of one that has ended, all that it might have had."""
+        return len(row.said) if row.finish is None else self._new
 
     def _stays(self, began: _Row, row: _Row) -> bool:
         """Whether what a row would read next is of the length class of what its batch began with."""

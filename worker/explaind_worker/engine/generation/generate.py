@@ -121,6 +121,7 @@ def greedy(
         if token_id in model.end_ids:
             break
         said.append(token_id)
+    report_progress("generating", len(said), len(said), "tokens")
     return said
 
 

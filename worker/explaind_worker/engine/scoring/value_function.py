@@ -90,10 +90,7 @@ class ValueFunction:
                     missing.setdefault((number, key), AskedRow((number, key), row, group))
             if (0, key) not in known:  # what an earlier call asked for is not asked again
                 self._meter.tokens_asked += sum(len(prompt) + cost for cost in self._cost)
-        if missing:
-            self._report_progress("evaluating", start, total, "coalitions")
-        else:
-            self._report_progress("reading known scores", start + len(prompts), total, "coalitions")
+        self._report_progress("evaluating", start if missing else start + len(prompts), total, "coalitions")
         places = _places(missing.values())
         for done, (row, answer) in enumerate(self._evaluate(list(missing.values())), start=1):
             places[row.key][...] = answer

@@ -159,7 +159,8 @@ class _Patching:
     def _runs(self) -> _Runs:
         continuations = self._inquiry.question().continuations
         asked = [SweepQuestion(encoded.token_ids, continuations, ()) for encoded in (self._base, self._source)]
-        return _Runs(*self._sweep(asked))
+        with self._session.job.phase("scoring both prompts"):
+            return _Runs(*self._sweep(asked))
 
     @cached_property
     def _difference(self) -> float:

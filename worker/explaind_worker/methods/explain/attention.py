@@ -45,7 +45,7 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
     sinks = [0, *(i for i in range(1, tokens) if params.special_as_sink and encoded.special[i])]
     session.model_access.batch_limits(max(tokens, 0 if sequence is None else len(sequence.token_ids)), weights=True)
     model = session.model_access.model()
-    total = 1 + (heads is None) + (sequence is not None)
+    total = 1 + (heads is None)
 
     session.job.report_progress("reading attention", 0, total, "forwards")
     scored, kept = PatternScores(encoded.token_ids, sinks), KeptPatterns(heads or (), queries, tokens=tokens)
@@ -56,10 +56,12 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
         session.job.report_progress("reading attention", 1, total, "forwards")
         kept = KeptPatterns(heads, queries, tokens=tokens)
         _look(model, session, encoded.token_ids, [kept])
+    session.job.report_progress("reading attention", total, total, "forwards")
     probe = None
     if sequence is not None:
-        session.job.report_progress("classifying heads", total - 1, total, "forwards")
+        session.job.report_progress("classifying heads", 0, 1, "forwards")
         probe = _probed(model, session, sequence, params.seed)
+        session.job.report_progress("classifying heads", 1, 1, "forwards")
     labels = _labels(scores, probe, params.threshold)
     named = {(label.layer, label.head): [] for label in labels}
     for label in labels:

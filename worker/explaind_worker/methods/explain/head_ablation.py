@@ -183,6 +183,7 @@ def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
         found.append(
             first_order_effects(session.model_access.model(), prompt, question, edits, meter=session.job.meter)
         )
+    session.job.report_progress("computing gradients", len(found), len(found), "questions")
     mean = np.mean(found, axis=0)
     looked_at = np.zeros(mean.shape, dtype=bool)
     looked_at[tuple(np.array(heads).T)] = True

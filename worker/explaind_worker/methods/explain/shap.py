@@ -1,6 +1,7 @@
 """explain/shap: Shapley values, exact, sampled or along a hierarchy."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,7 +51,7 @@ def run(params: ShapParams, session: Session) -> Attribution:
     if params.algorithm == "partition" and len(game.units) > 1:
         found = _partition(params, game)
     else:
-        found = _sampled(params, game)
+        found = _sampled(params, game, session)
     result = game.attribution(
         found.estimate.values,
         algorithm=found.algorithm,
@@ -58,7 +59,7 @@ def run(params: ShapParams, session: Session) -> Attribution:
         standard_errors=found.estimate.standard_errors,
     )
     unsure = [] if found.estimate.unsure is None else [found.estimate.unsure]
-    pairs = _interactions(params, game, found) if params.interactions else None
+    pairs = _interactions(params, game, found, session) if params.interactions else None
     if pairs is not None and pairs.standard_errors is None and not _all_fit(params, len(game.units)):
         unsure.append(interactions.unsure(len(game.units)))
     return result.model_copy(
@@ -94,7 +95,7 @@ def choose(params: ShapParams, units: int, budget: int) -> Estimator:
     return PermutationShapley(units, budget, params.seed)
 
 
-def _sampled(params: ShapParams, game: CoalitionGame) -> _Found:
+def _sampled(params: ShapParams, game: CoalitionGame, session: Session) -> _Found:
     """One look with a budget of its own, or several with twice as many coalitions each time.
 
     Under one seed a larger budget asks for the same coalitions and more. So what stops early is what that budget
@@ -104,7 +105,8 @@ def _sampled(params: ShapParams, game: CoalitionGame) -> _Found:
     looks = list(_looks(params, len(game.units)))
     for budget in looks:
         estimator = choose(params, len(game.units), budget)
-        estimate = estimator.estimate(game.play(estimator.coalitions))
+        with nullcontext() if len(looks) == 1 else session.job.phase(f"budget {budget}"):
+            estimate = estimator.estimate(game.play(estimator.coalitions))
         asked.update(_names(estimator.coalitions))
         largest, reason = _largest(estimate, estimator.name), None
         if largest == 0:
@@ -148,14 +150,15 @@ def _stopped(params: ShapParams, found: _Found) -> StoppingReason:
     return StoppingReason(reason=found.reason, tolerance=params.tolerance, largest_standard_error=largest)
 
 
-def _interactions(params: ShapParams, game: CoalitionGame, found: _Found) -> Interactions:
+def _interactions(params: ShapParams, game: CoalitionGame, found: _Found, session: Session) -> Interactions:
     units = len(game.units)
     if _all_fit(params, units):
         estimator = ExactInteractions(units)
     else:
         budget = max(found.evaluations, interactions.round_cost(units))
         estimator = SampledInteractions(units, budget, params.seed)
-    estimate = estimator.estimate(game.play(estimator.coalitions))
+    with session.job.phase("interactions"):
+        estimate = estimator.estimate(game.play(estimator.coalitions))
     errors = estimate.standard_errors
     return Interactions(
         values=estimate.values.tolist(),

@@ -27,7 +27,8 @@ def run(params: TunedLensParams, session: Session) -> TunedLens:
         checked.append("unembedding")
     through = partial(_translated, lens.translators, question.readings)
     fields = read_lens(question, params.top, session, through=through)
-    plain = read_lens(replace(question, followed=()), 1, session)
+    with session.job.phase("logit lens"):
+        plain = read_lens(replace(question, followed=()), 1, session)
     steps = lens.facts.get("steps")
     return TunedLens.model_validate(
         {

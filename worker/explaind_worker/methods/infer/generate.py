@@ -32,17 +32,20 @@ def run(params: GenerateParams, session: Session) -> Generation:
         )
 
     session.job.make_partial_result = lambda: generation("cancelled")
+    finish: Finish = "length"
     for done in range(params.max_new_tokens):
         session.job.report_progress("generating", done, params.max_new_tokens, "tokens")
         reading = generator.step(params.top_logprobs)
         readings.append(reading)
         if reading.token_id in model.end_ids:
-            return generation("end")
+            finish = "end"
+            break
         text = session.model_access.encoder.text_of([r.token_id for r in readings], after=encoded.token_ids)
         if (cut := first_stop(text, params.stop)) is not None:
-            text = text[:cut]
-            return generation("stop")
-    return generation("length")
+            text, finish = text[:cut], "stop"
+            break
+    session.job.report_progress("generating", len(readings), len(readings), "tokens")
+    return generation(finish)
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

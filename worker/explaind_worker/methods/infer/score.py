@@ -23,6 +23,7 @@ def run(params: ScoreParams, session: Session) -> Scoring:
     prompt = encoded.token_ids
     first = 1 if params.prompt_logprobs else len(prompt)
     readings = read(model, [*prompt, *target], first, params.top_logprobs, meter=session.job.meter, limits=limits)
+    session.job.report_progress("scoring", 1, 1, "forwards")
     own = readings[len(prompt) - first :]
     prompt_tokens = None
     if params.prompt_logprobs:

@@ -25,4 +25,5 @@ def run(params: TokenizeParams, session: Session) -> Tokenization:
                 template=encoded.is_template(index),
             )
         )
+    session.job.report_progress("tokenizing", 1, 1, "texts")
     return Tokenization(prompt=encoded.text, tokens=tokens, units=list(unit_map.units), count=len(encoded))

@@ -58,12 +58,13 @@ class _Course:
         due = set(np.linspace(0, steps, min(steps, self._params.checks) + 1).round().astype(int).tolist())
         self._check(tuned=False)
         draws = drawn(train, min(self._params.batch_tokens, sum(map(len, train))), self._params.seed)
+        self._session.job.report_progress("training", 0, steps, "steps")
         for step in range(steps):
-            told = f", KL {self._losses[-1]:.4g}" if self._losses else ""
-            self._session.job.report_progress("training", step, steps, f"steps{told}")
             rows = next(draws)
             self._losses.append(float(_finite(self._training.step(rows)).mean()))
             self._tokens += sum(map(len, rows))
+            unit = f"steps, KL {self._losses[-1]:.4g}"
+            self._session.job.report_progress("training", step + 1, steps, unit)
             if step + 1 in due:
                 self._check(tuned=True)
                 if self._no_better():
@@ -72,11 +73,11 @@ class _Course:
 
     def _check(self, *, tuned: bool) -> None:
         """Measures by the held-out texts; the lens is kept if it is the best, or if the last one is wanted."""
-        step = len(self._losses)
+        step, phase = len(self._losses), f"evaluating the {'tuned' if tuned else 'logit'} lens"
         found = self._training.divergence(
             self._texts.held,
             tuned=tuned,
-            between=lambda done, total: self._session.job.report_progress("evaluating", done, total, "held-out tokens"),
+            between=lambda done, total: self._session.job.report_progress(phase, done, total, "held-out tokens"),
         )
         self._checks.append((step, _finite(found)))
         if not tuned:
