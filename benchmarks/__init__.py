@@ -1,1 +1,1 @@
-"""Measurements, run by hand: `python -m benchmarks AREA [--case NAME] [--json FILE]`."""
+"""Benchmarks, run by hand: `python -m benchmarks AREA [--case NAME] [--json FILE]`."""

@@ -13,7 +13,7 @@ from benchmarks.settings import Settings
 
 
 def main() -> None:
-    """Run the cases of an area, print each row, and write them all when asked to."""
+    """Run the cases of an area, print each row, and write the rows if requested."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("area", choices=["service", "attribution", "insides", "estimates", "gpu"])
     parser.add_argument("--case", action="append", help="only this case; may be given again")
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="float32 (bfloat16 on cuda of gpu)")
     parser.add_argument("--tiny", action="store_true", help="of the area gpu: models of two narrow layers")
     options = parser.parse_args()
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the worker does, before torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the worker, before torch is imported
     area = importlib.import_module(f"benchmarks.{options.area}")
     settings = settings_of(options)
     cases = area.cases(settings)
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings asked for; the area gpu is measured on one, in bfloat16, unless another device is named."""
+    """The settings of the command line; the default of the area gpu is one GPU in bfloat16."""
     device = options.device or ("cuda" if options.area == "gpu" else Settings.device)
     usual = "bfloat16" if options.area == "gpu" and device != "cpu" else Settings.dtype
     return Settings(
@@ -57,7 +57,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 def machine_of(settings: Settings) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Description of the machine that was measured."""
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     if settings.device == "cpu":
         return machine
@@ -71,7 +71,7 @@ def machine_of(settings: Settings) -> dict[str, Any]:
 
 
 def write(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], *, keep: bool) -> None:
-    """Adds rows to that file in place of those of the same case and model; not `keep`, or another machine: anew."""
+    """Merges rows into that file, by case and model; overwrites it without `keep`, or for another machine."""
     before = json.loads(path.read_text(encoding="utf-8")) if keep and path.exists() else {}
     fresh = {(row["case"], row["model"]) for row in rows}
     kept = [
@@ -83,7 +83,7 @@ def write(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], *, ke
 
 
 def device_of(asked: str) -> str:
-    """With its number, as the worker names it."""
+    """The device with its index, in the worker's notation."""
     return "cuda:0" if asked == "cuda" else asked
 
 

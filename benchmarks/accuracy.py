@@ -1,4 +1,4 @@
-"""Estimators beside their peers at equal numbers of evaluations."""
+"""Accuracy of estimators compared with their peers at equal numbers of evaluations."""
 
 from collections.abc import Callable
 
@@ -38,7 +38,7 @@ def accuracy() -> list[Row]:
 
 
 def _scores(task: str) -> Array:
-    """The score of each of the 4,096 coalitions of the first 12 words of a held-out prompt, the rest present."""
+    """The score of each of the 4,096 coalitions of the first 12 words of a held-out prompt, with the rest present."""
     case = generate_cases(task, 1, seed=5, split="heldout")[0]
     pool = ModelPool()
     session = Session(DEMO, pool, lambda *_: None)

@@ -1,4 +1,4 @@
-"""Two ways to the same answer, by turns in one process, so that a busy machine is busy for both."""
+"""Alternating timing of two implementations in one process, so that other load affects both alike."""
 
 import statistics
 import time
@@ -16,7 +16,7 @@ Ask = Callable[[], Array]
 
 @dataclass
 class Side:
-    """One of the two: its answer, how long each run took, and what one run cost."""
+    """One of the two: its result, the seconds of each run, and the cost of one run."""
 
     answer: Array = field(default_factory=lambda: np.empty(0))
     seconds: list[float] = field(default_factory=list)
@@ -25,14 +25,14 @@ class Side:
 
     @property
     def median(self) -> float:
-        """Of its runs, in seconds."""
+        """Median of its runs, in seconds."""
         return statistics.median(self.seconds)
 
 
 def alternate(ours: Ask, peer: Ask, counters: Sequence[Counter], *, repeats: int, spend_s: float) -> tuple[Side, Side]:
-    """Ours and the peer, one after the other, so many times or until the time is spent; at least once.
+    """Runs ours and the peer alternately, `repeats` times or until `spend_s` is spent; at least once.
 
-    A peer that fails is said to have failed, and is not asked again.
+    A peer that fails is recorded as failed and not run again.
     """
     sides = Side(), Side()
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""How much of a method is asked for: the request that asks for so much, and what so much costs."""
+"""Amounts of work: request fields for a given amount, and its cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,28 +12,28 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Amount:
-    """`fields` makes the request's fields for so much work, `cost` tells its cost in evaluations of one length."""
+    """`fields` returns the request fields for an amount of work, `cost` its cost in evaluations of one length."""
 
     fields: Callable[[Prompt, int], Fields]
     cost: Callable[[Prompt, int], float] = lambda _prompt, work: work
 
     def also(self, **fields: Any) -> "Amount":
-        """The same with fields besides."""
+        """The same amount with additional fields."""
         return Amount(lambda prompt, work: {**self.fields(prompt, work), **fields}, self.cost)
 
 
 def tokens(prompt: Prompt, **fields: Any) -> Fields:
-    """Every token a unit, save those of the prefix."""
+    """Every token as a unit, except the prefix."""
     return {"units": prompt.segments(prompt.units), **fields}
 
 
 def budget(algorithm: str) -> Amount:
-    """So many coalitions of explain/shap."""
+    """Amount of work in coalitions of explain/shap."""
     return Amount(lambda prompt, work: tokens(prompt, algorithm=algorithm, budget=work))
 
 
 def first_targets(**fields: Any) -> Amount:
-    """So many of the target's tokens, logits and the unknown token, as inseq has them; each token costs more."""
+    """Amount in target tokens, with logits and the unknown token, as in inseq; each token costs more than the last."""
     return Amount(partial(_first_targets, fields), _target_by_target)
 
 
@@ -42,7 +42,7 @@ def _first_targets(fields: Fields, prompt: Prompt, work: int) -> Fields:
 
 
 def _target_by_target(prompt: Prompt, work: int) -> float:
-    # Before each token the prompt and the target so far are explained: that many evaluations of that many tokens.
+    # Each target token is explained given the prompt and target before it: that many evaluations of that many tokens.
     return sum((prompt.units + done + 1) * (prompt.units + done) for done in range(work))
 
 

@@ -1,4 +1,4 @@
-"""The cases of the attribution family: each method beside what its users run today."""
+"""Benchmark cases of attribution: each method compared with the implementation its users run today."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from benchmarks.shapes import GPT2, LLAMA, Prompt, shapes_on
 from benchmarks.speed import Case, Peer, Speed
 from benchmarks.workbench import Workbench
 
-ONE_PASS = "captum, one pass"  # noqa: S105 - no word to enter
+ONE_PASS = "captum, one pass"  # noqa: S105 - not a password
 ABLATION, SAMPLING, KERNEL, LIME = "feature-ablation", "shapley-sampling", "kernel-shap", "lime"
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much each case asks for; the second number of a pair is what its peer does of it when it may do a part."""
+    """Amount of work per case; the second number of a pair is the peer's, if it may do a part only."""
 
     units: int = 32
     target: int = 8
@@ -43,7 +43,7 @@ class Scale:
 
 
 def speed_cases(scale: Scale) -> list[Case]:
-    """Every case of that scale."""
+    """Every speed case at that scale."""
     short = partial(Case, units=scale.units, target=scale.target)
     return [
         *_perturbations(scale, short),
@@ -51,7 +51,7 @@ def speed_cases(scale: Scale) -> list[Case]:
         *_shapley_of_shap(scale, short),
         *_gradients(scale, short),
         *_fast(scale, short),
-        *_inseq(scale, short),  # last of all: inseq changes the network it is given
+        *_inseq(scale, short),  # last: inseq changes its network
     ]
 
 
@@ -80,7 +80,7 @@ def _with_prefix(scale: Scale, case: Callable[..., Case]) -> list[Case]:
     sampling = Peer(ONE_PASS, captum_peers.shapley_sampling)
     kernel, lime = Peer(ONE_PASS, captum_peers.kernel_shap), Peer(ONE_PASS, captum_peers.lime)
     occlusion = Peer("captum over single forwards", captum_peers.occlusion)
-    unlike = Peer("captum KernelShap, one pass", captum_peers.kernel_shap, same=False)  # it draws other coalitions
+    unlike = Peer("captum KernelShap, one pass", captum_peers.kernel_shap, same=False)  # draws other coalitions
     return [
         case(
             "prefix_feature_ablation",
@@ -98,7 +98,7 @@ def _with_prefix(scale: Scale, case: Callable[..., Case]) -> list[Case]:
 
 
 def _shapley_of_shap(scale: Scale, case: Callable[..., Case]) -> list[Case]:
-    # Another hierarchy of the units, and other permutations: the answers are estimates apart.
+    # Another hierarchy of the units, and other permutations: the two estimates differ.
     partition = Peer("shap Partition over texts", shap_peers.partition, same=False)
     permutation = Peer("shap Permutation over texts", shap_peers.permutation, same=False)
     exact = Peer("shap Exact over token ids", shap_peers.exact)
@@ -115,7 +115,7 @@ def _gradients(scale: Scale, case: Callable[..., Case]) -> list[Case]:
 
 
 def _fast(scale: Scale, case: Callable[..., Case]) -> list[Case]:
-    """Ours with narrow matrix products beside ours without."""
+    """Ours with narrow matrix products compared with ours without."""
     kinds = {
         "fast_feature_ablation": (ABLATION, GROUPS, scale.ablated[0]),
         "fast_kernel_shap": (KERNEL, SAMPLES, scale.samples[0]),
@@ -138,8 +138,8 @@ def _in_fp32(method: str, amount: Amount, bench: Workbench, prompt: Prompt, work
 
 def _inseq(scale: Scale, case: Callable[..., Case]) -> list[Case]:
     steps, unknown = scale.steps[0], {"text": "<unk>"}
-    # Timed, not compared: its occlusion was seen to tell other values (never a negative one), and its gradients
-    # interpolate the tokens of the target too.
+    # Timed, not compared: its occlusion gave other values (never a negative one), and its gradients interpolate the
+    # target's tokens too.
     occlusion = Peer("inseq", inseq_peers.occlusion, needs="inseq", same=False)
     gradients = Peer("inseq", partial(inseq_peers.integrated_gradients, steps=steps), needs="inseq", same=False)
     integrated = first_targets(baseline=unknown, n_steps=steps)
@@ -157,7 +157,7 @@ def _inseq(scale: Scale, case: Callable[..., Case]) -> list[Case]:
 
 
 def memory(scale: Scale, settings: Settings) -> list[Row]:
-    """All subsets of groups of a long prompt's tokens; when whole, also as many coalitions of single tokens."""
+    """All subsets of groups of a long prompt's tokens; with `whole`, also as many coalitions of single tokens."""
     asked = (scale.long_units, scale.target, scale.coalitions)
     rows = [memory_row(GPT2, *asked, algorithm="exact")]
     if settings.whole:

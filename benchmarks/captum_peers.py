@@ -1,7 +1,7 @@
-"""captum as its users call it on a language model. Each peer answers values [unit] for so much work.
+"""captum as its users call it on a language model. Each peer returns values [unit] for an amount of work.
 
-`one pass` is captum's fastest mode and the reference for correctness. Its default goes token by token and hands one
-model cache from evaluation to evaluation, which transformers 5 changes in place: its values are not what was asked.
+`one pass` is captum's fastest mode and the reference for correctness. Its default goes token by token and passes one
+model cache from evaluation to evaluation, which transformers 5 changes in place: its values are wrong.
 """
 
 from collections.abc import Callable
@@ -42,38 +42,38 @@ def _perturbed(method: Callable[..., Any], bench: Workbench, prompt: Prompt, **o
 
 
 def feature_ablation(bench: Workbench, prompt: Prompt, units: int) -> Array:
-    """One pass an evaluation; `units` are groups of neighbouring tokens."""
+    """One pass per evaluation; `units` are groups of neighbouring tokens."""
     return _ablated(bench, prompt, units, **ONE_PASS)
 
 
 def feature_ablation_default(bench: Workbench, prompt: Prompt, units: int) -> Array:
-    """As `LLMAttribution` does it when nothing is said: a forward for each token of the target."""
+    """`LLMAttribution`'s default: a forward for each token of the target."""
     return _ablated(bench, prompt, units)
 
 
 def _ablated(bench: Workbench, prompt: Prompt, units: int, **mode: Any) -> Array:
     groups = torch.from_numpy(prompt.groups(units))
     values = _perturbed(FeatureAblation, bench, prompt, feature_mask=groups[None].to(bench.device), **mode)
-    return values[np.unique(groups.numpy(), return_index=True)[1]]  # captum tells a group's value at each token of it
+    return values[np.unique(groups.numpy(), return_index=True)[1]]  # captum repeats a group's value at its tokens
 
 
 def shapley_sampling(bench: Workbench, prompt: Prompt, samples: int) -> Array:
-    """One pass an evaluation, so many permutations."""
+    """One pass per evaluation, `samples` permutations."""
     return _perturbed(ShapleyValueSampling, bench, prompt, n_samples=samples, **ONE_PASS)
 
 
 def kernel_shap(bench: Workbench, prompt: Prompt, samples: int) -> Array:
-    """One pass an evaluation, so many coalitions."""
+    """One pass per evaluation, `samples` coalitions."""
     return _perturbed(KernelShap, bench, prompt, n_samples=samples, **ONE_PASS)
 
 
 def lime(bench: Workbench, prompt: Prompt, samples: int) -> Array:
-    """One pass an evaluation, so many neighbours of the prompt, captum's own surrogate."""
+    """One pass per evaluation, `samples` neighbours of the prompt, captum's own surrogate."""
     return _perturbed(Lime, bench, prompt, n_samples=samples, **ONE_PASS)
 
 
 def occlusion(bench: Workbench, prompt: Prompt, window: int) -> Array:
-    """A sliding window over which tokens are present. `LLMAttribution` knows none: a hand-written forward each."""
+    """A sliding window over the tokens present. `LLMAttribution` does not support it: a hand-written forward each."""
     ids, target = bench.tensor(prompt.token_ids), bench.tensor(prompt.target_ids)
 
     def score(present: torch.Tensor) -> torch.Tensor:
@@ -94,9 +94,9 @@ def occlusion(bench: Workbench, prompt: Prompt, window: int) -> Array:
 
 
 def integrated_gradients(bench: Workbench, prompt: Prompt, steps: int) -> Array:
-    """From the embeddings of a prompt of masks; one run of so many steps for each token of the target."""
+    """From the embeddings of a prompt of masks; one run of `steps` steps for each token of the target."""
     method = LayerIntegratedGradients(bench.network, bench.network.get_input_embeddings())
     asked = LLMGradientAttribution(method, bench.tokenizer)
-    # What is interpolated are indicators of presence: 0 everywhere is the prompt of masks.
+    # Presence indicators are interpolated: 0 everywhere is the prompt of masks.
     found = asked.attribute(_text(bench, prompt), target=bench.tensor(prompt.target_ids), n_steps=steps, baselines=0)
     return found.seq_attr.detach().double().cpu().numpy()

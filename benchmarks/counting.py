@@ -1,4 +1,4 @@
-"""Counts what goes through a network, and measures what the machine could do at most."""
+"""Counts the work of a network, and measures the machine's peak speed."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.hook_points import first_of
 
-# Square, and the tall one that the feed-forward of a small model multiplies.
+# Square, and the tall one of a small model's MLP.
 PEAK_SHAPES = ((2048, 2048, 2048), (2048, 768, 3072))
 CUDA_PEAK_SHAPES = ((8192, 8192, 8192),)
 PEAK_S = 1.0
@@ -23,7 +23,7 @@ PEAK_S = 1.0
 
 @dataclass(frozen=True)
 class Count:
-    """Tokens through the blocks (averaged over them), positions that were unembedded, and matrix operations."""
+    """Tokens through the blocks (averaged over them), unembedded positions, and matrix operations."""
 
     tokens: int = 0
     reads: int = 0
@@ -34,9 +34,9 @@ class Count:
 
 
 class Counter:
-    """Counts on a network's own modules, so that both sides of a comparison are counted alike; use it as a context.
+    """Counts by hooks on a network's modules, so that both sides are counted alike; use it as a context.
 
-    Two operations for each weight and token: of the blocks' matrices, and of the unembedding where it was read.
+    Two operations for each weight and token: of the blocks' matrices, and of the unembedding where it is applied.
     """
 
     def __init__(self, network: PreTrainedModel) -> None:
@@ -58,12 +58,12 @@ class Counter:
         self.close()
 
     def close(self) -> None:
-        """Count no more."""
+        """Stops counting."""
         for handle in self._handles:
             handle.remove()
 
     def take(self) -> Count:
-        """What was counted since the last time."""
+        """The counts since the last call."""
         flops = 2.0 * (self._block_tokens * self._block_weights + self._reads * self._vocabulary * self._hidden)
         found = Count(round(self._block_tokens / self._blocks), self._reads, flops)
         self._block_tokens = self._reads = 0
@@ -78,7 +78,7 @@ class Counter:
 
 @contextmanager
 def counted(*networks: PreTrainedModel) -> Iterator[list[Counter]]:
-    """Counters on all of them."""
+    """Context with counters on all of these networks."""
     counters = [Counter(network) for network in networks]
     try:
         yield counters
@@ -89,7 +89,7 @@ def counted(*networks: PreTrainedModel) -> Iterator[list[Counter]]:
 
 @cache
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """The most matrix operations a second in that dtype that the device was seen to do, of many in one second."""
+    """Highest observed rate of matrix operations in that dtype on the device, over one second."""
     best = 0.0
     shapes = CUDA_PEAK_SHAPES if device.type == "cuda" else PEAK_SHAPES
     for rows, inner, columns in shapes:
@@ -97,7 +97,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
         until = time.perf_counter() + PEAK_S / len(shapes)
         with torch.inference_mode():
             torch.mm(left, right)
-            while True:  # once at least, however busy the machine
+            while True:  # at least once, however busy the machine
                 began = time.perf_counter()
                 torch.mm(left, right)
                 if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""Questions of made-up words, of an exact number of tokens each, with their answers."""
+"""Questions of made-up words with exact token counts, and their answers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +8,19 @@ import numpy as np
 from benchmarks.shapes import SPECIAL, written
 from explaind_worker.models.demo.cases import generate_cases
 
-SHORTEST, STEP, SPREAD = 18, 5, 11  # lengths 18, 23, 28, 22, 27, 21, 26, 20, as those of short arithmetic problems
+SHORTEST, STEP, SPREAD = 18, 5, 11  # lengths 18, 23, 28, 22, 27, 21, 26, 20, typical of short arithmetic problems
 
 
 @dataclass(frozen=True)
 class DrawnQuestions:
-    """Prompts and answers as token ids; no two of one length where there are few."""
+    """Prompts and answers as token ids, of distinct lengths if there are few."""
 
     prompts: tuple[tuple[int, ...], ...]
     answers: tuple[tuple[int, ...], ...]
 
     @classmethod
     def drawn(cls, vocabulary: int, count: int, *, answer: int = 2, shortest: int = SHORTEST) -> "DrawnQuestions":
-        """By a fixed seed."""
+        """Drawn with a fixed seed."""
         generator = np.random.default_rng(0)
         prompts, answers = [], []
         for index in range(count):
@@ -32,7 +32,7 @@ class DrawnQuestions:
 
     @classmethod
     def of_demo(cls, tokenizer: Any, count: int) -> "DrawnQuestions":
-        """Sums that the built-in model was not trained on, and answers nearly all of."""
+        """Sums outside the built-in model's training data, nearly all answered correctly."""
         cases = generate_cases("two_digit_addition", count, 0, "heldout")
         return cls(
             tuple(tuple(tokenizer(case.prompt).input_ids) for case in cases),

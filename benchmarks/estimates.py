@@ -1,4 +1,4 @@
-"""What an estimate says before a job, beside what the job then takes; a ratio of 1 is right."""
+"""Accuracy of estimates: estimated over actual cost; a ratio of 1 is exact."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from explaind import Client
 
 REVIEW = {"prompt": "Review: The food was great. Sentiment:", "target": " positive"}
 STORY = {"prompt": "When Mary and John went to the store John gave drinks to", "target": " Mary"}
-WARM = 4  # jobs by which the worker learns before it is asked
+WARM = 4  # jobs from which the worker learns before the first estimate
 RUNS = 9
 
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {

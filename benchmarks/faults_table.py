@@ -1,4 +1,4 @@
-"""The table of the fault matrix in docs/operate/failures.md, from the committed rows of one run."""
+"""Table of the fault matrix in docs/operate/failures.md, from the committed rows of one run."""
 
 import json
 from pathlib import Path
@@ -20,10 +20,10 @@ COLUMNS = {
 
 
 def rendered_page() -> str:
-    """The page as it is, with the table as it should be.
+    """The page with the current table.
 
     Raises:
-        ValueError: the page has no place for the table.
+        ValueError: the page lacks the markers of the table.
     """
     before, begin, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)

@@ -1,4 +1,4 @@
-"""How figures are written in the pages."""
+"""Number formats of the generated pages."""
 
 
 def in_mb(value: int) -> str:
@@ -7,5 +7,5 @@ def in_mb(value: int) -> str:
 
 
 def in_seconds(value: float) -> str:
-    """A time, below a second in milliseconds."""
+    """A time in seconds, or in milliseconds below one second."""
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"

@@ -1,4 +1,4 @@
-"""Prints the median seconds of a forward of 256 rows of 16 tokens through the demo model; `--forever` goes on."""
+"""Prints the median seconds of a forward of 256 rows of 16 tokens through the demo model; `--forever` repeats it."""
 
 import statistics
 import sys

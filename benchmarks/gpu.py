@@ -1,7 +1,7 @@
-"""The cases of a GPU, one a model: coalitions read as a tree, in dense batches and by captum; sweeps, a lens, memory.
+"""Benchmark cases of a GPU, one per model: coalitions as a tree, in dense batches, by captum; sweeps, a lens, memory.
 
-They take nothing but torch, transformers and what tools/gpu_wheels packs, and no network: the models are made from
-their shapes. `--device cpu --tiny` tries them out anywhere.
+They need only torch, transformers and the wheels of tools/gpu_wheels, and no network: the models are made from their
+shapes. `--device cpu --tiny` runs them anywhere.
 """
 
 import atexit
@@ -40,7 +40,7 @@ INSIDE = ("heads_logprob", "logit_lens")
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is asked for. captum does `samples` coalitions of as many tokens, one forward each."""
+    """Amount of work. captum does `samples` coalitions of as many tokens, one forward each."""
 
     units: int = 32
     prefix: int = 256
@@ -57,7 +57,7 @@ TINY = Scale(
 
 
 def rows_of(shape: Shape, scale: Scale, settings: Settings) -> list[Row]:
-    """Every row of one model, which is made for them and has left the memory after them."""
+    """Every row of one model, which is created for them and freed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     bench = Workbench(shape, folder, settings)
@@ -100,7 +100,7 @@ def _read(bench: Workbench, prompt: Prompt, coalitions: BoolArray, *, dense: boo
 
 
 def _row(case: str, bench: Workbench, settings: Settings, run: Callable[[], Array], *, peer: bool = False) -> Row:
-    """One way of reading: the quickest of some runs, after one that only makes what is made once."""
+    """Timing of one evaluator: the quickest of some runs, after a warm-up run."""
     counter = bench.counters[0 if peer else 1]
     run()
     counter.take()
@@ -118,7 +118,7 @@ def _row(case: str, bench: Workbench, settings: Settings, run: Callable[[], Arra
 
 
 def _evicted(bench: Workbench) -> Row:
-    """What the worker's model took up, and what is left of that once it has left."""
+    """Memory of the worker's model, and what remains of it after its eviction."""
     size = bench.model.bytes
     bench.close()
     bench.counters.clear()
@@ -130,12 +130,12 @@ def _evicted(bench: Workbench) -> Row:
 
 
 def _held(bench: Workbench) -> int:
-    """Bytes in use on the device; on a CPU those in the worker's books."""
+    """Bytes in use on the device; on a CPU those in the worker's ledger."""
     return torch.cuda.memory_allocated(bench.device) if bench.device.type == "cuda" else bench.bytes_used()
 
 
 def cases(settings: Settings) -> dict[str, Callable[[], list[Row]]]:
-    """One case for each model."""
+    """One case per model."""
     scale = TINY if settings.tiny else Scale()
     return {shape.name: partial(rows_of, _sized(shape, settings), scale, settings) for shape in SHAPES}
 

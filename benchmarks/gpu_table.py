@@ -1,4 +1,4 @@
-"""The table of an accelerator's figures in docs/reference/measurements.md."""
+"""Table of an accelerator's results in docs/reference/measurements.md."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""Zeroing one attention head after the other as it is done today: hooks and a loop.
+"""Peers of the head sweep: zero one attention head after another, with hooks and a loop.
 
-All of them zero the head at the input of the output projection, which is where a head's own output can be told from
-the others'. Each peer answers [head, question] for the heads of so many layers.
+All of them zero the head at the input of the output projection, where the outputs of heads are separate. Each peer
+returns [head, question] for the heads of `layers` layers.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from explaind_worker.models.structure.anatomy import anatomy_of
 
 @contextmanager
 def without_head(network: Any, layer: int, head: int) -> Iterator[None]:
-    """Within this context the head says nothing."""
+    """Context in which the head's output is zero."""
     anatomy = anatomy_of(network)
     width = anatomy.head_dim
 
@@ -45,7 +45,7 @@ def _heads(network: Any, layers: int) -> Iterator[tuple[int, int]]:
 
 
 def one_by_one(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
-    """Log-probabilities of the answers, one forward for each head and question."""
+    """Log-probabilities of the answers, one forward per head and question."""
     rows = []
     for layer, head in _heads(bench.network, layers):
         with without_head(bench.network, layer, head), torch.no_grad():
@@ -59,7 +59,7 @@ def _answered(bench: Workbench, prompt: tuple[int, ...], answer: tuple[int, ...]
 
 
 def batched(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
-    """The same with all questions in one batch, padded on the left: one forward for each head."""
+    """The same with all questions in one batch, padded on the left: one forward per head."""
     network, answers = bench.network, bench.tensor(asked.answers)
     rows = [[*prompt, *answer] for prompt, answer in zip(asked.prompts, asked.answers, strict=True)]
     longest = max(map(len, rows))
@@ -76,7 +76,7 @@ def batched(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
 
 
 def generated(bench: Workbench, asked: DrawnQuestions, layers: int, *, new_tokens: int) -> Array:
-    """The tokens [head, question, token] of greedy continuations, `generate` called for each head and question."""
+    """The tokens [head, question, token] of greedy continuations, with one call of `generate` per head and question."""
     network = bench.network
     found = []
     for layer, head in _heads(network, layers):
@@ -96,17 +96,17 @@ def _continued(bench: Workbench, prompt: tuple[int, ...], new_tokens: int) -> li
 
 
 def padded(said: list[int], new_tokens: int) -> list[int]:
-    """A continuation that ended early, filled with what is no token."""
+    """A continuation padded with a value that is not a token id."""
     return [*said, *[-1] * (new_tokens - len(said))]
 
 
 def hooked_transformer(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
-    """Log-probabilities by a HookedTransformer's `run_with_hooks`, for each head and question."""
+    """Log-probabilities by a HookedTransformer's `run_with_hooks`, per head and question."""
     return _run_with_hooks(_hooked(bench), bench, asked, layers)
 
 
 def transformer_bridge(bench: Workbench, asked: DrawnQuestions, layers: int) -> Array:
-    """The same by a TransformerBridge, which has taken its place in TransformerLens 4."""
+    """The same by a TransformerBridge, its successor in TransformerLens 4."""
     return _run_with_hooks(_bridge(bench), bench, asked, layers)
 
 
@@ -132,7 +132,7 @@ def _run_with_hooks(lens: Any, bench: Workbench, asked: DrawnQuestions, layers: 
 
 @cache
 def _hooked(bench: Workbench) -> Any:
-    """The peers' GPT-2 as a HookedTransformer; its own loader asks the hub for the config."""
+    """The peers' GPT-2 as a HookedTransformer, without its own loader, which requests the config from the hub."""
     lens: Any = importlib.import_module("transformer_lens")
     config_of: Any = importlib.import_module("transformer_lens.config.hooked_transformer_config")
     conversion: Any = importlib.import_module("transformer_lens.pretrained.weight_conversions.gpt2")
@@ -164,7 +164,7 @@ def _hooked(bench: Workbench) -> Any:
 
 @cache
 def _bridge(bench: Workbench) -> Any:
-    """The peers' network as a TransformerBridge; a copy, since it changes what it is given."""
+    """The peers' network as a TransformerBridge; a copy, since it modifies its argument."""
     bridge: Any = importlib.import_module("transformer_lens.model_bridge").TransformerBridge
     network, device = deepcopy(bench.network), str(bench.device)
     return bridge.boot_transformers("gpt2", hf_model=network, tokenizer=bench.tokenizer, device=device)

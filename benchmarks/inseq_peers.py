@@ -1,6 +1,6 @@
-"""inseq as its users call it, where it is installed: it is no part of the development environment.
+"""inseq as its users call it, if installed: it is not part of the development environment.
 
-Its scores are logits, its baseline is the unknown token, and it goes from one token of the target to the next.
+Its scores are logits, its baseline is the unknown token, and it processes one target token after another.
 """
 
 import importlib
@@ -14,12 +14,12 @@ from benchmarks.workbench import Workbench
 
 
 def occlusion(bench: Workbench, prompt: Prompt, targets: int) -> Array:
-    """One token absent at a time, for so many tokens of the target."""
+    """One token absent at a time, for `targets` tokens of the target."""
     return _attributed(bench, prompt, targets, "occlusion")
 
 
 def integrated_gradients(bench: Workbench, prompt: Prompt, targets: int, *, steps: int) -> Array:
-    """For so many tokens of the target; those before each of them are interpolated too."""
+    """For `targets` tokens of the target; those before each of them are interpolated too."""
     return _attributed(bench, prompt, targets, "integrated_gradients", n_steps=steps)
 
 

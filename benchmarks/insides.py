@@ -1,4 +1,4 @@
-"""The cases of looking inside: head sweeps and lenses, each beside the loop that its users write today."""
+"""Benchmark cases of head sweeps and lenses, each compared with the loop its users write today."""
 
 import atexit
 import shutil
@@ -31,7 +31,7 @@ from explaind_worker.engine.sweep.support_check import why_whole
 
 @dataclass(frozen=True)
 class Scale:
-    """How much each case asks for; `layers` are those whose heads a peer ablates when it may do a part."""
+    """Amount of work per case; `layers` are those whose heads a peer ablates if it may do a part only."""
 
     questions: int = 8
     shortest: int = 18
@@ -42,9 +42,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Case:
-    """Two ways to one answer on some shapes. The peer is given the share of its work that it does, in layers.
+    """Two implementations of one result on some shapes. The peer gets the share of the work that it does, in layers.
 
-    `compared` takes of ours what the peer answers; None where the two are compared whole.
+    `compared` selects the part of ours that the peer returns; None to compare the whole.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Case:
 
 
 def insides_cases(scale: Scale) -> list[Case]:
-    """Every case of speed at that scale."""
+    """Every speed case at that scale."""
 
     def questions(bench: Workbench) -> DrawnQuestions:
         if bench.shape is DEMO:
@@ -65,7 +65,7 @@ def insides_cases(scale: Scale) -> list[Case]:
         return DrawnQuestions.drawn(bench.shape.vocabulary, scale.questions, shortest=scale.shortest)
 
     def logprobs(bench: Workbench) -> Array:
-        """[head, question] of all layers: the clean log-probability less what the head's loss costs."""
+        """[head, question] of all layers: the clean log-probability minus the head's effect."""
         found = bench.asked("explain/head-ablation", **questions(bench).fields(), metric="logprob")
         return np.array(found.clean) - np.array(found.effects).reshape(-1, scale.questions)
 
@@ -110,7 +110,7 @@ def insides_cases(scale: Scale) -> list[Case]:
 
 
 def _continuations(bench: Workbench, asked: DrawnQuestions, new_tokens: int) -> Array:
-    """Tokens [head, question, token] of every single-head ablation, by the engine under explain/head-ablation."""
+    """Tokens [head, question, token] under every single-head ablation, by the engine behind explain/head-ablation."""
     model = bench.model
     heads = [
         Variant((Edit(layer, "z", heads=(head,)),))
@@ -138,7 +138,7 @@ def _lens(bench: Workbench, prompt: Prompt) -> Array:
 
 
 class Insides:
-    """Runs cases, each shape saved and loaded once, or on the `bench` that is given for it."""
+    """Runs cases, each shape saved and loaded once, or on the given `bench`."""
 
     def __init__(self, scale: Scale, settings: Settings, *, bench: Callable[[Shape], Workbench] | None = None) -> None:
         self._scale, self._settings = scale, settings
@@ -149,7 +149,7 @@ class Insides:
         return [self.row(case, shape) for shape in shapes or case.shapes]
 
     def row(self, case: Case, shape: Shape) -> Row:
-        """The case on that shape; a row without times says why it could not be measured."""
+        """The case on that shape; a row without times gives the reason why it could not be measured."""
         if case.needs is not None and not _installed(case.needs):
             reason = f"{case.needs} is not installed; it takes an environment of its own"
             return Row(case.name, shape.name, peer=case.peer_name, figures={"skipped": reason})
@@ -168,19 +168,19 @@ class Insides:
 
     def _made(self, shape: Shape) -> Workbench:
         folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may look at the files again
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may read the files again
         return Workbench(shape, folder, self._settings)
 
 
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that it would be in
+    except ModuleNotFoundError:  # the peer's package is missing
         return False
 
 
 def _warm_up(bench: Workbench) -> None:
-    """What is only slow the first time."""
+    """Runs that are slow only the first time."""
     ids = bench.tensor([range(5, 30)])
     with torch.inference_mode():
         for network in (bench.network, bench.model.network):
@@ -197,7 +197,7 @@ def _row(case: Case, bench: Workbench, ours: Side, peer: Side, share: float) -> 
         compared = ours.answer[: len(peer.answer)]
         difference = short(largest_difference(compared, peer.answer))
         figures["largest_value"] = short(np.abs(peer.answer).max())
-        if case.name == "heads_generate":  # token ids: how far they are apart says nothing
+        if case.name == "heads_generate":  # token ids: their difference is meaningless
             same = (compared == peer.answer).all(axis=-1)
             difference, figures = None, {**figures, "same": short(same.mean())}
             del figures["largest_value"]

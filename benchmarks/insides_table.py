@@ -1,10 +1,10 @@
-"""The tables about looking inside in docs/reference/measurements.md."""
+"""Tables of head sweeps and lenses in docs/reference/measurements.md."""
 
 from typing import Any
 
 from benchmarks.figures import in_mb, in_seconds
 
-# How many times faster than its peer a case must be on the GPT-2 shape, and on the Llama shape where that is another.
+# Required speed-up over the peer on the GPT-2 shape, and on the Llama shape if different.
 REQUIRED: dict[str, tuple[float, float | None]] = {
     "heads_logprob": (10.0, 6.0),
     "heads_logprob_batched": (3.5, 2.7),
@@ -12,7 +12,7 @@ REQUIRED: dict[str, tuple[float, float | None]] = {
     "heads_generate": (10.0, None),
     "logit_lens": (1.0, None),
 }
-LEAST_MEMORY = 10  # of the peer's memory a lens may take one part in so many
+LEAST_MEMORY = 10  # a lens may use at most one part in this many of the peer's memory
 
 TITLES = {
     "heads_logprob": "all heads, log-probability",
@@ -36,7 +36,7 @@ INTRO = (
 
 
 def insides_section(results: dict[str, Any], machine: str) -> list[str]:
-    """The section; rows that were not measured are left out, those that could not be say why."""
+    """The section; rows not measured are left out, those that could not be measured have the reason."""
     rows = sorted(results["rows"], key=lambda row: list(TITLES).index(row["case"]))
     skipped = [row for row in rows if "skipped" in row.get("figures", {})]
     return [
@@ -59,7 +59,7 @@ def insides_section(results: dict[str, Any], machine: str) -> list[str]:
 
 
 def required(case: str, model: str) -> float | None:
-    """The ratio that must be reached on that shape."""
+    """The required ratio on that shape."""
     gpt2, llama = REQUIRED.get(case, (None, None))
     return {"gpt2-small": gpt2, "llama-small": llama}.get(model)
 

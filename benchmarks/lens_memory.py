@@ -1,7 +1,7 @@
-"""How much memory a logit lens takes beside the model.
+"""Memory of a logit lens beside the model.
 
-`python -m benchmarks.lens_memory SHAPE UNITS ours|at_once|by_layer` measures it on a model of that shape, in a process
-that has read a short prompt and done nothing else, and prints the bytes.
+`python -m benchmarks.lens_memory SHAPE UNITS ours|at_once|by_layer` measures it on a model of that shape, in a fresh
+process that has only read a short prompt, and prints the bytes.
 """
 
 import json
@@ -21,18 +21,18 @@ from benchmarks.shapes import Prompt, Shape
 from benchmarks.workbench import Workbench
 
 TOP = 5
-SHORT = 8  # tokens of the prompt that is read before
-SIDES = ("ours", "at_once", "by_layer")  # the peer with all layers unembedded together, and one after the other
+SHORT = 8  # tokens of the prompt read before
+SIDES = ("ours", "at_once", "by_layer")  # the peer with all layers unembedded together, and one after another
 
 
 def memory_row(shape: Shape, units: int) -> Row:
-    """Ours and the peer's on a prompt of so many tokens, each in a process of its own."""
+    """Ours and the peer's on a prompt of `units` tokens, each in a separate process."""
     found = {f"{side}_bytes": _in_a_process(shape, units, side) for side in SIDES}
     return Row("logit_lens_memory", shape.name, figures={**found, "prompt_tokens": units})
 
 
 def measured(shape: Shape, folder: Path, units: int, side: str) -> int:
-    """Bytes that a lens of the whole prompt took at the most beyond what the process had before it."""
+    """Peak bytes of a lens of the whole prompt beyond those of the process before it."""
     bench = Workbench(shape, folder, Settings())
     short, whole = (Prompt.drawn(shape.vocabulary, count, target=1) for count in (SHORT, units))
     lens(bench, short, side)
@@ -51,7 +51,7 @@ def lens(bench: Workbench, prompt: Prompt, side: str) -> object:
 
 
 def _forget_peak() -> None:
-    """From now on the kernel counts anew what the most was."""
+    """Resets the kernel's peak memory counter."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

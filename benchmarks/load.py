@@ -1,4 +1,4 @@
-"""The service under load: how many jobs it accepts, how fast it tells of progress, what a job costs beside its work."""
+"""The service under load: rate of accepted jobs, delay of progress events, overhead of a job."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def _paths() -> list[str]:
 
 
 def post_rate() -> Row:
-    """POST /infer/tokenize by a hundred clients at once; nobody takes the jobs meanwhile."""
+    """POST /infer/tokenize by a hundred concurrent clients; no worker takes the jobs meanwhile."""
     with _stack("idle") as (stack, _):
         asyncio.run(_post_for(stack.url, WARM_S))
         latencies = asyncio.run(_post_for(stack.url, POST_S))
@@ -76,7 +76,7 @@ async def _post_for(url: str, seconds: float) -> list[float]:
 
 
 def sse_fanout() -> Row:
-    """A thousand progress events a second to two hundred clients, each with a job of its own."""
+    """A thousand progress events a second to two hundred clients, each with a separate job."""
     with _stack("idle") as (stack, settings), redis_from(settings) as client:
         store = JobStore(client, settings)
         claims = []
@@ -109,7 +109,7 @@ def sse_fanout() -> Row:
 def _publish(
     store: JobStore, claims: list[tuple[str, int]], ready: threading.Event, stop: threading.Event, sent: list[int]
 ) -> None:
-    """Progress of every job in turn; what it says is when it was said."""
+    """Publishes progress of every job in turn, with its time of sending as the value."""
     ready.wait()
     began, count, second = time.perf_counter(), 0, 0
     while not stop.is_set():
@@ -159,7 +159,7 @@ async def _progress_frames(response: aiohttp.ClientResponse) -> AsyncIterator[di
 
 
 def overhead_of_a_small_job() -> Row:
-    """A job of 10 ms: from POST with Prefer: wait to its answer, less the 10 ms."""
+    """A job of 10 ms: from POST with Prefer: wait to its response, minus the 10 ms."""
     waits = []
     with _stack("sleeping") as (stack, _), httpx.Client(base_url=stack.url, trust_env=False) as http:
         for number in range(SMALL_JOBS + 10):

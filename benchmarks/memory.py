@@ -1,7 +1,7 @@
-"""How much memory many coalitions of a long prompt take.
+"""Memory of many coalitions of a long prompt.
 
-`python -m benchmarks.memory FOLDER VOCABULARY UNITS TARGET COALITIONS ALGORITHM` measures it on the model of that
-folder, in a process that has done nothing else, and prints the figures as JSON.
+`python -m benchmarks.memory FOLDER VOCABULARY UNITS TARGET COALITIONS ALGORITHM` measures it on the model in that
+directory, in a fresh process, and prints the results as JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ STATUS = Path("/proc/self/status")
 
 
 def memory_row(shape: Shape, units: int, target: int, coalitions: int, *, algorithm: str) -> Row:
-    """So many coalitions of a prompt of so many tokens, in a process of their own."""
+    """`coalitions` coalitions of a prompt of `units` tokens, in a separate process."""
     with tempfile.TemporaryDirectory(prefix="explaind-bench-") as folder:
         shape.save(Path(folder))
         arguments = [folder, *map(str, (shape.vocabulary, units, target, coalitions)), algorithm]
@@ -37,10 +37,10 @@ def memory_row(shape: Shape, units: int, target: int, coalitions: int, *, algori
 
 
 def measured(folder: Path, prompt: Prompt, coalitions: int, algorithm: str) -> dict[str, Any]:
-    """The most memory this process ever had beyond what it has now, beside the model's size; all in bytes.
+    """Peak memory of this process beyond its current memory, and the model's size; all in bytes.
 
-    `exact` takes neighbouring tokens together, so that all subsets of them are so many coalitions; `kernel` draws the
-    coalitions over single tokens, which share much less.
+    `exact` groups neighbouring tokens, so that all subsets of the groups give this number of coalitions; `kernel` draws
+    the coalitions over single tokens, which share far less.
     """
     groups = (coalitions - 1).bit_length() if algorithm == "exact" else prompt.units
     params = ShapParams.model_validate(
@@ -72,7 +72,7 @@ def measured(folder: Path, prompt: Prompt, coalitions: int, algorithm: str) -> d
 
 
 def peak_bytes(status: Path = STATUS) -> int:
-    """The most memory this process ever had. What getrusage says would count its parent's before it was started."""
+    """Peak memory of this process. getrusage would include its parent's before the start."""
     for line in status.read_text(encoding="utf-8").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10

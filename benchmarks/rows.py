@@ -1,4 +1,4 @@
-"""What a measurement says: one JSON row a case."""
+"""Measured rows: one JSON object per case."""
 
 import statistics
 import time
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One case beside its peer, or alone. Times are seconds; `ratio` is peer over ours, so more is better for us.
+    """One case, compared with its peer or alone. Times are in seconds; `ratio` is peer over ours: larger is better.
 
-    Tokens are those that went through the blocks, counted alike on both sides. `peak_fraction` is the share of the
-    machine's measured fp32 matrix peak that ours reached. `peer_share` is the part of the peer's work that was
-    measured where it is not the whole: its time and tokens are then scaled by it. `max_abs_diff` is the largest
-    difference of the two answers to the same question.
+    Tokens are those through the blocks, counted alike on both sides. `peak_fraction` is the share of the machine's
+    measured fp32 matrix peak that ours reached. `peer_share` is the part of the peer's work that was measured, if not
+    the whole: its time and tokens are then scaled by it. `max_abs_diff` is the largest difference of the two answers to
+    the same question.
     """
 
     case: str
@@ -31,17 +31,17 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is."""
+        """Speed-up of ours over the peer."""
         return round(self.peer_s / self.ours_s, 2) if self.ours_s and self.peer_s else None
 
     def as_json(self) -> dict[str, Any]:
-        """The row with its ratio, without what was not measured."""
+        """The row with its ratio, without missing values."""
         row = {**asdict(self), "ratio": self.ratio}
         return {name: value for name, value in row.items() if value not in (None, {})}
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Duration of a call."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How the whole service feels: from the command to ready, from a POST to its answer."""
+"""Latency of the whole service: from the command to ready, from a POST to its response."""
 
 import os
 import statistics
@@ -23,7 +23,7 @@ RUNS = 15
 
 @contextmanager
 def stack_for_cases() -> Iterator[EmbeddedStack]:
-    """A whole service of its own, in a folder that goes with it."""
+    """A separate stack, in a temporary directory."""
     with tempfile.TemporaryDirectory(prefix="explaind-bench-") as folder:
         settings = JobsSettings(redis_url=None, data_dir=Path(folder))
         with EmbeddedStack(settings) as stack:
@@ -35,7 +35,7 @@ def _warm(client: Client) -> None:
 
 
 def up_ready() -> Row:
-    """From `explaind up` to an API that answers with a live worker, and to the first answer of the model."""
+    """From `explaind up` to a ready API with a live worker, and to the model's first result."""
     ready, answered = [], []
     for _ in range(5):
         began = time.perf_counter()
@@ -111,5 +111,5 @@ CASES: dict[str, Callable[[], Row]] = {
 
 
 def cases(_settings: Settings) -> dict[str, Callable[[], Row]]:
-    """Every case of the area by name. How often each runs is its own to say."""
+    """Every case of the area by name. Each decides how often it runs."""
     return CASES

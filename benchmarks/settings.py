@@ -1,4 +1,4 @@
-"""How a run of measurements is made."""
+"""Settings of a benchmark run."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,10 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Settings:
-    """`whole` has the peers do all their work; one case is repeated so often, or until it has gone on for `spend_s`.
+    """`whole` makes peers do all their work; a case is repeated `repeats` times, or until `spend_s` is spent.
 
-    Both sides of a comparison hold their model on `device` in `dtype`. `tiny` tries the area gpu out on models of two
-    narrow layers.
+    Both sides of a comparison hold their model on `device` in `dtype`. `tiny` runs the area gpu on models of two narrow
+    layers.
     """
 
     whole: bool = False

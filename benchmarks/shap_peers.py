@@ -1,4 +1,4 @@
-"""shap's explainers as their users call them on a language model: a function of texts, one padded batch a call."""
+"""shap's explainers as their users call them on a language model: a function of texts, one padded batch per call."""
 
 import importlib
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from benchmarks.alternating import Array
 from benchmarks.shapes import MASK_ID, Prompt
 from benchmarks.workbench import Workbench
 
-shap: Any = importlib.import_module("shap")  # its types say less than it has
+shap: Any = importlib.import_module("shap")  # its type annotations are incomplete
 
 
 class _TargetScore:
-    """The target's log-probability after each of some texts: what a user hands to shap."""
+    """The target's log-probability after each of some texts: the function users pass to shap."""
 
     def __init__(self, bench: Workbench, prompt: Prompt) -> None:
         self._bench = bench
@@ -42,7 +42,7 @@ class _TargetScore:
 
 
 def partition(bench: Workbench, prompt: Prompt, evaluations: int) -> Array:
-    """The Partition explainer over shap's text masker, all else as it is by default."""
+    """The Partition explainer over shap's text masker, with defaults otherwise."""
     return _of_text(bench, prompt, "partition", evaluations)
 
 
@@ -59,7 +59,7 @@ def _of_text(bench: Workbench, prompt: Prompt, algorithm: str, evaluations: int)
 
 
 def exact(bench: Workbench, prompt: Prompt, players: int) -> Array:
-    """The Exact explainer over which groups of neighbouring tokens are present."""
+    """The Exact explainer over the presence of groups of neighbouring tokens."""
     score, groups = _TargetScore(bench, prompt), prompt.groups(players)
     units = np.asarray(prompt.token_ids[prompt.prefix :])
     prefix = np.asarray(prompt.token_ids[: prompt.prefix], dtype=units.dtype)

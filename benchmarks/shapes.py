@@ -1,6 +1,6 @@
-"""What speed is measured on: models of a real shape with random weights, and prompts of an exact number of tokens.
+"""Models and prompts for benchmarks: real shapes with random weights, and prompts with exact token counts.
 
-The cost of a forward does not depend on what the weights are; a wide initialisation makes the values visible.
+The cost of a forward does not depend on the weights' values; a wide initialisation makes attributions visible.
 """
 
 import shutil
@@ -30,9 +30,9 @@ class Shape:
     fields: dict[str, Any] = field(hash=False)
 
     def save(self, folder: Path, *, device: str = "cpu", dtype: str = "float32") -> Path:
-        """Writes a model with weights of a fixed seed, and its tokenizer, to that folder. Returns the folder.
+        """Writes a model with weights of a fixed seed, and its tokenizer, to that directory, and returns the directory.
 
-        They are drawn on that device, where billions of them take seconds and not minutes, and kept in that type.
+        Weights are drawn on that device, where billions take seconds rather than minutes, and stored in that dtype.
         """
         if self.family == DEMO_FAMILY:
             shutil.copytree(MODEL_DIR, folder, dirs_exist_ok=True)
@@ -54,7 +54,7 @@ class Shape:
         return folder
 
     def tiny(self) -> "Shape":
-        """The same family with two narrow layers, for trying a case out."""
+        """The same family with two narrow layers, for trial runs."""
         return replace(self, name=f"tiny-{self.family}", vocabulary=400, fields=TINY_FIELDS[self.family])
 
 
@@ -124,7 +124,7 @@ GEMMA2_2B = Shape(
 
 
 def shapes_on(device: str) -> tuple[Shape, ...]:
-    """What a device of that kind is measured with: on an accelerator a small model is all starting of kernels."""
+    """The shapes measured on that kind of device: on an accelerator a small model is dominated by kernel launches."""
     return (GPT2, LLAMA) if device == "cpu" else (GPT2, LLAMA_1B)
 
 
@@ -177,7 +177,7 @@ class Prompt:
 
     @classmethod
     def drawn(cls, vocabulary: int, units: int, *, target: int, prefix: int = 0) -> "Prompt":
-        """By a fixed seed, no word twice: a peer that tells tokens by their id cannot take one for another."""
+        """Drawn with a fixed seed, no word twice: a peer that identifies tokens by id cannot confuse them."""
         generator = np.random.default_rng(0)
         ids = generator.choice(np.arange(len(SPECIAL), vocabulary), size=prefix + units + target, replace=False)
         listed = tuple(int(i) for i in ids)
@@ -185,7 +185,7 @@ class Prompt:
 
     @property
     def units(self) -> int:
-        """How many tokens are explained."""
+        """Number of explained tokens."""
         return len(self.token_ids) - self.prefix
 
     @cached_property
@@ -195,15 +195,15 @@ class Prompt:
 
     @cached_property
     def target(self) -> str:
-        """The target, with the space before it."""
+        """The target, with its leading space."""
         return " " + written(self.target_ids)
 
     def groups(self, count: int) -> np.ndarray:
-        """For each unit's token [unit] the group it is in, of so many groups of neighbours."""
+        """For each unit's token [unit] the index of its group, of `count` groups of neighbours."""
         return np.arange(self.units) * count // self.units
 
     def segments(self, count: int) -> dict[str, list[tuple[int, int]]]:
-        """The request's units for so many groups of neighbouring tokens; the prefix is outside of all."""
+        """The request's units for `count` groups of neighbouring tokens; the prefix is outside of all."""
         owners, width = self.groups(count), len("w000000 ")
         firsts = [int(np.flatnonzero(owners == group)[0]) for group in range(count)]
         ends = [*firsts[1:], self.units]

@@ -1,4 +1,4 @@
-"""Generator of docs/operate/load.md, from the committed figures of a soak."""
+"""Generator of docs/operate/load.md, from the committed results of a soak."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Runs a method beside its peer on a model, and tells the row."""
+"""Runs a method and its peer on a model, and returns the row."""
 
 import atexit
 import shutil
@@ -25,9 +25,9 @@ from explaind.contract.registry import all_methods
 
 @dataclass(frozen=True)
 class Peer:
-    """What a method is held against. `same`: the answer is to the same question to the last digit.
+    """A peer that a method is compared with. `same`: it computes the same numbers to the last digit.
 
-    `needs` is a package that the peer comes from and that is no part of the development environment.
+    `needs` is a package required by the peer and not part of the development environment.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Peer:
 
 @dataclass(frozen=True)
 class Case:
-    """A method of explain and a peer that answer one question about a prompt of that many units.
+    """A method of explain and a peer on the same prompt of that many units.
 
-    `work` is how much is asked for (samples, steps, units), and how much of it the peer really does; its time is then
-    scaled by what the two cost.
+    `work` is the amount of work (samples, steps, units), and the part of it that the peer really does; its time is then
+    scaled by the cost of the two.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def path(self) -> str:
-        """Of the method."""
+        """Path of the method."""
         return f"explain/{self.method}"
 
 
@@ -73,7 +73,7 @@ class Speed:
         return [self.row(case, shape) for shape in self.shapes]
 
     def row(self, case: Case, shape: Shape) -> Row:
-        """The case on that shape; a row without times says why it could not be measured."""
+        """The case on that shape; a row without times gives the reason why it could not be measured."""
         prompt = Prompt.drawn(shape.vocabulary, case.units, target=case.target, prefix=case.prefix)
         if (reason := _not_had(case, prompt)) is not None:
             return Row(case.name, shape.name, peer=case.peer.name, figures={"skipped": reason})
@@ -100,19 +100,19 @@ class Speed:
 
     def _made(self, shape: Shape) -> Workbench:
         folder = Path(tempfile.mkdtemp(prefix="explaind-bench-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may look at the files again
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # a worker may read the files again
         return Workbench(shape, folder, self._settings)
 
     @staticmethod
     def _warm_up(bench: Workbench, case: Case, prompt: Prompt) -> None:
-        """What is only slow the first time: imports, and memory that is asked for."""
+        """Runs that are slow only the first time: imports, and memory allocation."""
         bench.ours("explain/feature-ablation", prompt, units=prompt.segments(2))
         if case.prefix == 0:
             bench.network(bench.tokenizer(prompt.text, return_tensors="pt").input_ids.to(bench.device))
 
 
 def _not_had(case: Case, prompt: Prompt) -> str | None:
-    """Why the case cannot be measured here, if it cannot."""
+    """The reason why the case cannot be measured here, if there is one."""
     if case.peer.needs is not None and find_spec(case.peer.needs) is None:
         return f"{case.peer.needs} is not installed; it takes an environment of its own"
     method = all_methods().get(case.path)
@@ -131,7 +131,7 @@ def _fields(case: Case, prompt: Prompt) -> dict[str, Any]:
 
 def _row(case: Case, bench: Workbench, ours: Side, peer: Side, share: float) -> Row:
     shape, device, dtype = bench.shape, bench.device, bench.dtype
-    # A backward pass to the inputs costs as much again as the forward.
+    # A backward pass to the inputs costs as much as the forward.
     done = ours.count.flops * (2 if case.gradients else 1)
     figures: dict[str, Any] = {"repeats": len(ours.seconds)}
     if peer.error is not None:
@@ -160,10 +160,10 @@ def short(value: float) -> float:
 
 
 def largest_difference(ours: Array, peer: Array) -> float:
-    """Between two answers about the same units.
+    """Largest difference between two results for the same units.
 
     Raises:
-        ValueError: they are not about the same units.
+        ValueError: their units differ.
     """
     if ours.shape != peer.shape:
         raise ValueError(f"Ours tells {ours.shape} values and the peer {peer.shape}.")

@@ -1,10 +1,10 @@
-"""The tables of speed and memory in docs/reference/measurements.md."""
+"""Tables of speed and memory in docs/reference/measurements.md."""
 
 from typing import Any
 
 from benchmarks.figures import in_mb, in_seconds
 
-# How many times faster than its peer a case must be, on the GPT-2 shape; on the Llama shape three quarters of that.
+# Required speed-up over the peer on the GPT-2 shape; on the Llama shape three quarters of that.
 REQUIRED = {
     "feature_ablation": 4.0,
     "feature_ablation_default": 50.0,
@@ -66,13 +66,13 @@ NOTES = (
 
 
 def required(case: str, model: str) -> float | None:
-    """The ratio that must be reached."""
+    """The required ratio."""
     ratio = REQUIRED.get(case)
     return ratio * LLAMA_SHARE if ratio and model.startswith("llama") and not case.startswith("prefix_") else ratio
 
 
 def speed_section(results: dict[str, Any], machine: str) -> list[str]:
-    """The section; rows that were not measured are left out, those that could not be say why."""
+    """The section; rows not measured are left out, those that could not be measured have the reason."""
     rows = {(row["case"], row["model"]): row for row in results["rows"]}
     ordered = [row for case in TITLES for (name, _), row in rows.items() if name == case]
     measured = [row for row in ordered if "ours_s" in row]

@@ -1,6 +1,6 @@
-"""Workers for measuring the service: `python -m benchmarks.stand_ins idle|sleeping`.
+"""Substitute workers for benchmarks of the service: `python -m benchmarks.stand_ins idle|sleeping`.
 
-`idle` beats and takes no job; `sleeping` takes each and sleeps for ten milliseconds.
+`idle` sends heartbeats and claims no job; `sleeping` claims each job and sleeps for ten milliseconds.
 """
 
 import sys
@@ -21,7 +21,7 @@ RESULT = b'{"kind":"tokenization","prompt":"a b","tokens":[],"units":[],"count":
 
 
 class Sleeper(JobRunner):
-    """Does every job by sleeping."""
+    """Runs every job by sleeping."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
         """Sleep, succeed."""
@@ -30,7 +30,7 @@ class Sleeper(JobRunner):
 
 
 def main() -> None:
-    """Run one of them until told to stop."""
+    """Run one of them until stopped."""
     watch_parent()
     warnings.filterwarnings("ignore", category=SecurityWarning)
     queue = "default" if sys.argv[1] == "sleeping" else "nobody"

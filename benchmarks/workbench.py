@@ -1,4 +1,4 @@
-"""A model on disk, loaded twice: by the worker as any job has it, and plainly for the peers."""
+"""A model on disk, loaded twice: by the worker as for a job, and plainly for the peers."""
 
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from explaind_worker.session.session import Session
 
 
 class Workbench:
-    """One shape: what our methods say of it, and the network and tokenizer that its peers are given.
+    """One shape: results of our methods on it, and the network and tokenizer for the peers.
 
-    The peers' network is one of their own, as transformers loads it, so that nothing the worker does to its models
-    helps or hinders them.
+    The peers' network is a separate one, as loaded by transformers, so that the worker's changes to its models do not
+    affect them.
     """
 
     def __init__(self, shape: Shape, folder: Path, settings: Settings) -> None:
@@ -48,37 +48,37 @@ class Workbench:
         self.counters = [Counter(self.network), Counter(self._pool.model(self.entry)[0].network)]
 
     def tensor(self, values: Any) -> torch.Tensor:
-        """Token ids or the like, where the peers' network is."""
+        """Token ids or the like, on the device of the peers' network."""
         return torch.as_tensor(values, device=self.device)
 
     def close(self) -> None:
-        """Count no more."""
+        """Stops counting."""
         for counter in self.counters:
             counter.close()
 
     def ours(self, method: str, prompt: Prompt, **fields: Any) -> Array:
-        """The method's values [unit] as a worker finds them for that prompt and target."""
+        """The method's values [unit] for that prompt and target, as computed by a worker."""
         asked = {"prompt": prompt.text, "target": {"token_ids": list(prompt.target_ids)}}
         return np.array(self.asked(method, **{**asked, **fields}).model_dump()["values"])
 
     def asked(self, method: str, **fields: Any) -> Any:
-        """The method's result, as a worker finds it."""
+        """The method's result, as computed by a worker."""
         found = find_method(method)
         params = found.params_model.model_validate({"model": self.entry.name, **fields})
         with Session(self.entry, self._pool, lambda *_: None) as session:
             return implementation_of(found)(params, session)
 
     def evict(self) -> None:
-        """The worker's model leaves the memory."""
+        """Evicts the worker's model."""
         self._pool.make_room(self.entry, self._pool.bytes_budget())
 
     def bytes_used(self) -> int:
-        """Bytes of the worker's model, by the worker's books."""
+        """Bytes of the worker's model, according to its ledger."""
         return self._pool.bytes_used()
 
     @property
     def model(self) -> LoadedModel:
-        """The model as a worker holds it."""
+        """The model in the worker's pool."""
         model = self._pool.model(self.entry)[0]
-        assert isinstance(model, LoadedModel)  # noqa: S101 - the shapes are of language models
+        assert isinstance(model, LoadedModel)  # noqa: S101 - all shapes are language models
         return model

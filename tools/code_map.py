@@ -1,4 +1,4 @@
-"""Makes docs/reference/code-map.md: every folder of the four parts, what it holds, and how many modules."""
+"""Generator of docs/reference/code-map.md: every folder of the four parts, its purpose, and its number of modules."""
 
 import ast
 from pathlib import Path
@@ -23,10 +23,10 @@ the words mean.
 
 
 def rendered_page() -> str:
-    """The page as it should be in docs/reference/code-map.md.
+    """The page docs/reference/code-map.md.
 
     Raises:
-        ValueError: a package does not say what it holds.
+        ValueError: a package has no docstring.
     """
     parts = [HEAD]
     for root, title in PARTS.items():

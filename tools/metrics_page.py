@@ -17,10 +17,10 @@ def render_table() -> str:
 
 
 def with_table(page: str) -> str:
-    """The page with the table as it should be.
+    """The page with the current table.
 
     Raises:
-        ValueError: the page has no place for it.
+        ValueError: the page lacks the markers of the table.
     """
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -30,5 +30,5 @@ def with_table(page: str) -> str:
 
 
 def rendered_page() -> str:
-    """docs/operate/observability.md as it is, with the table as it should be."""
+    """docs/operate/observability.md with the current table."""
     return with_table(PAGE.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Formatting of generated Python modules, by the project's own ruff settings."""
+"""Formatter of generated Python modules, with the project's ruff settings."""
 
 import subprocess
 import sys

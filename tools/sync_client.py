@@ -1,7 +1,7 @@
 """Generator of `explaind._sync`: the modules of `explaind._async` without `async` and `await`.
 
-What the two flavours do differently is in their modules `concurrency`, which are written by hand; everything else
-differs by the rules below alone, as in the `unasync` script of httpcore.
+Code specific to a flavour is in the hand-written modules `concurrency`; everything else differs by the rules below
+alone, as in the `unasync` script of httpcore.
 """
 
 import re
@@ -15,7 +15,7 @@ from tools.sdk_methods import rendered_methods
 ASYNC, SYNC = "clients/python/explaind/_async", "clients/python/explaind/_sync"
 MODULES = ("client", "driver", "files", "jobs")
 
-# Text of docstrings that is true of one flavour only. Each must occur somewhere in `_async`.
+# Text of docstrings specific to one flavour. Each must occur somewhere in `_async`.
 PHRASES = {
     "Cancelling the task also requests the job's cancellation.": "An interrupt (Ctrl-C) also requests the job's "
     "cancellation.",
@@ -39,19 +39,19 @@ RULES = (
     (r"\banext\b", "next"),
     (r"\baiter_bytes\b", "iter_bytes"),
 )
-# Nothing of these may be left.
+# None of these may be left.
 LEFTOVER = re.compile(r"(?i)async|\bawait|\ba(close|closing|iter|next|read)\w*\b")
 
 
 def sync_source(source: str, path: str) -> str:
-    """The sync twin of an async module.
+    """The sync counterpart of an async module.
 
     Args:
         source: the async module.
-        path: of the sync module, relative to the repository root.
+        path: path of the sync module, relative to the repository root.
 
     Raises:
-        ValueError: something asynchronous is left that no rule knows.
+        ValueError: something asynchronous is left that no rule covers.
     """
     for phrase, replacement in PHRASES.items():
         source = source.replace(phrase, replacement)
@@ -65,7 +65,7 @@ def sync_source(source: str, path: str) -> str:
 
 
 def sync_modules() -> Mapping[str, Callable[[], str]]:
-    """For the path of every generated module of `_sync` the function that renders it."""
+    """The render function of every generated module of `_sync`, by path."""
     written = {f"{SYNC}/{name}.py": partial(_rendered, name) for name in MODULES}
     return {**written, f"{SYNC}/methods.py": _rendered_methods}
 

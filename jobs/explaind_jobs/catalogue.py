@@ -16,7 +16,7 @@ from explaind_jobs.model_config import NOTHING_READ, ConfigFacts, facts_of, hub_
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 DEMO_CONTEXT = 256  # tokens that the built-in model reads, as its config says
-# In pydantic's regular expressions `$` is the very end: no newline gets through.
+# In pydantic's regular expressions `$` matches only the very end, so no trailing newline gets through.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME)]
@@ -24,14 +24,14 @@ Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 @dataclass(frozen=True)
 class AttachmentKind:
-    """One kind of what belongs to a model and is kept beside its weights: how it is written in models.toml.
+    """A kind of attachment, a file that belongs to one model; how it is declared in models.toml.
 
     Attributes:
-        table: its table, [models.NAME.<table>], and its key in `attachments` of `GET /models`.
-        noun: one of the kind, in words.
-        suffix: of a file of ours.
-        folder: files that a directory of the project it comes from holds.
-        builtin: names of those that the built-in model comes with.
+        table: its table in models.toml, [models.NAME.<table>], and its key in `attachments` of `GET /models`.
+        noun: its name in messages, singular.
+        suffix: file suffix of an attachment that explaind wrote.
+        folder: files expected in a directory in the format of another project.
+        builtin: names of the attachments of the built-in model.
     """
 
     table: str
@@ -43,13 +43,13 @@ class AttachmentKind:
 
 LENSES = AttachmentKind("lenses", "tuned lens", ".safetensors", ("config.json", "params.pt"), builtin=("tuned",))
 ATTACHMENT_KINDS: Mapping[str, AttachmentKind] = {kind.table: kind for kind in (LENSES,)}
-MOST_ATTACHMENTS = 100  # of a kind, for one model
+MOST_ATTACHMENTS = 100  # per kind and model
 
 Attachments = Annotated[dict[Name, Path], Field(max_length=MOST_ATTACHMENTS)]
 
 
 class CatalogueError(ValueError):
-    """models.toml is not right; says which file, model and field, and what to write instead."""
+    """models.toml is invalid; the message names the file, model and field, and what to write instead."""
 
 
 class ModelEntry(BaseModel):
@@ -73,13 +73,13 @@ class ModelEntry(BaseModel):
     attachments: dict[str, Attachments] = Field(default_factory=dict)
 
     def attachment_names(self, kind: AttachmentKind) -> list[str]:
-        """The attachments of that kind that requests may name; the built-in model comes with its own."""
+        """Names of the attachments of that kind which requests may use; the built-in model has fixed ones."""
         return list(kind.builtin if self.builtin else self.attachments.get(kind.table, ()))
 
     @model_validator(mode="before")
     @classmethod
     def _gather_attachments(cls, fields: Any) -> Any:
-        """Takes the table of each kind together as `attachments`."""
+        """Gathers the tables of all kinds into `attachments`."""
         if not isinstance(fields, dict) or not fields.keys() & ATTACHMENT_KINDS.keys():
             return fields
         tables = {table: fields[table] for table in ATTACHMENT_KINDS if table in fields}
@@ -98,7 +98,7 @@ class ModelEntry(BaseModel):
         return self
 
     def card(self, state: ModelState = "cold") -> ModelCard:
-        """The model as callers see it; a directory shows by its name only, never by where it is."""
+        """The model's card in the API; of a directory only the name is shown, never its path."""
         place = "built-in" if self.builtin else self.path.name if self.path is not None else self.source
         read = NOTHING_READ if self.path is None else facts_of(self.path)
         kind = self.kind or ("causal" if self.builtin else read.kind)
@@ -139,24 +139,24 @@ DEMO = ModelEntry(
 
 
 class Catalogue:
-    """The models by name, in the order of the file."""
+    """The catalogue: models by name, in the order of the file."""
 
     def __init__(self, entries: dict[str, ModelEntry]) -> None:
         self._entries = entries
 
     @classmethod
     def load(cls, path: Path | None) -> Self:
-        """The models of that file and, unless it has its own, the built-in `demo`.
+        """Loads the models of that file, and the built-in `demo` unless the file defines one.
 
         Raises:
-            CatalogueError: the file cannot be read, or something in it is not right.
+            CatalogueError: the file cannot be read or is invalid.
         """
         entries = {} if path is None else _read(path)
         return cls(entries if DEMO.name in entries else {DEMO.name: DEMO, **entries})
 
     @property
     def entries(self) -> list[ModelEntry]:
-        """Every model."""
+        """All models."""
         return list(self._entries.values())
 
     def __iter__(self) -> Iterator[ModelEntry]:
@@ -166,7 +166,7 @@ class Catalogue:
         """The model of that name.
 
         Raises:
-            UnknownModel: there is none; the hint names the nearest.
+            UnknownModel: no model has that name; the hint suggests the nearest.
         """
         entry = self._entries.get(name)
         if entry is None:
@@ -211,10 +211,10 @@ def _entry(path: Path, name: str, fields: Any) -> ModelEntry:
 
 
 def _attachments(path: Path, entry: ModelEntry) -> dict[str, dict[str, Path]]:
-    """Where the model's attachments are, by kind and name.
+    """Paths of the model's attachments, by kind and name.
 
     Raises:
-        CatalogueError: one is not there, or is neither a file of ours nor a directory as its project writes it.
+        CatalogueError: one is missing, or is neither a file in explaind's format nor a directory in its project's.
     """
     found: dict[str, dict[str, Path]] = {}
     for table, named in entry.attachments.items():
@@ -228,7 +228,7 @@ def _attachments(path: Path, entry: ModelEntry) -> dict[str, dict[str, Path]]:
 
 
 def _mistake_in(kind: AttachmentKind, place: Path) -> str | None:
-    """What is wrong with a path as an attachment of that kind, and what to write; None where nothing is."""
+    """The error message for a path that is not an attachment of that kind, with the remedy; None if it is one."""
     wanted = f"a {kind.suffix} file or a directory with {' and '.join(kind.folder)}"
     if not place.exists():
         return f"there is no {place}. Give the path of a {kind.noun}, from the folder of models.toml: {wanted}."
@@ -241,7 +241,7 @@ def _mistake_in(kind: AttachmentKind, place: Path) -> str | None:
 
 
 def _refuse_unknown_limits(path: Path, name: str, limits: Any) -> None:
-    # ModelLimits ignores what it does not know, as every answer does; here that is a misspelling.
+    # ModelLimits ignores unknown fields, as every response model does; in models.toml they are misspellings.
     if isinstance(limits, dict):
         for key in limits.keys() - ModelLimits.model_fields.keys():
             hint = near_miss(key, ModelLimits.model_fields)

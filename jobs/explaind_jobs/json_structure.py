@@ -1,10 +1,10 @@
-"""Counts what a JSON text holds before it is parsed: parsing, and above all validating, costs by the value."""
+"""Counts the values of a JSON text before it is parsed: parsing, and above all validating, costs time per value."""
 
 import re
 from dataclasses import dataclass
 from itertools import accumulate
 
-# Text in quotes, or what there is of it where the closing quote is missing: no byte is looked at twice.
+# Quoted text, or its beginning where the closing quote is missing; possessive, so each byte is scanned once.
 _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _STEPS = {**dict.fromkeys(b"[{", 1), **dict.fromkeys(b"]}", -1)}
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
@@ -12,8 +12,8 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 @dataclass(frozen=True, slots=True)
 class JsonStructure:
-    """How much a text holds at most: `names` of all its objects, `values` of every kind, `containers` (objects and
-    arrays), and the `depth` of the innermost of them.
+    """Size of a JSON text: `names` in all objects, `values` of every kind, `containers` (objects and arrays), and the
+    `depth` of the innermost container.
     """
 
     names: int
@@ -22,7 +22,7 @@ class JsonStructure:
     depth: int
 
     def within(self, most: "JsonStructure") -> bool:
-        """Whether each number is at most the one of `most`."""
+        """Whether no number exceeds that of `most`."""
         return (
             self.names <= most.names
             and self.values <= most.values
@@ -32,13 +32,13 @@ class JsonStructure:
 
 
 def rough_structure(text: bytes) -> JsonStructure:
-    """An upper bound of everything, at the speed of memory: what stands inside of texts is counted, too."""
+    """An upper bound, at memory speed: delimiters inside strings are counted, too."""
     containers = text.count(b"[") + text.count(b"{")
     return JsonStructure(text.count(b":"), text.count(b",") + containers + 1, containers, containers)
 
 
 def structure_of(text: bytes, most: JsonStructure) -> JsonStructure:
-    """What the text holds: exact where that is within `most`, else with a number over it, soon found."""
+    """The structure of the text: exact if within `most`; otherwise counting stops once a number exceeds it."""
     rough = rough_structure(text)
     if rough.within(most):
         return rough

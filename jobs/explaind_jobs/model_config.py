@@ -10,10 +10,10 @@ from typing import Any
 from explaind.contract.catalogue import ModelKind
 
 CLASSIFYING = "ForSequenceClassification"
-DEFAULT_CLASSES = 2  # a config that names no classes has so many
+DEFAULT_CLASSES = 2  # number of classes if a config names none
 OFFSET_FAMILIES = ("roberta", "camembert", "longformer", "mpnet")
 CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx")
-MOST_CLASSES = 100_000  # a larger number in a config is no number of classes
+MOST_CLASSES = 100_000  # a larger number in a config is not plausible
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ NOTHING_READ = ConfigFacts()
 
 
 def facts_of(folder: Path) -> ConfigFacts:
-    """What the config in that directory says; nothing where it cannot be read."""
+    """The facts in that directory's config; empty if it cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the latter of text that is no JSON or no UTF-8
+    except (OSError, ValueError):  # ValueError: not JSON or not UTF-8
         return NOTHING_READ
     if not isinstance(config, dict):
         return NOTHING_READ
@@ -85,9 +85,9 @@ def classifies(architectures: list[Any] | None) -> bool:
 
 
 def class_names(id2label: Any, count: Any = None) -> list[str]:
-    """Names of the classes in order of their index; one that has none is called LABEL_ and its index.
+    """Names of the classes in order of their index; an unnamed one is LABEL_ and its index.
 
-    `count` is the config's `num_labels`, which counts where no class is named.
+    `count` is the config's `num_labels`, used if no class is named.
     """
     named = {str(index): str(name) for index, name in id2label.items()} if isinstance(id2label, dict) else {}
     plausible = isinstance(count, int) and not isinstance(count, bool) and 0 < count <= MOST_CLASSES
@@ -96,7 +96,7 @@ def class_names(id2label: Any, count: Any = None) -> list[str]:
 
 
 def quantization_kind(stored: Mapping[str, Any]) -> str:
-    """What a config's `quantization_config` is called here: bitsandbytes' nf4, fp4 or int8, else its method's name."""
+    """Name of a config's `quantization_config`: bitsandbytes' nf4, fp4 or int8, otherwise its method's name."""
     if stored.get("load_in_4bit"):
         return str(stored.get("bnb_4bit_quant_type") or "fp4")  # the library's default
     if stored.get("load_in_8bit"):

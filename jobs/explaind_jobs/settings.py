@@ -1,4 +1,4 @@
-"""What service and worker must agree on, read from the environment (prefix `EXPLAIND_`) when asked for."""
+"""Settings shared by service and worker, read from the environment (prefix `EXPLAIND_`)."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,17 +18,17 @@ RESULTS_SCHEMES = ("file:///", "s3://")
 
 
 def settings_mistake(error: ValidationError) -> str:
-    """The first thing wrong with settings, in one sentence that names the variable."""
+    """The first settings error, in one sentence that names the variable."""
     first = error.errors()[0]
     field = "_".join(str(part) for part in first["loc"])
     return f"{field} (EXPLAIND_{field.upper()}): {first['msg'].removeprefix('Value error, ')}"
 
 
 def read_password(path: Path) -> str:
-    """The password in that file, without the space around it.
+    """The password in that file, stripped of whitespace.
 
     Raises:
-        ValueError: the file cannot be read, or holds none.
+        ValueError: the file cannot be read, or is empty.
     """
     try:
         password = path.read_text(encoding="utf-8").strip()
@@ -42,7 +42,7 @@ def read_password(path: Path) -> str:
 
 
 class JobsSettings(BaseSettings):
-    """Where the jobs are and how long things may take; durations are seconds.
+    """Redis, storage and time limits; durations are in seconds.
 
     `redis_url` is None only until the embedded stack has started a server.
     """

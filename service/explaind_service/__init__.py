@@ -1,1 +1,1 @@
-"""The HTTP service: a validated request becomes a job in the queue, a finished job becomes an answer."""
+"""The HTTP service: queues a job for each validated request and returns its result."""

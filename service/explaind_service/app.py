@@ -1,4 +1,4 @@
-"""The application: made by a factory, so that nothing is read or opened at import."""
+"""Application factory: settings are read and connections opened in `create_app`, never at import."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ from explaind_service.webhooks.delivery import WebhookDeliverer
 from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
 
-# Of the interface, not of the package: what a client relies on stays while this does.
+# Version of the interface, not of the package: it changes only when clients would break.
 API_VERSION = "1"
 
 DESCRIPTION = """\
@@ -84,7 +84,7 @@ def path_and_methods(route: BaseRoute) -> str:
 
 
 class Api(FastAPI):
-    """FastAPI behind the door, inside the envelope: even the framework's own answers carry a request id."""
+    """FastAPI inside authentication and request context: even the framework's own responses carry a request id."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made at the first call, which takes seconds; once for all services of a process.
@@ -99,7 +99,7 @@ class Api(FastAPI):
             return self.openapi_schema
 
     def setup(self) -> None:
-        """The framework's own routes; the document is made in a thread, so that others are answered meanwhile."""
+        """The framework's own routes; the document is built in a thread, so that other requests are served."""
         super().setup()
         plain = next(route for route in self.routes if isinstance(route, Route) and route.path == self.openapi_url)
 
@@ -111,7 +111,7 @@ class Api(FastAPI):
         self.add_route(plain.path, document, include_in_schema=False)
 
     def build_middleware_stack(self) -> ASGIApp:
-        """The framework's layers, the door before them, and the envelope around all."""
+        """The framework's layers, inside authentication, inside the request context."""
         settings: ServiceSettings = self.state.settings
         watch = RequestWatch(self.state.metrics, access_log=settings.access_log)
         return RequestEnvelope(
@@ -120,10 +120,10 @@ class Api(FastAPI):
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """The service with these settings; Redis is connected to when it starts.
+    """The service with these settings; it connects to Redis on startup.
 
     Raises:
-        CatalogueError: the models file is not right.
+        CatalogueError: the models file is invalid.
     """
     models = Catalogue.load(settings.models_file)
     closed = [
@@ -209,6 +209,6 @@ def _tags() -> list[dict[str, str]]:
 
 
 def _telemetry(settings: ServiceSettings) -> TelemetryConfig:
-    # Never logs: they would carry the values of fields that did not validate, prompts among them.
+    # Traces, never logs: logs would carry the values of invalid fields, prompts among them.
     on = settings.telemetry
     return {"tracing": on, "metrics": on, "logs": False, "operation_spans": on, "auto_configure": on}

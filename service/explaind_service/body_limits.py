@@ -1,4 +1,4 @@
-"""How large a body may be, by what it is sent to."""
+"""Body size limits by path."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ UPLOADS = "/datasets"
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """The limits of a service: requests are small, datasets are not."""
+    """Body size limits of a service: small for requests, large for datasets."""
 
     requests: int
     datasets: int
 
     @classmethod
     def of_settings(cls, settings: ServiceSettings) -> "BodyLimits":
-        """The limits that these settings set."""
+        """The limits in these settings."""
         return cls(settings.max_body_bytes, settings.dataset_bytes)
 
     def of(self, path: str) -> int:
-        """Most bytes of a body sent there."""
+        """Maximum body size in bytes at that path."""
         return self.datasets if path == UPLOADS else self.requests
 
     def refusal(self, path: str) -> BodyTooLarge:
-        """What to say of a larger one."""
+        """The error for a larger body."""
         if path == UPLOADS:
             return dataset_too_large(self.datasets)
         return BodyTooLarge(

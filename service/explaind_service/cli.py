@@ -23,10 +23,10 @@ from explaind_service.settings import ServiceSettings
 
 
 class GracefulServer(uvicorn.Server):
-    """A server that answers those who wait, and takes leave of those who follow a job, once it is asked to stop."""
+    """uvicorn server that, on shutdown, first ends long polls with a response and event streams with a farewell."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ends waits and streams, so that nobody's answer is lost; then stops as usual."""
+        """Ends waits and streams, so that no response is lost; then stops as usual."""
         app = self.config.app
         resources = getattr(app.state, "resources", None) if isinstance(app, FastAPI) else None
         if isinstance(resources, Resources):
@@ -76,7 +76,7 @@ def api(**options: Any) -> None:
         log_level="info",
         host=settings.host,
         port=settings.port,
-        access_log=False,  # the envelope writes a line of its own, see EXPLAIND_ACCESS_LOG
+        access_log=False,  # the request context middleware writes its own line, see EXPLAIND_ACCESS_LOG
         server_header=False,
         http=connections_that_wait(settings.receive_s),
         ws="none",

@@ -1,4 +1,4 @@
-"""What the routes stand on: opened with the application, handed to each request."""
+"""FastAPI dependencies: resources opened with the application and passed to each request."""
 
 import re
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ JOB_ID = re.compile(r"job_[0-9a-v]{26}", re.ASCII)
 
 @dataclass(frozen=True)
 class Resources:
-    """Everything a request may need."""
+    """Resources of the application."""
 
     settings: ServiceSettings
     catalogue: Catalogue
@@ -71,10 +71,10 @@ async def _job_id(
 
 
 async def require_json(request: Request) -> None:
-    """Refuses a body that is not declared as JSON. Browsers may send other types across sites unasked.
+    """Refuses a body that is not declared as JSON. Browsers send other types across sites without a preflight.
 
     Raises:
-        UnsupportedMedia: the Content-Type is missing or another.
+        UnsupportedMedia: the Content-Type is missing or not JSON.
     """
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if declared != "application/json" and not (declared.startswith("application/") and declared.endswith("+json")):

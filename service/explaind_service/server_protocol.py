@@ -1,4 +1,4 @@
-"""HTTP/1.1 connections that wait only so long for a request, and that answer what is no request with a problem."""
+"""uvicorn HTTP/1.1 protocol with a receive timeout, a limit on heads, and problems for malformed requests."""
 
 import asyncio
 import secrets
@@ -13,7 +13,7 @@ from explaind.contract.errors import ExplaindError, HeadTooLarge, RequestError, 
 
 MAX_HEAD_BYTES = 16_384
 
-# Both as the envelope writes them: what is no request never gets there.
+# Both as the request context middleware writes them; malformed requests never get there.
 HEADERS = [
     ("Content-Type", "application/problem+json"),
     ("X-Content-Type-Options", "nosniff"),
@@ -22,14 +22,14 @@ HEADERS = [
 ]
 
 
-# A body that comes at this rate is waited for longer: a large dataset takes its time.
+# A body arriving at this rate or faster is waited for longer: a large dataset takes its time.
 BODY_BYTES_PER_S = 1 << 16
 
 
 class BoundedHeads(h11.Connection):
-    """A server's side of a connection that takes no head over `MAX_HEAD_BYTES`.
+    """Server side of a connection that refuses heads over `MAX_HEAD_BYTES`.
 
-    h11 bounds a head only while its end has not come; what arrives whole it takes at any size.
+    h11 bounds a head only while it is incomplete; one that arrives whole is accepted at any size.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class BoundedHeads(h11.Connection):
         """The next event.
 
         Raises:
-            RemoteProtocolError: what came is no HTTP, or (with the hint 431) a head that is too large.
+            RemoteProtocolError: the input is not HTTP, or (with the hint 431) a head that is too large.
         """
         if self.their_state is not h11.IDLE:
             return super().next_event()
@@ -51,7 +51,7 @@ class BoundedHeads(h11.Connection):
 
 
 class Connection(H11Protocol):
-    """uvicorn's own connection, with an end to its patience and to its heads.
+    """uvicorn's connection, with a receive timeout and limited heads.
 
     uvicorn waits for ever for a request that has begun; a few thousand clients that send a byte now and then would
     take all its file descriptors.
@@ -67,28 +67,28 @@ class Connection(H11Protocol):
         self.conn = BoundedHeads()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Waits for a request from now on."""
+        """Starts waiting for a request."""
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        """Waits on, or no longer when the request is complete."""
+        """Extends the wait, or ends it when the request is complete."""
         self._received += len(data)
         super().data_received(data)
         self._watch()
 
     def on_response_complete(self) -> None:
-        """Waits for the rest of a request that was answered before its end, if there is any."""
+        """Waits for the rest of a request that was answered before it was complete."""
         super().on_response_complete()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Waits for nothing any more."""
+        """Cancels the timeout."""
         self._stop_watching()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what cannot be read as HTTP; says so as everything else here is said."""
+        """Answers malformed HTTP with a problem, as all errors are."""
         why = sys.exc_info()[1]
         if isinstance(why, h11.RemoteProtocolError) and why.error_status_hint == HeadTooLarge.status:
             refusal: RequestError = HeadTooLarge(
@@ -102,10 +102,10 @@ class Connection(H11Protocol):
         self._refuse(refusal)
 
     def _should_upgrade(self) -> bool:
-        return False  # there are no websockets here, and a line in the log for each that is asked for helps nobody
+        return False  # no websockets here, and logging each attempt is of no use
 
     def _watch(self) -> None:
-        # Between two requests uvicorn's keep-alive watches.
+        # Between two requests uvicorn's keep-alive timeout applies.
         begun = self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None
         if not (begun or self.conn.their_state is h11.SEND_BODY):
             self._stop_watching()
@@ -135,14 +135,14 @@ class Connection(H11Protocol):
             )
 
     def _comes_on(self) -> bool:
-        """Whether a body that nobody has answered yet is coming at a fair rate."""
+        """Whether an unanswered request's body is arriving fast enough."""
         coming = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.SEND_RESPONSE
         return coming and self._received >= BODY_BYTES_PER_S * self.receive_s
 
     def _refuse(self, error: ExplaindError) -> None:
-        """Answers, unless an answer is under way, and hangs up."""
+        """Sends the error, unless a response is in progress, and closes the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # whatever the application still has to say
+            self.cycle.disconnected = True  # discards whatever the application still sends
             self.cycle.message_event.set()
         if self.transport.is_closing():
             return
@@ -161,5 +161,5 @@ class Connection(H11Protocol):
 
 
 def connections_that_wait(receive_s: float) -> type[Connection]:
-    """Connections that give a request so many seconds to come in whole."""
+    """The connection class with that receive timeout, in seconds."""
     return type("Connection", (Connection,), {"receive_s": receive_s})

@@ -1,4 +1,4 @@
-"""What the service may be told, beside what it shares with the workers."""
+"""Settings of the service, beside those shared with the workers."""
 
 from ipaddress import ip_network
 from typing import Annotated

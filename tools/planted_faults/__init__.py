@@ -1,1 +1,1 @@
-"""Planted faults: realistic slips, each of which at least one test of the suite must catch."""
+"""Planted faults: realistic mistakes, each of which at least one test of the suite must catch."""

@@ -1,4 +1,4 @@
-"""The table of faults: what is changed in which file, and the tests that should fail then."""
+"""Table of planted faults: the change, its file, and the tests that should fail."""
 
 import subprocess
 import tomllib
@@ -11,7 +11,7 @@ TABLE = Path(__file__).with_name("faults.toml")
 
 
 class FaultError(Exception):
-    """The table does not fit the tree: a text is not there, or not exactly once."""
+    """The table does not fit the source tree: a text does not occur exactly once."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Fault:
     tests: tuple[str, ...]
 
     def planted(self, text: str) -> str:
-        """The file's text with the fault in it.
+        """The file's text with the fault planted.
 
         Raises:
             FaultError: `old` is not in the text exactly once.
@@ -38,7 +38,7 @@ class Fault:
 
 
 def all_faults(table: Path = TABLE) -> list[Fault]:
-    """Every fault of the table, in its order. Raises FaultError for two of one id."""
+    """Every fault of the table, in its order. Raises FaultError for duplicate ids."""
     rows = tomllib.loads(table.read_text(encoding="utf-8"))["fault"]
     faults = [Fault(**{**row, "tests": tuple(row["tests"])}) for row in rows]
     ids = [fault.id for fault in faults]
@@ -48,7 +48,7 @@ def all_faults(table: Path = TABLE) -> list[Fault]:
 
 
 def chosen(faults: Iterable[Fault], ids: Iterable[str], areas: Iterable[str]) -> list[Fault]:
-    """The faults with one of these ids or areas; all of them where neither is given.
+    """The faults with one of these ids or areas; all of them if neither is given.
 
     Raises:
         FaultError: no fault has that id or area.
@@ -60,10 +60,11 @@ def chosen(faults: Iterable[Fault], ids: Iterable[str], areas: Iterable[str]) ->
 
 
 def checked(fault: Fault, root: Path = ROOT) -> str:
-    """The text of the fault's file with the fault in it.
+    """The text of the fault's file with the fault planted.
 
     Raises:
-        FaultError: the file is not there, or `old` is not in it exactly once; names the file that holds the text now.
+        FaultError: the file does not exist, or `old` is not in it exactly once; names the file that contains the text
+            now.
     """
     path = root / fault.file
     if not path.is_file():
@@ -75,7 +76,7 @@ def checked(fault: Fault, root: Path = ROOT) -> str:
 
 
 def _found_in(text: str, root: Path) -> str:
-    """Where the text occurs now, as the end of an error message; "" where nowhere or in many files."""
+    """Location of the text now, as the end of an error message; "" if it occurs nowhere or in many files."""
     search = ["git", "grep", "-lF", "-e", text.strip().splitlines()[0], "--", ".", ":!tools", ":!docs"]
     found = subprocess.run(search, cwd=root, capture_output=True, text=True, check=False).stdout.split()
     return f" It is in {' and '.join(found)} now." if 0 < len(found) <= 3 else ""

@@ -1,4 +1,4 @@
-"""Plants one fault after the other and records whether a test fails."""
+"""Plants one fault after another and records whether a test fails."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from typing import Literal
 from tools.planted_faults.faults import Fault, FaultError
 from tools.planted_faults.tree import TestRun, Tree
 
-LIMIT_S = 600.0  # of one run of a test set
+LIMIT_S = 600.0  # per run of a test set
 DETAIL = 2000  # characters of the end of pytest's output that are shown
-FAILURES = 1  # pytest's exit status where a test failed
+FAILURES = 1  # pytest's exit status if a test failed
 
-# broken: the tests could not be imported, so that nothing was measured; red: they fail without the fault too.
+# broken: the tests could not be imported, so nothing was measured; red: they fail without the fault too.
 Outcome = Literal["caught", "missed", "timeout", "broken", "red", "unplantable"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one fault: `test` is the first that failed, `seconds` what the run of its tests took."""
+    """Result of one fault: `test` is the first that failed, `seconds` the duration of its tests."""
 
     id: str
     area: str
@@ -36,10 +36,10 @@ Report = Callable[[str, Result | None], None]
 
 
 def run(faults: Sequence[Fault], jobs: int, report: Report) -> list[Result]:
-    """The results of the faults, in their order; `jobs` copies of the checkout are worked in at once.
+    """The results of the faults, in their order; `jobs` copies of the checkout are used in parallel.
 
-    Faults with the same tests come together, after a control run of those tests without any fault. `report` is called
-    with a line about every run, and with the result where it is that of a fault.
+    Faults with the same tests run together, after a control run without any fault. `report` is called with a line about
+    every run, and with the result if the run has a fault.
     """
     sets: dict[tuple[str, ...], list[Fault]] = {}
     for fault in faults:

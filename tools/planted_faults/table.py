@@ -12,20 +12,20 @@ Record = dict[str, Any]
 
 
 def records(path: Path) -> dict[str, Record]:
-    """The results kept in a file, by id; none where there is no file."""
+    """The results in a file, by id; empty if there is no file."""
     if not path.exists():
         return {}
     return {record["id"]: record for record in json.loads(path.read_text(encoding="utf-8"))}
 
 
 def write(path: Path, results: Iterable[Result], order: Sequence[str]) -> None:
-    """Writes results beside those that the file holds already, in the order of the ids; others are dropped."""
+    """Merges results into the file, in the order of the ids; others are dropped."""
     kept = records(path)
     for result in results:
         row = {"id": result.id, "area": result.area, "outcome": result.outcome}
         kept[result.id] = {**row, "test": result.test, "seconds": result.seconds}
     rows = [kept[name] for name in order if name in kept]
-    # One fault a line, so that a diff of two runs can be read.
+    # One fault per line, for readable diffs.
     lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
@@ -40,7 +40,7 @@ def markdown(results: Sequence[Result]) -> str:
 
 
 def lost(results: Iterable[Result], before: dict[str, Record]) -> list[str]:
-    """Ids of faults that were caught before and are not now."""
+    """Ids of faults caught before but not now."""
     return [
         result.id
         for result in results

@@ -17,13 +17,13 @@ from pathlib import Path
 from tools.planted_faults.faults import ROOT, Fault, FaultError, checked
 
 PACKAGES = ("explaind", "explaind_jobs", "explaind_service", "explaind_worker")
-TEST_TIMEOUT_S = 120  # of a single test; a fault that makes one hang is caught by that
+TEST_TIMEOUT_S = 120  # of a single test; catches faults that make a test hang
 FAILED = re.compile(r"^(FAILED|ERROR) (\S+?\.py)(::.+?)?(?: - |$)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class TestRun:
-    """How pytest ended: its exit status (None: killed by the time limit), the test that failed, and its output."""
+    """Result of a pytest run: exit status (None: killed by the time limit), failed test, and output."""
 
     __test__ = False
 
@@ -53,7 +53,7 @@ class Tree:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target, follow_symlinks=False)
-        # Some tests ask git what it ignores.
+        # Some tests ask git which files are ignored.
         repository = ["git", "init", "-q"]
         subprocess.run(repository, cwd=folder, check=True)
         sources = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -68,7 +68,7 @@ class Tree:
 
     @contextmanager
     def planted(self, fault: Fault) -> Iterator[None]:
-        """Within this context the tree holds the fault. Raises FaultError where it cannot be planted."""
+        """Context in which the tree contains the fault. Raises FaultError if it cannot be planted."""
         path = self.folder / fault.file
         original, changed = path.read_text(encoding="utf-8"), checked(fault, self.folder)
         try:
@@ -95,7 +95,7 @@ class Tree:
             output, _ = process.communicate(timeout=limit_s)
             status = process.returncode
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # servers that tests started are in the group too
+            os.killpg(process.pid, signal.SIGKILL)  # includes servers started by tests
             output, status = process.communicate()[0], None
         found = FAILED.search(output)
         name = f"{found[2]}{found[3] or ''}" if found else None
@@ -119,6 +119,6 @@ def _files() -> list[str]:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    # Bytecode is known by time and size; two versions of one second may have the same.
+    # Bytecode is matched by mtime and size; two versions within a second may have the same.
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink()

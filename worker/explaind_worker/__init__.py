@@ -1,1 +1,1 @@
-"""The worker: takes a job from the queue, holds the model, runs the method."""
+"""The worker: claims jobs, keeps models in memory, runs methods."""

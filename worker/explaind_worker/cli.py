@@ -51,7 +51,7 @@ def worker(
 ) -> None:
     """Take jobs from the queue and compute them, until Ctrl-C or SIGTERM.
 
-    With --check: exit 0 where one beats, else 1 and a sentence that says why; for health checks.
+    With --check: exit 0 if a worker sends heartbeats, else 1 and the reason; for health checks.
     """
     given = {"redis_url": redis_url, "models_file": models_file, "data_dir": data_dir}
     settings = _settings({name: value for name, value in given.items() if value is not None})
@@ -76,7 +76,7 @@ def _work(settings: JobsSettings, catalogue: Catalogue, queues: list[str], slots
     from explaind_worker.runtime.lazy_runner import LazyRunner  # noqa: PLC0415
     from explaind_worker.runtime.worker import build_worker  # noqa: PLC0415
 
-    # Celery warns root of pickled messages; this worker accepts JSON only.
+    # Celery warns against running as root with pickled messages; this worker accepts JSON only.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     try:
         return build_worker(settings, LazyRunner(settings, catalogue), queues=queues, slots=slots).start()
@@ -137,5 +137,5 @@ def _require_store(settings: JobsSettings) -> None:
                 raise click.ClickException(
                     "Redis does not answer at EXPLAIND_REDIS_URL. Is it running, and are host, port and password right?"
                 ) from error
-            if not refusal.passes:  # what does is waited for by the worker
+            if not refusal.passes:  # the worker waits for refusals that pass
                 raise click.ClickException(str(error)) from error

@@ -2,7 +2,7 @@
 
 
 class Stop(Exception):
-    """The running method must end now; it lets this pass."""
+    """The running method must end now; methods must not catch it."""
 
 
 class Cancelled(Stop):
@@ -10,7 +10,7 @@ class Cancelled(Stop):
 
 
 class LeaseLost(Stop):
-    """Another worker owns the job, or it has ended: nothing that this one computes counts any more."""
+    """Another worker owns the job, or it has ended: the results of this attempt are discarded."""
 
 
 class Released(Stop):

@@ -18,7 +18,7 @@ __all__ = [*HOMES, "__version__"]  # noqa: PLE0604  # pyright: ignore[reportUnsu
 
 
 def _notebook_html(result: object) -> str:
-    """Draws a result; the views are loaded when the first one is displayed."""
+    """Notebook HTML of a result; the views are loaded when the first one is displayed."""
     return import_module("explaind.views.registry").notebook_html(result)
 
 

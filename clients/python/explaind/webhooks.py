@@ -1,4 +1,4 @@
-"""Webhooks at the receiver's: whether a message is the service's, and what it says.
+"""Verification of webhooks, for their receiver.
 
 The messages are Standard Webhooks (standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` and
 `webhook-signature`, the last an HMAC-SHA-256 over the first two and the body. Any library of that standard
@@ -21,14 +21,14 @@ from explaind.contract.webhook import WebhookEvent
 ID = "webhook-id"
 TIMESTAMP = "webhook-timestamp"
 SIGNATURE = "webhook-signature"
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of every secret
 VERSION = "v1"
 
 SECONDS = re.compile(r"[0-9]{1,12}")
 
 
 def sign(secret: str, message_id: str, timestamp: int, body: bytes | str) -> dict[str, str]:
-    """The three headers that go with a message; `timestamp` is the second, since 1970, in which it is sent.
+    """The three headers of a message; `timestamp` is the Unix time of sending.
 
     Raises:
         WebhookNotVerified: the secret is not `whsec_` and base64.
@@ -40,23 +40,23 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes | str) -> dic
 def verify(
     secret: str | Sequence[str], headers: Mapping[str, str], body: bytes | str, tolerance_s: float = 300
 ) -> WebhookEvent:
-    """The event of a message, once it is certain that the service sent exactly this, and lately.
+    """The event of a message, after verifying that the service sent exactly this, recently.
 
     Args:
-        secret: The signing secret, `whsec_…`. While it is being changed, both the new and the old one.
-        headers: Those of the request, their names in any case.
-        body: That of the request as it came, not parsed and written again.
-        tolerance_s: How old, or how far ahead of this clock, the message may be.
+        secret: The signing secret, `whsec_…`. During a rotation, both the new and the old one.
+        headers: The request's headers, names in any case.
+        body: The request's body as received, not parsed and serialised again.
+        tolerance_s: Most seconds that the message may be old, or ahead of this clock.
 
     Raises:
-        WebhookNotVerified: a header is missing, the message is too old, no signature is right, or a secret is
-            not one.
+        WebhookNotVerified: a header is missing, the message is too old, no signature matches, or a secret is
+            malformed.
     """
     message_id, timestamp, signatures = _headers(headers)
     _check_age(timestamp, tolerance_s)
     keys = [_key(each) for each in ([secret] if isinstance(secret, str) else secret)]
     expected = [_signature(key, message_id, timestamp, _bytes(body)).encode() for key in keys]
-    # Every pair is compared, whichever fits: the time it takes tells nothing.
+    # Compares every pair, even after a match, so that the time reveals nothing.
     fits = [hmac.compare_digest(one, other) for one in expected for other in signatures]
     if not any(fits):
         raise WebhookNotVerified(
@@ -114,7 +114,7 @@ def _signature(key: bytes, message_id: str, timestamp: str, body: bytes) -> str:
 
 
 def _word(value: str) -> bytes:
-    # Headers may hold what is no text at all; that must end as a refusal, too.
+    # Headers may contain non-text; that must end as a refusal, too.
     return value.encode(errors="replace")
 
 

@@ -1,1 +1,1 @@
-"""Files that outlive jobs: datasets that callers upload, artifacts that jobs leave. Kept until they are deleted."""
+"""Files that outlive jobs until they are deleted: uploaded datasets and artifacts written by jobs."""

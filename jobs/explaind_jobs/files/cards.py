@@ -1,4 +1,4 @@
-"""Files as callers see them: their ids, their cards, and what is said of one that is not there."""
+"""File ids and file cards (the API's view of a file), and the errors for missing files."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ _json = TypeAdapter(dict[str, Any])
 
 
 def kind_of(file_id: str) -> FileKind:
-    """Whether an id is one of a dataset or of an artifact."""
+    """Whether an id belongs to a dataset or to an artifact."""
     return "dataset" if file_id.startswith("ds_") else "artifact"
 
 
@@ -32,7 +32,7 @@ def artifact_card(file: KeptFile) -> ArtifactCard:
 
 
 def not_found(kind: FileKind, file_id: str) -> NotFound:
-    """There is no such file (any more)."""
+    """The 404 error for a file that does not exist (any more)."""
     if kind == "dataset":
         hint = "POST /datasets makes one; GET /datasets lists those kept."
         return DatasetNotFound(f"There is no dataset {file_id!r}.", hint=hint)
@@ -40,7 +40,7 @@ def not_found(kind: FileKind, file_id: str) -> NotFound:
 
 
 def dataset_too_large(most: int) -> BodyTooLarge:
-    """The refusal of a dataset over the limit."""
+    """The error for a dataset over the size limit."""
     return BodyTooLarge(
         f"The dataset is larger than the {most} bytes that this service takes.",
         hint="Send fewer rows, or ask whoever runs the service to raise EXPLAIND_DATASET_BYTES.",
@@ -48,7 +48,7 @@ def dataset_too_large(most: int) -> BodyTooLarge:
 
 
 def content_id(prefix: str, *parts: bytes | BinaryIO) -> str:
-    """An id of 130 bits made of its parts; a file is read from its beginning to its end."""
+    """A 130-bit id derived from its parts by hashing; files are read from beginning to end."""
     seen = hashlib.sha256()
     for part in parts:
         if isinstance(part, bytes):
@@ -63,7 +63,7 @@ def content_id(prefix: str, *parts: bytes | BinaryIO) -> str:
 
 
 def lost() -> FileLost:
-    """Nothing is where the file should be, or something else."""
+    """The error for a file whose stored bytes are missing or differ."""
     return FileLost(
         "The stored file is no longer in the store, or is damaged.",
         hint="Delete it and make it again. If every file is missing, the service and its workers do not share one "

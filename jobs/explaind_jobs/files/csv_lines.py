@@ -1,19 +1,19 @@
-"""The lines of a CSV, held to limits before the csv module parses them."""
+"""Line reader for CSV that enforces limits before the csv module parses a row."""
 
 import re
 from collections.abc import Callable
 from typing import Self, TextIO
 
-# A quoted cell, or what this line has of it, and a plain one; quotes inside a plain cell are text, as for csv.
+# A quoted cell (or as much of it as this line holds), then a plain one; as in csv, quotes in a plain cell are text.
 _REST_OF_QUOTED = r'[^"]*+(?:""[^"]*+)*+(?:"|\Z)'
 _REST = re.compile(_REST_OF_QUOTED)
 _CELLS = {separator: re.compile(rf'"{_REST_OF_QUOTED}|[^{separator}\r\n]*+') for separator in ",\t"}
 
 
 class CsvLines:
-    """Hands csv.reader one line after the other, and refuses one that would make a row too wide or too long.
+    """Feeds csv.reader line by line and refuses a line that would make a row too wide or too long.
 
-    A row that csv.reader has not given yet when it asks for another line goes on in it: its quotes are open.
+    While csv.reader asks for more lines without returning a row, a quoted cell is still open.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class CsvLines:
         self.begin_row()
 
     def begin_row(self) -> None:
-        """The row is complete: the next line begins another."""
+        """Marks the end of a row: the next line begins another."""
         self._open = False
         self._chars = self._separators = self._cells = 0
 
@@ -41,7 +41,7 @@ class CsvLines:
         return self
 
     def __next__(self) -> str:
-        """The next line. `refuse` raises what it raises, UnicodeDecodeError is text that is not UTF-8."""
+        """The next line. Raises what `refuse` raises, and UnicodeDecodeError for text that is not UTF-8."""
         line = self._text.readline(self._most_chars + 1)
         if not line:
             raise StopIteration
@@ -60,7 +60,7 @@ class CsvLines:
 
 
 def cells_in(line: str, *, quoted: bool, most: int, separator: str = ",") -> int:
-    """How many cells csv.reader would make of a line, counted up to two more than `most`; `quoted`: it begins inside
+    """Number of cells that csv.reader would make of a line, counted up to `most` + 2; `quoted`: the line begins inside
     a quoted cell.
     """
     plain = _CELLS[separator]

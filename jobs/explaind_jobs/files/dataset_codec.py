@@ -1,4 +1,4 @@
-"""A dataset as it is stored: zstd of one JSON array a row, in the order of its columns."""
+"""Storage format of a dataset: zstd of one JSON array per row, in column order."""
 
 import hashlib
 import io
@@ -21,7 +21,7 @@ PREVIEW_ROWS = 5
 PREVIEW_COLUMNS = 32
 PREVIEW_CHARS = 200
 LEVEL = 3
-# Of what is written for a file, before it is packed: escapes make text longer, Parquet's dictionaries without end.
+# Limits on the uncompressed output: escapes make text longer, Parquet dictionaries without bound.
 MOST_WRITTEN, MOST_GROWTH = 1 << 28, 8
 
 READERS: dict[TableForm, Callable[[BinaryIO], Generator[Row, None, None]]] = {
@@ -34,7 +34,7 @@ READERS: dict[TableForm, Callable[[BinaryIO], Generator[Row, None, None]]] = {
 
 @dataclass(frozen=True, slots=True)
 class EncodedDataset:
-    """A dataset ready to be stored: the SHA-256 and the number of its bytes, and what its card says."""
+    """A dataset ready to be stored: SHA-256 and size of its bytes, and the fields of its card."""
 
     digest: str
     size: int
@@ -44,7 +44,7 @@ class EncodedDataset:
 
 
 def encode(source: BinaryIO, form: TableForm, out: BinaryIO) -> EncodedDataset:
-    """Read a file and write it to `out` as it is stored; no more than a few rows at a time are ever held.
+    """Read a file and write it to `out` in the storage format; only a few rows are in memory at a time.
 
     Raises:
         InvalidDataset: it cannot be read, or is over a limit.
@@ -75,13 +75,13 @@ def encode(source: BinaryIO, form: TableForm, out: BinaryIO) -> EncodedDataset:
             store(packer.compress(line))
             count += 1
     store(packer.flush())
-    # Columns that came later are empty in the first rows.
+    # Columns that first appear in later rows are empty in the preview.
     first = [{name: row.get(name) for name in columns[:PREVIEW_COLUMNS]} for row in preview]
     return EncodedDataset(digest.hexdigest(), size, count, columns, first)
 
 
 def decode(stored: bytes, columns: Sequence[str]) -> list[Row]:
-    """The rows of a stored dataset; each has every column, None where it was left out."""
+    """The rows of a stored dataset; each has every column, None for missing values."""
     with zstandard.ZstdDecompressor().stream_reader(stored) as reader:
         lines = io.BufferedReader(reader)  # pyright: ignore[reportArgumentType] - it is a RawIOBase in all but name
         return [_row(json.loads(line), columns) for line in lines]
@@ -91,7 +91,7 @@ def _line(row: Row, columns: Sequence[str]) -> bytes:
     cells = [row.get(name) for name in columns]
     try:
         return json.dumps(cells, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-    except ValueError:  # JSON and CSV were looked through on their way here; Parquet may hold NaN
+    except ValueError:  # JSON and CSV were checked on reading; Parquet may hold NaN
         refuse("It holds a number that is not finite.")
 
 

@@ -1,7 +1,7 @@
-"""Encodes an upload in a process of its own, so that neither the memory nor the time it takes is the service's.
+"""Encodes an upload in a separate process, which bounds its memory and time.
 
-A thread would not do: it holds the interpreter's lock while a long line is parsed, and what a crafted Parquet file does
-to its reader it does to the whole process.
+A thread would not do: parsing a long line holds the interpreter's lock, and a crafted Parquet file that crashes its
+reader takes the whole process with it.
 """
 
 import io
@@ -16,17 +16,17 @@ from explaind.contract.errors import InvalidDataset, UnsupportedMedia
 from explaind_jobs.files.dataset_codec import EncodedDataset, TableForm, encode
 from explaind_jobs.files.table_readers import refuse
 
-# So much text takes a few hundredths of a second; a process takes longer to start.
+# Encoding this much text takes a few hundredths of a second, less than starting a process.
 SMALL_BYTES = 1 << 17
 MEMORY_BYTES = 2 << 30
 PROCESSOR_S = 120
 WAIT_S = 600.0
-# The least that Python needs: no secret of the service is in reach of what reads files of strangers.
+# The minimum that Python needs: no secret of the service reaches the process that reads untrusted files.
 ENVIRONMENT = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "TMPDIR", "TEMP", "TMP")
 
 
 class Report(BaseModel):
-    """What the process has to say in the end: the dataset, or why there is none."""
+    """Final message of the encoding process: the dataset, or the error."""
 
     encoded: EncodedDataset | None = None
     code: str = ""
@@ -38,10 +38,10 @@ _report = TypeAdapter(Report)
 
 
 def encode_upload(source: BinaryIO, form: TableForm, out: BinaryIO) -> EncodedDataset:
-    """As `encode`, of a file that may be large or hostile: two open files, both with a descriptor.
+    """`encode` for a file that may be large or hostile; both files are open and have a descriptor.
 
     Raises:
-        InvalidDataset: it cannot be read, or is over a limit, of memory and time as well.
+        InvalidDataset: it cannot be read, or exceeds a limit (memory and time included).
         UnsupportedMedia: it is Parquet, and pyarrow is not installed.
     """
     if form != "parquet" and source.seek(0, io.SEEK_END) <= SMALL_BYTES:
@@ -72,7 +72,7 @@ def encode_upload(source: BinaryIO, form: TableForm, out: BinaryIO) -> EncodedDa
 
 
 def main(form: TableForm, source: BinaryIO, out: BinaryIO) -> Report:
-    """Encode what comes in, and say what became of it."""
+    """Encode the file and report the outcome."""
     try:
         return Report(encoded=encode(source, form, out))
     except (InvalidDataset, UnsupportedMedia) as error:
@@ -82,7 +82,7 @@ def main(form: TableForm, source: BinaryIO, out: BinaryIO) -> Report:
 def _limit_this_process() -> None:
     if sys.platform == "win32":
         return
-    import resource  # noqa: PLC0415 - there is none on Windows
+    import resource  # noqa: PLC0415 - not available on Windows
 
     limits = {resource.RLIMIT_DATA: MEMORY_BYTES, resource.RLIMIT_CPU: PROCESSOR_S, resource.RLIMIT_CORE: 0}
     for limit, most in limits.items():
@@ -96,4 +96,4 @@ if __name__ == "__main__":
     form = TypeAdapter[TableForm](TableForm).validate_python(sys.argv[1])
     said = main(form, sys.stdin.buffer, sys.stdout.buffer)
     sys.stdout.flush()
-    print(said.model_dump_json(), file=sys.stderr)  # noqa: T201 - what the service reads
+    print(said.model_dump_json(), file=sys.stderr)  # noqa: T201 - read by the service

@@ -1,4 +1,4 @@
-"""The bytes of files that are kept: blobs in a place of their own, written before a record refers to them."""
+"""Blob storage of datasets and artifacts: a blob is written before a record refers to it."""
 
 import hashlib
 import logging
@@ -27,15 +27,15 @@ FILES = BlobKind(folder="files", below="files", ending=".bin", lost=lost)
 
 
 class Run(Protocol):
-    """Makes a script call, and waits for its meaning."""
+    """Runs a script call and returns its parsed reply."""
 
     def __call__(self, call: ScriptCall[T], /) -> T:
-        """Returns and raises what the reply means, and StoreUnavailable."""
+        """Returns or raises what the call's parser does; raises StoreUnavailable."""
         ...
 
 
 class FileBlobs:
-    """The blobs of all files, and temporary files beside them."""
+    """The blobs of all files, and temporary files on the same disk."""
 
     def __init__(self, run: Run, settings: JobsSettings) -> None:
         self.run = run
@@ -43,33 +43,33 @@ class FileBlobs:
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """Where the bytes are; opened when first needed. Raises StoreUnavailable."""
+        """The blob store; opened when first needed. Raises StoreUnavailable."""
         return open_blobs(self.settings, FILES)
 
     def sweep(self) -> int:
-        """Remove some blobs that nothing has referred to for long; returns how many. Raises StoreUnavailable."""
+        """Remove a batch of blobs that have been unreferenced for long; returns how many. Raises StoreUnavailable."""
         found = self.run(scripts.loose(SWEPT_AT_A_TIME))
         for blob in found:
             self.discard(blob)
         return len(found)
 
     def temporary(self) -> BinaryIO:
-        """A file that is gone once it is closed, on the disk that the blobs are on where that is a directory's.
+        """A temporary file, removed when closed; on the disk of the blobs if they are in a directory.
 
         Raises:
-            StoreUnavailable: there is no place for it.
+            StoreUnavailable: it cannot be created.
         """
         with unavailable("written"):
             return cast("BinaryIO", tempfile.TemporaryFile(dir=scratch_folder(self.settings, FILES)))
 
     def write_file(self, file: BinaryIO) -> str:
-        """As `write`, what is in a file; mapped, not read, so that it is never in memory as a whole."""
+        """`write` for an open file, which is memory-mapped and never read into memory as a whole."""
         file.flush()
         with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             return self.write(data)
 
     def write(self, data: bytes | mmap) -> str:
-        """Write a blob of its own name, durably; it is loose until a record refers to it. Raises StoreUnavailable."""
+        """Write a blob under a new name, durably; unreferenced until a record names it. Raises StoreUnavailable."""
         blob = secrets.token_hex(32)
         self.run(scripts.announce(blob))
         self.blobs.write(blob, data)
@@ -83,7 +83,7 @@ class FileBlobs:
         return data
 
     def discard(self, blob: str) -> None:
-        """Remove a loose blob; one that cannot be removed stays loose, and is tried again."""
+        """Remove an unreferenced blob; after a failure it is left to the sweep."""
         try:
             self.blobs.remove(blob)
             self.run(scripts.gc_confirm(blob))

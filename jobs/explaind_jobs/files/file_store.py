@@ -1,7 +1,7 @@
-"""The files that are kept: bytes in the blob store, in a place of their own, records in Redis.
+"""File store of datasets and artifacts: bytes in the blob store, records in Redis.
 
-Everything here blocks. A record is made when its blob is written, and deleted before it; a blob that nothing refers to
-(a crash, between the two) is loose, and swept after an hour.
+All methods block. The blob is written before the record is created, and the record is deleted before the blob; a blob
+left without a record (by a crash in between) is swept after an hour.
 """
 
 import hashlib
@@ -48,15 +48,15 @@ _rows = TypeAdapter(list[Row])
 
 
 class FileStore(FileBlobs):
-    """All files. `of` gives those of one owner."""
+    """All files; `of` restricts them to one owner."""
 
     def of(self, owner: str, *, sees: str | None = None, job: str | None = None) -> "Files":
-        """The files of an owner (an API key's id); `sees` is whose files are found, if not only theirs."""
+        """The files of an owner (an API key's id); `sees`: whose files can be read, if not only the owner's."""
         return Files(self, owner, owner if sees is None else sees, job)
 
 
 class Files:
-    """The datasets and artifacts of one owner, as jobs and routes need them."""
+    """The datasets and artifacts of one owner, for jobs and routes."""
 
     def __init__(self, store: FileStore, owner: str = ANONYMOUS, sees: str = ANONYMOUS, job: str | None = None) -> None:
         self._store = store
@@ -66,20 +66,20 @@ class Files:
         self._storing = True
 
     def dry_run(self) -> "Files":
-        """The same files, where reading works and nothing is kept."""
+        """The same files for a dry run: reads work, writes are discarded."""
         files = Files(self._store, self._owner, self._sees, self._job)
         files._storing = False
         return files
 
     def rows(self, dataset_id: str, *, pointer: str = "/dataset") -> list[Row]:
-        """The rows of a dataset; each has every column, None where it was left out.
+        """The rows of a dataset; each has every column, None for missing values.
 
         Args:
             dataset_id: its id.
             pointer: the field of the request that names it.
 
         Raises:
-            UnknownDataset: its owner has none of that id.
+            UnknownDataset: the owner has no dataset with that id.
             FileLost, StoreUnavailable: it cannot be read.
         """
         file = self._named("dataset", dataset_id, pointer)
@@ -89,16 +89,16 @@ class Files:
         """The bytes of an artifact that a request names at `pointer`.
 
         Raises:
-            UnknownArtifact: its owner has none of that id.
+            UnknownArtifact: the owner has no artifact with that id.
             FileLost, StoreUnavailable: it cannot be read.
         """
         return self._store.read(self._named("artifact", artifact_id, pointer))
 
     def require(self, file_id: str, *, pointer: str) -> None:
-        """Refuses a request that names, at `pointer`, a dataset or an artifact that is not there.
+        """Checks that the dataset or artifact named by the request at `pointer` exists.
 
         Raises:
-            UnknownDataset, UnknownArtifact: its owner has none of that id.
+            UnknownDataset, UnknownArtifact: the owner has no such file.
         """
         self._named(kind_of(file_id), file_id, pointer)
 
@@ -133,22 +133,22 @@ class Files:
         return ArtifactPage(data=[artifact_card(file) for file in found[:limit]], has_more=len(found) > limit)
 
     def put_dataset(self, data: bytes, form: TableForm, name: str) -> tuple[DatasetCard, bool]:
-        """As `put_upload`, of bytes that are in memory already."""
+        """`put_upload` for bytes already in memory."""
         with self._store.temporary() as source:
             source.write(data)
             return self.put_upload(source, form, name)
 
     def put_upload(self, source: BinaryIO, form: TableForm, name: str) -> tuple[DatasetCard, bool]:
-        """Keep a dataset; its card, and whether it is new: the same file has the same id, and its first name.
+        """Store a dataset; returns its card and whether it is new: the same bytes keep their id and first name.
 
         Args:
-            source: the file that came in, one of `FileStore.temporary`.
-            form: how it is written.
+            source: the uploaded file, from `FileStore.temporary`.
+            form: its format.
             name: its name.
 
         Raises:
             InvalidDataset, UnsupportedMedia: it cannot be read, or is over a limit.
-            BodyTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
+            BodyTooLarge, TooManyFiles, StoreUnavailable: it cannot be stored.
         """
         most, size = self._store.settings.dataset_bytes, source.seek(0, io.SEEK_END)
         if size > most:
@@ -174,10 +174,10 @@ class Files:
         return dataset_card(file), created
 
     def check_room(self, size: int = 0) -> None:
-        """To be asked before the work whose artifact, of so many bytes, would not be kept in the end.
+        """Checks, before the work begins, that an artifact of `size` bytes can be stored.
 
         Raises:
-            RequestTooLarge, TooManyFiles, StoreUnavailable: it would not.
+            RequestTooLarge, TooManyFiles, StoreUnavailable: it cannot.
         """
         self._check_size(size)
         most = self._store.settings.max_files
@@ -185,19 +185,19 @@ class Files:
             raise scripts.too_many("artifact", most)
 
     def put_artifact(self, kind: str, name: str, data: bytes, *, model: str, job_id: str | None = None) -> ArtifactCard:
-        """Keep what a job leaves, durably; in a dry run only its card is made.
+        """Store an artifact of a job, durably; in a dry run only its card is made.
 
-        A job has one artifact of a name: a second attempt replaces what the first has left.
+        Artifact names are unique within a job: a second attempt replaces the artifact of the first.
 
         Args:
-            kind: what it is, such as "tuned-lens".
-            name: the name of its file.
+            kind: its kind, such as "tuned-lens".
+            name: its file name.
             data: its bytes.
             model: the model that it belongs to.
-            job_id: the job, where it is not the one that these files were opened for.
+            job_id: the job, if not the one for which these files were opened.
 
         Raises:
-            RequestTooLarge, TooManyFiles, StoreUnavailable: it cannot be kept.
+            RequestTooLarge, TooManyFiles, StoreUnavailable: it cannot be stored.
         """
         self._check_size(len(data))
         job = job_id or self._job
@@ -213,11 +213,11 @@ class Files:
         )
 
     def delete_dataset(self, dataset_id: str) -> None:
-        """Forget a dataset. Raises DatasetNotFound, StoreUnavailable."""
+        """Delete a dataset. Raises DatasetNotFound, StoreUnavailable."""
         self._delete("dataset", dataset_id)
 
     def delete_artifact(self, artifact_id: str) -> None:
-        """Forget an artifact. Raises ArtifactNotFound, StoreUnavailable."""
+        """Delete an artifact. Raises ArtifactNotFound, StoreUnavailable."""
         self._delete("artifact", artifact_id)
 
     def _delete(self, kind: FileKind, file_id: str) -> None:
@@ -237,7 +237,7 @@ class Files:
     def _keep(self, new: NewFile) -> tuple[KeptFile, bool]:
         try:
             put = self._store.run(scripts.put(self._owner, new, self._store.settings.max_files))
-        except TooManyFiles:  # of any other error nobody knows whether the record refers to the blob by now
+        except TooManyFiles:  # after any other error the record may or may not refer to the blob
             self._store.discard(new.blob)
             raise
         if put.loose is not None:

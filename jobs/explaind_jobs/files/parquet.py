@@ -1,4 +1,4 @@
-"""Datasets in Parquet, where pyarrow is installed."""
+"""Parquet reader for datasets (needs pyarrow)."""
 
 from collections.abc import Generator
 from importlib.util import find_spec
@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 from explaind.contract.errors import UnsupportedMedia
 from explaind_jobs.files.table_readers import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, Row, refuse
 
-# Few rows at a time: a dictionary makes one long text into a thousand, which `datasets` bounds as it writes them.
+# Few rows at a time: a dictionary repeats one long text in every row; `dataset_codec` bounds the output.
 BATCH_ROWS = 64
 MOST_UNPACKED = 1 << 28
-# Before anything of the file is known: texts and lists of its footer, which says what there is in it.
+# Limits on strings and lists of the footer, which is parsed before anything about the file is known.
 FOOTER_LIMITS = {"thrift_string_size_limit": 1 << 24, "thrift_container_size_limit": 1 << 18}
 PLAIN = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean")
 
@@ -29,7 +29,7 @@ def parquet_rows(source: BinaryIO) -> Generator[Row, None, None]:
 
     Raises:
         UnsupportedMedia: pyarrow is not installed.
-        InvalidDataset: this is no such file.
+        InvalidDataset: the file is not such a Parquet file.
     """
     require_parquet()
     import pyarrow  # noqa: PLC0415 # pyright: ignore[reportMissingImports] - optional, and slow to import
@@ -40,7 +40,7 @@ def parquet_rows(source: BinaryIO) -> Generator[Row, None, None]:
         _check_shape(file, pyarrow.types)
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:  # what a broken file makes of pyarrow
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # pyarrow's errors for broken files
         refuse(f"This is no Parquet file that pyarrow can read ({type(error).__name__}).")
 
 
@@ -54,7 +54,7 @@ def _check_shape(file: Any, types: Any) -> None:
     names = [field.name for field in fields]
     if len(set(names)) != len(names):
         refuse("Two of its columns have the same name.")
-    # An older pyarrow does not know every one of them.
+    # Older versions of pyarrow lack some of these types.
     plain = [getattr(types, name) for name in PLAIN if hasattr(types, name)]
     for field in fields:
         kind = field.type.value_type if types.is_dictionary(field.type) else field.type

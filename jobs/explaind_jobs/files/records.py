@@ -1,4 +1,4 @@
-"""What is known of a file that is kept."""
+"""Records of stored files, passed between service, store and worker."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,9 +8,9 @@ from explaind.contract.files import FileKind
 
 @dataclass(frozen=True, slots=True)
 class NewFile:
-    """A file to be kept: its blob is written already, under a name that was announced.
+    """A file to be recorded; its blob is already written, under a name that was announced.
 
-    `card` is JSON of what the card says beside id and time, `digest` the SHA-256 of the blob's `size` bytes.
+    `card` is the card as JSON without id and time, `digest` the SHA-256 of the blob's `size` bytes.
     """
 
     kind: FileKind
@@ -25,7 +25,7 @@ class NewFile:
 
 @dataclass(frozen=True, slots=True)
 class KeptFile:
-    """A file that is kept."""
+    """A stored file."""
 
     id: str
     created_at: datetime
@@ -38,7 +38,7 @@ class KeptFile:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What became of a file: `created` is False where it was there already; `loose` is a blob to be removed."""
+    """Outcome of storing a file: `created` is False if it existed already; `loose` is a blob to be removed."""
 
     file: KeptFile
     created: bool

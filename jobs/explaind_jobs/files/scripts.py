@@ -1,4 +1,4 @@
-"""The script calls about files: announce a blob, keep, look up, list and delete a file, and sweep what is loose."""
+"""Script calls about files: announce a blob; create, look up, list and delete a file; sweep unreferenced blobs."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,23 +9,23 @@ from explaind.contract.files import FileKind
 from explaind_jobs.files.records import KeptFile, NewFile, Put
 from explaind_jobs.redis_scripts.script import Argument, ScriptCall, text
 
-# A blob that was announced is referred to within the first of these, or swept after the second.
+# An announced blob must be referred to within the first of these; it is swept after the second.
 WRITTEN_WITHIN_MS = 1_800_000
 LOOSE_MS = 3_600_000
-# So long a listing may go on after a file that was deleted meanwhile.
+# How long a listing can continue after a file that has been deleted meanwhile.
 GONE_S = 3600
 
 
 def announce(blob: str) -> ScriptCall[None]:
-    """Say that a blob is about to be written; should nothing refer to it in the end, it is swept."""
+    """Announce a blob about to be written; it is swept if no record comes to refer to it."""
     return ScriptCall("file_announce", [blob], lambda reply: None)
 
 
 def put(owner: str, new: NewFile, most: int) -> ScriptCall[Put]:
-    """Keep a file, unless it is kept already.
+    """Record a file, unless it exists already.
 
     Raises:
-        TooManyFiles: its owner keeps so many already.
+        TooManyFiles: its owner has reached the limit.
         StoreUnavailable: the blob was announced too long ago.
     """
 
@@ -43,15 +43,15 @@ def put(owner: str, new: NewFile, most: int) -> ScriptCall[Put]:
 
 
 def get(kind: FileKind, file_id: str, caller: str, *, preview: bool = False) -> ScriptCall[KeptFile | None]:
-    """A file that the caller may see; None where there is none."""
+    """A file visible to the caller; None if there is none."""
     return ScriptCall("file_get", [kind, file_id, caller, int(preview)], lambda reply: _file(reply) if reply else None)
 
 
 def page(kind: FileKind, caller: str, after: str | None, limit: int) -> ScriptCall[list[KeptFile]]:
-    """Up to `limit` of the files that the caller may see, newest first, that follow `after`.
+    """Up to `limit` of the files visible to the caller, newest first, that follow `after`.
 
     Raises:
-        InvalidRequest: there is no such `after`.
+        InvalidRequest: `after` names no file.
     """
 
     def parse(reply: Any) -> list[KeptFile]:
@@ -64,22 +64,22 @@ def page(kind: FileKind, caller: str, after: str | None, limit: int) -> ScriptCa
 
 
 def delete(kind: FileKind, file_id: str, caller: str) -> ScriptCall[str | None]:
-    """Forget a file; the name of its blob, which is to be removed. None where the caller sees no such file."""
+    """Delete a file; returns the name of its blob, to be removed, or None if the caller sees no such file."""
     return ScriptCall("file_delete", [kind, file_id, caller, GONE_S], lambda reply: text(reply) if reply else None)
 
 
 def loose(limit: int) -> ScriptCall[list[str]]:
-    """Blobs that nothing refers to, and has not for long: to be removed and buried."""
+    """Long unreferenced blobs, to be removed and confirmed with `gc_confirm`."""
     return ScriptCall("file_gc_list", [LOOSE_MS, limit], lambda reply: [text(blob) for blob in reply])
 
 
 def gc_confirm(blob: str) -> ScriptCall[None]:
-    """A loose blob has been removed."""
+    """Confirm that an unreferenced blob has been removed."""
     return ScriptCall("file_gc_confirm", [blob], lambda reply: None)
 
 
 def too_many(kind: FileKind, most: int) -> TooManyFiles:
-    """The refusal of one more file than an owner may keep."""
+    """The error for exceeding an owner's file limit."""
     return TooManyFiles(
         f"{most} {kind}s are kept already, the most that this service keeps for one API key.",
         hint=f"Delete what is not needed any more (DELETE /{kind}s/ID), or have EXPLAIND_MAX_FILES raised.",

@@ -12,7 +12,7 @@ from explaind_jobs.files.csv_lines import CsvLines
 
 MAX_ROWS = 250_000
 MAX_COLUMNS = 256
-# Rows × columns: what a reader makes of a file may be far larger than the file.
+# Rows × columns: the parsed rows may be far larger than the file.
 MAX_CELLS = 4_000_000
 MAX_ROW_BYTES = 1 << 24
 MAX_BLANK_LINES = 250_000
@@ -33,7 +33,7 @@ def csv_rows(source: BinaryIO, separator: str = ",") -> Generator[Row, None, Non
         InvalidDataset: quotes are not closed, or a row has other cells than the header, or more than one may have; its
             line is named.
     """
-    csv.field_size_limit(2**31 - 1)  # the module's own, 128 KiB, is less than a document
+    csv.field_size_limit(2**31 - 1)  # the default, 128 KiB, is shorter than a document
     text = io.TextIOWrapper(source, encoding="utf-8-sig", newline="")
     lines = CsvLines(text, MAX_COLUMNS, MAX_ROW_BYTES, refuse, separator)
     try:
@@ -43,7 +43,7 @@ def csv_rows(source: BinaryIO, separator: str = ",") -> Generator[Row, None, Non
     except csv.Error as error:
         refuse(f"This is not CSV: {error}.", lines.number)
     finally:
-        text.detach()  # or it would close what is not its own
+        text.detach()  # or it would close `source`, which belongs to the caller
 
 
 def tsv_rows(source: BinaryIO) -> Generator[Row, None, None]:
@@ -69,10 +69,10 @@ def _csv_rows(lines: CsvLines, separator: str) -> Iterator[Row]:
 
 
 def checked(rows: Iterable[Row]) -> Iterator[tuple[Row, list[str]]]:
-    """Each row, with the columns that were seen by then, in order of appearance.
+    """Each row, with the columns seen so far in order of appearance.
 
     Raises:
-        InvalidDataset: there are too many rows, columns or cells, a name that is none, or no row at all.
+        InvalidDataset: too many rows, columns or cells, an invalid column name, or no rows.
     """
     columns: dict[str, None] = {}
     count = 0

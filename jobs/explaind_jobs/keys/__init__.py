@@ -1,1 +1,1 @@
-"""API keys: made and revoked by a command, shown by callers, kept in Redis without the keys themselves."""
+"""API keys: created and revoked by a command, sent by callers; Redis holds only their MACs."""

@@ -1,4 +1,4 @@
-"""`explaind keys`: make, list and revoke API keys, in the Redis of the service."""
+"""`explaind keys`: create, list and revoke API keys in the service's Redis."""
 
 import json
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def _scoped(ctx: click.Context, param: click.Parameter, value: str) -> frozenset
 
 def _identified(ctx: click.Context, param: click.Parameter, value: str) -> str:
     key_id = id_of(value.strip())
-    if key_id is None:  # not quoted: it may be a key with a slip in it
+    if key_id is None:  # not quoted: it may be a mistyped key
         raise click.BadParameter("This is no key's id: `explaind keys list` shows them.", ctx, param)
     return key_id
 
@@ -90,7 +90,7 @@ def keys() -> None:
 @_json_option
 @_placed
 def create(as_json: bool, redis_url: str | None, data_dir: Path | None, **wish: Any) -> None:
-    """Make a key. It is written to stdout, once; what is kept of it cannot be turned back."""
+    """Make a key. It is written to stdout, once; only a code is stored, from which it cannot be recovered."""
     allowance = _allowance(wish.pop("rate"), wish.pop("burst"), wish.pop("max_queued"), wish.pop("max_running"))
     with place_of_keys(redis_url, data_dir) as place:
         first = not place.store.run(scripts.look_up("")).asked_for
@@ -156,7 +156,7 @@ def _allowance(rate: int | None, burst: int | None, max_queued: int | None, max_
 
 
 def _pepper_of(place: KeyStore, key_id: str) -> bytes:
-    """The pepper that key was made with."""
+    """The pepper with which that key was made."""
     known = place.store.run(scripts.look_up(key_id))
     if not known.found:
         raise click.ClickException(_unknown(key_id))
@@ -186,7 +186,7 @@ def _show_issued(issued: IssuedKey, *, first: bool, as_json: bool) -> None:
 
 
 def _facts(key: ApiKey) -> dict[str, Any]:
-    """What may be told of a key: all but its code."""
+    """The displayed fields of a key: all but its MAC."""
     limits = key.allowance
     return {
         "id": key.id,

@@ -1,4 +1,4 @@
-"""The Redis and the pepper of the service whose keys are to be changed."""
+"""Context of the key commands: the Redis and the pepper of the service."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,16 +18,16 @@ from explaind_jobs.store.job_store import JobStore
 
 @dataclass(frozen=True)
 class KeyStore:
-    """Where a service keeps its keys."""
+    """Where a service stores its keys: Redis and pepper."""
 
     store: JobStore
     settings: JobsSettings
 
     def pepper(self) -> bytes:
-        """The pepper of the service, made when there is none, which is said.
+        """The pepper of the service; a missing one is created, with a message.
 
         Raises:
-            PepperError: there is none that may be used.
+            PepperError: no pepper can be used.
         """
         file = self.settings.data_dir.resolve() / FILE_NAME
         made = self.settings.pepper is None and not file.exists()
@@ -39,10 +39,10 @@ class KeyStore:
 
 @contextmanager
 def place_of_keys(redis_url: str | None, data_dir: Path | None) -> Iterator[KeyStore]:
-    """The Redis that was named, or that of the `explaind up` which runs in the data directory.
+    """The given Redis, or that of the `explaind up` running in the data directory.
 
     Raises:
-        click.ClickException: there is none, it does not answer, or the pepper is not right.
+        click.ClickException: there is none, it does not answer, or the pepper is invalid.
     """
     given: dict[str, Any] = {"redis_url": redis_url, "data_dir": data_dir}
     try:

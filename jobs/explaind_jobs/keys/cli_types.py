@@ -1,4 +1,4 @@
-"""Durations and rates as people write them on a command line: 90d, 600/min."""
+"""Click parameter types for durations and rates: 90d, 600/min."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ LEAST_BURST = 10
 
 
 class Duration(click.ParamType):
-    """A number and a unit, in seconds."""
+    """A duration: a number and a unit, converted to seconds."""
 
     name = "90d|12h|4w|30m"
 
@@ -29,7 +29,7 @@ class Duration(click.ParamType):
 
 
 class Rate(click.ParamType):
-    """Requests in a time, as requests a minute."""
+    """A rate: requests per period, converted to requests per minute."""
 
     name = "600/min|10/s"
 
@@ -45,7 +45,5 @@ class Rate(click.ParamType):
 
 
 def usual_burst(per_minute: int) -> int:
-    """How many requests at once a rate allows where nothing else is said: those of ten seconds, ten at least, and
-    never more than those of a minute.
-    """
+    """Default burst of a rate: the requests of ten seconds, at least ten and at most those of a minute."""
     return min(per_minute, max(LEAST_BURST, per_minute // 6))

@@ -1,4 +1,4 @@
-"""Making a key."""
+"""Creates API keys."""
 
 from dataclasses import dataclass, field
 
@@ -11,7 +11,7 @@ from explaind_jobs.store.records import Allowance
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key that was just made: the only time that it is there to be seen."""
+    """A new key; the key itself is available only here."""
 
     key: str = field(repr=False)
     record: ApiKey
@@ -27,10 +27,10 @@ def issue_key(
     allowance: Allowance = Allowance(),  # noqa: B008 - frozen
     replace_pepper: bool = False,
 ) -> IssuedKey:
-    """Make a key and keep what is needed to know it again.
+    """Create a key and store its MAC.
 
     Raises:
-        PepperError: the keys that are there were made with another pepper, and `replace_pepper` is not given.
+        PepperError: existing keys were made with another pepper, and `replace_pepper` is not given.
         StoreUnavailable: Redis does not answer.
     """
     while True:

@@ -1,7 +1,7 @@
 """The pepper: 32 random bytes that every process of one installation shares and that Redis never holds.
 
-What is derived from API keys (their hashes, the secrets of webhooks) is mixed with it, so that who reads Redis
-alone can neither test keys nor sign messages.
+It enters everything derived from API keys (MACs, webhook secrets), so that read access to Redis alone allows neither
+testing keys nor signing messages.
 """
 
 import base64
@@ -21,14 +21,14 @@ MAKE_ONE = "openssl rand -base64 32"
 
 
 class PepperError(ValueError):
-    """There is no pepper that may be used; the message says why and what to do."""
+    """No usable pepper; the message says why and what to do."""
 
 
 def load_pepper(settings: JobsSettings) -> bytes:
-    """The pepper of `EXPLAIND_PEPPER`, else of the file `pepper` in the data directory, made when there is none.
+    """The pepper of `EXPLAIND_PEPPER`, else of the file `pepper` in the data directory, created if missing.
 
     Raises:
-        PepperError: it is not 32 bytes, others may read the file, or the file can be neither read nor made.
+        PepperError: it is not 32 bytes, other users may read the file, or the file can be neither read nor created.
     """
     if settings.pepper is not None:
         return _decoded(settings.pepper.get_secret_value())
@@ -68,7 +68,7 @@ def _read(path: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """A whole file appears at once, or another process's stays: nobody ever reads half a pepper."""
+    """Creates the file atomically, or keeps another process's: no process reads half a pepper."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     draft = path.with_name(f"{FILE_NAME}.{secrets.token_hex(8)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -77,7 +77,7 @@ def _make(path: Path) -> None:
             file.write(secrets.token_bytes(SIZE))
             file.flush()
             os.fsync(file.fileno())
-        # A link, unlike a rename, never takes the place of what is there.
+        # A link, unlike a rename, never replaces an existing file.
         with contextlib.suppress(FileExistsError):
             os.link(draft, path)
     finally:

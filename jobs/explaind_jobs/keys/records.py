@@ -1,4 +1,4 @@
-"""What is known of an API key."""
+"""Records of API keys: scopes, stored keys, look-up results."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +11,7 @@ KeyState = Literal["active", "expired", "revoked"]
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """Scope of a key: what it may be used for."""
 
     READ = "read"
     WRITE = "write"
@@ -19,7 +19,7 @@ class Scope(StrEnum):
     ADMIN = "admin"
 
 
-# Who holds one of these may do it as well.
+# Scopes that include this one.
 _INCLUDED_IN = {
     Scope.READ: frozenset({Scope.READ, Scope.WRITE, Scope.ADMIN}),
     Scope.WRITE: frozenset({Scope.WRITE, Scope.ADMIN}),
@@ -29,13 +29,13 @@ _INCLUDED_IN = {
 
 
 def permits(held: frozenset[Scope], needed: Scope) -> bool:
-    """Whether these scopes allow what needs that one: write includes read, admin everything."""
+    """Whether the held scopes allow what `needed` does: write includes read, admin everything."""
     return not held.isdisjoint(_INCLUDED_IN[needed])
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key to be kept: its code, never the key. `lifetime_s` is None for one that does not expire."""
+    """A key to be stored: its MAC, never the key. `lifetime_s` is None for one that does not expire."""
 
     id: str
     mac: str = field(repr=False)
@@ -47,7 +47,7 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept, and what it was when it was looked up, by the clock of the server."""
+    """A stored key, and its state at look-up by the Redis server's clock."""
 
     id: str
     mac: str = field(repr=False)
@@ -62,9 +62,9 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """An answer of the store: the keys asked for, whether keys are asked for at all, and by which pepper.
+    """Result of a look-up: the keys found, whether keys are required at all, and the pepper's fingerprint.
 
-    `remembered` says that it is an earlier answer.
+    `remembered` marks a cached result.
     """
 
     found: list[ApiKey]
@@ -73,5 +73,5 @@ class Keys:
 
     @property
     def asked_for(self) -> bool:
-        """Whether a key was ever made: from then on every caller must show one, even when all are revoked."""
+        """Whether keys are required: once one has been made, every caller must send one, even when all are revoked."""
         return self.mark is not None

@@ -1,4 +1,4 @@
-"""What can be done with the keys in Redis: made, revoked, looked up."""
+"""Script calls about API keys: create, revoke, look up."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,15 +19,15 @@ OTHER_PEPPER = (
 )
 
 
-# Read in place of a key that is not there.
+# Record read in place of a missing key, for constant-time checks.
 NOBODY = [b"a" * 12, b"active", b"0" * 64, b"nobody", b"read,write", b"1", b"", b"", b"0", b"1", b"0", b"0"]
 
 
 def create(new: NewKey, pepper: bytes, *, replace_pepper: bool = False) -> ScriptCall[bool]:
-    """Keep a key, and ask for keys from now on; False when another key has its id.
+    """Store a key, and require keys from now on; False if another key has its id.
 
     Raises:
-        PepperError: the keys that are there were made with another pepper, and `replace_pepper` is not given.
+        PepperError: existing keys were made with another pepper, and `replace_pepper` is not given.
     """
 
     def parse(reply: Any) -> bool:
@@ -44,7 +44,7 @@ def create(new: NewKey, pepper: bytes, *, replace_pepper: bool = False) -> Scrip
 
 
 def revoke(key_id: str) -> ScriptCall[Revoked]:
-    """End a key for good."""
+    """Revoke a key for good."""
 
     def parse(reply: Any) -> Revoked:
         word = text(reply)
@@ -54,7 +54,7 @@ def revoke(key_id: str) -> ScriptCall[Revoked]:
 
 
 def look_up(key_id: str) -> ScriptCall[Keys]:
-    """One key, and whether keys are asked for. As much work for an id that is none as for one that is."""
+    """One key, and whether keys are required. Takes as long for an unknown id as for a known one."""
 
     def parse(reply: Any) -> Keys:
         known = _keys(reply)

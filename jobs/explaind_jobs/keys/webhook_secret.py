@@ -1,4 +1,4 @@
-"""The secret that signs an API key's webhooks: derived from the pepper, stored nowhere.
+"""Signing secret of an API key's webhooks: derived from the pepper, stored nowhere.
 
 `python -m explaind_jobs.keys.webhook_secret [KEY_ID]` prints it, for the receiver's configuration.
 """
@@ -16,7 +16,7 @@ from explaind_jobs.settings import JobsSettings, settings_mistake
 
 
 def webhook_secret(pepper: bytes, key_id: str) -> str:
-    """The signing secret of an API key; that of jobs submitted without one belongs to the id ""."""
+    """The signing secret of an API key; jobs submitted without a key use the id ""."""
     derived = hmac.digest(pepper, b"webhook:" + key_id.encode(), hashlib.sha256)
     return SECRET_PREFIX + base64.b64encode(derived).decode()
 

@@ -1,8 +1,8 @@
-"""The append-only file of the embedded server after a crash: a damaged end is cut off and kept elsewhere.
+"""Repairs the embedded server's append-only file after a crash: a damaged end is cut off and saved in a file.
 
-The server itself cuts off a command that is cut short. Over anything else at the end (zeros of a page that never
-reached the disk, a half-written block) it does not start. Its check tool would cut that off as well, but is not on
-every machine, keeps nothing of what it cuts, and empties base files whose format it does not know.
+The server itself removes an incomplete last command. With anything else at the end (zeros of a page that never reached
+the disk, a half-written block) it does not start. Its check tool would truncate the file as well, but is not installed
+everywhere, discards what it cuts, and empties base files of an unknown format.
 """
 
 import mmap
@@ -30,9 +30,9 @@ _ENTRY = re.compile(r'^file "?(?P<name>[^"/\s]+)"? seq \d+ type i\b', re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Where a file stops being readable: `whole` bytes from its start are whole commands and transactions.
+    """Damage to a file: only its first `whole` bytes are complete commands and transactions.
 
-    `is_tail` unless commands that can be read, or another file, come after the damage.
+    `is_tail` unless readable commands, or another file, follow the damage.
     """
 
     file: Path
@@ -42,11 +42,11 @@ class Damage:
 
 
 def mend(folder: Path) -> str | None:
-    """Cut a damaged end off the append-only file of the server with its data in `folder`; returns what was done, None
-    where there is none to cut.
+    """Cut a damaged end off the append-only file in the data directory `folder`; returns a message, None if nothing
+    was damaged.
 
     Raises:
-        ServerStartError: more than an end is damaged, or what is to be cut cannot be kept; says what to do by hand.
+        ServerStartError: more than the end is damaged, or the damaged bytes cannot be saved; says what to do by hand.
     """
     damage = find_damage(folder)
     if damage is None:
@@ -71,7 +71,7 @@ def mend(folder: Path) -> str | None:
 
 
 def find_damage(folder: Path) -> Damage | None:
-    """The first damage to the incremental files of the server with its data in `folder`; its base file is not read."""
+    """The first damage to the incremental files in the data directory `folder`; the base file is not read."""
     try:
         entries = _ENTRY.findall((folder / FOLDER / MANIFEST).read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
@@ -94,7 +94,7 @@ def _damage_of(path: Path) -> Damage | None:
 
 
 def _read_commands(file: BinaryIO, size: int) -> tuple[int, int]:
-    """Where the last whole command, or transaction, ends; and where the first thing begins that is no command."""
+    """End of the last complete command or transaction, and offset of the first bytes that are not a command."""
     whole, place, in_transaction = 0, 0, False
     while place < size:
         file.seek(place)
@@ -109,7 +109,7 @@ def _read_commands(file: BinaryIO, size: int) -> tuple[int, int]:
 
 
 def _command(file: BinaryIO, size: int) -> bytes | None:
-    """Read one command, or a note of the server; returns its name, None where there is no whole one."""
+    """Read one command or annotation of the server; returns its name, None if it is incomplete or malformed."""
     line = file.readline(MAX_LINE)
     if line.startswith(b"#") and line.endswith(b"\r\n"):
         return b"#"
@@ -150,7 +150,7 @@ def _cut(damage: Damage, folder: Path) -> Path:
     with damage.file.open("r+b") as file:
         file.seek(damage.whole)
         try:
-            # For its owner alone: prompts are in there.
+            # Readable by the owner alone: it contains prompts.
             with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copy:
                 while part := file.read(1 << 20):
                     copy.write(part)

@@ -1,4 +1,4 @@
-"""Children die with their parent, however it dies."""
+"""Child processes that exit with their parent, however it ends (PR_SET_PDEATHSIG; elsewhere by watching the parent)."""
 
 import ctypes
 import os
@@ -23,16 +23,16 @@ def spawn(
     output: IO[bytes] | int | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a child that ends when this process does; a Ctrl-C in the terminal does not reach it.
+    """Start a child that is ended with this process; Ctrl-C in the terminal does not reach it.
 
-    On Linux the kernel sends it SIGTERM when the thread that called this ends: call it in one that lives long
+    On Linux the kernel sends it SIGTERM when the thread that called this ends: call it in a thread that lives long
     enough. Elsewhere a Python child calls `watch_parent` itself, and any other gets a small Python watcher.
 
     Args:
         command: The program and its arguments.
         env: Its environment; this process's by default.
         output: Where its stdout and stderr go.
-        keep_open: File descriptors that it inherits, say of locks that it shall hold as well.
+        keep_open: File descriptors that it inherits, such as locks that it is to hold as well.
     """
     child_env = {**(os.environ if env is None else env), PARENT_VARIABLE: str(os.getpid())}
     args = [str(part) for part in command]
@@ -52,7 +52,7 @@ def spawn(
 
 
 def watch_parent() -> None:
-    """In a child of `spawn`, where the kernel cannot do it: SIGTERM to itself once the parent is gone."""
+    """Sends this process SIGTERM once its parent is gone; for children of `spawn` where the kernel cannot."""
     parent = os.environ.get(PARENT_VARIABLE)
     if parent is None or sys.platform == "linux":
         return
@@ -73,14 +73,14 @@ def _bind_to_parent() -> Callable[[], None] | None:
 
     def bind() -> None:
         prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-        if os.getppid() != parent:  # the parent died before the kernel knew of the wish
+        if os.getppid() != parent:  # the parent died before prctl took effect
             os._exit(1)
 
     return bind
 
 
 def _run_watched(command: Sequence[str]) -> int:
-    """Run a program that knows nothing of parents, and end it when ours is gone or we are told to stop."""
+    """Run a program that does not watch its parent, and end it when our parent is gone or we get SIGTERM."""
     child = subprocess.Popen(list(command))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: child.terminate())

@@ -87,7 +87,7 @@ def show_demo(url: str, report: Path) -> None:
     Raises:
         ExplaindError: the job failed.
     """
-    # Imported here, since only this command draws.
+    # Imported here, since only this command shows results.
     from explaind._sync.client import Client  # noqa: PLC0415
     from explaind.cli.progress import follow  # noqa: PLC0415
     from explaind.cli.session import output  # noqa: PLC0415
@@ -110,7 +110,7 @@ def show_demo(url: str, report: Path) -> None:
 
 
 def _progress_line() -> Callable[[Job[Any]], None]:
-    """Prints a job's progress, one line a change, where there is no terminal to draw a bar on."""
+    """Prints a job's progress, one line per change, where there is no terminal for a progress bar."""
     from explaind.views.drawing.text import progress_text  # noqa: PLC0415
 
     shown: set[str] = set()
@@ -140,7 +140,7 @@ def _ready_text(stack: EmbeddedStack, seconds: float) -> str:
 
 
 def curl_line(url: str, method: str, request: dict[str, Any], *, with_key: bool = False) -> str:
-    """The command that sends that request, with the API key of the environment, and waits for the answer."""
+    """The curl command that sends that request and waits for the result, with the API key from the environment."""
     body = shlex.quote(json.dumps(request, ensure_ascii=False))
     key = ' -H "Authorization: Bearer $EXPLAIND_API_KEY"' if with_key else ""
     return f"curl -s {url}/{method}{key} -H 'Content-Type: application/json' -H 'Prefer: wait=30' -d {body}"
@@ -153,7 +153,7 @@ def _warn(warning: str) -> None:
 def _asks_for_keys(stack: EmbeddedStack) -> bool:
     try:
         return stack.asks_for_keys
-    except StoreUnavailable:  # it refuses since a moment ago; the line with a key works in any case
+    except StoreUnavailable:  # Redis began to refuse just now; the command with a key works in any case
         return True
 
 
@@ -161,7 +161,7 @@ def _asks_for_keys(stack: EmbeddedStack) -> bool:
 def _stack(
     host: str, port: int, data_dir: Path | None, models_file: Path | None, *, allow_anonymous: bool = False
 ) -> Iterator[EmbeddedStack]:
-    """A running stack; Ctrl-C and SIGTERM end it in order, and what is wrong is said in one sentence."""
+    """A running stack; Ctrl-C and SIGTERM stop it in order, and errors become one-line messages."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

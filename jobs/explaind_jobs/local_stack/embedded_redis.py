@@ -1,4 +1,4 @@
-"""The Redis that the embedded stack brings: a real server as a child, or fakeredis where there is none."""
+"""Redis of the embedded stack: a real server as a child process, or fakeredis where none is installed."""
 
 import contextlib
 import shlex
@@ -34,15 +34,15 @@ def redis_child(
     tell: Callable[[str], object],
     maxmemory: int = 0,
 ) -> tuple[SupervisedProcess, str]:
-    """A server with its data in `folder`, of which it takes `maxmemory` bytes (0: any number); and its URL.
+    """A supervised server with its data in `folder`, limited to `maxmemory` bytes (0: unlimited); and its URL.
 
-    It is not started yet. What of its data had to be mended is told.
+    It is not started yet. Repairs of its data are reported through `tell`.
 
     Raises:
         StackError: another server uses the folder.
     """
     folder.mkdir(exist_ok=True, mode=0o700)
-    # The server inherits this lock: one that outlives its parent for a moment is waited for.
+    # The server inherits this lock; wait for one that outlives its parent for a moment.
     lock = lock_within(folder / "server.lock", PREDECESSOR_S)
     if lock is None:
         raise StackError(f"A Redis server still uses {folder}. Stop it, or give another --data-dir.")
@@ -70,7 +70,7 @@ def redis_child(
 
 
 def way_out(folder: Path) -> str:
-    """What to do about a server that does not start with its data in `folder`."""
+    """Advice for a server that does not start with its data in `folder`."""
     if shutil.disk_usage(folder).free < ROOM_BYTES:
         return f"The disk of {folder} is full: free space there, and start again."
     data = shlex.quote(str(folder))
@@ -81,7 +81,7 @@ def way_out(folder: Path) -> str:
 
 
 def start_stand_in(cleanup: contextlib.ExitStack, port: int) -> str:
-    """A fakeredis server in this process, and its URL.
+    """Starts a fakeredis server in this process; returns its URL.
 
     Raises:
         StackError: fakeredis is not installed.

@@ -1,4 +1,4 @@
-"""Where the API listens: on this machine only, unless callers show keys, and on a port that is free."""
+"""Listening address of the API: loopback unless API keys are required, on a free port."""
 
 import ipaddress
 import socket
@@ -19,7 +19,7 @@ UNKNOWN_KEYS_WARNING = (
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that host, a name or an address with or without brackets."""
+    """Whether a host (a name, or an address with or without brackets) is reachable from this machine only."""
     try:
         return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
@@ -27,7 +27,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: JobsSettings, host: str, *, allow_anonymous: bool) -> str | None:
-    """Only this machine may use a service that asks for no key; returns what to warn of, if anything.
+    """Refuses to expose a service that requires no API key; returns a warning, if there is one.
 
     Raises:
         StackError: `host` is not loopback, no key was ever made, and that was not allowed explicitly.
@@ -59,10 +59,10 @@ def keys_are_asked_for(settings: JobsSettings) -> bool:
 
 
 def free_port(host: str, port: int) -> int:
-    """The port, if it is free on that host; for 0 one that is.
+    """The port, if free on that host; for 0 any free port.
 
     Raises:
-        StackError: it is in use, or the host is not one of this machine.
+        StackError: it is in use, or the host is not an address of this machine.
     """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -1,4 +1,4 @@
-"""Locks on files: held by the processes that have the file open, and gone with them, however they end."""
+"""File locks: held by the processes that have the file open, released when they end."""
 
 import contextlib
 import sys
@@ -10,7 +10,7 @@ POLL_S = 0.05
 
 
 def try_lock(path: Path) -> IO[str] | None:
-    """The open, locked file; None when another process holds it. Close it to let go."""
+    """The open, locked file; None if another process holds the lock. Close it to release the lock."""
     file = path.open("a+", encoding="ascii")
     with contextlib.suppress(OSError):
         _lock(file)
@@ -20,7 +20,7 @@ def try_lock(path: Path) -> IO[str] | None:
 
 
 def lock_within(path: Path, seconds: float) -> IO[str] | None:
-    """As `try_lock`, but waits so long for the other process to let go."""
+    """As `try_lock`, but waits up to `seconds` for the other process to release it."""
     deadline = time.monotonic() + seconds
     while (file := try_lock(path)) is None and time.monotonic() < deadline:
         time.sleep(POLL_S)
@@ -29,10 +29,10 @@ def lock_within(path: Path, seconds: float) -> IO[str] | None:
 
 def _lock(file: IO[str]) -> None:
     if sys.platform == "win32":
-        import msvcrt  # noqa: PLC0415 - of this platform only
+        import msvcrt  # noqa: PLC0415 - Windows only
 
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
-        import fcntl  # noqa: PLC0415 - of this platform only
+        import fcntl  # noqa: PLC0415 - POSIX only
 
         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""How much memory this machine, or the container on it, has; and the share of it that the embedded Redis gets."""
+"""Memory of this machine or container, and the embedded Redis's share of it."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ LEAST_REDIS_BYTES = 64 << 20
 def redis_memory(setting: int | float, total: int | None) -> int:
     """Bytes that the embedded Redis may fill: `setting` itself, or that fraction of `total`; at least 64 MiB.
 
-    0, no bound, where a fraction is asked for and nobody knows of what.
+    0, no bound, for a fraction of an unknown total.
     """
     if isinstance(setting, int):
         return setting
@@ -20,7 +20,7 @@ def redis_memory(setting: int | float, total: int | None) -> int:
 
 
 def total_memory(*, cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int | None:
-    """Bytes of memory of the machine, fewer where a control group bounds this process; None where nobody can tell."""
+    """Bytes of memory of the machine, or the control group's limit if lower; None if unknown."""
     try:
         physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -29,7 +29,7 @@ def total_memory(*, cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int
 
 
 def _limits(cgroup: Path, own_groups: Path) -> Iterator[int]:
-    """The bounds of the control groups of this process: of version 2, and of version 1."""
+    """Memory limits of the control groups (v2 and v1) of this process."""
     folders = [(cgroup, "memory.max"), (cgroup / "memory", "memory.limit_in_bytes")]
     try:
         lines = [line.split(":", 2) for line in own_groups.read_text(encoding="utf-8").splitlines()]
@@ -43,5 +43,5 @@ def _limits(cgroup: Path, own_groups: Path) -> Iterator[int]:
     for folder, name in folders:
         try:
             yield int((folder / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # no such group, or the word "max"
+        except (OSError, ValueError):  # no such group, or the value "max"
             continue

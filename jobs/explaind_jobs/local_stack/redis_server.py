@@ -1,4 +1,4 @@
-"""The Redis of the embedded stack: which program it is, and how it is started."""
+"""Redis server process of the embedded stack: finds the program and starts it."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ SOCKET_NAME = "redis.sock"
 
 
 class StackError(RuntimeError):
-    """The embedded stack cannot start or go on; the message says why and what to do."""
+    """The embedded stack cannot start or continue; the message says why and what to do."""
 
 
 class ServerStartError(StackError):
@@ -51,8 +51,8 @@ def _packaged_server() -> Path | None:
 
 
 def socket_path(folder: Path) -> Path:
-    """Where the socket of a server with its data in `folder` goes: there, or, where that path would be longer
-    than the system allows, in a new temporary directory.
+    """Path of the socket of a server with its data in `folder`: there or, where that path would be longer than the
+    system allows, in a new temporary directory.
     """
     socket = folder / SOCKET_NAME
     if len(os.fsencode(socket)) <= MAX_SOCKET_PATH:
@@ -71,15 +71,15 @@ def start_server(
     output: IO[bytes] | None = None,
     keep_open: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Start a server that listens on a unix socket only, with its data in `folder`; return once it has read them.
+    """Start a server that listens on a unix socket only, with its data in `folder`; returns once the data are loaded.
 
     Args:
         binary: The program.
-        folder: Where its files are.
+        folder: Its data directory.
         socket: At most 103 bytes long, which is what every system allows.
-        durable: Whether what was accepted outlives the process.
-        appendfsync: When that is on the disk: within a second, or before the caller hears of it.
-        maxmemory: Bytes of data from which on it takes no more; 0 for no bound.
+        durable: Whether accepted writes survive the process.
+        appendfsync: When writes reach the disk: within a second, or before the call returns.
+        maxmemory: Bytes of data beyond which writes are refused; 0 for no bound.
         output: Where its stdout and stderr go.
         keep_open: File descriptors that it inherits.
 
@@ -122,11 +122,11 @@ def _await_answer(server: subprocess.Popen[bytes], socket: Path) -> None:
             try:
                 client.ping()
                 return
-            except redis.BusyLoadingError:  # it reads its data, for as long as that takes
+            except redis.BusyLoadingError:  # loading its data, however long that takes
                 deadline = time.monotonic() + START_S
             except (redis.ConnectionError, redis.TimeoutError):
                 pass
-            except redis.ResponseError:  # it is there, and cannot save anything: that is waited for elsewhere
+            except redis.ResponseError:  # it answers but cannot save; `stack` waits for that
                 return
             time.sleep(0.01)
     raise ServerStartError(f"The Redis server did not answer within {START_S:g} s.")

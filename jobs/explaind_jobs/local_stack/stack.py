@@ -1,4 +1,4 @@
-"""The embedded stack: Redis, worker and API as children of one process, the very code of a deployment."""
+"""The embedded stack: Redis, worker and API as child processes, running the same code as a deployment."""
 
 import contextlib
 import errno
@@ -36,25 +36,25 @@ DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 @dataclass(frozen=True)
 class StackCommands:
-    """How the children are started."""
+    """Commands that start the children."""
 
     api: Sequence[str] = field(default_factory=lambda: [sys.executable, "-m", "explaind_service"])
     worker: Sequence[str] = field(default_factory=lambda: [sys.executable, "-m", "explaind_worker"])
 
 
 class EmbeddedStack:
-    """A whole explaind on this machine.
+    """API, worker and Redis on this machine.
 
-    A context manager; or `start`, then `url`, then `stop`. Start it in a thread that lives as long as the
-    stack shall (see `lifeline.spawn`). Children that die are restarted; their output is in `data_dir/logs`.
+    A context manager; or `start`, then `url`, then `stop`. Start it in a thread that lives as long as the stack (see
+    `child_process.spawn`). Children that die are restarted; their output is in `data_dir/logs`.
 
     Args:
-        settings: `data_dir`, `models_file`, and `redis_url` for a Redis of one's own.
-        host: A loopback address; another one only where API keys are asked for.
-        port: 0 takes a free one.
-        allow_anonymous: Whether another host than loopback is fine although nobody is asked for a key.
-        commands: How the children are started.
-        tell: Hears at once what the user should know: what had to be mended, and what is waited for.
+        settings: `data_dir`, `models_file`, and `redis_url` for an existing Redis.
+        host: A loopback address; any other only if API keys are required.
+        port: 0 for a free one.
+        allow_anonymous: Whether to listen beyond loopback without API keys.
+        commands: Commands that start the children.
+        tell: Called with messages for the user: repairs, and what is being waited for.
     """
 
     def __init__(
@@ -88,13 +88,13 @@ class EmbeddedStack:
 
     @property
     def url(self) -> str:
-        """Where the API is, once started."""
+        """URL of the API, once started."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
     @property
     def asks_for_keys(self) -> bool:
-        """Whether callers must show an API key, once started.
+        """Whether callers must send an API key, once started.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -103,12 +103,12 @@ class EmbeddedStack:
 
     @property
     def data_dir(self) -> Path:
-        """Where its data and logs are."""
+        """Directory of its data and logs."""
         return self._settings.data_dir
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """The process of each child."""
+        """Process id of each child."""
         return {child.name: child.pid for child in self._children}
 
     def __enter__(self) -> Self:
@@ -119,11 +119,11 @@ class EmbeddedStack:
         self.stop()
 
     def start(self) -> None:
-        """Start everything and return when it answers.
+        """Start everything; returns once the API and the worker are ready.
 
         Raises:
-            StackError: something is in the way; nothing is left running.
-            CatalogueError: models.toml is not right.
+            StackError: the stack cannot start; nothing is left running.
+            CatalogueError: models.toml is invalid.
         """
         try:
             self._start()
@@ -132,7 +132,7 @@ class EmbeddedStack:
             raise
 
     def wait(self) -> None:
-        """Return never, or by raising.
+        """Wait for ever, or until a child keeps dying.
 
         Raises:
             StackError: a child keeps dying.
@@ -142,14 +142,14 @@ class EmbeddedStack:
         raise StackError(self._failure or "The stack failed.")
 
     def stop(self) -> None:
-        """Stop API, worker (its running jobs get their grace) and Redis, in this order."""
+        """Stop API, worker (its running jobs get their grace period) and Redis, in this order."""
         self._ending.set()
         patience = {"worker": self._settings.drain_grace_s + PATIENCE_S}
         try:
             with self._tending:
                 for child in reversed(self._children):
                     child.stop(patience.get(child.name, PATIENCE_S))
-        finally:  # a second Ctrl-C comes here too
+        finally:  # reached by a second Ctrl-C too
             for child in self._children:
                 child.kill()
             self._children.clear()
@@ -159,10 +159,10 @@ class EmbeddedStack:
     def _start(self) -> None:
         Catalogue.load(self._settings.models_file)
         self._take_data_dir()
-        if self._settings.redis_url is None:  # a server of our own has no password
+        if self._settings.redis_url is None:  # the embedded server has no password
             own = {"redis_url": self._start_redis(), "redis_password_file": None}
             self._settings = self._settings.model_copy(update=own)
-        # Whether there are keys is known once Redis is up, and nothing listens before it is.
+        # Whether keys are required is known once Redis is up, before anything listens.
         warning = check_exposure(self._settings, self._host, allow_anonymous=self._allow_anonymous)
         if warning is not None:
             self.warnings.append(warning)
@@ -177,7 +177,7 @@ class EmbeddedStack:
         folder = self.data_dir
         try:
             (folder / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder.chmod(0o700)  # prompts are in there
+            folder.chmod(0o700)  # it contains prompts
             lock = try_lock(folder / "stack.lock")
         except OSError as error:
             raise StackError(f"The data directory {folder} cannot be used: {error.strerror}.") from error
@@ -210,7 +210,7 @@ class EmbeddedStack:
         return url
 
     def _published(self, url: str) -> bool:
-        """Whether others can find the server now; not where the disk is full."""
+        """Whether the server's URL was published; False where the disk is full."""
         try:
             publish_url(self.data_dir, url, self._cleanup)
         except OSError as error:
@@ -235,7 +235,7 @@ class EmbeddedStack:
             "EXPLAIND_HOST": self._host,
             "EXPLAIND_PORT": str(self._port),
             "PYTHONUNBUFFERED": "1",
-            # Their logs are files that people read.
+            # Child logs are files read by people.
             "EXPLAIND_LOG_FORMAT": "text" if settings.log_format == "auto" else settings.log_format,
         }
         if self._allow_anonymous:
@@ -253,7 +253,7 @@ class EmbeddedStack:
                     if not child.alive:
                         raise StackError(f"explaind did not start: {child.last_words()}")
                 refused = refused_because(store)
-                if refused is not None:  # by a Redis that is there: that may last, and is waited for
+                if refused is not None:  # a reachable Redis that refuses: waited for, as this may last
                     deadline = time.monotonic() + START_S
                     if refused != told:
                         self._tell(f"Waiting: {refused}")
@@ -267,12 +267,12 @@ class EmbeddedStack:
         while not self._ending.wait(TEND_S):
             with self._tending:
                 self._tend_children()
-        # The kernel ends the children that a thread started along with it, and it would not keep their order.
+        # The kernel ends the children when the thread that started them ends, and would not keep their order.
         self._stopped.wait()
 
     def _tend_children(self) -> None:
         for child in self._children:
-            with contextlib.suppress(ServerStartError, OSError):  # counts as one more early death
+            with contextlib.suppress(ServerStartError, OSError):  # counts as another early exit
                 child.tend()
             if child.given_up and self._failure is None:
                 self._failure = f"The {child.name} keeps dying: {child.last_words()}"

@@ -1,4 +1,4 @@
-"""What the embedded stack looks at until it is ready: its API, its worker, and whether Redis does its work."""
+"""Readiness checks of the embedded stack: API, worker and Redis."""
 
 import httpx
 
@@ -8,7 +8,7 @@ from explaind_jobs.store.job_store import JobStore
 
 
 def answers(http: httpx.Client, url: str) -> bool:
-    """Whether something at `url` answers with success."""
+    """Whether `url` answers with a success status."""
     try:
         return http.get(url, timeout=2.0).is_success
     except httpx.TransportError:
@@ -16,7 +16,7 @@ def answers(http: httpx.Client, url: str) -> bool:
 
 
 def has_worker(store: JobStore) -> bool:
-    """Whether a worker beats, as far as Redis tells."""
+    """Whether a worker sends heartbeats, according to Redis."""
     try:
         return bool(store.workers())
     except StoreUnavailable:
@@ -24,7 +24,7 @@ def has_worker(store: JobStore) -> bool:
 
 
 def refused_because(store: JobStore) -> str | None:
-    """Why a Redis that can be reached does not do its work; None where it does, or cannot be reached."""
+    """Why a reachable Redis refuses its work; None if it does not, or cannot be reached."""
     try:
         store.check_writable()
     except StoreUnavailable as error:

@@ -1,4 +1,4 @@
-"""A supervised child process: started, restarted with growing pauses, stopped, its last words kept."""
+"""A supervised child process: started, restarted with growing pauses, stopped; the end of its log is kept."""
 
 import subprocess
 import time
@@ -11,16 +11,16 @@ MAX_PAUSE_S = 10.0
 STEADY_S = 20.0
 MAX_QUICK_DEATHS = 5
 LAST_LINES = 15
-# How a worker leaves a hung job behind, and a device that a job broke for its process.
+# Exit codes of a worker that left a hung job, or a device that a job broke for its process.
 LEFT_BECAUSE_OF_A_JOB = (75, 76)
 
 
 class SupervisedProcess:
-    """One process of the embedded stack.
+    """A child process of the embedded stack.
 
-    `spawn` starts it; what it writes is in `log`. A child that ran for a while and died is restarted at once,
-    one that keeps dying young is restarted more and more slowly, and given up after five times. One that was killed,
-    or that a job brought down, is not given up: the job is, by and by, and the child must be there for the others.
+    `spawn` starts it; its output is in `log`. A child that dies after running for a while is restarted at once, one
+    that keeps dying early after growing pauses, and given up after five times. A child that was killed, or brought down
+    by a job, is never given up: that job will be, and the others need the child.
     """
 
     def __init__(self, name: str, spawn: Callable[[], subprocess.Popen[bytes]], log: Path) -> None:
@@ -46,7 +46,7 @@ class SupervisedProcess:
 
     @property
     def given_up(self) -> bool:
-        """Whether it ended young, by itself, too often to be started again."""
+        """Whether it exited early, by itself, too often to be restarted."""
         return self._failures >= MAX_QUICK_DEATHS
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class SupervisedProcess:
         self._came_up = True
 
     def tend(self) -> bool:
-        """Restart it if it died and its pause is over; True when it was found dead just now."""
+        """Restart it if it died and its pause is over; returns True if it was found dead just now."""
         if self.alive or self.given_up:
             return False
         now = time.monotonic()
@@ -74,12 +74,12 @@ class SupervisedProcess:
         return False
 
     def _was_brought_down(self) -> bool:
-        """Whether it ended by a signal, or left because of a job; not when it did not even start."""
+        """Whether it ended by a signal or because of a job; False if it did not even start."""
         status = self._process.returncode if self._process is not None and self._came_up else None
         return status is not None and (status < 0 or status in LEFT_BECAUSE_OF_A_JOB)
 
     def stop(self, patience_s: float) -> None:
-        """Ask it to end, and make it after `patience_s` seconds."""
+        """Ask it to end, and kill it after `patience_s` seconds."""
         if self._process is None:
             return
         if self.alive:
@@ -90,13 +90,13 @@ class SupervisedProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it at once."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def last_words(self) -> str:
-        """The end of its log and its exit status, for a person to read."""
+        """The end of its log and its exit status, for error messages."""
         lines: deque[str] = deque(maxlen=LAST_LINES)
         if self.log.exists():
             with self.log.open(encoding="utf-8", errors="replace") as log:

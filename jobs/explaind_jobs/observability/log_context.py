@@ -1,4 +1,4 @@
-"""What a log line is about: the job, the attempt, the request. Set in one place, told by every line written within."""
+"""Log context: the job, attempt and request of a log line. Set once, added to every line written within."""
 
 import contextvars
 import threading
@@ -14,9 +14,9 @@ _process: dict[str, Fact] = {}
 
 @contextmanager
 def log_context(**facts: Fact | None) -> Iterator[None]:
-    """Every line written within, also by libraries and by asyncio tasks begun there, carries these facts.
+    """Adds these fields to every line written within, also by libraries and by asyncio tasks begun there.
 
-    Whoever took the context over (a thread that lives on in a pool, say) tells them no longer once this has ended.
+    Once this has ended, threads that inherited the context (pool threads, say) no longer log them.
     """
     known = {name: fact for name, fact in facts.items() if fact is not None}
     token = _surroundings.set((*_surroundings.get(), known))
@@ -28,18 +28,18 @@ def log_context(**facts: Fact | None) -> Iterator[None]:
 
 
 def add_to_context(**facts: Fact) -> None:
-    """The innermost context has learned more: the lines from here to its end tell these facts too."""
+    """Adds fields to the innermost context: lines from here to its end carry them too."""
     if surroundings := _surroundings.get():
         surroundings[-1].update(facts)
 
 
 def process_facts(**facts: Fact) -> None:
-    """Every line of this process carries these facts from now on."""
+    """Adds fields to every line of this process from now on."""
     _process.update(facts)
 
 
 def current_facts() -> Mapping[str, Fact]:
-    """What a line that is written here and now is about."""
+    """The fields of a line written here and now."""
     known = dict(_process)
     for facts in _surroundings.get():
         known.update(facts)
@@ -47,10 +47,10 @@ def current_facts() -> Mapping[str, Fact]:
 
 
 def hand_down_context() -> None:
-    """From now on a thread runs in a copy of the context of whoever starts it, as `-X thread_inherit_context` has it.
+    """Makes new threads inherit a copy of their starter's context, like `-X thread_inherit_context`.
 
-    Python before 3.14 starts every thread in an empty context, so that the lines of a thread that a method or a
-    library starts would be nobody's. Asked for twice is asked for once.
+    Python before 3.14 starts every thread in an empty context, so that lines of threads started by a method or a
+    library would lack these fields. Idempotent.
     """
     if threading.Thread.start is not _start_in_context:
         threading.Thread.start = _start_in_context
@@ -68,5 +68,5 @@ def _start_in_context(self: threading.Thread) -> None:
 def _run_to_its_end(thread: threading.Thread, run: Any) -> None:
     try:
         run()
-    except Exception as error:  # told here, since the interpreter would tell it outside of the context
+    except Exception as error:  # logged here, since the interpreter would log it outside of the context
         threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))

@@ -1,7 +1,7 @@
 """Logging of the long-running processes on stderr: text for people, or one JSON object a line for machines.
 
-Every line says what it is about (see `log_context`). None quotes a prompt, a body or a key: of an exception only the
-type and the places are told, for its words may be those of a request.
+Every line carries the log context (see `log_context`). None quotes a prompt, a body or a key: of an exception only the
+type and the code locations are logged, since its message may quote a request.
 """
 
 import logging
@@ -19,7 +19,7 @@ from explaind_jobs.observability.log_context import current_facts
 from explaind_jobs.settings import LogFormat, LogLevel
 
 OURS = ("explaind", "explaind_jobs", "explaind_service", "explaind_worker")
-# What a line may say beside its message, by `extra`; whatever else a library attaches stays out.
+# Fields that a line may carry through `extra`; whatever else a library attaches is left out.
 EXTRAS = ("state", "seconds", "http_method", "path", "status")
 
 log = logging.getLogger(__name__)
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 def log_to_stderr(log_format: LogFormat = "auto", level: LogLevel = "INFO") -> None:
     """Set up logging for this process: ours from `level` on, others from WARNING. Called by commands, never at import.
 
-    `auto` is text on a terminal and JSON anywhere else. Warnings, and exceptions that nobody catches, become lines too.
+    `auto` is text on a terminal and JSON anywhere else. Warnings and uncaught exceptions become lines too.
     """
     for part in OURS:
         logging.getLogger(part).setLevel(level)
     root = logging.getLogger()
-    if root.handlers:  # whoever embeds this has set up logging already
+    if root.handlers:  # an embedding program has set up logging already
         return
     root.addHandler(log_handler(sys.stderr, log_format))
     logging.captureWarnings(True)
@@ -50,30 +50,30 @@ def log_handler(stream: TextIO, log_format: LogFormat) -> logging.Handler:
 
 
 class TextLines(logging.Formatter):
-    """Lines for people: local time, level, what it is about, message."""
+    """Formatter for people: local time, level, context, message."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(about)s%(message)s", datefmt="%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """The formatted line."""
         facts = current_facts()
         about = " ".join(str(facts[name]) for name in ("job", "request_id") if name in facts)
         own = copy(record)
         own.about = f"[{about}] " if about else ""
-        own.exc_text = None  # the exception with its words, where another handler has written the record before
+        own.exc_text = None  # contains the message if another handler has formatted the record before
         return super().format(own)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """The exception without its words."""
+        """The exception without its message."""
         return described(ei[1])
 
 
 class JsonLines(JsonFormatter):
-    """Lines for machines: one JSON object each."""
+    """Formatter for machines: one JSON object per line."""
 
     def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
-        """Fills in what the line says."""
+        """Fills in the fields of the line."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         log_data.update(time=time, level=record.levelname, logger=record.name, message=record.getMessage())
         log_data.update(current_facts())
@@ -82,12 +82,12 @@ class JsonLines(JsonFormatter):
             log_data["error"] = message_dict["exc_info"]
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
-        """The exception without its words."""
+        """The exception without its message."""
         return described(ei[1])
 
 
 def described(error: BaseException | None) -> str:
-    """An unforeseen error for the log: its type and where it came from.
+    """Description of an unexpected error for the log: its type and where it was raised.
 
     Without its message, which may quote the prompt.
     """

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry: exported over OTLP/HTTP as the OTEL_* variables say, and only where the settings ask for it.
+"""OpenTelemetry traces, exported over OTLP/HTTP as the OTEL_* variables say; off unless the settings enable them.
 
-Everything of OpenTelemetry is imported inside the functions: it comes with the extra `telemetry`.
+OpenTelemetry is imported inside the functions only: it comes with the extra `telemetry`.
 """
 
 import os
@@ -14,14 +14,14 @@ PROTOCOL = "http/protobuf"
 
 
 class TelemetryError(RuntimeError):
-    """EXPLAIND_TELEMETRY is on, but nothing could be exported; the message says why and what to do."""
+    """EXPLAIND_TELEMETRY is on, but export is impossible; the message says why and what to do."""
 
 
 def prepare_telemetry(service: str) -> None:
-    """Makes sure that this process can export, and fills in what OTEL_* leave open: its name and where to.
+    """Checks that this process can export, and sets defaults for unset OTEL_* variables: service name and endpoint.
 
     Raises:
-        TelemetryError: the extra is not installed, or another protocol than OTLP/HTTP is asked for.
+        TelemetryError: the extra is not installed, or a protocol other than OTLP/HTTP is configured.
     """
     try:
         import opentelemetry.exporter.otlp.proto.http.trace_exporter  # noqa: PLC0415
@@ -41,7 +41,7 @@ def prepare_telemetry(service: str) -> None:
 
 
 def start_tracing(service: str) -> None:
-    """Sets up the export of this process's spans, unless OTEL_* turn it off or somebody has done so already.
+    """Sets up the export of this process's spans, unless OTEL_* disable it or a provider is set up already.
 
     Raises:
         TelemetryError: as `prepare_telemetry`.
@@ -56,12 +56,12 @@ def start_tracing(service: str) -> None:
         return
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
-    provider = TracerProvider()  # its spans that are left are sent at exit
+    provider = TracerProvider()  # sends its remaining spans at exit
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
 
 
 def trace_id_of(trace: str | None) -> str | None:
-    """The id of the trace that a W3C traceparent belongs to."""
+    """The trace id of a W3C traceparent."""
     parts = (trace or "").split("-")
     return parts[1] if len(parts) >= 4 else None

@@ -1,1 +1,1 @@
-"""How Redis is reached, and the Lua scripts that are its only writers."""
+"""Redis connection, and the Lua scripts that are its only writers."""

@@ -12,15 +12,15 @@ from redis.retry import Retry
 from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.settings import JobsSettings, read_password
 
-URL_FILE = "redis.url"  # of a server that belongs to an embedded stack, in its data directory
+URL_FILE = "redis.url"  # holds the URL of an embedded stack's server, in its data directory
 
 API_CONNECTIONS = 64
-API_CROWD_TIMEOUTS = 2.5  # a call waits so many store timeouts for a connection that is free
+API_CROWD_TIMEOUTS = 2.5  # a call waits this many store timeouts for a free connection
 WORKER_TIMEOUT_S = 5.0
 
 
 def redis_from(settings: JobsSettings) -> redis.Redis:
-    """A worker's client: retries a few times by itself. The caller closes it.
+    """Redis client of a worker: retries a few times by itself. The caller closes it.
 
     Raises:
         StoreUnavailable: the settings name no Redis, or its password cannot be read.
@@ -36,9 +36,9 @@ def redis_from(settings: JobsSettings) -> redis.Redis:
 
 
 def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
-    """The API's client: fails fast and repeats no call, lest a job be created twice. The caller closes it.
+    """Redis client of the API: fails fast and never retries, lest a job be created twice. The caller closes it.
 
-    Of more calls at a time than it has connections some wait: many callers are no reason to refuse any.
+    Calls beyond the number of connections wait for a free one rather than fail.
 
     Raises:
         StoreUnavailable: the settings name no Redis, or its password cannot be read.
@@ -57,7 +57,7 @@ def async_redis_from(settings: JobsSettings) -> redis.asyncio.Redis:
 
 
 def redis_password(settings: JobsSettings) -> str | None:
-    """The password from `redis_password_file`, read anew; None where the URL says all there is.
+    """The password from `redis_password_file`, read anew; None if no file is configured.
 
     Raises:
         StoreUnavailable: the file cannot be read.
@@ -83,14 +83,14 @@ def _url(settings: JobsSettings) -> str:
 
 
 def publish_url(data_dir: Path, url: str, cleanup: contextlib.ExitStack) -> None:
-    """Leave the URL of a running server where the commands of this machine's users look for it."""
+    """Write the URL of a running server to the file where the commands of this machine look for it."""
     file = data_dir / URL_FILE
     file.write_text(url, encoding="utf-8")
     cleanup.callback(file.unlink, missing_ok=True)
 
 
 def published_url(data_dir: Path) -> str | None:
-    """The URL of the server that an embedded stack runs in that directory; None when there is none."""
+    """The URL of the server of the embedded stack running in that directory; None if there is none."""
     try:
         return (data_dir / URL_FILE).read_text(encoding="utf-8").strip() or None
     except OSError:

@@ -1,4 +1,4 @@
-"""What Redis answers when it cannot or will not do its work, in words: what is wrong, and what is to be done."""
+"""Error replies of Redis, translated: what is wrong, and what is to be done."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ RETRY_AFTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One kind of refusal; `passes` when Redis goes on by itself, or as soon as somebody has made room for it."""
+    """A kind of error reply; `passes` if Redis recovers by itself or once space is freed."""
 
     why: str
     remedy: str
@@ -67,7 +67,7 @@ REFUSALS = {
     ),
 }
 
-# What redis-py has a class for; it takes the code off the message of these. The first that fits counts.
+# Codes of redis-py's exception classes, which strip the code from the message. The first match counts.
 _CODES_OF_CLASSES: tuple[tuple[type[redis.RedisError], str], ...] = (
     (redis.BusyLoadingError, "LOADING"),
     (redis.AuthenticationError, "WRONGPASS"),
@@ -84,7 +84,7 @@ _CODES_OF_CLASSES: tuple[tuple[type[redis.RedisError], str], ...] = (
     (redis.exceptions.ClusterCrossSlotError, "CROSSSLOT"),
     (redis.InvalidResponse, "NOTREDIS"),
 )
-# What has no code of its own, by its words.
+# Codes of replies without one, by their text.
 _CODES_OF_WORDS = (
     ("max number of clients", "MAXCLIENTS"),
     ("acl failure in script", "NOPERM"),
@@ -94,16 +94,16 @@ _CODES_OF_WORDS = (
     ("unknown redis command", "NOCOMMAND"),
     ("db index is out of range", "DBINDEX"),
 )
-# Replies to a call that is wrong in itself: mistakes of ours, which no waiting mends.
+# Replies to an invalid call: bugs of ours, which no waiting cures.
 _OURS = {"ERR", "WRONGTYPE", "NOSCRIPT", "EXECABORT", "NOPROTO", "BUSYGROUP", "NOGROUP", "BUSYKEY", "NOTBUSY"}
 _CODE = re.compile(r"([A-Z]{2,})(?: |$)")
-# Before version 7 the error of a call inside a script stands at the end of that of the script.
+# Before version 7 the error of a call inside a script stands at the end of the script's error.
 _NESTED = re.compile(r"@user_script: ?\d+: -?([A-Z]{2,}) ")
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns a Redis that cannot be reached or that refuses into StoreUnavailable, which says why."""
+    """Turns connection errors and refusals of Redis into StoreUnavailable, with the reason."""
     try:
         yield
     except redis.RedisError as error:
@@ -114,7 +114,7 @@ def translated() -> Iterator[None]:
 
 
 def code_of(error: redis.RedisError) -> str | None:
-    """The code of a refusal, such as MISCONF; "" where Redis did not answer at all; None for a mistake of ours."""
+    """The code of a refusal, such as MISCONF; "" if Redis did not answer; None for a bug of ours."""
     told = getattr(error, "status_code", None)
     if told in REFUSALS:
         return told
@@ -126,7 +126,7 @@ def code_of(error: redis.RedisError) -> str | None:
         if part in words:
             return code
     if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-        refused = error.__cause__  # when the first PING of a new connection was
+        refused = error.__cause__  # set when the first PING of a new connection was refused
         return (code_of(refused) or "") if isinstance(refused, redis.RedisError) else ""
     if not isinstance(error, redis.ResponseError):
         return None
@@ -136,7 +136,7 @@ def code_of(error: redis.RedisError) -> str | None:
 
 
 def refusal_of(error: StoreUnavailable) -> Refusal:
-    """Why Redis did not do what it was asked for, of an error that `translated` made; SILENT of any other."""
+    """The refusal behind an error made by `translated`; SILENT for any other."""
     cause = error.__cause__
     code = code_of(cause) if isinstance(cause, redis.RedisError) else ""
     return REFUSALS.get(code, UNKNOWN) if code else SILENT

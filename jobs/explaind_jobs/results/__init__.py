@@ -1,1 +1,1 @@
-"""Results: encoded once, small ones kept beside the record, large ones in a store of blobs named by content."""
+"""Results: encoded once; small ones in the job's record, large ones in a content-addressed blob store."""

@@ -1,5 +1,6 @@
-"""The store of large results and of files: blobs by their names, each kind in a place of its own, in a directory or in
-a bucket."""
+"""Blob store interface for large results and for files: blobs by name, one area per kind, in a directory or in a
+bucket.
+"""
 
 import errno
 import re
@@ -17,8 +18,8 @@ DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class BlobKind:
-    """Where blobs of one kind are: `folder` below the data directory, `below` a store of one's own; and what is said
-    of one that is not there any more.
+    """A kind of blob: `folder` below the data directory, `below` the root of an external store; and the error for a
+    missing blob.
     """
 
     folder: str
@@ -28,7 +29,7 @@ class BlobKind:
 
 
 WHERE = "where EXPLAIND_RESULTS_URL leads, else in EXPLAIND_DATA_DIR"
-# What is said of an error of the system, and what is to be done.
+# Causes and remedies of system errors.
 PLACES_THAT_REFUSE = {
     errno.ENOSPC: (": its disk is full", f"free space {WHERE}"),
     errno.EDQUOT: (": its disk quota is used up", f"free space, or raise the quota, {WHERE}"),
@@ -42,24 +43,24 @@ RESULTS = BlobKind(folder="results", below="", ending=".json.zst", lost=missing)
 
 
 class BlobStore(Protocol):
-    """Keeps blobs by the digest of their content. Whole blobs only: none is ever seen half written."""
+    """Stores blobs under the digest of their content. Writes are atomic: no blob is ever seen half written."""
 
     def write(self, digest: str, data: bytes | mmap) -> None:
-        """Keep a blob, durably when this returns; one that is there is replaced. Raises StoreUnavailable."""
+        """Store a blob, durably when this returns; an existing one is replaced. Raises StoreUnavailable."""
         ...
 
     def read(self, digest: str) -> bytes:
-        """The bytes of a blob. Raises what its place says when there is none (a result: ResultLost), StoreUnavailable
-        when nobody can tell.
+        """The bytes of a blob. Raises its kind's error if it does not exist (a result: ResultLost), StoreUnavailable if
+        that cannot be determined.
         """
         ...
 
     def remove(self, digest: str) -> None:
-        """Forget a blob; one that is not there is forgotten already. Raises StoreUnavailable."""
+        """Remove a blob; idempotent. Raises StoreUnavailable."""
         ...
 
     def tidy(self, older_than_s: float) -> int:
-        """Remove what interrupted writes left behind; returns how much it was. Raises StoreUnavailable."""
+        """Remove leftovers of interrupted writes; returns their number. Raises StoreUnavailable."""
         ...
 
 
@@ -67,7 +68,7 @@ def name_of(digest: str, place: BlobKind = RESULTS) -> str:
     """The path of a blob below its store's root.
 
     Raises:
-        ResultLost: this is no digest; no path is ever made of anything else. Of another place what that says.
+        ResultLost: this is not a digest, and paths are made of digests only. Another kind's own error for its blobs.
     """
     if not DIGEST.fullmatch(digest):
         raise place.lost()
@@ -76,12 +77,12 @@ def name_of(digest: str, place: BlobKind = RESULTS) -> str:
 
 @contextmanager
 def unavailable(what: str) -> Iterator[None]:
-    """Turns whatever a blob store fails with into StoreUnavailable."""
+    """Turns any error of a blob store into StoreUnavailable."""
     try:
         yield
     except ExplaindError:
         raise
-    except Exception as error:  # every library behind a bucket has errors of its own
+    except Exception as error:  # each library behind a bucket has its own errors
         number = error.errno or 0 if isinstance(error, OSError) else 0
         word, remedy = PLACES_THAT_REFUSE.get(number, ("", "look at EXPLAIND_RESULTS_URL and its rights"))
         raise StoreUnavailable(

@@ -1,4 +1,4 @@
-"""How a result is kept: zstd of its JSON bytes, known by the SHA-256 of the JSON."""
+"""Storage format of a result: zstd of its JSON bytes, identified by the SHA-256 of the JSON."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ CHUNK_BYTES = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What a job's record knows of its result: `size` is that of the JSON, `encoded_size` that of the zstd.
+    """A job record's reference to its result: `size` is that of the JSON, `encoded_size` that of the zstd.
 
-    `inline` is the zstd itself where the record holds it; None when the blob store does.
+    `inline` is the zstd itself if the record holds it; None if the blob store does.
     """
 
     digest: str
@@ -33,13 +33,13 @@ class EncodedResult:
     data: bytes
 
     def stored(self, most_inline: int) -> StoredResult:
-        """The reference to it; it carries the bytes when there are no more than `most_inline`."""
+        """The reference to it; contains the bytes if there are at most `most_inline`."""
         inline = self.data if len(self.data) <= most_inline else None
         return StoredResult(self.digest, self.size, len(self.data), inline)
 
 
 def encode(raw: bytes) -> EncodedResult:
-    """A result's JSON as it is stored."""
+    """Encode a result's JSON for storage."""
     data = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(raw)
     return EncodedResult(hashlib.sha256(raw).hexdigest(), len(raw), data)
 
@@ -51,7 +51,7 @@ def decode(data: bytes, stored: StoredResult) -> bytes:
         ResultLost: these bytes are not the result that was stored.
     """
     try:
-        # The size first: the frame's own claim decides how much memory is taken.
+        # The size first: it is the frame header that decides how much memory is allocated.
         if zstandard.frame_content_size(data) != stored.size:
             raise damaged()
         raw = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
@@ -63,7 +63,7 @@ def decode(data: bytes, stored: StoredResult) -> bytes:
 
 
 def verify(data: bytes, stored: StoredResult) -> None:
-    """Checks the bytes of a stored result without ever holding its JSON as a whole.
+    """Checks the bytes of a stored result without decompressing its JSON as a whole into memory.
 
     Raises:
         ResultLost: these bytes are not the result that was stored.
@@ -87,7 +87,7 @@ def verify(data: bytes, stored: StoredResult) -> None:
 
 
 def damaged() -> ResultLost:
-    """What was read is not what was stored."""
+    """The error for bytes that differ from those stored."""
     return ResultLost(
         "The stored result of this job is damaged: its bytes are not those that were computed.",
         hint="Submit the job again. Whoever runs the service should look at the result store's disk.",
@@ -95,7 +95,7 @@ def damaged() -> ResultLost:
 
 
 def missing() -> ResultLost:
-    """Nothing is where the result should be."""
+    """The error for a missing result."""
     return ResultLost(
         "The stored result of this job is no longer in the result store.",
         hint="Submit the job again. If every large result is missing, the service and its workers do not share "

@@ -1,4 +1,4 @@
-"""Blobs in a directory: written beside their place, synced, renamed; no link is followed."""
+"""Blob store in a directory: written to a temporary file, synced, renamed; no symlink is followed."""
 
 import errno
 import os
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from explaind_jobs.results.blob_store import RESULTS, BlobKind, name_of, unavailable
 
-NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has none, nor links that anybody may make
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # absent on Windows, where creating links needs privileges
 NO_BLOB = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
 UNFINISHED = ".tmp"
 
 
 class DirectoryBlobs:
-    """A blob store in a directory that service and workers share. Files are their owner's alone."""
+    """A blob store in a directory shared by service and workers. Files are readable by their owner alone."""
 
     def __init__(self, root: Path, place: BlobKind = RESULTS) -> None:
         self._root = root
         self._place = place
 
     def write(self, digest: str, data: bytes | mmap) -> None:
-        """Keep a blob: after a crash at any moment there is all of it or nothing. Raises StoreUnavailable."""
+        """Store a blob atomically, even if the machine crashes. Raises StoreUnavailable."""
         path = self._root / name_of(digest, self._place)
         with unavailable("written"):
             self._make_folders(path.parent)
@@ -38,7 +38,7 @@ class DirectoryBlobs:
             _sync_folder(path.parent)
 
     def read(self, digest: str) -> bytes:
-        """The bytes of a blob. Raises what the place says (ResultLost), and StoreUnavailable."""
+        """The bytes of a blob. Raises the kind's error (ResultLost) and StoreUnavailable."""
         path = self._root / name_of(digest, self._place)
         with unavailable("read"):
             try:
@@ -51,7 +51,7 @@ class DirectoryBlobs:
                 raise
 
     def remove(self, digest: str) -> None:
-        """Forget a blob. Raises StoreUnavailable."""
+        """Remove a blob. Raises StoreUnavailable."""
         path = self._root / name_of(digest, self._place)
         with unavailable("cleared"):
             try:
@@ -61,7 +61,7 @@ class DirectoryBlobs:
             path.unlink(missing_ok=True)
 
     def tidy(self, older_than_s: float) -> int:
-        """Remove the files of writes that a crash cut short. Raises StoreUnavailable."""
+        """Remove temporary files of writes interrupted by a crash. Raises StoreUnavailable."""
         until, removed = time.time() - older_than_s, 0
         with unavailable("cleared"):
             for shelf in _folders(self._root):
@@ -82,7 +82,7 @@ class DirectoryBlobs:
             _sync_folder(each.parent)
 
     def _refuse_links(self, folder: Path) -> None:
-        # The root may be a link, that is its owner's choice; below it nothing is but what was made here.
+        # The root may be a symlink, at its owner's choice; below it only directories made here are accepted.
         if folder.resolve(strict=True) != self._root.resolve() / folder.relative_to(self._root):
             raise OSError(errno.ELOOP, "a link inside the result store")
 
@@ -96,7 +96,7 @@ def _write_new(path: Path, data: bytes | mmap) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # a directory cannot be opened there, let alone synced
+    if os.name == "nt":  # Windows cannot open, let alone sync, a directory
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,4 +1,4 @@
-"""Removes the blobs that no job refers to any more. Why this loses none: docs/decisions/0007-results.md."""
+"""Garbage collection of unreferenced result blobs. Why none is lost: docs/decisions/0007-results.md."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from explaind_jobs.results import scripts
 from explaind_jobs.results.blob_store import BlobStore
 
 BATCH = 100
-# From the moment blobs were condemned; far less than the time for which they are held condemned.
+# Time to remove collected blobs, from `gc_collect`; far below the time for which they are reserved.
 REMOVAL_S = 60.0
 TIDY_EVERY_S = 86_400
 UNFINISHED_S = 86_400.0
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 def sweep(
     run: Callable[[ScriptCall[Any]], Any], blobs: BlobStore, *, clock: Callable[[], float] = time.monotonic
 ) -> int:
-    """Remove a batch of dead blobs; returns how many there were.
+    """Remove a batch of unreferenced blobs; returns how many there were.
 
     Raises:
-        StoreUnavailable: Redis does not answer. What was condemned is taken up again later.
+        StoreUnavailable: Redis does not answer. Reserved blobs are collected again later.
     """
     until = clock() + REMOVAL_S
     condemned: list[str] = run(scripts.gc_collect(BATCH))
     for digest in condemned:
-        if clock() > until:  # this process stood still: by now somebody may be writing it again
+        if clock() > until:  # this process was suspended: a blob may be in the course of being written again
             break
         try:
             blobs.remove(digest)
@@ -42,7 +42,7 @@ def sweep(
 
 
 def tidy(run: Callable[[ScriptCall[Any]], Any], *stores: BlobStore) -> int:
-    """Once a day, by whichever worker comes first, remove what interrupted writes left; returns how much.
+    """Remove leftovers of interrupted writes, once a day over all workers; returns their number.
 
     Raises:
         StoreUnavailable: Redis or the blob store does not answer.

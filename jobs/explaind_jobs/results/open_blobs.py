@@ -1,4 +1,4 @@
-"""Opens the store of blobs that the settings name: a directory, or a bucket."""
+"""Opens the blob store named by the settings: a directory or a bucket."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,12 +9,12 @@ from explaind_jobs.settings import JobsSettings
 
 
 def open_blobs(settings: JobsSettings, place: BlobKind = RESULTS) -> BlobStore:
-    """The store of these settings for blobs of one kind; nothing is touched until it is used.
+    """The configured store for blobs of one kind; nothing is accessed until it is used.
 
     Raises:
         StoreUnavailable: the store's library refuses its options.
     """
-    # Here, so that nobody imports what the store in use does not need.
+    # Imported here: the store not in use may lack its library.
     if settings.results_url is None or settings.results_url.startswith("file://"):
         from explaind_jobs.results.directory_blobs import DirectoryBlobs  # noqa: PLC0415
 
@@ -28,10 +28,10 @@ def open_blobs(settings: JobsSettings, place: BlobKind = RESULTS) -> BlobStore:
 
 
 def scratch_folder(settings: JobsSettings, place: BlobKind = RESULTS) -> Path | None:
-    """A directory on the disk that the blobs of one kind are on, made where there is none; None: they are in a bucket.
+    """A temporary directory on the disk of the blobs of one kind, created if missing; None if they are in a bucket.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     if settings.results_url is not None and not settings.results_url.startswith("file://"):
         return None

@@ -1,4 +1,4 @@
-"""The bytes of results, wherever they are kept. Everything here blocks: the API calls it from threads."""
+"""Reads stored results, inline or from the blob store. All methods block: the API calls them from threads."""
 
 from functools import cached_property
 
@@ -9,14 +9,14 @@ from explaind_jobs.settings import JobsSettings
 
 
 class ResultBodies:
-    """Reads stored results, and checks that they are what was stored."""
+    """Reads stored results and verifies them."""
 
     def __init__(self, settings: JobsSettings) -> None:
         self._settings = settings
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """Where the large results are; opened when first needed. Raises StoreUnavailable."""
+        """The store of large results; opened when first needed. Raises StoreUnavailable."""
         return open_blobs(self._settings)
 
     def encoded(self, stored: StoredResult) -> bytes:

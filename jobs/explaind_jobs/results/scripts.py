@@ -1,4 +1,4 @@
-"""The script calls about results: read a reference, announce a blob, condemn and bury dead ones."""
+"""Script calls about results: read a reference, announce a blob, collect unreferenced blobs."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from explaind.contract.errors import StoreUnavailable
 from explaind_jobs.redis_scripts.script import ScriptCall
 from explaind_jobs.results.codec import StoredResult
 
-# A blob nobody refers to is left alone so long: somebody may be about to refer to it, or still be reading it.
+# An unreferenced blob is left alone this long: a job may be about to refer to it, or a reader still reading it.
 GRACE_MS = 3_600_000
-# So long a condemned blob is its sweeper's; well over the time a sweeper takes it upon itself to remove it in.
+# How long a collected blob is reserved for its sweeper; well above the time in which a sweeper removes it.
 CONDEMNED_MS = 300_000
 
 
 def stored(job_id: str) -> ScriptCall[StoredResult | None]:
-    """The reference to a job's result, with its bytes where the record holds them; None when it has none."""
+    """The reference to a job's result, with its bytes if the record holds them; None if there is no result."""
 
     def parse(reply: Any) -> StoredResult | None:
         if not reply:
@@ -26,7 +26,7 @@ def stored(job_id: str) -> ScriptCall[StoredResult | None]:
 
 
 def announce(digest: str) -> ScriptCall[None]:
-    """Say that a blob is about to be written and referred to; from then on no sweeper takes it for the grace."""
+    """Announce that a blob is about to be written and referred to; it is not collected during the grace period."""
 
     def parse(reply: Any) -> None:
         if reply != b"go":
@@ -40,22 +40,22 @@ def announce(digest: str) -> ScriptCall[None]:
 
 
 def gc_collect(limit: int) -> ScriptCall[list[str]]:
-    """The digests of blobs that nobody refers to any more, to be removed and buried by the caller, soon."""
+    """Reserve unreferenced blobs and return their digests; the caller removes and confirms them, soon."""
     return ScriptCall(
         "gc_collect", [GRACE_MS, CONDEMNED_MS, limit], lambda reply: [digest.decode() for digest in reply]
     )
 
 
 def gc_confirm(digest: str) -> ScriptCall[None]:
-    """A condemned blob has been removed."""
+    """Confirm that a collected blob has been removed."""
     return ScriptCall("gc_confirm", [digest], lambda reply: None)
 
 
 def may_tidy(every_s: int) -> ScriptCall[bool]:
-    """Whether it is the caller's turn to tidy the blob store, which comes once in `every_s` seconds."""
+    """Whether it is the caller's turn to tidy the blob store, once per `every_s` seconds."""
     return ScriptCall("may_tidy", [every_s], bool)
 
 
 def evict_cached(job_id: str) -> ScriptCall[None]:
-    """The job's result is lost: let it answer no further requests, so that asking again computes it again."""
+    """Take a job whose result is lost out of the cache, so that the same request is computed again."""
     return ScriptCall("evict_cached", [job_id], lambda reply: None)

@@ -1,4 +1,4 @@
-"""The job store: the record in Redis is the truth, and every transition is one Lua call.
+"""The job store: records in Redis; every transition is one Lua call.
 
 `JobStore` serves the worker, `AsyncJobStore` the API; both are thin shells over `explaind_jobs.store.transitions`.
 Every method raises StoreUnavailable when Redis does not answer or refuses.
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class JobStore:
-    """The sync store."""
+    """Synchronous job store, for the worker."""
 
     def __init__(self, client: redis.Redis, settings: JobsSettings) -> None:
         self.client = client
@@ -43,38 +43,38 @@ class JobStore:
         return self.run(transitions.create(self.settings, job))
 
     def claim(self, worker: str, queues: Sequence[str], resident: Sequence[str] = (), held: int = 0) -> Claim | None:
-        """The job that `worker` shall run next beside the `held` it runs, or None when none waits in these queues.
+        """The next job for `worker`, which already runs `held` jobs; None if none waits in these queues.
 
-        `resident` are the models in its memory: their jobs are preferred.
+        Jobs of `resident` models, those in its memory, are preferred.
         """
         return self.run(transitions.claim(self.settings, worker, queues, resident, held))
 
     def heartbeat(self, worker: WorkerState, held: Sequence[tuple[str, int]]) -> dict[str, LeaseStatus]:
-        """Say that the worker lives and holds these (job, attempt); returns what each job is."""
+        """Report that the worker is alive and holds these (job, attempt) pairs; returns the status of each lease."""
         return self.run(transitions.heartbeat(self.settings, worker, held))
 
     def progress(self, job_id: str, attempt: int, progress: Progress) -> LeaseStatus:
-        """Record how far a job is; returns what it is."""
+        """Record a job's progress; returns the status of the lease."""
         return self.run(transitions.progress(self.settings, job_id, attempt, progress))
 
     def finish(self, job_id: str, attempt: int, outcome: Outcome) -> Finished:
-        """Store how a job ended: fenced when a newer attempt owns it, already when it has ended.
+        """Store a job's outcome: `fenced` if a newer attempt owns the job, `already` if it has ended.
 
-        Raises StoreUnavailable also when the blob store does not take a large result.
+        Raises StoreUnavailable also if the blob store refuses a large result.
         """
         result = None if outcome.result is None else self._kept(outcome.result)
         return self.run(transitions.finish(job_id, attempt, outcome, result))
 
     def release(self, job_id: str, attempt: int, *, lost: bool = False) -> bool:
-        """Give a job back, unharmed or `lost`; False when this attempt does not hold it."""
+        """Return a job to the queue, unharmed or `lost`; False if this attempt does not hold it."""
         return self.run(transitions.release(self.settings, job_id, attempt, lost=lost))
 
     def reclaim(self, worker: str) -> list[str]:
-        """Put the jobs of the dead predecessor called `worker` back; returns those that wait again."""
+        """Requeue the jobs of the dead predecessor called `worker`; returns those that wait again."""
         return self.run(transitions.reclaim(self.settings, worker))
 
     def reap(self) -> int:
-        """Deal with jobs whose lease ran out; returns how many there were."""
+        """Requeue or fail jobs whose lease has expired; returns how many there were."""
         return self.run(transitions.reap(self.settings))
 
     def cancel(self, job_id: str, caller: str = ANYONE) -> Job[Any]:
@@ -95,7 +95,7 @@ class JobStore:
         return None if stored is None else self.bodies.raw(stored)
 
     def sweep(self) -> int:
-        """Remove a batch of large results that no job refers to any more; returns how many there were."""
+        """Remove a batch of unreferenced large results; returns how many there were."""
         return sweep(self.run, self.bodies.blobs)
 
     def list(
@@ -124,7 +124,7 @@ class JobStore:
         return self.run(transitions.workers())
 
     def deregister(self, worker: str) -> None:
-        """Say that a worker has stopped."""
+        """Report that a worker has stopped."""
         self.run(transitions.deregister(worker))
 
     def ping(self) -> bool:
@@ -143,13 +143,13 @@ class JobStore:
         encoded = encode(raw)
         stored = encoded.stored(self.settings.inline_result_bytes)
         if stored.inline is None:
-            # Announced first: no sweeper takes the blob before the record refers to it.
+            # Announced first, so that it is not collected before the record refers to it.
             self.run(result_calls.announce(encoded.digest))
             self.bodies.blobs.write(encoded.digest, encoded.data)
         return stored
 
     def run(self, call: ScriptCall[T]) -> T:
-        """Make a call; returns and raises what its reply means."""
+        """Run a script call; returns or raises what its parser does."""
         script = self._scripts.get(call.script)
         if script is None:
             script = self._scripts[call.script] = self.client.register_script(script_text(call.script))
@@ -159,7 +159,7 @@ class JobStore:
 
 
 class AsyncJobStore:
-    """The async store."""
+    """Asynchronous job store, for the API."""
 
     def __init__(self, client: redis.asyncio.Redis, settings: JobsSettings) -> None:
         self.client = client
@@ -181,7 +181,7 @@ class AsyncJobStore:
         return None if stored is None else await asyncio.to_thread(self.bodies.raw, stored)
 
     async def stored_result(self, job_id: str) -> StoredResult | None:
-        """What there is to know of the job's result; its bytes come from `bodies`, which blocks."""
+        """The reference to the job's result; its bytes come from `ResultBodies`, which blocks."""
         return await self.run(result_calls.stored(job_id))
 
     async def list(
@@ -210,11 +210,11 @@ class AsyncJobStore:
         return await self.run(transitions.workers())
 
     async def follow(self, job_id: str, caller: str = ANYONE) -> tuple[Job[Any], str]:
-        """The job as it is, and the id of the last event that led there. Raises JobNotFound."""
+        """The job, and the id of its latest event. Raises JobNotFound."""
         return await self.run(transitions.follow(job_id, caller))
 
     async def stats(self) -> StoreStats:
-        """What waits, what runs and what was counted."""
+        """Counts of waiting and running jobs, and the counters."""
         return await self.run(transitions.stats())
 
     async def queued(self) -> int:
@@ -234,7 +234,7 @@ class AsyncJobStore:
         await self.run(transitions.check_writable())
 
     async def run(self, call: ScriptCall[T]) -> T:
-        """Make a call; returns and raises what its reply means."""
+        """Run a script call; returns or raises what its parser does."""
         script = self._scripts.get(call.script)
         if script is None:
             script = self._scripts[call.script] = self.client.register_script(script_text(call.script))

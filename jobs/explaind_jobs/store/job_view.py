@@ -1,4 +1,4 @@
-"""A job as the scripts answer it, turned into the job of the contract."""
+"""Parses a script's view of a job into the contract's Job."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from explaind.contract.errors import JobNotFound, Problem
 from explaind.contract.job import Job, JobCard, JobState, Links, Priority, Progress, Provenance, Timing, WebhookStatus
 
-# The order of a view in view.lua; `common` is what the provenance shares with that of other jobs.
+# The order of a view in view.lua; `common` is the part of the provenance shared with other jobs.
 FIELDS = (
     "id",
     "state",
@@ -33,7 +33,7 @@ FIELDS = (
     "starts_in",
     "common",
 )
-# What differs between two jobs of one model, method and worker.
+# Fields that differ between jobs of one model, method and worker.
 OWN_PROVENANCE = frozenset({"seed", "token_ids"})
 
 _metadata = TypeAdapter(dict[str, str])
@@ -41,10 +41,10 @@ _priority = TypeAdapter[Priority](Priority)
 
 
 def job_or_missing(job_id: str, reply: Any) -> Job[Any]:
-    """The job that a script answered.
+    """The job in a script's reply.
 
     Raises:
-        JobNotFound: it answered none.
+        JobNotFound: the reply contains none.
     """
     if reply is None:
         raise not_found(job_id)
@@ -52,7 +52,7 @@ def job_or_missing(job_id: str, reply: Any) -> Job[Any]:
 
 
 def job_from(reply: Sequence[bytes]) -> Job[Any]:
-    """The job of one view."""
+    """The job of a view."""
     row = dict(zip(FIELDS, (field.decode() for field in reply), strict=True))
     return Job[Any](
         id=row["id"],
@@ -97,7 +97,7 @@ def card_from(reply: Sequence[bytes]) -> JobCard:
 
 
 def split_provenance(provenance: Provenance | None) -> tuple[str, str]:
-    """What is a job's own, and what it has in common with other jobs, as JSON; "" twice where there is none."""
+    """Provenance in two parts, the job's own and that shared with other jobs, as JSON; "" twice if there is none."""
     if provenance is None:
         return "", ""
     return (
@@ -111,7 +111,7 @@ def _provenance(own: str, common: str) -> Provenance | None:
 
 
 def links(job_id: str) -> Links:
-    """Where the parts of a job are."""
+    """URLs of a job and its parts."""
     path = f"/jobs/{job_id}"
     return Links(
         self=path, result=f"{path}/result", report=f"{path}/report", cancel=f"{path}/cancel", events=f"{path}/events"
@@ -123,7 +123,7 @@ def _time(ms: str) -> datetime | None:
 
 
 def not_found(job_id: str) -> JobNotFound:
-    """There is no such job (any more)."""
+    """The error for a job that does not exist (any more)."""
     return JobNotFound(
         f"There is no job {job_id!r}.",
         hint="Jobs are deleted a while after their end; GET /jobs lists those kept.",

@@ -1,4 +1,4 @@
-"""Listing jobs: which script calls a page takes, and what they found."""
+"""Listing of jobs: the script calls of a page, and how their results are gathered."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from explaind_jobs.store.job_view import card_from
 
 ESTIMATES = f"{ESTIMATE}/"
 LIST_SCAN = 500
-# So many calls a page at most: what a filter finds may be far away, or nowhere.
+# Most calls per page: with a filter, matches may be far away or nowhere.
 LIST_CALLS = 4
 
 
@@ -27,7 +27,7 @@ class Filters:
 def list_jobs(
     caller: str, after: str | None, limit: int, filters: Filters
 ) -> ScriptCall[tuple[list[JobCard], str | None]]:
-    """Some of the jobs after one, newest first, and the id to go on after (None: there are no more)."""
+    """Some of the jobs after one, newest first, and the id to continue after (None: no more)."""
 
     def parse(reply: Any) -> tuple[list[JobCard], str | None]:
         return [card_from(row) for row in reply[1:]], text(reply[0]) or None
@@ -39,7 +39,7 @@ def list_jobs(
 
 
 class Paging:
-    """Gathers one page of a listing over as many calls as its filters need, up to `LIST_CALLS`."""
+    """Gathers one page of a listing over up to `LIST_CALLS` calls, as filters require."""
 
     def __init__(self, caller: str, after: str | None, limit: int, filters: Filters) -> None:
         self._caller, self._after, self._limit = caller, after, limit
@@ -49,7 +49,7 @@ class Paging:
         self._calls = 0
 
     def next_call(self) -> ScriptCall[tuple[list[JobCard], str | None]] | None:
-        """The next call to make; None when the page is full, nothing is left, or enough has been looked at."""
+        """The next call to make; None if the page is full, nothing is left, or the call limit is reached."""
         missing = self._limit + 1 - len(self._jobs)
         if self._ended or missing <= 0 or self._calls >= LIST_CALLS:
             return None
@@ -57,14 +57,14 @@ class Paging:
         return list_jobs(self._caller, self._after, missing, self._filters)
 
     def take(self, found: tuple[list[JobCard], str | None]) -> None:
-        """Add what the call found."""
+        """Add the jobs that a call found."""
         jobs, self._after = found
         self._jobs += jobs
         self._ended = self._after is None
 
     def page(self) -> JobPage:
-        """The page gathered."""
+        """The gathered page."""
         data, full = self._jobs[: self._limit], len(self._jobs) > self._limit
-        # `_after` is the last job that was looked at; one that found no place on the page is found again.
+        # `_after` is the last job examined; one that did not fit on the page is found again.
         after = data[-1].id if full else self._after
         return JobPage(data=data, has_more=after is not None, next=after)

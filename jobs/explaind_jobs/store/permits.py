@@ -1,4 +1,4 @@
-"""Permits: a Celery message carries no job and no data, only leave for a worker of a class to claim jobs."""
+"""Permits: Celery wake-up messages. They carry no job and no data; a worker that gets one claims jobs from Redis."""
 
 import logging
 import queue
@@ -15,17 +15,17 @@ from explaind_jobs.settings import JobsSettings
 
 PERMIT_TASK = "explaind.permit"
 MAX_BACKLOG = 256
-# A slot that has a permit goes on claiming until nothing waits: more permits than there are slots wake nobody.
+# A woken slot goes on claiming until nothing waits: more permits than slots wake none.
 ENOUGH = 256
 ENOUGH_FOR_S = 0.05
-# While so few wait to be sent, none is looked for among those that were: that would only cost the first job time.
+# With this few waiting to be sent, permits already sent are not counted: that would only delay the first job.
 FEW = 8
 
 log = logging.getLogger(__name__)
 
 
 def queue_key(queue_name: str) -> str:
-    """The name of the Celery queue for a class of workers."""
+    """The name of the Celery queue of a queue (a class of workers)."""
     return f"explaind.{queue_name}"
 
 
@@ -35,7 +35,7 @@ def permits_key(settings: JobsSettings, queue_name: str) -> str:
 
 
 def broker_url(redis_url: str, password: str | None = None) -> str:
-    """The URL as Celery wants it: with its password, and a unix socket as redis+socket://…?virtual_host=0."""
+    """The URL in Celery's form: with its password, and a unix socket as redis+socket://…?virtual_host=0."""
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         if password is None:
@@ -53,7 +53,7 @@ def _userinfo(username: str | None, password: str) -> str:
 
 
 def make_celery(settings: JobsSettings) -> Celery:
-    """The Celery application: permits in, nothing out. Its options belong together; see docs/decisions.
+    """The Celery application: receives permits, stores no results. Its options belong together; see docs/decisions.
 
     Raises:
         ValueError: the settings name no Redis.
@@ -79,7 +79,7 @@ def make_celery(settings: JobsSettings) -> Celery:
         worker_redirect_stdouts=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_channel_error_retry=True,  # a Redis that refuses (MISCONF, NOREPLICAS, …) is waited for, too
+        broker_channel_error_retry=True,  # error replies of Redis (MISCONF, NOREPLICAS, …) are waited for, too
         broker_transport_options={
             "global_keyprefix": settings.key_prefix,
             "visibility_timeout": 3600,
@@ -95,10 +95,10 @@ def make_celery(settings: JobsSettings) -> Celery:
 
 
 class PermitPublisher:
-    """Sends permits from a thread of its own, so that no request waits for the broker.
+    """Sends permits from a separate thread, so that no request waits for the broker.
 
-    A permit that cannot be sent is dropped: any worker's reconciler sends one for jobs that wait. One too many is not
-    sent: to send it costs the API as much as to accept a job.
+    A permit that cannot be sent is dropped: the workers' supervisors send permits for waiting jobs. Superfluous ones
+    are not sent: sending one costs the API as much as accepting a job.
     """
 
     def __init__(self, settings: JobsSettings) -> None:
@@ -114,14 +114,14 @@ class PermitPublisher:
         self._thread.start()
 
     def wake(self, queue_name: str) -> None:
-        """Let a worker of that class claim a job. Never waits, never raises."""
+        """Queue a permit for a worker of that class. Never blocks, never raises."""
         try:
             self._queues.put_nowait(queue_name)
         except queue.Full:
             log.debug("permit dropped: the backlog is full")
 
     def stop(self, timeout_s: float = 5.0) -> None:
-        """Send what is left, as far as the broker answers, and end the thread."""
+        """Send the remaining permits, as far as the broker answers, and end the thread."""
         if self._thread.is_alive():
             self._make_room_for_the_end()
             self._thread.join(timeout_s)
@@ -138,7 +138,7 @@ class PermitPublisher:
             try:
                 if not self._enough(queue_name):
                     self._send(queue_name)
-            except Exception as error:  # whatever the broker does, the API and the worker go on
+            except Exception as error:  # whatever the broker does, API and worker continue
                 log.warning("no permit sent (%s); the reconciler will wake a worker again", type(error).__name__)
                 if self._drop_backlog():
                     break
@@ -160,7 +160,7 @@ class PermitPublisher:
         self._app.send_task(PERMIT_TASK, queue=queue_key(queue_name), retry=False, ignore_result=True)
 
     def _drop_backlog(self) -> bool:
-        """Forget the waiting permits; True when the end was among them."""
+        """Drop the waiting permits; True if the stop marker was among them."""
         ended = False
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The rate limit of an API key: what it has left, taken by a request before anything of the request is read."""
+"""Rate limit of an API key: taken by a request before any of its body is read."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from explaind_jobs.store.records import Allowance, Rate
 
 
 def take(key: str, allowance: Allowance) -> ScriptCall[Rate]:
-    """One request of the key's rate, which must have one; what is left.
+    """Take one request from the key's rate limit, which must be set; returns what is left.
 
     Raises:
         RateLimited: nothing is left.
@@ -30,5 +30,5 @@ def take(key: str, allowance: Allowance) -> ScriptCall[Rate]:
 
 
 def give_back(key: str, allowance: Allowance) -> ScriptCall[None]:
-    """One request that was taken is none, after all."""
+    """Give a request back to the rate limit."""
     return ScriptCall("rate", [key, allowance.requests_per_minute, allowance.burst, -1], lambda reply: None)

@@ -1,4 +1,4 @@
-"""What service, store and worker hand each other about a job."""
+"""Records about a job that service, store and worker exchange."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from typing import Any
 from explaind.contract.errors import Problem
 from explaind.contract.job import Job, JobState, Priority, Progress, Provenance, Timing
 
-# Who looks at a job: an API key's id sees the jobs of that key, ANONYMOUS those that nobody's key made, ANYONE all.
+# Callers of the store: an API key's id sees that key's jobs, ANONYMOUS those submitted without a key, ANYONE all.
 ANONYMOUS = ""
 ANYONE = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one API key may ask for; 0 means no limit of its own."""
+    """Limits of one API key; 0 means no limit of its own."""
 
     requests_per_minute: int = 0
     burst: int = 1
@@ -26,10 +26,10 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be accepted. `request` is JSON that was validated against the contract.
+    """A job to be accepted. `request` is JSON, validated against the contract.
 
-    `key` is the id of the API key that asked, `cache_key` a digest of everything that the answer depends on beside
-    the model's revision (None: do not answer from the cache), `webhook` the contract's Webhook as JSON.
+    `key` is the id of the submitting API key, `cache_key` a digest of everything the result depends on beside the
+    model's revision (None: not cached), `webhook` the contract's Webhook as JSON.
     """
 
     method: str
@@ -51,7 +51,7 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is left of a key's rate: requests at once, and seconds until all of them are back."""
+    """What is left of a key's rate limit: requests available now, and seconds until it is full again."""
 
     limit: int
     remaining: int
@@ -60,8 +60,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """An accepted job, and the id of the last event that led there; `existing` when its idempotency key named a job
-    that was there already."""
+    """An accepted job, and the id of its latest event; `existing` if its idempotency key named an earlier job."""
 
     job: Job[Any]
     last: str
@@ -77,7 +76,7 @@ class Created:
 class Claim:
     """A worker's right to run a job. `attempt` fences it: only the newest attempt may report.
 
-    `suspect` says that a worker died while it ran this job: it runs alone.
+    `suspect`: a worker died while it ran this job, so it runs alone.
     """
 
     id: str
@@ -115,7 +114,7 @@ class Outcome:
 
 
 class LeaseStatus(StrEnum):
-    """What a worker's job is, as the store sees it."""
+    """Status of a worker's lease on a job, as the store sees it."""
 
     HELD = "held"
     CANCEL = "cancel"
@@ -124,9 +123,9 @@ class LeaseStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerState:
-    """A live worker. `models` are in its memory, `loading` on the way; `instance` is new at each start.
+    """A live worker. `models` are in its memory, `loading` being loaded; `instance` is new at each start.
 
-    `revisions` names the weights of each model that it has loaded, `gauges` what /metrics shows of it.
+    `revisions` identifies the weights of each loaded model, `gauges` are its values in /metrics.
     """
 
     name: str
@@ -142,10 +141,10 @@ class WorkerState:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """The store as a whole, for /metrics.
+    """State of the store as a whole, for /metrics.
 
-    `depths` counts waiting jobs by (queue, model), `ages` says how many seconds the oldest of a queue has waited,
-    `waiting_bytes` is the size of all waiting requests, `counters` holds what the scripts count, by name and labels.
+    `depths` counts waiting jobs by (queue, model), `ages` is the age in seconds of a queue's oldest job,
+    `waiting_bytes` the size of all waiting requests, `counters` the scripts' counters by name and labels.
     """
 
     depths: Mapping[tuple[str, str], int]

@@ -1,6 +1,6 @@
-"""The transitions of a job and what is asked of it: which script, with which arguments, and what its reply means.
+"""Script calls for the transitions and queries of a job: script name, arguments, and parsing of the reply.
 
-Shared by the sync and the async store, so that nothing is decided twice.
+Shared by the sync and the async store, so that the logic exists once.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ WORKER_EXPIRY_MS = 30_000
 FULL_QUEUE_RETRY_S = 5.0
 ORIGIN_DIGITS = 16
 ID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
-# A job of high priority stands where one created so much earlier would: it overtakes, but starves nobody.
+# A job of high priority is placed as if created this much earlier: it overtakes, but starves no other.
 HEAD_START_S: dict[Priority, int] = {"low": -600, "normal": 0, "high": 600}
 
 _worker_state = TypeAdapter(WorkerState)
@@ -40,7 +40,7 @@ _metadata = TypeAdapter(dict[str, str])
 
 
 def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
-    """Accept a job, or find the one its idempotency key named, or the answer that is known already."""
+    """Accept a job, or return the one its idempotency key names, or one with the cached result."""
 
     def parse(reply: Any) -> Created:
         outcome, last = text(reply[0]), text(reply[2])
@@ -63,7 +63,7 @@ def create(settings: JobsSettings, job: NewJob) -> ScriptCall[Created]:
 def claim(
     settings: JobsSettings, worker: str, queues: Sequence[str], resident: Sequence[str] = (), held: int = 0
 ) -> ScriptCall[Claim | None]:
-    """Take the job that should run next, if any waits; `held` is the number of jobs that the worker runs already."""
+    """Claim the job that should run next, if any waits; `held` is the number of jobs that the worker already runs."""
 
     def parse(reply: Any) -> Claim | None:
         if not reply:
@@ -84,7 +84,7 @@ def claim(
         )
 
     patience_ms, affinity_ms = round(settings.suspect_patience_s * 1000), round(settings.affinity_s * 1000)
-    # The client repeats a call whose reply was lost: by the token the script knows it again.
+    # The client retries a call whose reply was lost; by the token the script recognizes it.
     token = secrets.token_hex(8)
     args = [worker, _lease_ms(settings), held, affinity_ms, patience_ms, token, len(queues), *queues, *resident]
     return ScriptCall("claim", args, parse)
@@ -93,7 +93,7 @@ def claim(
 def heartbeat(
     settings: JobsSettings, worker: WorkerState, held: Sequence[tuple[str, int]]
 ) -> ScriptCall[dict[str, LeaseStatus]]:
-    """Tell that the worker lives, extend its leases, and learn what its jobs are."""
+    """Report that the worker is alive, extend its leases, and return their status."""
 
     def parse(reply: Any) -> dict[str, LeaseStatus]:
         words = [text(word) for word in reply]
@@ -105,15 +105,15 @@ def heartbeat(
 
 
 def progress(settings: JobsSettings, job_id: str, attempt: int, state: Progress) -> ScriptCall[LeaseStatus]:
-    """Record how far a job is, extend its lease, and learn what it is."""
+    """Record a job's progress, extend its lease, and return its status."""
     args = [job_id, attempt, _lease_ms(settings), state.model_dump_json()]
     return ScriptCall("progress", args, lambda reply: LeaseStatus(text(reply)))
 
 
 def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | None = None) -> ScriptCall[Finished]:
-    """Store how an attempt ended, unless it is no longer the one that counts.
+    """Store the outcome of an attempt, unless a newer attempt has replaced it.
 
-    `result` stands for the outcome's; its blob, if it is one, is in the blob store already.
+    `result` is the reference to the outcome's result; its blob, if any, is already in the blob store.
     """
 
     def parse(reply: Any) -> Finished:
@@ -124,7 +124,7 @@ def finish(job_id: str, attempt: int, outcome: Outcome, result: StoredResult | N
 
     own, common = split_provenance(outcome.provenance)
     error = "" if outcome.error is None else outcome.error.model_dump_json()
-    # What is left out is read as its default.
+    # Omitted fields are read as their defaults.
     timing = "" if outcome.timing is None else outcome.timing.model_dump_json(exclude_defaults=True)
     args: list[Argument] = [job_id, attempt, outcome.state.value]
     args += ["", b""] if result is None else [_described(result), result.inline or b""]
@@ -141,17 +141,17 @@ def cancel(job_id: str, caller: str) -> ScriptCall[Job[Any]]:
 
 
 def release(settings: JobsSettings, job_id: str, attempt: int, *, lost: bool = False) -> ScriptCall[bool]:
-    """Give a job back to the queue: unharmed, or `lost` with what its worker stood on."""
+    """Return a job to the queue: unharmed, or `lost` because its worker or device broke."""
     return ScriptCall("release", [job_id, attempt, int(lost), *_loss(settings)], bool)
 
 
 def reclaim(settings: JobsSettings, worker: str) -> ScriptCall[list[str]]:
-    """Put the jobs of a dead predecessor of that name back; each counts a loss."""
+    """Requeue the jobs of a dead predecessor of that name; each counts as a loss."""
     return ScriptCall("reclaim", [worker, *_loss(settings)], lambda reply: [text(job_id) for job_id in reply])
 
 
 def reap(settings: JobsSettings) -> ScriptCall[int]:
-    """Deal with every job whose lease ran out, and with those that have waited too long."""
+    """Requeue or fail jobs whose lease has expired, and fail those that have waited too long."""
     expired = QueueExpired(
         f"No worker took the job within {settings.queue_ttl_s} s.",
         hint="Is there a worker for the model's queue (GET /readyz)? Then send the request again.",
@@ -173,12 +173,12 @@ def delete(job_id: str, caller: str) -> ScriptCall[None]:
 
 
 def get(job_id: str, caller: str) -> ScriptCall[Job[Any]]:
-    """The job as callers see it, without its result."""
+    """The job as shown to callers, without its result."""
     return ScriptCall("get", [job_id, caller], lambda reply: job_or_missing(job_id, reply))
 
 
 def follow(job_id: str, caller: str) -> ScriptCall[tuple[Job[Any], str]]:
-    """The job as it is, and the id of the last event that led there: whoever listens from it on misses nothing."""
+    """The job, and the id of its latest event: reading events after it misses none."""
 
     def parse(reply: Any) -> tuple[Job[Any], str]:
         view, last = reply if reply is not None else (None, b"")
@@ -188,7 +188,7 @@ def follow(job_id: str, caller: str) -> ScriptCall[tuple[Job[Any], str]]:
 
 
 def events_key(settings: JobsSettings, job_id: str) -> str:
-    """The stream of a job's events; the same as in common.lua."""
+    """Key of a job's event stream; the same as in common.lua."""
     return f"{settings.key_prefix}events:{job_id}"
 
 
@@ -202,7 +202,7 @@ def waiting() -> ScriptCall[dict[str, int]]:
 
 
 def stats() -> ScriptCall[StoreStats]:
-    """What is true of the store as a whole."""
+    """State of the store as a whole."""
 
     def parse(reply: Any) -> StoreStats:
         facts, counters = json.loads(reply[0]), reply[1]
@@ -229,17 +229,17 @@ def workers() -> ScriptCall[list[WorkerState]]:
 
 
 def deregister(worker: str) -> ScriptCall[None]:
-    """The worker has stopped."""
+    """Report that the worker has stopped."""
     return ScriptCall("deregister", [worker], lambda reply: None)
 
 
 def check_writable() -> ScriptCall[None]:
-    """A write that changes nothing, and is refused where any other is."""
+    """A write that changes nothing; refused whenever other writes are."""
     return ScriptCall("writable", [], lambda reply: None)
 
 
 def _refuse(outcome: str, settings: JobsSettings, job: NewJob) -> None:
-    """Raises what a refusal of CREATE means."""
+    """Raises the error that a refusal by CREATE stands for."""
     if outcome == "reused":
         raise IdempotencyKeyReused(
             "This Idempotency-Key was first used with another request.",
@@ -260,8 +260,8 @@ def _refuse(outcome: str, settings: JobsSettings, job: NewJob) -> None:
 
 
 def _chance() -> str:
-    """Fifteen digits of chance, 75 bits, for an id that nobody guesses."""
-    bits = int.from_bytes(secrets.token_bytes(10))  # one call of the system, where fifteen would cost half a request
+    """Fifteen random digits, 75 bits, for ids that cannot be guessed."""
+    bits = int.from_bytes(secrets.token_bytes(10))  # one system call; fifteen would cost half a request
     return "".join(ID_DIGITS[bits >> place & 31] for place in range(0, 75, 5))
 
 

@@ -1,6 +1,6 @@
-"""The outbox: ends of jobs that someone asked to be told of. A sorted set of job ids by when they are due.
+"""Webhook outbox: ended jobs whose webhook is to be delivered. A sorted set of job ids by due time.
 
-The end of a job puts it there in the same script; everything else about a message is in the job's record:
+The script that ends a job adds it; everything else about a message is in the job's record:
 `webhook`, `key`, `webhook_attempts`, `webhook_status`. So a message lives as long as its job.
 """
 
@@ -18,9 +18,9 @@ Noted = Literal["noted", "stale", "gone"]
 
 @dataclass(frozen=True, slots=True)
 class OutboxMessage:
-    """One try to tell of a job's end. `key_id` is that of the API key that owns the job, "" when anonymous.
+    """One delivery attempt of a job's webhook. `key_id` is the id of the owning API key, "" if anonymous.
 
-    Job and webhook are read when they are asked for, so that one record gone wrong holds up no other.
+    Job and webhook are parsed on access, so that one malformed record does not block the others.
     """
 
     id: str
@@ -30,7 +30,7 @@ class OutboxMessage:
     stored_job: Sequence[bytes]
 
     def webhook(self) -> Webhook:
-        """Where to and of what. Raises ValueError when this version would not accept it."""
+        """The webhook: URL and states. Raises ValueError if this version does not accept it."""
         return Webhook.model_validate_json(self.stored_webhook)
 
     def job(self) -> Job[Any]:
@@ -39,17 +39,17 @@ class OutboxMessage:
 
 
 def take(limit: int, lease_s: float) -> ScriptCall[list[OutboxMessage]]:
-    """Up to `limit` messages that are due; nobody else gets them while the lease lasts."""
+    """Up to `limit` messages that are due; no other process gets them while the lease lasts."""
     return ScriptCall("outbox_take", [limit, round(lease_s * 1000)], lambda reply: [_message(row) for row in reply])
 
 
 def again(job_id: str, attempt: int, status: WebhookStatus, delay_s: float) -> ScriptCall[Noted]:
-    """Note how a try went, and try again after so many seconds."""
+    """Record the status of an attempt, and schedule the next one in `delay_s` seconds."""
     return _note(job_id, attempt, status.model_dump_json(), round(delay_s * 1000))
 
 
 def settle(job_id: str, attempt: int, status: WebhookStatus | None) -> ScriptCall[Noted]:
-    """Note how the message ended and take it out of the outbox; without a status, as if it had never been there."""
+    """Record a message's final status and remove it from the outbox; with status None, leave no trace of it."""
     return _note(job_id, attempt, "" if status is None else status.model_dump_json(), -1)
 
 

@@ -1,4 +1,4 @@
-"""Who asks, and what routes need of them."""
+"""The caller of a request, and the scopes that routes require."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -24,7 +24,7 @@ BEARER = HTTPBearer(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key that a request showed, or anybody where no key is asked for."""
+    """The caller: the API key that a request sent, or anonymous where no key is required."""
 
     key: str
     scopes: frozenset[Scope]
@@ -32,7 +32,7 @@ class Caller:
 
     @property
     def sees(self) -> str:
-        """Whose jobs: what the store takes as `caller`."""
+        """The `caller` argument of the store: whose jobs are visible."""
         return ANYONE if self.may(Scope.ADMIN) else self.key
 
     def may(self, needed: Scope) -> bool:
@@ -44,7 +44,7 @@ ANYBODY = Caller(ANONYMOUS, frozenset(Scope), Allowance())
 
 
 def caller_of(scope: AsgiScope) -> Caller | None:
-    """Who sent this request, once the door let it in; None on the open paths."""
+    """The caller of an authenticated request; None on the open paths."""
     return scope.get("state", {}).get("caller")
 
 
@@ -53,7 +53,7 @@ async def permitted(
     needed: SecurityScopes,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
 ) -> Caller:
-    """The caller, who may do what the route needs.
+    """The caller, if it holds the scopes that the route needs.
 
     Raises:
         NotPermitted: a scope is missing.
@@ -65,7 +65,7 @@ async def permitted(
                 f"{request.method} {request.scope['path'][:200]} needs the scope `{scope}`, which this API key lacks.",
                 hint=f"Use a key with it: explaind keys create --name NAME --scopes {scope}",
             )
-    assert caller is not None  # noqa: S101 - no route asks for a caller and for no scope
+    assert caller is not None  # noqa: S101 - every route that needs a scope is authenticated
     return caller
 
 

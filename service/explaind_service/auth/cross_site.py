@@ -1,4 +1,4 @@
-"""Where no key is asked for, a page of another site in this machine's browser must not be the one who asks."""
+"""Host and Origin checks against DNS rebinding and cross-site requests, for services without API keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a page is from; `port` is None where none is written."""
+    """Origin of a page; `port` is None if not written."""
 
     scheme: str
     name: str
@@ -27,19 +27,19 @@ class Origin:
 
     @property
     def at(self) -> tuple[str, int | None]:
-        """Its name and the port that is meant."""
+        """Host name and effective port."""
         return self.name, DEFAULT_PORTS.get(self.scheme) if self.port is None else self.port
 
 
 class CrossSiteGuard:
-    """Lets in requests for a name of this service, from no page of another origin: scheme, name and port.
+    """Accepts requests for a name of this service that no page of another origin (scheme, name, port) has sent.
 
-    A page may make its own name resolve to 127.0.0.1 (DNS rebinding): then the Host header shows that name. One that
-    simply sends a request across sites shows its own Origin; one served from another port of this machine is such.
+    A page may make its own name resolve to 127.0.0.1 (DNS rebinding): then the Host header contains that name. A plain
+    cross-site request carries the page's Origin; a page on another port of this machine is another origin, too.
 
     Args:
-        host: what the service listens on.
-        allowed: further names; `*.example.org` stands for all below it, `*` for any.
+        host: listening address of the service.
+        allowed: further names; `*.example.org` stands for all its subdomains, `*` for any.
     """
 
     def __init__(self, host: str, allowed: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class CrossSiteGuard:
         self._endings = tuple(name[1:].lower() for name in allowed if name.startswith("*."))
         self._any = "*" in allowed
         self._local = is_loopback(host)
-        # A service that is open to a network on purpose is reached under names that it cannot know.
+        # A service exposed to a network on purpose is reached under names that it cannot know.
         self._checks_host = self._local or bool(allowed)
 
     def check(self, headers: Headers, scheme: str | None = None, method: str = "GET") -> None:
@@ -84,7 +84,7 @@ class CrossSiteGuard:
     def _is_own(self, sender: Origin | None, reached: Origin | None, scheme: str | None) -> bool:
         if sender is None or sender.scheme not in DEFAULT_PORTS:
             return False
-        # A proxy in front may speak TLS, or hand on another Host: the names that it has are told by `allowed`.
+        # A proxy may terminate TLS or rewrite Host: its names are listed in `allowed`.
         named = sender.name in self._allowed or sender.name.endswith(self._endings)
         if named and sender.at[1] == DEFAULT_PORTS[sender.scheme]:
             return True
@@ -98,7 +98,7 @@ class CrossSiteGuard:
 
 
 def _origin(url: str) -> Origin | None:
-    """The origin that a URL has; None when it has none."""
+    """The origin of a URL; None if it has none."""
     try:
         parts = urlsplit(url)
         name, port = (parts.hostname or "").rstrip("."), parts.port

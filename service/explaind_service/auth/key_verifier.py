@@ -1,4 +1,4 @@
-"""The API keys, as requests need them: looked up, remembered for a second, compared in constant time."""
+"""Verifies API keys: looked up in Redis, cached for a second, compared in constant time."""
 
 import logging
 import math
@@ -26,27 +26,27 @@ HOW = (
 
 
 class KeyVerifier:
-    """Knows keys again.
+    """Verifies API keys.
 
-    What Redis said of a key counts for a second, so that a key that was revoked works no longer than that.
+    Look-ups are cached for one second, which bounds how long a revoked key still works.
     """
 
     def __init__(self, store: AsyncJobStore, pepper: bytes, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._pepper = pepper
         self._mark = mark_of(pepper)
-        # Compared with where there is no such key: an id that is none takes as long as a wrong secret.
+        # Compared with for unknown ids, so that they take as long as a wrong secret.
         self._nobody = secrets.token_hex(32)
         self._clock = clock
         self._remembered: OrderedDict[str, tuple[float, Keys]] = OrderedDict()
         self._told_of_pepper = False
 
     async def look_up(self, key_id: str, *, outlast_s: float = 0.0) -> Keys:
-        """The key with that id ("": none), and whether keys are asked for.
+        """The key with that id ("": none), and whether keys are required.
 
         Args:
             key_id: the id.
-            outlast_s: while Redis does not answer, what it said within so many seconds counts.
+            outlast_s: age in seconds up to which a cached answer is used while Redis does not answer.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -62,7 +62,7 @@ class KeyVerifier:
                 return said
             raise
         self._remembered.pop(key_id, None)
-        if known.found or not key_id:  # ids that are none would only push out those that are
+        if known.found or not key_id:  # unknown ids would only evict known ones
             self._remembered[key_id] = (now, replace(known, remembered=True))
             if len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -70,10 +70,10 @@ class KeyVerifier:
         return known
 
     def verified(self, presented: str, known: Keys) -> ApiKey:
-        """The key that was presented, where it is one that works.
+        """The presented key, if valid.
 
         Raises:
-            Unauthenticated: it is unknown, wrong, expired or revoked. Only who holds the key learns which.
+            Unauthenticated: it is unknown, wrong, expired or revoked. The reason is given only for a right secret.
         """
         key = known.found[0] if known.found else None
         matches = compare_digest(mac_of(self._pepper, presented), key.mac if key is not None else self._nobody)
@@ -85,9 +85,9 @@ class KeyVerifier:
         return key
 
     async def even_out(self, known: Keys) -> None:
-        """Before a refusal on that answer: asks Redis where it was remembered, as was done for an id that is none.
+        """Before a refusal based on a cached answer: queries Redis, as is done for an unknown id.
 
-        So every refusal is one comparison and one question, and its time does not tell which ids are those of keys.
+        So every refusal costs one comparison and one query, and its timing does not reveal which ids exist.
 
         Raises:
             StoreUnavailable: Redis does not answer.

@@ -1,4 +1,4 @@
-"""Helps someone who asked for a path that is not there."""
+"""Hints for unknown paths: nearest path, allowed methods."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ OPENAI = frozenset({"v1", "v2", "openai", "chat", "completions", "embeddings", "
 
 
 class RouteHints:
-    """The paths there are and what may be done at each."""
+    """Known paths and their HTTP methods."""
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._routes = list(routes)
@@ -24,11 +24,11 @@ class RouteHints:
         self._rooms = {route.path.split("/")[1] for route in self._routes} - methods
 
     def allowed(self, path: str) -> list[str]:
-        """The HTTP methods that path takes, in alphabetical order."""
+        """The HTTP methods allowed at that path, in alphabetical order."""
         return sorted({m for route in self._routes if route.path_regex.match(path) for m in route.methods or ()})
 
     def missing(self, path: str) -> ExplaindError:
-        """The error for a path that is not there, with the nearest that are."""
+        """The error for an unknown path, with the nearest known ones."""
         word = path.strip("/").lower()[:MAX_WORD]
         segments = word.split("/")
         if segments[0] in OPENAI:

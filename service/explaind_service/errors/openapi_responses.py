@@ -1,4 +1,4 @@
-"""What the OpenAPI document says about answers, in one place."""
+"""OpenAPI `responses=` entries, in one place."""
 
 from typing import Any
 
@@ -45,12 +45,12 @@ CHALLENGE = {
 
 PROBLEM = {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
-# Of every operation; it also keeps the framework from describing a 422 of its own.
+# On every operation; it also keeps the framework from adding its own 422.
 ANY_ERROR: Responses = {"default": {"description": "Any other error.", "content": PROBLEM}}
 
 
 def problem_responses(*errors: type[ExplaindError], store: bool = True) -> Responses:
-    """The OpenAPI responses of an operation that may end in these errors, or (`store`) in no store at all."""
+    """The OpenAPI responses of an operation that may raise these errors and, with `store`, StoreUnavailable."""
     by_status: dict[int, list[type[ExplaindError]]] = {}
     for error in (*errors, StoreUnavailable) if store else errors:
         by_status.setdefault(error.status, []).append(error)
@@ -58,14 +58,14 @@ def problem_responses(*errors: type[ExplaindError], store: bool = True) -> Respo
 
 
 def submission_errors() -> Responses:
-    """The responses of every operation that takes a job."""
+    """The responses of every operation that submits a job."""
     files = (UnknownDataset, UnknownArtifact)
     unprocessable = (InvalidRequest, UnknownModel, *files, TargetTooLong, TooManyUnits, IdempotencyKeyReused)
     return problem_responses(MalformedBody, BodyTooLarge, UnsupportedMedia, *unprocessable, RateLimited, QueueFull)
 
 
 def access_errors() -> Responses:
-    """The responses of every operation that asks who calls."""
+    """The responses of every authenticated operation."""
     return problem_responses(Unauthenticated, NotPermitted)
 
 

@@ -1,4 +1,4 @@
-"""Every error leaves as application/problem+json, of the tree in `explaind.contract.errors`."""
+"""Exception handlers: every error becomes application/problem+json from the tree in `explaind.contract.errors`."""
 
 import json
 import math
@@ -31,14 +31,14 @@ from explaind_service.errors.validation import error_of_validation
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 2
-# A problem may quote the request it answers; it is not to be as long.
+# A problem may quote the request, shortened.
 MAX_DETAIL, MAX_FIELD_DETAIL, MAX_POINTER = 500, 300, 120
 CHALLENGE = 'Bearer realm="explaind"'
 
 
 def problem_response(error: ExplaindError, request: Request) -> Response:
-    """The error as an answer to that request, with `Retry-After` where trying again makes sense, and what the caller
-    needs to know of keys and rates.
+    """The error as a response to that request, with `Retry-After` where retrying makes sense, and the headers of
+    authentication and rate limit.
     """
     retry_after = error.retry_after
     if retry_after is None and isinstance(error, CapacityError | JobNotFinished):
@@ -54,7 +54,7 @@ def problem_response(error: ExplaindError, request: Request) -> Response:
 
 
 def stored_problem(problem: Problem, request: Request, *, headers: Mapping[str, str] | None = None) -> Response:
-    """A problem as an answer to that request: with its id and, unless the problem has one, its path."""
+    """A problem as a response to that request: with the request's id and, unless the problem has one, its path."""
     told = problem.model_copy(
         update={
             "detail": excerpt(problem.detail, MAX_DETAIL),
@@ -67,7 +67,7 @@ def stored_problem(problem: Problem, request: Request, *, headers: Mapping[str, 
 
 
 def excerpt(text: str, longest: int) -> str:
-    """The text, or its beginning."""
+    """The text, cut off after `longest` characters."""
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
@@ -76,7 +76,7 @@ def _brief(error: FieldError) -> FieldError:
 
 
 def unexpected() -> InternalError:
-    """What a caller learns of an error nobody foresaw: nothing of its inside."""
+    """The error returned for an unexpected exception: without internals."""
     return InternalError(
         "The service ran into an error of its own.",
         hint="Report it with the request id; the service's log has the rest.",
@@ -84,7 +84,7 @@ def unexpected() -> InternalError:
 
 
 def add_problem_handlers(app: FastAPI, signposts: RouteHints, limits: BodyLimits) -> None:
-    """Makes every error of the application a problem."""
+    """Registers handlers that turn every error of the application into a problem."""
 
     async def told(request: Request, error: Exception) -> Response:
         assert isinstance(error, ExplaindError)  # noqa: S101 - registered for these only

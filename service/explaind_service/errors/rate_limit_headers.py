@@ -1,4 +1,4 @@
-"""What is left of a caller's rate, as headers (draft-ietf-httpapi-ratelimit-headers)."""
+"""RateLimit headers (draft-ietf-httpapi-ratelimit-headers)."""
 
 import math
 
@@ -11,7 +11,7 @@ NAME = '"requests"'
 
 
 def rate_headers(allowance: Allowance, remaining: int, reset_s: float) -> dict[str, str]:
-    """The policy (`q` requests at once, all back after `w` seconds) and what is left; nothing where no rate is set."""
+    """The policy (`q` requests at once, all restored after `w` seconds) and what is left; empty if no rate is set."""
     if not allowance.requests_per_minute:
         return {}
     window_s = math.ceil(allowance.burst * 60 / allowance.requests_per_minute)
@@ -22,7 +22,7 @@ def rate_headers(allowance: Allowance, remaining: int, reset_s: float) -> dict[s
 
 
 def spent_headers(scope: Scope) -> dict[str, str]:
-    """What is left after this request, which may have been refused; nothing where it did not count."""
+    """What is left after this request, which may have been refused; empty if it was not counted."""
     caller, rate = caller_of(scope), scope.get("state", {}).get("rate")
     if caller is None or not isinstance(rate, Rate):
         return {}

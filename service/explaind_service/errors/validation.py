@@ -1,4 +1,4 @@
-"""What was wrong with a request, out of what the framework found."""
+"""Converts FastAPI's RequestValidationError into errors of the contract."""
 
 import difflib
 import json
@@ -15,9 +15,9 @@ MAX_FIELDS = 32
 
 
 def error_of_validation(error: RequestValidationError, path: str) -> ExplaindError:
-    """The error of the tree for a request that did not fit what `path` takes.
+    """The contract's error for a request that is invalid at `path`.
 
-    Broken JSON becomes `MalformedBody` with its position, the rest `InvalidRequest` with the fields at fault.
+    Broken JSON becomes `MalformedBody` with its position, anything else `InvalidRequest` with the invalid fields.
     """
     found = error.errors()
     first = found[0]
@@ -45,7 +45,7 @@ def _malformed(body: str, position: int, reason: str) -> MalformedBody:
 def _field(error: Mapping[str, Any], path: str) -> FieldError:
     where, *keys = error["loc"]
     if where != "body":
-        # Names of headers and parameters are nobody's but ours: they stay as they are.
+        # Names of headers and parameters are declared by us, so they need no shortening.
         return FieldError(pointer="".join(f"/{key}" for key in error["loc"]), detail=said_of(error))
     field = field_errors([error])[0]
     if error["type"] == "extra_forbidden":
@@ -58,7 +58,7 @@ def _field(error: Mapping[str, Any], path: str) -> FieldError:
 def _extra_field(field: FieldError, keys: Sequence[str], path: str) -> FieldError:
     near = _near_field(keys[-1], path) if len(keys) == 1 else None
     detail = "There is no such field." + (f" Did you mean '{near}'?" if near else "")
-    # The last key is the caller's own word, even where it looks like the name of a union's branch.
+    # The last key comes from the caller, even where it equals the name of a union's branch.
     pointer = field.pointer if field.pointer.endswith(f"/{keys[-1]}") else f"{field.pointer}/{keys[-1]}"
     return FieldError(pointer=pointer, detail=detail)
 

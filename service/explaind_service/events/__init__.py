@@ -1,1 +1,1 @@
-"""What happens to a job, told to those who follow it: one reader of the store per process, a stream per client."""
+"""Job events for followers: one reader of the store per process, one SSE stream per client."""

@@ -1,4 +1,4 @@
-"""The entries of a job's stream in the store, and their places in it."""
+"""Entries of a job's Redis stream, and their ids."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ _ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})", re.ASCII)
 
 
 def place_of(event_id: str) -> StreamId | None:
-    """Where in a stream the entry of that id is; None when no entry can have it."""
+    """The parsed stream id; None for an invalid one."""
     found = _ID.fullmatch(event_id)
     if found is None:
         return None
@@ -27,13 +27,13 @@ def place_of(event_id: str) -> StreamId | None:
 
 
 def id_of(place: StreamId) -> str:
-    """The id of the entry at that place."""
+    """The entry's id as text."""
     return f"{place[0]}-{place[1]}"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One entry: what happened (`state`, `progress` or `end`), and its data as JSON."""
+    """One stream entry: its type (`state`, `progress` or `end`), and its data as JSON."""
 
     place: StreamId
     kind: str
@@ -41,12 +41,12 @@ class Event:
 
     @cached_property
     def frame(self) -> bytes:
-        """The event as it is sent; written once, however many clients there are."""
+        """The event as an SSE frame; built once, however many clients there are."""
         return format_sse_event(event=self.kind, data_str=self.data, id=id_of(self.place))
 
 
 def events_of(entries: Iterable[Any] | None) -> list[Event]:
-    """The entries of one stream as Redis answers them, the oldest first."""
+    """The entries of one stream in a reply of Redis, oldest first."""
     entries = entries or ()
     return [event for entry in entries if (event := _event_of(*entry)) is not None]
 

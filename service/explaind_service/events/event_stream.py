@@ -1,4 +1,4 @@
-"""What a client is told of a job, in which order, and when it is over."""
+"""Writes one client's SSE stream: snapshot, replay, live events, end."""
 
 import asyncio
 import contextlib
@@ -18,13 +18,13 @@ LOOK_S = 2.0
 STORE_PATIENCE_S = 5.0
 STORE_PAUSE_S = 0.2
 
-# The job as it is and the id of its last event, from one look.
+# The job and the id of its latest event, read together.
 Seen = tuple[Job[Any], str]
 
 
 @dataclass(frozen=True)
 class StreamStart:
-    """What a stream begins with: a look at the job, and the last event that the client knows (None: a new one)."""
+    """Start of a stream: a snapshot of the job, and the last event that the client has (None: a new client)."""
 
     job: Job[Any]
     last: str
@@ -32,12 +32,12 @@ class StreamStart:
 
     @property
     def place(self) -> StreamId:
-        """Where the client goes on from."""
+        """The stream id after which the client continues."""
         return self.resumed or place_of(self.last) or START
 
 
 class EventStreamWriter:
-    """Tells one client of one job, up to its end or for `seconds`."""
+    """Streams one job's events to one client, up to its end or for `seconds`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class EventStreamWriter:
         self._ends_at = None if seconds is None else now + seconds
 
     async def tell(self, heard: Subscription, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """Sends frames until there is nothing more to say. Without an `end` the client comes back for the rest."""
+        """Sends frames until the stream is over. A client whose stream lacks an `end` reconnects for the rest."""
         heard.place = self._beginning.place
         self._heard, self._send = heard, send
         try:
@@ -73,7 +73,7 @@ class EventStreamWriter:
             await send(farewell())
 
     async def _begin(self) -> bool:
-        """Says how the job stands, or what the client has missed; whether more is to come."""
+        """Sends the snapshot, or the events the client has missed; returns whether more is to come."""
         if self._beginning.resumed is None:
             await self._send(job_frame(self._job, self._heard.place))
             if not (self._heard.behind or self._job.state.terminal):
@@ -81,7 +81,7 @@ class EventStreamWriter:
         return await self._catch_up(self._job)
 
     async def _go_on(self) -> bool:
-        """Waits for the next thing to say and says it; whether more is to come."""
+        """Waits for the next event and sends it; returns whether more is to come."""
         times = (self._ping_at, self._look_at if self._queued else None, self._ends_at)
         due = min(time for time in times if time is not None)
         if events := await self._heard.take(max(0.0, due - self._clock())):
@@ -105,7 +105,7 @@ class EventStreamWriter:
         await self._send(frame)
 
     async def _catch_up(self, job: Job[Any]) -> bool:
-        """Says what the store holds beyond what the client knows; `job` is how it stands, if not better, then."""
+        """Sends the stored events that the client lacks, given the snapshot `job`; returns whether more is to come."""
         page_size = PAGE
         while page_size == PAGE:
             page = await self._hub.past(job.id, self._heard.place)
@@ -117,7 +117,7 @@ class EventStreamWriter:
         return not job.state.terminal
 
     async def _pass_on(self, events: Sequence[Event]) -> bool:
-        """Says what has happened; whether more is to come."""
+        """Sends these events; returns whether more is to come."""
         end = next((event for event in events if event.kind == END), None)
         told = [event for event in events if event is not end]
         for event in told:
@@ -137,14 +137,14 @@ class EventStreamWriter:
                 await self._say(queue_frame(seen))
 
     async def _check(self) -> bool:
-        """Looks whether the job has gone or ended unheard of; whether more is to come."""
+        """Checks whether the job was deleted, or ended without an event; returns whether more is to come."""
         with contextlib.suppress(StoreUnavailable):
             job, _ = await self._look()
             return await self._catch_up(job) if job.state.terminal else True
         return True
 
     async def _ended(self) -> Job[Any]:
-        """The job after its end; a store that is away for a moment is waited for."""
+        """The job after its end; waits while the store is briefly unavailable."""
         until = self._clock() + STORE_PATIENCE_S
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The one reader of events in a process: a single blocking XREAD over all jobs that somebody follows."""
+"""The event reader of a process: a single blocking XREAD over all followed jobs."""
 
 import asyncio
 import contextlib
@@ -19,30 +19,30 @@ from explaind_service.events.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
-# Below the shortest `store_timeout_s`, so that a store that answers nothing is told from one where nothing happens.
+# Below the shortest `store_timeout_s`, to tell a silent store from one without events.
 BLOCK_MS = 1000
 AWAY_PAUSE_S = 0.25
 CANCEL_AGAIN_S = 0.05
 READ_AT_ONCE = 100
 PAGE = 200
 CONTROL_TTL_S = 60
-# Where many are followed, what happens within so long is read, and waited for, together.
+# With many followed jobs, events are gathered this long and read together.
 GATHER_S = 0.003
 FEW = 4
 
 
 @dataclass(eq=False)
 class Followed:
-    """A job that somebody follows; all up to `place` has been handed on."""
+    """A followed job; its events up to `place` have been delivered."""
 
     place: StreamId
     subscriptions: set[Subscription] = field(default_factory=set)
 
 
 class Hub:
-    """Reads the events of the jobs that are followed and hands them to whoever follows them.
+    """Reads the events of followed jobs and delivers them to their subscriptions.
 
-    What the reader is waiting for is fixed while it waits. A stream of the hub's own wakes it when a job is added.
+    A blocking XREAD cannot change its set of streams. An extra control stream wakes the reader when a job is added.
     """
 
     def __init__(self, settings: JobsSettings) -> None:
@@ -62,17 +62,17 @@ class Hub:
 
     @property
     def followed(self) -> int:
-        """How many jobs are followed now."""
+        """Number of jobs followed now."""
         return len(self._followed)
 
     @contextlib.contextmanager
     def subscribe(self, job_id: str, last: str, *, only_end: bool = False) -> Iterator[Subscription]:
-        """Hears what happens to a job.
+        """Subscribes to a job's events.
 
         Args:
             job_id: the job.
-            last: the id of its last event by the time it was looked at; what comes after it is heard.
-            only_end: hear of the end alone.
+            last: the id of its latest event when it was read; later events are delivered.
+            only_end: deliver only the end.
         """
         self._loop = asyncio.get_running_loop()
         key = events_key(self._settings, job_id)
@@ -89,7 +89,7 @@ class Hub:
                 del self._followed[key]
 
     async def past(self, job_id: str, after: StreamId) -> list[Event]:
-        """The next events of a job that came after that place, at most `PAGE` of them.
+        """The next stored events of a job after that id, at most `PAGE`.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -98,7 +98,7 @@ class Hub:
             return events_of(await self._client.xrange(*self._range(job_id, f"({id_of(after)}", "+"), count=PAGE))
 
     async def holds(self, job_id: str, place: StreamId) -> bool:
-        """Whether the event at that place is kept still, and with it all that came after it.
+        """Whether the event with that id, and so all later ones, is still stored.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -107,14 +107,14 @@ class Hub:
             return bool(await self._client.xrange(*self._range(job_id, id_of(place), id_of(place))))
 
     def stop(self) -> None:
-        """Ends every subscription at once: the service is going down. May be called from a signal handler."""
+        """Ends every subscription at once, at shutdown. May be called from a signal handler."""
         self.stopping = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 self._loop.call_soon_threadsafe(self._stop_all)
 
     async def close(self) -> None:
-        """Ends reading and closes the connections."""
+        """Stops reading and closes the connections."""
         self.stopping = self._closed = True
         self._stop_all()
         self._wanted.set()
@@ -123,7 +123,7 @@ class Hub:
         while tasks:
             for task in tasks:
                 task.cancel()
-            # The client may swallow a cancellation.
+            # The Redis client may swallow a cancellation.
             _, tasks = await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
         with contextlib.suppress(redis.RedisError, OSError):
             await self._client.delete(self._control)
@@ -138,7 +138,7 @@ class Hub:
                 subscription.stop()
 
     def _attend(self) -> None:
-        """Sees to it that the jobs of now are read: the reader is started, or woken where it waits for others."""
+        """Makes the reader cover all followed jobs: starts it, or wakes it where it waits for others."""
         self._wanted.set()
         self._keep("reader", self._read_on)
         if self._unread():
@@ -153,7 +153,7 @@ class Hub:
         return bool(self._read) and any(self._read.get(key) is not job for key, job in self._followed.items())
 
     async def _wake(self) -> None:
-        """Until the reader waits for all jobs there are: ends its wait, unless something else does meanwhile."""
+        """Wakes the reader, repeatedly, until it waits for all followed jobs."""
         while not self._closed:
             self._begun.clear()
             with contextlib.suppress(TimeoutError):
@@ -166,11 +166,11 @@ class Hub:
                 await self._client.xadd(self._control, {"": ""}, maxlen=1, approximate=False)
                 await self._keep_control()
             except (redis.RedisError, OSError):
-                return  # the reader has noticed too, and begins anew
+                return  # the reader has failed too, and restarts
             await self._begun.wait()
 
     async def _keep_control(self) -> None:
-        """A process that dies leaves its stream to expire."""
+        """Sets an expiry on the control stream, which thus outlives a crashed process only briefly."""
         now = asyncio.get_running_loop().time()
         if now - self._control_kept > CONTROL_TTL_S / 3:
             await self._client.expire(self._control, CONTROL_TTL_S)
@@ -186,7 +186,7 @@ class Hub:
             try:
                 await self._read_once()
             except (redis.RedisError, OSError) as error:
-                # Places are kept: what happens meanwhile is read afterwards.
+                # Positions are kept: events of the meantime are read afterwards.
                 if not away:
                     logger.warning("Events cannot be read (%s); trying again.", type(error).__name__)
                 away = True
@@ -214,7 +214,7 @@ class Hub:
             key = raw_key.decode()
             if key == self._control:
                 self._control_place = events[-1].place
-            # A job that was left and followed anew meanwhile is read from its new place instead.
+            # A job that was dropped and followed anew meanwhile is read from its new position instead.
             elif (job := read[key]) is self._followed.get(key):
                 job.place = events[-1].place
                 for subscription in job.subscriptions:

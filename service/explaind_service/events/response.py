@@ -1,4 +1,4 @@
-"""The answer to `GET /jobs/{id}/events` as a response, and how many of them there may be."""
+"""Response of `GET /jobs/{id}/events`, and the limit on open streams."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ BUSY_RETRY_S = 5.0
 
 
 class Streams:
-    """The streams of a process, of which there are only so many."""
+    """Open event streams of a process, up to a limit."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -26,10 +26,10 @@ class Streams:
 
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
-        """One of them.
+        """Occupies one stream slot.
 
         Raises:
-            TooManyStreams: there is none left.
+            TooManyStreams: all are taken.
         """
         if self.open >= self._most:
             raise TooManyStreams(
@@ -45,7 +45,7 @@ class Streams:
 
 
 class EventStream(Response):
-    """Lets a teller tell, until it is done, the client goes, or is cut off because it does not read."""
+    """Runs an event stream writer until it is done, the client disconnects, or it is cut off for not reading."""
 
     media_type = "text/event-stream"
 
@@ -61,7 +61,7 @@ class EventStream(Response):
         """Sends the stream.
 
         Raises:
-            TooManyStreams: there are as many as may be.
+            TooManyStreams: all slots are taken.
         """
         job, last = self._beginning.job, self._beginning.last
 
@@ -77,7 +77,7 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 stop()
         if heard.cut:
-            # What is on the way to this client is stuck, so it cannot be told: the server drops the connection.
+            # Data in flight to this client is stuck, so no farewell can be sent: the server drops the connection.
             logger.warning("A client that did not read the events of %s was cut off.", job.id)
 
 

@@ -1,4 +1,4 @@
-"""What one client hears of one job: a bounded queue between the hub and whoever reads it."""
+"""One client's subscription to one job: a bounded queue between hub and stream writer."""
 
 import asyncio
 import contextlib
@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from explaind_service.events.entries import END, Event, StreamId
 
-# Some tens of seconds of the busiest job; all clients of a job share the events themselves.
+# Some tens of seconds of the busiest job; the events themselves are shared by all clients of a job.
 BACKLOG = 256
 
 
 class Subscription:
-    """Events in order, each once. One that is not read is `cut` rather than let grow.
+    """Events in order, each once. If they are not read it is `cut` rather than growing.
 
-    `behind` says that the hub had handed on more than this client had seen when it came: the rest is to be fetched.
+    `behind`: the hub had already delivered events beyond the subscription's start, which must be read from the store.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Subscription:
             self._news.set()
 
     def offer(self, events: Sequence[Event]) -> None:
-        """More has happened."""
+        """Adds new events."""
         if self._only_end:
             events = [event for event in events if event.kind == END]
         if not events or self.cut:
@@ -47,12 +47,12 @@ class Subscription:
         self._news.set()
 
     def stop(self) -> None:
-        """The service is going down: nothing is waited for any more."""
+        """Ends all waiting, at shutdown."""
         self.stopping = True
         self._news.set()
 
     async def take(self, seconds: float) -> list[Event]:
-        """All that is new, waited for at most so many seconds; nothing when there was nothing."""
+        """All new events, waiting at most `seconds` for the first; empty if none came."""
         if not self._events and not self.stopping:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -64,7 +64,7 @@ class Subscription:
         return events
 
     def only_new(self, events: Sequence[Event]) -> list[Event]:
-        """Those of `events` that this client has not seen; from now on it has."""
+        """Those of `events` that this client has not received; they count as received from now on."""
         new = [event for event in events if event.place > self.place]
         if new:
             self.place = new[-1].place

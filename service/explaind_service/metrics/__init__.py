@@ -1,1 +1,1 @@
-"""What Prometheus may know: one table of names, where their values come from, and how they are told."""
+"""Prometheus metrics: one table of names, sources of their values, exposition."""

@@ -1,4 +1,4 @@
-"""What a process measures of itself, and how all of it is told to whoever scrapes."""
+"""Metrics of this process, and the exposition of all metrics to Prometheus."""
 
 from collections.abc import Iterable
 
@@ -13,14 +13,14 @@ from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_service.metrics import names
 from explaind_service.metrics.families import StoreSight, store_families
 
-# A method that is none of these is told as OTHER: a caller must not be able to make series at will.
+# Other methods are counted as OTHER: a caller must not be able to create series at will.
 HTTP_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 NO_ROUTE = "none"
 CALLER_LEFT = 499
 
 
 class ServiceMetrics:
-    """The metrics of one application; nothing is shared with another in the same process."""
+    """The metrics of one application, with a separate registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,34 +34,34 @@ class ServiceMetrics:
         self._in_flight = Gauge(busy.name, busy.help, busy.labels, registry=self.registry)
 
     def begun(self) -> None:
-        """A request came in."""
+        """Counts an incoming request."""
         self._in_flight.inc()
 
     def ended(self, method: str, route: str | None, status: int | None, seconds: float) -> None:
-        """Its answer has ended; without a status when the caller left before it began."""
+        """Counts a finished request; `status` is None if the caller disconnected before the response began."""
         verb, where = method if method in HTTP_METHODS else "OTHER", route or NO_ROUTE
         self._in_flight.dec()
         self._requests.labels(verb, where, str(status or CALLER_LEFT)).inc()
         self._seconds.labels(verb, where).observe(seconds)
 
     async def told(self, store: AsyncJobStore, accept: str) -> tuple[bytes, str]:
-        """Everything, in the format that `accept` asks for, and its media type.
+        """All metrics in the format that `accept` prefers, and its media type.
 
-        Where the store does not answer, what this process knows by itself.
+        If the store does not answer, only the metrics of this process.
         """
         write, media_type = choose_encoder(accept)
         return write(_Both(self.registry, await _seen(store))), media_type
 
 
 class _Both(Collector):
-    """The registry of a process and one look at the store, as one."""
+    """Collector over the registry of this process and one snapshot of the store."""
 
     def __init__(self, registry: CollectorRegistry, seen: StoreSight | None) -> None:
         self._registry = registry
         self._seen = seen
 
     def collect(self) -> Iterable[Metric]:
-        """Every family."""
+        """All metric families."""
         for family in self._registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family

@@ -1,4 +1,4 @@
-"""The store and the workers as Prometheus families, out of one look at them."""
+"""Prometheus families of the store and the workers, from one snapshot."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +16,14 @@ Counters = Mapping[tuple[str, ...], float]
 
 @dataclass(frozen=True)
 class StoreSight:
-    """The store as it was seen: what is in it, and who works."""
+    """Snapshot of the store: its state and the live workers."""
 
     stats: StoreStats
     workers: Sequence[WorkerState]
 
 
 def store_families(seen: StoreSight | None) -> Iterator[Metric]:
-    """The families of what was seen; None is a store that does not answer."""
+    """The families of a snapshot; None stands for a store that does not answer."""
     yield _plain(names.STORE_UP, 0 if seen is None else 1)
     if seen is None:
         return
@@ -59,7 +59,7 @@ def _counted(metric: MetricName, counters: Counters) -> Metric:
 
 
 def _histogram(metric: MetricName, counters: Counters) -> Metric:
-    """The store counts each bucket by itself; Prometheus wants each with all that are smaller."""
+    """Cumulative buckets, as Prometheus wants them, from the store's separate counts."""
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     buckets: dict[tuple[str, ...], dict[float, float]] = defaultdict(lambda: dict.fromkeys(names.JOB_BUCKETS, 0.0))
     for (name, *labels), value in counters.items():

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["counter", "gauge", "histogram"]
-# Where a value comes from: the counters that the store's scripts keep, the store as it is now, a worker's heartbeat,
-# or this very process.
+# Source of a value: the counters of the store's scripts, the current state of the store, a worker's heartbeat, or
+# this process.
 Source = Literal["store counter", "store", "worker", "process"]
 
 
 @dataclass(frozen=True, slots=True)
 class MetricName:
-    """One metric. `key` is what its source calls it, where that is looked up by name."""
+    """One metric. `key` is its name at the source, where it is looked up by name."""
 
     name: str
     kind: Kind
@@ -22,7 +22,7 @@ class MetricName:
 
     @property
     def samples(self) -> tuple[str, ...]:
-        """The names under which its samples are written."""
+        """The names of its samples."""
         if self.kind != "histogram":
             return (self.name,)
         return tuple(f"{self.name}_{part}" for part in ("bucket", "sum", "count"))
@@ -137,7 +137,7 @@ STORE_HISTOGRAMS = (
     ),
 )
 
-# What a worker's heartbeat may tell of it; a gauge that is not here is not shown.
+# Gauges that a worker's heartbeat may contain; others are not shown.
 WORKER_GAUGES = (
     MetricName(
         "explaind_worker_memory_bytes",

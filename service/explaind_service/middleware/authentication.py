@@ -1,4 +1,4 @@
-"""The door: every request is from a caller, known before anything of it is read, but on a few open paths."""
+"""Authentication middleware: identifies the caller before the body is read; `OPEN_PATHS` are exempt."""
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,15 +15,15 @@ from explaind_service.auth.key_verifier import HOW, KeyVerifier
 from explaind_service.errors.problems import problem_response
 from explaind_service.settings import ServiceSettings
 
-# Whoever watches the service must hear that its store is down: who scraped a while ago may go on.
+# Monitoring must learn that the store is down: a recently verified scraper may continue meanwhile.
 WATCHED = "/metrics"
 WATCHED_OUTLASTS_S = 900.0
-# What says nothing of anybody's jobs. Everything else is closed, a route that is not there included.
+# They reveal nothing about jobs. Every other path requires authentication, even where no route exists.
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/openapi.json"}) | PATHS
 
 
 class Authenticator:
-    """Tells who sent a request."""
+    """Identifies the caller of a request."""
 
     def __init__(self, settings: ServiceSettings, store: AsyncJobStore, pepper: bytes) -> None:
         self._ring = KeyVerifier(store, pepper)
@@ -55,7 +55,7 @@ class Authenticator:
 
 
 class AuthenticationMiddleware:
-    """Asks who is there before the application sees a request."""
+    """Authenticates each request before the application sees it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

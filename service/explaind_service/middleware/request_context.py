@@ -1,5 +1,6 @@
-"""The outermost layer: a request id on every answer and every log line, what is seen of a request, the announced
-length's limit, the unforeseen's log."""
+"""Outermost middleware: request id on every response and log line, request metrics, Content-Length limit, logging of
+unexpected errors.
+"""
 
 import logging
 import re
@@ -21,13 +22,13 @@ from explaind_service.middleware.trace_context import current_trace
 
 logger = logging.getLogger(__name__)
 
-# Each parameter that does not exist is an error of its own; what stands before this service adds some headers.
+# Each unknown parameter is a separate error; proxies in front of the service add some headers.
 MOST_PARAMETERS, MOST_HEADERS = 100, 200
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 class RequestEnvelope:
-    """Wraps the whole application, the framework's own error answers included."""
+    """Wraps the whole application, including the framework's own error responses."""
 
     def __init__(self, app: ASGIApp, limits: BodyLimits, watch: RequestWatch) -> None:
         self.app = app
@@ -53,7 +54,7 @@ class RequestEnvelope:
             await send(message)
 
         if _announced_bytes(headers) > self.limits.of(scope["path"]):
-            # The framework's limit answers in plain text where the length is announced; this one explains.
+            # For an announced length the framework would answer in plain text; this problem explains the limit.
             refusal = problem_response(self.limits.refusal(scope["path"]), Request(scope))
             refusal.headers["Connection"] = "close"
             await refusal(scope, receive, send_sealed)
@@ -75,7 +76,7 @@ class RequestEnvelope:
 
 
 def _two_lengths() -> RequestError:
-    # Who stands before this service may have believed the other length: then what follows is not what was sent.
+    # A proxy may have used the other length: then what follows is not the body that was sent (request smuggling).
     return RequestError(
         "The request has both a Content-Length and a Transfer-Encoding, so its end is in doubt.",
         hint="Send one of the two.",
@@ -90,7 +91,7 @@ def _too_many_words() -> RequestError:
 
 
 def log_unexpected(error: Exception, request_id: str) -> None:
-    """Logs what failed and where. The error's words stay out: they may quote the request."""
+    """Logs what failed and where, without the error's message, which may quote the request."""
     logger.error("Request %s failed: %s", request_id, described(error))
 
 
@@ -101,12 +102,12 @@ def _request_id(headers: Mapping[str, str]) -> str:
 
 def _announced_bytes(headers: Mapping[str, str]) -> int:
     length = headers.get("content-length", "")
-    # More digits than this are never honest; int() of thousands of them is slow.
+    # More digits are never honest, and int() of thousands of them is slow.
     return int(length[:18]) if length.isascii() and length.isdigit() else 0
 
 
 def _seal(headers: MutableHeaders, request_id: str) -> None:
     headers["X-Request-Id"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
-    # Answers hold prompts: no cache on the way may keep them.
+    # Responses contain prompts: no cache on the way may keep them.
     headers.setdefault("Cache-Control", "no-store")

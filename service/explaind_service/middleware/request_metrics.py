@@ -1,4 +1,4 @@
-"""What is seen of a request: its count and its time in the metrics, and its line in the log where that is wanted."""
+"""Request metrics (count, duration) and the optional access log line."""
 
 import logging
 import time
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Seen:
-    """A request under way; `status` once its answer has begun."""
+    """A request in progress; `status` is set once its response has begun."""
 
     status: int | None = None
 
 
 class RequestWatch:
-    """Watches the requests of one application."""
+    """Records the requests of one application."""
 
     def __init__(self, metrics: ServiceMetrics, *, access_log: bool = False) -> None:
         self._metrics = metrics
@@ -32,7 +32,7 @@ class RequestWatch:
 
     @contextmanager
     def watch(self, scope: Scope) -> Iterator[Seen]:
-        """Around the handling of one request, to its very end."""
+        """Context around the handling of one request, up to the end of its response."""
         seen, began = Seen(), time.perf_counter()
         self._metrics.begun()
         try:
@@ -49,7 +49,7 @@ def _template(scope: Scope) -> str | None:
 
 
 def _log_access(scope: Scope, status: int, seconds: float) -> None:
-    # Never the query, and nothing that could break the line: the path as it travels.
+    # Never the query, and nothing that could break the line: the path percent-encoded.
     method, path = scope["method"], quote(scope["path"][:MAX_PATH])
     facts = {"http_method": method, "path": path, "status": status, "seconds": round(seconds, 4)}
     log.info("%s %s %d in %.4f s", method, path, status, seconds, extra=facts)

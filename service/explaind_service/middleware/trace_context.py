@@ -1,4 +1,4 @@
-"""The trace that a request belongs to, handed on to the job that it makes."""
+"""Trace context of a request, passed on to its job."""
 
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -6,7 +6,7 @@ _w3c = TraceContextTextMapPropagator()
 
 
 def current_trace() -> str | None:
-    """The W3C traceparent of the span that is current; None where nothing is traced."""
+    """The W3C traceparent of the current span; None without tracing."""
     carrier: dict[str, str] = {}
     _w3c.inject(carrier)
     return carrier.get("traceparent")

@@ -1,1 +1,1 @@
-"""Makes FastAPI's OpenAPI document short: equal parts stand once, and schemas inherit as the classes do."""
+"""Shortens FastAPI's OpenAPI document: equal parts are shared, and schemas inherit as the classes do."""

@@ -1,4 +1,4 @@
-"""Responses, parameters and headers that stand in the document more than once, as components that are referred to."""
+"""Moves repeated responses, parameters and headers of the document into shared components."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _OUTCOMES = {"200": "", "201": "Created", "202": "Accepted"}
 
 
 def with_shared_components(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with `components/headers`, `/responses` and `/parameters`, referred to from wherever they hold."""
+    """The document with `components/headers`, `/responses` and `/parameters`, referenced wherever they occur."""
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     responses = [operation["responses"] for operation in operations]
     headers = [response["headers"] for each in responses for response in each.values() if "headers" in response]
@@ -30,13 +30,13 @@ def with_shared_components(document: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Shared:
-    """The components of one kind, each under a name of its own."""
+    """The components of one kind, under unique names."""
 
     by_text: dict[str, str] = field(default_factory=dict)
     by_name: dict[str, Described] = field(default_factory=dict)
 
     def name(self, wanted: str, described: Described) -> str:
-        """The name of the component that is so described, which is added if it is new."""
+        """The name of the component with that description, added if new."""
         text = _text(described)
         if text not in self.by_text:
             taken = sum(name.rstrip("0123456789") == wanted for name in self.by_name)
@@ -46,7 +46,7 @@ class _Shared:
 
 
 def _share(kind: str, containers: Any) -> dict[str, Described]:
-    """Puts references in place of what is equal in several places; gives the components they refer to."""
+    """Replaces parts that occur more than once with references; returns the components that they refer to."""
     places = [(container, key) for container in containers for key in _keys(container)]
     counts = Counter(_text(container[key]) for container, key in places)
     shared, name_of = _Shared(), NAMES[kind]
@@ -75,7 +75,7 @@ def _header_name(name: str, _: Described) -> str:
 
 
 def _response_name(status: str, response: Described) -> str:
-    """After the codes of its problems (`RateLimitedOrQueueFull`), or after its schema (`AttributionJobAccepted`)."""
+    """From the codes of its problems (`RateLimitedOrQueueFull`), or from its schema (`AttributionJobAccepted`)."""
     codes = [pascal_case(code) for code in _CODE.findall(response["description"])]
     if codes:
         return "Or".join(codes if len(codes) <= 2 else [codes[0], "Other"])

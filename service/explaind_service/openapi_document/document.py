@@ -1,4 +1,4 @@
-"""The OpenAPI document of the service, out of the one that FastAPI writes: the same statements, each made once."""
+"""Compacts FastAPI's OpenAPI document: equivalent, with each definition occurring once."""
 
 from typing import Any
 
@@ -13,6 +13,6 @@ def compact_document(document: Document) -> Document:
     """The document with class names for schemas, `allOf` for inheritance and shared responses, parameters and headers.
 
     Args:
-        document: as `FastAPI.openapi()` gives it; it is changed in place.
+        document: from `FastAPI.openapi()`; changed in place.
     """
     return without_derived_titles(with_shared_components(with_inheritance(with_class_names(document))))

@@ -1,4 +1,4 @@
-"""Schemas of the contract's classes as `allOf` their base and what they add, so that each field stands once."""
+"""Schemas of the contract's classes as `allOf` of their base and the added fields, so that each field occurs once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,14 +12,14 @@ Schema = dict[str, Any]
 
 ROOTS = (RequestModel, ResponseModel)
 CLOSED = "additionalProperties"
-# What says nothing of which values are valid.
+# Keywords that do not affect validation.
 ANNOTATIONS = {"title", "description", "default", "examples", "deprecated"}
 
 
 def with_inheritance(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with the schemas of derived classes as `allOf` a base, and with the schemas of those bases.
+    """The document with derived classes as `allOf` of a base schema and their additions, and with those base schemas.
 
-    `additionalProperties: false` sees only the properties beside it, and would forbid those of the base: a composed
+    `additionalProperties: false` covers only the properties beside it, and would forbid those of the base: a composed
     schema is closed by `unevaluatedProperties: false` instead, and a base alone is open.
     """
     schemas: dict[str, Schema] = document["components"]["schemas"]
@@ -40,9 +40,9 @@ def with_inheritance(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_named_maps(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """The schemas, with maps of a base as schemas of their own: `ModelRequestMetadata`.
+    """The schemas, with each map-valued field of a base as a separate schema: `ModelRequestMetadata`.
 
-    Client generators make a class of a map, and would make the same one again for each class that inherits it.
+    Client generators make a class of a map, and would repeat it for each inheriting class.
     """
     bases = {
         part["$ref"].removeprefix(SCHEMAS)
@@ -66,14 +66,14 @@ def _own_part(schema: Schema) -> Schema:
 
 
 def _models() -> list[type[BaseModel]]:
-    """Every class of the contract below Strict and Answer, parametrized generics included; one of each name."""
+    """Every subclass of RequestModel and ResponseModel in the contract, with parametrized generics; unique by name."""
     found = {model.__name__: model for root in ROOTS for model in _below(root)}
     return [model for _, model in sorted(found.items())]
 
 
 def _below(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
     for model in root.__subclasses__():
-        # A parametrized generic counts itself to the module that first names it.
+        # A parametrized generic claims the module that first mentions it.
         origin = model.__pydantic_generic_metadata__["origin"] or model
         if origin.__module__.startswith("explaind.contract."):
             yield model
@@ -81,7 +81,7 @@ def _below(root: type[BaseModel]) -> Iterator[type[BaseModel]]:
 
 
 def _bases(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """The classes that it inherits fields from, the nearest first."""
+    """The base classes from which it inherits fields, nearest first."""
     for base in model.__mro__[1:]:
         if issubclass(base, ROOTS) and base not in ROOTS and base.model_fields and base.__name__ != model.__name__:
             yield base
@@ -95,7 +95,7 @@ def _schema_of(base: type[BaseModel], flat: dict[str, Schema]) -> Schema:
 
 
 def _without_null_defaults(node: Any) -> Any:
-    """As FastAPI writes schemas."""
+    """Removes null defaults, as FastAPI does in schemas."""
     if isinstance(node, dict):
         return {k: _without_null_defaults(v) for k, v in node.items() if not (k == "default" and v is None)}
     return [_without_null_defaults(each) for each in node] if isinstance(node, list) else node
@@ -106,9 +106,9 @@ def _mode(model: type[BaseModel]) -> Any:
 
 
 def _fits(base_schema: Schema, schema: Schema, base: type[BaseModel], flat: dict[str, Schema]) -> bool:
-    """Whether all that the base's schema demands holds of the class: a field may be narrowed only where it was open."""
+    """Whether the base's schema holds for the class: a field may be narrowed only where the base leaves it open."""
     if base_schema.get(CLOSED) is False and base.__name__ in flat:
-        return False  # sent by itself, too, and then closed
+        return False  # also sent by itself, and closed then
     own = schema["properties"]
     narrowed = (name for name, field in base_schema["properties"].items() if not _is_open(field))
     same = all(name in own and _demand(own[name]) == _demand(base_schema["properties"][name]) for name in narrowed)
@@ -129,7 +129,7 @@ def _composed(schema: Schema, base: str, base_schema: Schema) -> Schema:
     required = [name for name in schema.get("required", ()) if name not in base_schema.get("required", ())]
     described = {"description": schema["description"]} if "description" in schema else {}
     added = {"type": "object", "properties": own, "required": required}
-    # Two parts even where nothing is added: client generators read an allOf of one reference as that class itself.
+    # Always two parts: client generators treat an allOf of one reference as that class itself.
     parts = [{"$ref": f"{SCHEMAS}{base}"}, {key: value for key, value in added.items() if value}]
     closed = {"unevaluatedProperties": False} if schema.get(CLOSED) is False else {}
     return {**described, "type": "object", "allOf": parts, **closed}

@@ -1,4 +1,4 @@
-"""Names in the OpenAPI document: schemas are called as their classes, and titles that repeat a name are left out."""
+"""Names in the OpenAPI document: schemas are named after their classes, redundant titles are removed."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def with_class_names(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_derived_titles(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without titles that only write a name anew: `Max New Tokens` of `max_new_tokens`."""
+    """The document without titles derived from a name: `Max New Tokens` of `max_new_tokens`."""
     for name, schema in document["components"]["schemas"].items():
         _drop_title(schema, name)
     _visit(document)

@@ -1,4 +1,4 @@
-"""Successful answers: bytes that were serialised once, results spliced in as they were stored."""
+"""Successful JSON responses: models are serialised once, stored results spliced in as bytes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ JSON = "application/json"
 
 
 def json_answer(body: BaseModel | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """A model of the contract, or JSON that is bytes already."""
+    """Response with a model of the contract, or with JSON bytes."""
     content = body if isinstance(body, bytes) else body.model_dump_json()
     return Response(content, status_code=status, headers=headers, media_type=JSON)
 
@@ -21,7 +21,7 @@ def json_answer(body: BaseModel | bytes, *, status: int = 200, headers: Mapping[
 def job_answer(
     job: Job[Any], result: bytes | None = None, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """A job with its stored result, which is not parsed again."""
+    """Response with a job and its stored result, which is not parsed again."""
     if result is None:
         return json_answer(job, status=status, headers=headers)
     fields = job.model_dump(mode="json", exclude={"result"})

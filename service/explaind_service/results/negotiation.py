@@ -1,4 +1,4 @@
-"""What of HTTP decides how stored bytes are sent: encodings, entity tags, ranges. Pure functions of headers."""
+"""Content negotiation for stored bytes: encodings, entity tags, ranges. Pure functions of headers."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 class Encoding(StrEnum):
-    """A Content-Encoding that results are sent in; the first is preferred."""
+    """A Content-Encoding of results, in order of the service's preference."""
 
     ZSTD = "zstd"
     GZIP = "gzip"
@@ -34,9 +34,9 @@ class ByteRange:
 
 
 def chosen_encoding(accept_encoding: str | None) -> Encoding:
-    """The encoding for a caller with this Accept-Encoding: of those liked best, the one preferred here.
+    """The encoding for this Accept-Encoding: among those with the highest quality, the service's preferred one.
 
-    A caller who accepts nothing that there is gets the bytes as they are, like one who says nothing.
+    Identity if the header is missing or accepts none of them.
     """
     liked = _qualities(accept_encoding or "")
     rest = liked.get("*", 0.0)
@@ -48,25 +48,25 @@ def chosen_encoding(accept_encoding: str | None) -> Encoding:
 
 
 def refuses_identity(accept_encoding: str | None) -> bool:
-    """Whether the caller takes nothing that is not encoded."""
+    """Whether the caller refuses unencoded bytes."""
     liked = _qualities(accept_encoding or "")
     return liked.get(Encoding.IDENTITY, liked.get("*", 1.0)) <= 0
 
 
 def entity_tag(digest: str, encoding: Encoding) -> str:
-    """The strong tag of that content in that encoding."""
+    """The strong entity tag of that content in that encoding."""
     return f'"{digest}"' if encoding is Encoding.IDENTITY else f'"{digest}-{encoding}"'
 
 
 def is_known(if_none_match: str | None, tag: str) -> bool:
-    """Whether the caller of this If-None-Match has what the tag stands for."""
+    """Whether If-None-Match contains the tag."""
     if if_none_match is None:
         return False
     return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)
 
 
 def asked_range(header: str | None, if_range: str | None, tag: str, size: int) -> ByteRange | None:
-    """The one range of these headers; None to send everything: none asked, several, or If-Range fails.
+    """The range requested by these headers; None to send everything: no range, several, or If-Range fails.
 
     Raises:
         RangeNotSatisfiable: it begins beyond the end.

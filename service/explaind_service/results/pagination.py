@@ -1,4 +1,4 @@
-"""Pages of the arrays inside results, for grids that nobody wants whole."""
+"""Pagination of arrays inside a result (JSON pointer, offset, limit), for large grids."""
 
 import re
 import threading
@@ -17,7 +17,7 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 
 
 class ResultPages:
-    """Cuts pages out of results. What was parsed last is kept, up to so many bytes of JSON, by its digest."""
+    """Extracts pages from results. Parsed results are cached by digest, up to a number of bytes of JSON."""
 
     def __init__(self, bodies: ResultBodies, most_bytes: int = PARSED_BYTES) -> None:
         self._bodies = bodies
@@ -26,10 +26,10 @@ class ResultPages:
         self._parsed: OrderedDict[str, tuple[int, Any]] = OrderedDict()
 
     def page(self, stored: StoredResult, path: str, offset: int, limit: int) -> bytes:
-        """A ResultPage as JSON. Blocks: to be called in a thread.
+        """A ResultPage as JSON. Blocks: call it in a thread.
 
         Raises:
-            InvalidRequest: `path` is no JSON pointer to an array of the result.
+            InvalidRequest: `path` is not a JSON pointer to an array of the result.
             ResultLost, StoreUnavailable: the result cannot be read.
         """
         array = array_at(self._value(stored), path)
@@ -45,7 +45,7 @@ class ResultPages:
 
     @property
     def held_bytes(self) -> int:
-        """The bytes of JSON whose values are kept."""
+        """Size of the cached results, in bytes of JSON."""
         with self._lock:
             return sum(size for size, _ in self._parsed.values())
 
@@ -67,7 +67,7 @@ def array_at(value: Any, path: str) -> list[Any]:
     """The array that a JSON pointer (RFC 6901) names.
 
     Raises:
-        InvalidRequest: it names none.
+        InvalidRequest: it names no array.
     """
     if path and not path.startswith("/"):
         raise _wrong("This must be a JSON pointer: empty, or beginning with a slash.")

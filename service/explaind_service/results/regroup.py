@@ -1,4 +1,4 @@
-"""A stored attribution by larger units: added up when it is asked for, never computed again."""
+"""Regroups a stored attribution into larger units, by summing its values."""
 
 from pydantic import ValidationError
 
@@ -11,10 +11,10 @@ _POINTER = "/query/units"
 
 
 def regrouped_json(method: str, raw: bytes, kind: UnitKind) -> bytes | None:
-    """The JSON of a method's result by units of that kind; None where those are its own.
+    """The JSON of a method's result by units of that kind; None if it has these units already.
 
     Raises:
-        InvalidUnits: the result is no attribution, or does not hold units of that kind.
+        InvalidUnits: the result is not an attribution, or has no units of that kind.
     """
     known = all_methods().get(method)
     try:

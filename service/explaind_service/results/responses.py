@@ -1,4 +1,4 @@
-"""Results as answers: inside their job when small, alone in the form the caller takes, or page by page."""
+"""Responses with results: inside the job if small, alone in the negotiated encoding, or page by page."""
 
 import gzip
 from collections.abc import AsyncIterator, Mapping
@@ -30,15 +30,15 @@ from explaind_service.results.negotiation import (
 from explaind_service.results.pagination import ResultPages
 from explaind_service.results.regroup import regrouped_json
 
-# A larger result is a link in its job: whoever polls a job should not pay for it at every look.
+# A larger result is a link in its job: polling a job should not transfer it every time.
 MOST_IN_JOB = 1024 * 1024
-# Each may hold some tens of megabytes; more of them at a time would only wait for the same cores.
+# Each may hold some tens of megabytes; more at a time would only compete for the same cores.
 HEAVY_AT_A_TIME = 4
 GZIP_LEVEL = 5
 
 
 class Results:
-    """The results of the store, as the routes need them."""
+    """Results in the store, for the routes."""
 
     def __init__(self, store: AsyncJobStore) -> None:
         self._store = store
@@ -46,12 +46,12 @@ class Results:
         self._heavy = CapacityLimiter(HEAVY_AT_A_TIME)
 
     async def stored(self, job: Job[Any]) -> StoredResult | None:
-        """The reference to the job's result; None when it has none.
+        """The reference to the job's result; None if it has none.
 
-        A cancelled job has one where a part of the work means something alone.
+        A cancelled job has one if its partial result is meaningful.
 
         Raises:
-            JobNotFound: the job has been deleted, or has expired, since it was looked at.
+            JobNotFound: the job has been deleted, or has expired, since it was read.
         """
         if job.state not in {JobState.SUCCEEDED, JobState.CANCELLED}:
             return None
@@ -62,7 +62,7 @@ class Results:
 
     @asynccontextmanager
     async def reading(self, job: Job[Any]) -> AsyncIterator[None]:
-        """Around every reading of a job's result: one that turns out to be lost answers nobody else."""
+        """Context around reading a job's result: a lost result is taken out of the cache."""
         try:
             yield
         except ResultLost:
@@ -70,7 +70,7 @@ class Results:
             raise
 
     async def within(self, job: Job[Any]) -> bytes | None:
-        """The JSON that goes into the job itself; None when there is no result, or one that is only linked.
+        """The JSON to include in the job; None if there is no result, or one so large that it is only linked.
 
         Raises:
             JobNotFound: as `stored`.
@@ -85,10 +85,10 @@ class Results:
         return await to_thread.run_sync(self._store.bodies.raw, stored, limiter=self._heavy)
 
     async def regrouped(self, job: Job[Any], stored: StoredResult, kind: UnitKind) -> StoredResult:
-        """The result by larger units, as if it had been stored so: with a digest of its own.
+        """The result regrouped into larger units, as a stored result with a new digest.
 
         Raises:
-            InvalidUnits: the result is no attribution, or does not hold units of that kind.
+            InvalidUnits: the result is not an attribution, or has no units of that kind.
             ResultLost, StoreUnavailable: it cannot be read.
         """
 
@@ -108,7 +108,7 @@ class Results:
         return json_answer(page)
 
     async def answer(self, request: Request, stored: StoredResult) -> Response:
-        """The result alone: as its caller takes it, or a range of it, or the word that it has not changed.
+        """The result alone: in the negotiated encoding, or a range of it, or 304 Not Modified.
 
         Raises:
             ResultLost, StoreUnavailable: it cannot be read.
@@ -122,7 +122,7 @@ class Results:
                 part = asked_range(request.headers.get("range"), request.headers.get("if-range"), plain, stored.size)
             except RangeNotSatisfiable as error:
                 outside = error
-        # Ranges are of the plain bytes: their offsets mean something to a caller, those of zstd do not.
+        # Ranges refer to the plain bytes: offsets into zstd would mean nothing to a caller.
         encoding = Encoding.IDENTITY if part or outside else chosen_encoding(accepted)
         headers = _headers(stored, encoding)
         if is_known(request.headers.get("if-none-match"), headers["ETag"]):
@@ -151,7 +151,7 @@ class Results:
                 case Encoding.ZSTD:
                     return bodies.encoded(stored)
                 case Encoding.GZIP:
-                    # Without a time in it, so that the same result is the same bytes.
+                    # mtime=0: the same result gives the same bytes.
                     return gzip.compress(bodies.raw(stored), GZIP_LEVEL, mtime=0)
                 case Encoding.IDENTITY:
                     return bodies.raw(stored)
@@ -168,6 +168,6 @@ def _head(stored: StoredResult, encoding: Encoding, headers: Mapping[str, str]) 
     response = Response(headers=headers, media_type=JSON)
     if encoding in sizes:
         response.headers["Content-Length"] = str(sizes[encoding])
-    else:  # known only once it is made
+    else:  # the size is known only after encoding
         del response.headers["Content-Length"]
     return response

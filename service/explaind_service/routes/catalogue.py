@@ -1,4 +1,4 @@
-"""What the service offers: its methods and its models."""
+"""GET /methods and /models: the methods and models that the service offers."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -93,7 +93,7 @@ async def get_model(
     """One model."""
     entries = {entry.name: entry for entry in catalogue}
     if name not in entries:
-        # UnknownModel is a fault of a body (422); here the path is what names nothing.
+        # UnknownModel is an error of a body (422); here the path is wrong.
         raise NotFound(f"No model is called {name!r}.", hint=near_miss(name, entries))
     return json_answer(entries[name].card(_state(name, await store.workers())))
 

@@ -20,7 +20,7 @@ from explaind_service.routes.methods import Prefer, examples_of, preference_of, 
 from explaind_service.submission.request_headers import AskerOfRequest
 from explaind_service.submission.submission_route import SubmissionRoute
 
-WAIT_S = 10  # an estimate is short: its caller waits for it unless they say otherwise
+WAIT_S = 10  # an estimate is short: by default the response waits for it
 
 METHODS = all_methods().values()
 # Documented as enums, but free text at run time: an unknown method is a 404 with the nearest names, not a 422.
@@ -37,7 +37,7 @@ async def _estimate_of(
     return find_method(f"{ESTIMATE}/{verb}/{method}")
 
 
-# The schema of the body is anyOf the params of all methods; they are in the document by the methods' own routes.
+# The schema of the body is anyOf all methods' params, which the methods' own routes put into the document.
 BODIES = {
     "required": True,
     "content": {
@@ -89,7 +89,7 @@ async def estimate(
 
 
 def _validated(params_model: type[ModelRequest], body: Any) -> ModelRequest:
-    """The body as the method's params; invalid, it is the error that FastAPI raises for the method's own route."""
+    """The body as the method's params; raises the same validation error as the method's own route."""
     try:
         return params_model.model_validate(body, from_attributes=True)
     except ValidationError as error:

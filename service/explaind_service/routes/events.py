@@ -1,4 +1,4 @@
-"""GET /jobs/{id}/events: what happens to a job, as it happens."""
+"""GET /jobs/{id}/events: a job's events as they happen (SSE)."""
 
 from functools import partial
 from typing import Annotated
@@ -30,7 +30,7 @@ Seconds = Annotated[
     Query(gt=0, le=86_400, description="Maximum seconds until the stream ends, even if the job has not ended."),
 ]
 
-# One event of the stream, its data being JSON in a string.
+# One event of the stream; its data is JSON in a string.
 EVENTS = {
     "text/event-stream": {
         "schema": {
@@ -68,7 +68,7 @@ async def follow_job(
     look = partial(resources.store.follow, job_id, caller.sees)
     job, last = await look()
     if job.state.terminal and last_event_id is not None and place_of(last_event_id) == place_of(last):
-        return Response(status_code=204)  # what makes a browser stop coming back
+        return Response(status_code=204)  # makes a browser stop reconnecting
     resumed = await _resumed(resources.hub, job_id, last_event_id)
     beginning = StreamStart(job, last, resumed)
     settings = resources.settings
@@ -78,6 +78,6 @@ async def follow_job(
 
 
 async def _resumed(hub: Hub, job_id: str, last_event_id: str | None) -> StreamId | None:
-    """The place of the last event that the client has seen, while that is kept."""
+    """The stream id of the client's last event, if that event is still stored."""
     place = place_of(last_event_id or "")
     return place if place is not None and await hub.holds(job_id, place) else None

@@ -1,4 +1,4 @@
-"""The datasets that callers upload and the artifacts that jobs leave: listed, looked at, fetched, deleted."""
+"""Uploaded datasets and artifacts of jobs: upload, list, get, download, delete."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -73,7 +73,7 @@ Listed = Annotated[FileListing, Query()]
 
 
 def uploads_router(settings: ServiceSettings) -> APIRouter:
-    """The route that takes datasets, which may be as large as these settings say."""
+    """The upload route, with the dataset size limit of these settings."""
     uploads = APIRouter(route_class=SubmissionRoute)
     limits = BodyLimits.of_settings(settings)
 

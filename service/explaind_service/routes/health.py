@@ -1,4 +1,4 @@
-"""Whether the service is alive, and whether it is ready; what it is."""
+"""Liveness, readiness, and the index of the service."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""The jobs: listed, looked at, cancelled, deleted; their results and reports."""
+"""Jobs: list, get, cancel, delete; their results and reports."""
 
 from typing import Annotated, Any
 
@@ -78,7 +78,7 @@ class Listing(BaseModel):
 
 
 class Showing(BaseModel):
-    """How to show a result, and which part of it: without `path`, all of it."""
+    """Which part of a result to show, and how; all of it without `path`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -220,7 +220,7 @@ async def get_report(results: StoredResults, job: SeenJob) -> Response:
     if stored is not None:
         async with results.reading(job):
             job.result = orjson.loads(await results.raw(stored))
-    # A long prompt makes a long page: it is drawn beside the loop.
+    # A long prompt makes a long page: rendered in a thread, not on the event loop.
     page = await to_thread.run_sync(job_html, job)
     return HTMLResponse(page, headers={"Content-Security-Policy": REPORT_POLICY})
 

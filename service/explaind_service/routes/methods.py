@@ -28,7 +28,7 @@ ASK_AGAIN_S = "1"
 
 log = logging.getLogger(__name__)
 
-# Any text will do: what is not understood is ignored. A request may repeat the field, so it is read from the headers.
+# Any text is valid: unknown preferences are ignored. The field may be repeated, so it is read from the headers.
 Prefer = Annotated[
     str,
     Header(
@@ -75,7 +75,7 @@ def _submission(method: Method[..., Any]) -> Callable[..., Awaitable[Response]]:
             request, method, params, resources, asker, preference=preference, wait_s=preference.wait_s
         )
 
-    # What FastAPI reads to validate and to document: each route has the params of its own method.
+    # Read by FastAPI for validation and documentation: each route takes the params of its own method.
     submit.__annotations__["params"] = Annotated[method.params_model, Body(openapi_examples=examples_of(method))]
     return submit
 
@@ -86,7 +86,7 @@ def examples_of(method: Method[..., Any]) -> dict[str, Example]:
 
 
 def preference_of(request: Request, resources: Resources) -> Preference:
-    """The `Prefer` of the request, within the service's longest wait."""
+    """The request's `Prefer`, within the service's longest wait."""
     return parse_prefer(request.headers.getlist("prefer"), max_wait_s=resources.settings.max_wait_s)
 
 
@@ -100,10 +100,10 @@ async def submitted(
     preference: Preference,
     wait_s: int | None,
 ) -> Response:
-    """Submits a job: 202 and the job, or 200 where it has ended within `wait_s` seconds (None: no wait).
+    """Submits a job: 202 and the job, or 200 if it has ended within `wait_s` seconds (None: no wait).
 
     Raises:
-        InvalidRequest, CapacityError: what the intake refuses.
+        InvalidRequest, CapacityError: as `JobSubmitter.accept`.
     """
     accepted = await resources.intake.accept(method, params, asker)
     add_to_context(job=accepted.job.id, method=method.path, model=params.model)
@@ -124,7 +124,7 @@ async def _ended(
         seen = await resources.waiting.for_end(job, accepted.last, wait_s, request.is_disconnected)
         return seen, await resources.results.within(seen)
     except StoreUnavailable:
-        # The job is accepted: trouble with the store afterwards is no reason to have it sent again.
+        # The job is accepted: a store failure afterwards must not make the caller submit it again.
         return job, None
 
 
@@ -155,7 +155,7 @@ def _description(method: Method[..., Any]) -> str:
 
 
 def submission_responses(job: type[Job[Any]], *, ended: str) -> Responses:
-    """The OpenAPI responses of an operation that takes a job; `ended` describes its 200."""
+    """The OpenAPI responses of an operation that submits a job; `ended` describes its 200."""
     location = {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}}
     return {
         200: {"model": job, "description": ended, "headers": {**location, **RATE}},

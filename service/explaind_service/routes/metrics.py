@@ -1,4 +1,4 @@
-"""GET /metrics: what Prometheus scrapes."""
+"""GET /metrics: scraped by Prometheus."""
 
 from typing import Annotated
 

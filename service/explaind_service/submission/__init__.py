@@ -1,1 +1,1 @@
-"""From a validated request to a stored job: limits, known answers, waiting for the end."""
+"""From a validated request to a stored job: limits, cache, waiting for the end."""

@@ -1,4 +1,4 @@
-"""The files of callers, as routes need them: the store of files blocks, so it works in threads."""
+"""Async access to callers' files for the routes: runs the blocking file store in threads."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -20,15 +20,15 @@ from explaind_service.submission.upload_space import UploadSpace
 
 T = TypeVar("T")
 
-# Each holds a file in memory, from its first byte to its last; others wait.
+# Each holds a whole file in memory; others wait.
 HEAVY_AT_A_TIME = 4
-# Each has a process that reads an upload which is here as a whole; others wait.
+# Each runs a process that encodes a completely received upload; others wait.
 ENCODED_AT_A_TIME = 2
 WRITTEN_AT_ONCE = 1 << 18
 
 
 class AsyncFileStore:
-    """Runs what is asked of the files of one owner. `heavy` is to be held around whatever holds a whole file."""
+    """Runs calls on one owner's files in threads. Hold `heavy` around anything that holds a whole file in memory."""
 
     def __init__(self, store: AsyncJobStore) -> None:
         self._store = store
@@ -74,15 +74,15 @@ class AsyncFileStore:
             file.close()
 
     async def ask(self, work: Callable[[Files], T], owner: str, *, sees: str | None = None) -> T:
-        """What `work` makes of the owner's files; raises what it raises."""
+        """The result of `work` on the owner's files; raises what it raises."""
         return await to_thread.run_sync(work, self._files.of(owner, sees=sees))
 
     async def check(self, request: BaseModel, owner: str) -> None:
-        """Refuses a request that names files which its owner does not have.
+        """Checks that the files which a request names exist.
 
         Raises:
-            UnknownDataset, UnknownArtifact: one is not there.
-            StoreUnavailable: nobody can tell.
+            UnknownDataset, UnknownArtifact: one does not exist.
+            StoreUnavailable: Redis does not answer.
         """
         named = list(files_named(request))
 

@@ -1,4 +1,4 @@
-"""JSON bodies of requests, held to limits before they are parsed and validated: both hold up everybody else."""
+"""Limits JSON bodies before they are parsed and validated, both of which block the event loop."""
 
 import json
 from typing import Any
@@ -8,14 +8,14 @@ from starlette.requests import Request
 from explaind.contract.errors import InvalidRequest, MalformedBody
 from explaind_jobs.json_structure import JsonStructure, structure_of
 
-# Room for the largest request there is, 100,000 positions or 10,000 questions with all of their fields.
+# Enough for the largest valid request: 100,000 positions, or 10,000 questions with all of their fields.
 MOST = JsonStructure(names=65_536, values=150_000, containers=50_000, depth=64)
-# No object of a request has a tenth of it. Each unknown field is an error, and those cost ten times what fields cost.
+# No request object has a tenth as many. Unknown fields are errors, each ten times as expensive as a field.
 MOST_FIELDS = 256
 
 
 class JsonRequest(Request):
-    """A request whose JSON is held to limits when it is read."""
+    """A request whose JSON is checked against limits when it is read."""
 
     async def json(self) -> Any:
         """The body's value. Raises what `parsed` raises."""
@@ -28,11 +28,11 @@ def parsed(body: bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        InvalidRequest: it holds more than any request does.
+        InvalidRequest: it exceeds the limits.
         MalformedBody: it is nested too deeply, or not UTF-8.
         ValueError, RecursionError: it is not JSON.
     """
-    # The parser would take the others; who counts in it, or looks at requests on their way here, would not.
+    # The parser would accept UTF-16 and UTF-32; the structure count, and proxies that inspect bodies, would not.
     if not json.detect_encoding(body).startswith("utf-8"):
         raise MalformedBody("The body is JSON in UTF-16 or UTF-32.", hint="Send UTF-8.")
     found = structure_of(body, MOST)

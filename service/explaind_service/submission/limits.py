@@ -1,4 +1,4 @@
-"""What can be refused before the job is stored: limits that need neither the model nor its tokenizer."""
+"""Checks before a job is stored: limits that need neither the model nor its tokenizer."""
 
 from collections.abc import Iterator
 
@@ -12,11 +12,11 @@ from explaind_jobs.catalogue import ModelEntry
 
 
 def check_limits(params: ModelRequest, entry: ModelEntry) -> None:
-    """Holds a request against the limits of its model.
+    """Checks a request against the limits of its model.
 
     Raises:
         TargetTooLong: the target, the foil or the generation is longer than the model allows.
-        TooManyUnits: the exact algorithm is asked for more segments than it can do.
+        TooManyUnits: the exact algorithm is requested for more segments than it can do.
     """
     for pointer, tokens in _continuation_lengths(params):
         _check_length(pointer, tokens, entry.name, entry.limits)
@@ -24,7 +24,7 @@ def check_limits(params: ModelRequest, entry: ModelEntry) -> None:
 
 
 def _continuation_lengths(params: ModelRequest) -> Iterator[tuple[str, int]]:
-    # By field, not by method: a method that gains a target or a generation gains the check with it.
+    # By field, not by method: a method that gains a target or a generation is checked, too.
     for field in ("target", "foil"):
         match getattr(params, field, None):
             case TokenIdsTarget(token_ids=ids):

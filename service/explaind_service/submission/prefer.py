@@ -1,4 +1,4 @@
-"""The `Prefer` header (RFC 7240): how long a caller is ready to wait for the end of the job."""
+"""The `Prefer` header (RFC 7240): how long the response may wait for the end of the job."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ MAX_DIGITS = 9
 
 @dataclass(frozen=True)
 class Preference:
-    """What was asked for and will be done: `wait_s` seconds of waiting, None for no waiting at all."""
+    """The accepted preference: `wait_s` seconds of waiting, None for none."""
 
     wait_s: int | None = None
     respond_async: bool = False
 
     @property
     def applied(self) -> str | None:
-        """The value of `Preference-Applied`, None when nothing was asked for."""
+        """The value of `Preference-Applied`; None without a preference."""
         parts = ["respond-async"] if self.respond_async else []
         if self.wait_s is not None:
             parts.append(f"wait={self.wait_s}")
@@ -25,7 +25,7 @@ class Preference:
 def parse_prefer(fields: Iterable[str], *, max_wait_s: int) -> Preference:
     """Reads the `Prefer` fields of a request; `wait` is capped at `max_wait_s`.
 
-    As RFC 7240 asks, what is not understood is ignored and the first of two contradicting preferences counts.
+    As RFC 7240 demands, unknown preferences are ignored and the first of two contradicting ones counts.
     """
     found: dict[str, str] = {}
     for token in ",".join(fields).split(","):

@@ -1,4 +1,4 @@
-"""Who asks for a job, and how: read from the headers of the request."""
+"""FastAPI dependency for the origin of a job: caller, idempotency key, cache control, from the headers."""
 
 from typing import Annotated
 
@@ -34,10 +34,10 @@ CacheControl = Annotated[
 async def asker_of(
     request: Request, caller: Writer, idempotency_key: IdempotencyKey = None, cache_control: CacheControl = None
 ) -> JobOrigin:
-    """The asker of this request, who may submit jobs.
+    """The origin of this submission.
 
     Raises:
-        NotPermitted: the caller's key has not the scope for it.
+        NotPermitted: the caller's key lacks the scope.
     """
     return JobOrigin(
         key=caller.key,

@@ -1,4 +1,4 @@
-"""The route class of what takes work: each request counts against its key's rate, and is bounded, before it is read."""
+"""Route class of submissions: takes from the key's rate limit, and limits the body, before it is read."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,13 +13,13 @@ from explaind_service.submission.json_body import JsonRequest
 
 
 class SubmissionRoute(APIRoute):
-    """A route whose requests cost the service something even where they are refused."""
+    """A route whose requests count against the rate limit even if they are refused."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, behind the limits.
 
         Raises:
-            RateLimited: the key has used up its rate; nothing of the body was read.
+            RateLimited: the key's rate is used up; the body was not read.
         """
         handle = super().get_route_handler()
 

@@ -1,4 +1,4 @@
-"""How a validated request becomes a job: model found, limits held, job stored, worker rung."""
+"""Submission: a validated request becomes a job (model look-up, limits, storage, wake-up of a worker)."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -20,9 +20,9 @@ from explaind_service.webhooks.ssrf_guard import WebhookGuard
 
 @dataclass(frozen=True)
 class JobOrigin:
-    """Who asks, and how: the API key and what it may do, the request's id and trace, whether a known answer will do.
+    """Origin of a job: API key and its limits, request id and trace, whether a cached result may be used.
 
-    `rate` is what the key has left of its rate, where it has one: the request is counted already.
+    `rate` is what is left of the key's rate limit, if it has one; this request is already counted.
     """
 
     key: str = ANONYMOUS
@@ -36,9 +36,9 @@ class JobOrigin:
 
 @dataclass(frozen=True)
 class Submission:
-    """A job that was taken; `replayed` when its idempotency key named a job that was there already.
+    """A submitted job; `replayed` if its idempotency key named an earlier job.
 
-    `last` is the id of its last event by then: whoever waits listens from there on.
+    `last` is the id of its latest event, after which a waiter listens.
     """
 
     job: Job[Any]
@@ -49,7 +49,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class JobSubmitter:
-    """Takes jobs."""
+    """Submits jobs."""
 
     catalogue: Catalogue
     store: AsyncJobStore
@@ -58,22 +58,22 @@ class JobSubmitter:
     filing: AsyncFileStore
 
     async def accept(self, method: Method[..., Any], params: ModelRequest, asker: JobOrigin) -> Submission:
-        """Stores the job and rings for a worker, unless the answer is known.
+        """Stores the job and wakes a worker, unless the result is cached.
 
         Raises:
-            InvalidRequest: its webhook may not be reached.
-            UnknownModel: the catalogue holds no such model.
-            UnknownDataset, UnknownArtifact: whoever asks has no such file.
-            TargetTooLong, TooManyUnits: the model's limits say no already.
+            InvalidRequest: its webhook URL is not allowed.
+            UnknownModel: the catalogue has no such model.
+            UnknownDataset, UnknownArtifact: the caller has no such file.
+            TargetTooLong, TooManyUnits: it exceeds the model's limits.
             IdempotencyKeyReused: the key belongs to another request.
-            QueueFull, StoreUnavailable: not now.
+            QueueFull, StoreUnavailable: temporarily impossible.
         """
         entry = self.catalogue.find(params.model)
         check_limits(params, entry)
         if params.webhook is not None:
             self.guard.check_url(params.webhook.url)
         await self.filing.check(params, asker.key)
-        # What the worker learns changes an estimate; what training left may have been deleted since.
+        # Estimates change as workers learn timings; the artifact of a training may have been deleted since.
         from_cache = asker.from_cache and method.verb not in {ESTIMATE, "train"}
         new = NewJob(
             method=method.path,
@@ -84,7 +84,7 @@ class JobSubmitter:
             idempotency_key=asker.idempotency_key,
             key=asker.key,
             allowance=asker.allowance,
-            # An estimate is short, and worth something as long as the job it is about has not begun.
+            # An estimate is short, and of use only before the job in question starts.
             priority="high" if method.verb == ESTIMATE else params.priority,
             timeout_s=params.timeout_s,
             keep_s=params.keep_s,
@@ -98,16 +98,16 @@ class JobSubmitter:
             self.permits.wake(entry.queue)
         rate = asker.rate
         if created.existing and rate is not None:
-            # Who lost an answer may ask again: that costs nothing.
+            # A caller that lost a response may repeat the request at no cost.
             await self.store.run(give_back(asker.key, asker.allowance))
             rate = None
         return Submission(created.job, created.last, replayed=created.existing, rate=rate)
 
 
 def answer_key(key: str, method: Method[..., Any], entry: ModelEntry, params: ModelRequest) -> str:
-    """A digest of everything that an answer depends on, beside the revision of the weights, which workers tell.
+    """Cache key: a digest of everything the result depends on, beside the weights' revision, which workers report.
 
-    Keys do not share answers: how fast one comes would tell what others have asked.
+    API keys do not share cached results: the response time would reveal the requests of others.
     """
     identity = entry.model_dump_json(include={"name", "builtin", "source", "path", "revision", "dtype", "quantization"})
     parts = [key, method.path, method.version, identity]

@@ -1,4 +1,4 @@
-"""Waits for the end of a job on behalf of a request. The only place that knows how the end is noticed."""
+"""Long polling: waits for the end of a job on behalf of a request. The only module that knows how an end is noticed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,26 +9,26 @@ from explaind.contract.job import Job
 from explaind_jobs.store.job_store import AsyncJobStore
 from explaind_service.events.hub import Hub
 
-# An event that was missed costs so long, not the whole wait; so does a caller who has gone.
+# Delay caused by a missed event, or by a caller who has disconnected.
 LOOK_S = 1.0
 AWAY_PAUSE_S = 0.1
 
 
 class JobWaiter:
-    """Hears of the end of a job, and looks now and then in case it did not."""
+    """Waits for the event of a job's end, and polls in case it was missed."""
 
     def __init__(self, store: AsyncJobStore, hub: Hub) -> None:
         self._store = store
         self._hub = hub
 
     async def for_end(self, job: Job[Any], last: str, seconds: float, gone: Callable[[], Awaitable[bool]]) -> Job[Any]:
-        """The job once it has ended, or as it stands after so many seconds or once the caller has `gone`.
+        """The job once it has ended, or as it is after `seconds` or once the caller has disconnected (`gone`).
 
-        `last` is the job's last event by the time `job` was seen. A store that does not answer for a while is waited
-        for too: the job is accepted already. Where the service is going down, nobody waits.
+        `last` is the job's latest event when `job` was read. Store failures are waited out: the job is already
+        accepted. At shutdown waiting ends at once.
 
         Raises:
-            JobNotFound: someone deleted the job meanwhile.
+            JobNotFound: the job was deleted meanwhile.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + seconds

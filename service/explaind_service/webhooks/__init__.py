@@ -1,1 +1,1 @@
-"""Webhooks: where one may go (guard), how it gets there (transport), when and how often (delivery)."""
+"""Webhooks: allowed destinations (ssrf_guard), sending (transport), schedule and retries (delivery)."""

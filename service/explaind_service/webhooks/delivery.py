@@ -1,7 +1,7 @@
-"""Delivers the outbox: takes what is due, sends it signed, tries again, gives up at last.
+"""Webhook delivery: takes due messages from the outbox, sends them signed, retries, finally gives up.
 
-A task of the API's process; any number of processes may run one. Each message is sent at least once, mostly
-exactly once, with the same `webhook-id` on every try.
+A task of the API's process; any number of processes may run one. Each message is sent at least once, mostly exactly
+once, with the same `webhook-id` on every attempt.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from explaind_jobs.store.webhook_outbox import Noted, OutboxMessage
 from explaind_service.webhooks.ssrf_guard import WebhookGuard
 from explaind_service.webhooks.transport import WebhookTransport
 
-# Seconds from one try to the next: for short absences, a restart, an evening.
+# Seconds between attempts: for short outages, a restart, an evening.
 SCHEDULE_S = (5, 30, 120, 600, 1800, 7200, 21_600)
 MAX_ATTEMPTS = len(SCHEDULE_S) + 1
 JITTER = 0.1
@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """How one try went: what the receiver answered, or why it did not."""
+    """Outcome of one attempt: the receiver's response, or the error."""
 
     status: int | None = None
     retry_after: str | None = None
@@ -59,7 +59,7 @@ class Try:
 
     @property
     def delivered(self) -> bool:
-        """Whether the receiver took the message."""
+        """Whether the receiver accepted the message."""
         return self.status is not None and 200 <= self.status < 300
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class Try:
 
 
 class WebhookDeliverer:
-    """Sends what is in the outbox, a bounded number at a time."""
+    """Sends the messages of the outbox, a bounded number at a time."""
 
     def __init__(
         self,
@@ -90,11 +90,11 @@ class WebhookDeliverer:
         self._sending: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
-        """Begins, on the running loop."""
+        """Starts on the running event loop."""
         self._loop_task = asyncio.create_task(self._run(), name="webhooks")
 
     async def stop(self) -> None:
-        """Takes nothing more, and gives what is under way a moment; the rest is due again when its lease is over."""
+        """Stops taking messages and gives those in progress a moment; the rest is due again when its lease expires."""
         if self._loop_task is not None:
             await _ended(self._loop_task)
         if self._sending:
@@ -120,7 +120,7 @@ class WebhookDeliverer:
                 await asyncio.sleep(pause)
 
     async def step(self) -> int:
-        """Takes what is due, as far as there is room, and begins to send it; how many messages that is.
+        """Takes due messages, up to the free capacity, and starts sending them; returns how many.
 
         Raises:
             StoreUnavailable: Redis does not answer.
@@ -131,12 +131,12 @@ class WebhookDeliverer:
         return len(messages)
 
     async def deliver(self, message: OutboxMessage) -> None:
-        """One try of one message, from the look-up to the note."""
+        """One attempt of one message, from DNS look-up to recorded status."""
         held_until = time.monotonic() + self._lease_s
         try:
             await self._noted(message, await self._attempt(message), held_until)
         except Exception:
-            # A record that cannot be read, or a mistake of ours: the lease runs out, and the tries are counted.
+            # An unreadable record, or a bug of ours: the lease expires, and attempts are counted.
             log.exception("webhook of %s: try %d stumbled", message.id, message.attempt)
 
     async def _attempt(self, message: OutboxMessage) -> ScriptCall[Noted]:
@@ -145,13 +145,13 @@ class WebhookDeliverer:
         except ValueError:
             log.warning("webhook of %s: the record is not one that this version knows; given up", message.id)
             return webhook_outbox.settle(message.id, message.attempt, _status("failed", message, Try()))
-        if message.attempt > MAX_ATTEMPTS:  # those before were cut off before they could note anything
+        if message.attempt > MAX_ATTEMPTS:  # earlier ones were interrupted before they could record a status
             return self._given_up(message, Try(trouble="no try came to its end"))
         job = message.job()
         if job.state.value not in webhook.events:
             return webhook_outbox.settle(message.id, message.attempt, None)
         event = WebhookEvent(type=f"job.{job.state.value}", timestamp=job.finished_at or datetime.now(UTC), data=job)
-        # Every try sends the same bytes: how far the telling is is no part of what is told.
+        # Every attempt sends the same bytes, so the delivery status is left out.
         body = event.model_dump_json(exclude={"data": {"result", "webhook"}}).encode()
         return self._judged(message, await self._post(message, webhook.url, body))
 
@@ -188,7 +188,7 @@ class WebhookDeliverer:
         return webhook_outbox.settle(message.id, message.attempt, _status("failed", message, result))
 
     async def _noted(self, message: OutboxMessage, note: ScriptCall[Noted], held_until: float) -> None:
-        """Notes the outcome, however often that takes while the message is held; after that it is sent once more."""
+        """Records the status, retrying while the message's lease lasts; after that the message is sent once more."""
         pause = self._poll_s
         while True:
             try:
@@ -208,7 +208,7 @@ class WebhookDeliverer:
 
 
 def next_delay_s(attempt: int, retry_after: str | None, spread: Spread = random.uniform) -> float:
-    """Seconds from try number `attempt` to the next: as scheduled, or as long as the receiver asks, up to an hour."""
+    """Seconds from attempt number `attempt` to the next: as scheduled, or as the receiver asks, up to an hour."""
     scheduled = SCHEDULE_S[attempt - 1] * (1 + spread(-JITTER, JITTER))
     return max(scheduled, min(_seconds(retry_after), MAX_RETRY_AFTER_S))
 
@@ -231,7 +231,7 @@ def _status(state: str, message: OutboxMessage, result: Try) -> WebhookStatus:
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    # More than once: under Python 3.11 a call of the Redis client may swallow a cancellation (its wait_for does).
+    # Repeated: under Python 3.11 a call of the Redis client may swallow a cancellation (its wait_for does).
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_S)

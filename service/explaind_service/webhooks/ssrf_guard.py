@@ -1,7 +1,7 @@
-"""The guard before every webhook: a caller's URL must not make the service reach what the caller cannot.
+"""SSRF guard of webhooks: a caller's URL must not make the service reach what the caller cannot.
 
-Checked twice: cheaply when a job is submitted, and fully, with the name resolved, each time a message goes out.
-What was resolved and checked is what is connected to; the name is not looked up again.
+Checked twice: cheaply when a job is submitted, and fully, with the name resolved, each time a message goes out. The
+connection goes to the addresses that were checked; the name is not resolved again.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ASK = "Whoever runs the service may allow more by EXPLAIND_WEBHOOK_ALLOWED_NETWO
 
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_][a-z0-9_-]{0,62}(\.[a-z0-9_][a-z0-9_-]{0,62})*\Z")
 NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
-# Names that are nobody's on the public Internet.
+# Names without meaning on the public Internet.
 LOCAL_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".onion")
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -34,7 +34,7 @@ async def resolved(host: str, port: int) -> Sequence[str]:
     """All addresses of a name, by the system's resolver.
 
     Raises:
-        OSError: it has none, or the resolver does not answer.
+        OSError: it has no address, or the resolver does not answer.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -42,35 +42,35 @@ async def resolved(host: str, port: int) -> Sequence[str]:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a message may go: a URL, and the addresses of its host that were checked."""
+    """A checked destination: a URL, and the addresses of its host."""
 
     url: httpx.URL
     addresses: tuple[str, ...]
 
     @property
     def port(self) -> int:
-        """The port of the URL, written or not."""
+        """The port of the URL, or the scheme's default."""
         return _port(self.url)
 
     @property
     def host(self) -> str:
-        """The host as the DNS knows it."""
+        """The host name in DNS form."""
         return _host(self.url)
 
 
 class WebhookGuard:
-    """Tells URLs that may be reached from those that may not."""
+    """Checks which URLs may be reached."""
 
     def __init__(self, allowed_networks: Sequence[str] = (), resolve: Resolve = resolved) -> None:
-        """`allowed_networks` may be reached although they are private, by any port and by http too."""
+        """`allowed_networks` may be reached although private, on any port and by plain http too."""
         self._allowed = [ip_network(network) for network in allowed_networks]
         self._resolve = resolve
 
     def check_url(self, url: str) -> httpx.URL:
-        """The URL as it will be used, if it may be reached as far as can be told without a look-up.
+        """The normalized URL, if it passes all checks that need no DNS look-up.
 
         Raises:
-            InvalidRequest: it may not; names the field and says why.
+            InvalidRequest: it does not; names the field and the reason.
         """
         parsed = _parsed(url)
         address = _literal(_host(parsed))
@@ -134,7 +134,7 @@ def _check_spelling(name: str) -> None:
     if not NAME.match(name):
         raise _refused("The host is not a name of the DNS.")
     if NUMBER.match(name.rpartition(".")[2]):
-        # To the system's resolver 2130706433, 0x7f.1 and 127.1 all are 127.0.0.1.
+        # The system's resolver takes 2130706433, 0x7f.1 and 127.1 for 127.0.0.1.
         raise _refused("The host is a number, but not an address in full.")
 
 
@@ -151,7 +151,7 @@ def _check_way(url: httpx.URL) -> None:
 
 
 def _host(url: httpx.URL) -> str:
-    # Not url.host: that would turn xn-- back into the letters that it stands for.
+    # Not url.host: that would decode xn-- into Unicode.
     return url.raw_host.decode("ascii")
 
 

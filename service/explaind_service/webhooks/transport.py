@@ -1,6 +1,6 @@
-"""One POST to a checked destination, and what came back.
+"""Webhook transport: one POST to a checked destination, and its response.
 
-httpcore alone, not httpx: it follows no redirect, keeps no cookie and knows no proxy of the environment.
+httpcore alone, not httpx: it follows no redirect, keeps no cookie and ignores proxy variables.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ MAX_ADDRESSES = 4
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver said."""
+    """The receiver's response."""
 
     status: int
     retry_after: str | None
 
 
 class PinnedBackend(AsyncNetworkBackend):
-    """Connects to the addresses of one destination and to nothing else. TLS and Host still speak of the name."""
+    """Network backend that connects to the addresses of one destination only. TLS and Host use the name as usual."""
 
     def __init__(self, destination: Destination, inner: AsyncNetworkBackend) -> None:
         self._addresses = destination.addresses[:MAX_ADDRESSES]
@@ -45,10 +45,10 @@ class PinnedBackend(AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """A connection to the first address that takes one; the name is not looked up again.
+        """A connection to the first address that accepts one; the name is not resolved again.
 
         Raises:
-            httpcore.ConnectError, httpcore.ConnectTimeout: none did.
+            httpcore.ConnectError, httpcore.ConnectTimeout: no address accepted.
         """
         share = None if timeout is None else timeout / len(self._addresses)
         failure: Exception = httpcore.ConnectError("no address")
@@ -67,7 +67,7 @@ class PinnedBackend(AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> AsyncNetworkStream:
-        """Refuses: no destination is a socket of this machine."""
+        """Refuses: a unix socket is never a destination."""
         raise httpcore.ConnectError(f"{path} is not the destination")
 
     async def sleep(self, seconds: float) -> None:
@@ -76,22 +76,22 @@ class PinnedBackend(AsyncNetworkBackend):
 
 
 class WebhookTransport:
-    """Sends messages, each over a connection of its own."""
+    """Sends messages, each over a new connection."""
 
     def __init__(
         self, timeout_s: float, ssl_context: ssl.SSLContext | None = None, backend: AsyncNetworkBackend | None = None
     ) -> None:
-        """Without a context, certificates are verified as httpx does: certifi's roots, or SSL_CERT_FILE's."""
+        """Without a context, certificates are verified as in httpx: against certifi's roots, or SSL_CERT_FILE's."""
         self._timeout_s = timeout_s
         self._given_context = ssl_context
         self._backend = backend
 
     async def post(self, destination: Destination, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Sends the body, all within the timeout.
+        """Sends the body and reads the response, all within the timeout.
 
         Raises:
             TimeoutError, httpcore.TimeoutException: it took longer.
-            httpcore.NetworkError, httpcore.ProtocolError: no connection, a broken one, or no HTTP.
+            httpcore.NetworkError, httpcore.ProtocolError: no connection, a broken one, or a non-HTTP response.
         """
         url = destination.url
         lines = [(name.encode(), value.encode()) for name, value in {"Host": url.netloc.decode(), **headers}.items()]
@@ -116,7 +116,7 @@ class WebhookTransport:
 
 
 async def _glance(answer: httpcore.Response) -> None:
-    """Reads a little of the body, so that a receiver that writes a short one is not cut off; the status is enough."""
+    """Reads a little of the body, so that a receiver writing a short one is not cut off; only the status matters."""
     read = 0
     with contextlib.suppress(TimeoutError, httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
         async with asyncio.timeout(GLANCE_S):

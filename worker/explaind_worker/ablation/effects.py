@@ -1,4 +1,4 @@
-"""What the answers lose under ablations: each asked for once, with intervals over the questions."""
+"""Ablation effects: loss of the metric under each ablation set, evaluated once, with intervals over the questions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ MOST_FAILURES = 10  # parts of the largest effects, whatever their sign, whose a
 
 
 class Effects:
-    """The metric of the whole model, and what of it is lost under each cut, by question. What is known is free."""
+    """The metric of the intact model, and its loss under each ablation set, per question; cached."""
 
     def __init__(self, ablating: AblationRuns) -> None:
         self._ablating = ablating
@@ -31,17 +31,17 @@ class Effects:
         """The metric of the whole model, [question]."""
         if self._clean is None:
             self.ablate([])
-        assert self._clean is not None  # noqa: S101 - ablating nothing sets it too
+        assert self._clean is not None  # noqa: S101 - `ablate` with no sets computes it too
         return self._clean
 
     def ablate(self, cuts: Sequence[AblationSet]) -> None:
-        """Finds out about those cuts that are not known yet."""
+        """Computes the effects of those ablation sets that are not known yet."""
         missing = [cut for cut in dict.fromkeys(cuts) if cut not in self._known]
         if not missing and self._clean is not None:
             return
         metrics = (self._answers or self._ablating).metrics(missing)
         self._clean = metrics[0] if self._clean is None else self._clean
-        # Compared with the clean run of the same sweep: what rounds differently from batch to batch falls out.
+        # Compared with the clean run of the same sweep, so that rounding differences between batches cancel.
         self._known.update(zip(missing, metrics[0] - metrics[1:], strict=True))
         self.evaluations += len(missing) * metrics.shape[1]
 
@@ -77,13 +77,13 @@ class Effects:
     def ranked(
         self, cuts: Sequence[AblationSet]
     ) -> tuple[list[int], list[float], list[float | None], list[float | None]]:
-        """The order of the cuts, the largest mean effect first, and their means and ends of intervals in that order."""
+        """Indices of the cuts by decreasing mean effect, and their means and interval bounds in that order."""
         effects = self.all_of(cuts)
         order = np.argsort(-effects.mean(axis=1), kind="stable").tolist()
         return order, *self.intervals(effects[order])
 
     def common(self, names: Sequence[str], cuts: Sequence[AblationSet]) -> dict[str, Any]:
-        """The fields that every ablation's result has; `names` are those of the cuts."""
+        """The fields common to all ablation results; `names` are those of the cuts."""
         ablating, request = self._ablating, self._ablating.request
         low, high = self.clean_interval()
         return {
@@ -116,5 +116,5 @@ def _of_shares(clean: FloatArray, effect: FloatArray, confidence: float) -> tupl
 
 
 def nullable(values: FloatArray) -> list[float | None]:
-    """Numbers [n], None for NaN."""
+    """Numbers [n], with None for NaN."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -1,4 +1,4 @@
-"""What a model says with parts of it ablated, and whether it is right."""
+"""Generates answers under ablations and grades them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ WHOLE: AblationSet = ()
 
 
 class GeneratedAnswers:
-    """Generated answers under cuts; what was said once is kept.
+    """Generated and graded answers under ablation sets; each is generated once.
 
-    Making one checks that prompt and answer fit the context.
+    The constructor checks that prompt and answer fit the context.
 
     Raises:
         TargetTooLong: they do not.
@@ -33,7 +33,7 @@ class GeneratedAnswers:
             check_fits(ablating.session.model_access, asked.prompt, ablating.new_tokens, "/max_new_tokens")
 
     def metrics(self, cuts: Sequence[AblationSet]) -> FloatArray:
-        """1 where the answer is right, else 0, of the whole model and then under each cut: [1 + cut, question]."""
+        """1 for a right answer, else 0, of the intact model and then under each cut: [1 + cut, question]."""
         ablating, session = self._ablating, self._ablating.session
         limits = ablating.room(new_tokens=ablating.new_tokens)
         model = session.model_access.model()
@@ -52,7 +52,7 @@ class GeneratedAnswers:
         return np.array([[verdict.right for verdict in self._verdicts[cut]] for cut in (WHOLE, *cuts)], dtype=float)
 
     def failures(self, named: Mapping[str, AblationSet]) -> Failures:
-        """How answers fail, clean and under the named cuts, which must have been asked about."""
+        """Failure analysis of the clean answers and of those under the named cuts, which must be known already."""
         return Failures(
             categories=list(CATEGORIES),
             clean=self._counts(WHOLE),
@@ -63,7 +63,7 @@ class GeneratedAnswers:
         )
 
     def _hear(self, cut: AblationSet, answers: Sequence[Sequence[int]]) -> None:
-        """Keeps what was said to each question, [token], and judges it."""
+        """Stores and grades the generated answer to each question, [token]."""
         ablating, encoder = self._ablating, self._ablating.session.model_access.encoder
         self._said[cut], self._verdicts[cut] = [], []
         for asked, ids in zip(ablating.asked, answers, strict=True):

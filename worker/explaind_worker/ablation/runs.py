@@ -1,4 +1,4 @@
-"""Questions asked of a model with parts of it ablated: what takes the parts' place, and what the answers lose."""
+"""Ablation runs: the questions, their metric, and the replacement values of ablated components."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ from explaind_worker.evaluation.questions import EvalPrompt, asked_of
 from explaind_worker.session.session import Session
 
 FEWEST_TO_RESAMPLE = 2
-END = 2**31  # past every token that a row will have
+END = 2**31  # beyond the last token of any row
 
 
 ComponentKind = Literal["head", "attention", "mlp", "block"]
-# The hook points that a component writes, and at which it is therefore ablated.
+# The hook points that a component writes, where it is ablated.
 WRITES: Mapping[ComponentKind, tuple[EditPoint, ...]] = {
     "head": ("z",),
     "attention": ("attn_out",),
@@ -47,16 +47,16 @@ class Component:
     heads: tuple[int, ...] = ()
 
 
-AblationSet = tuple[Component, ...]  # parts that are ablated together
+AblationSet = tuple[Component, ...]  # components that are ablated together
 
 
 class AblationRuns:
-    """The questions, their metric, and what takes the place of components of these `kinds` in `layers`.
+    """The questions, their metric, and replacement values for components of these `kinds` in `layers`.
 
-    Making one checks all that can be checked without the model's weights.
+    The constructor makes all checks that need no model weights.
 
     Raises:
-        InvalidRequest: a question cannot be asked of this model, or has no foil where the metric needs one.
+        InvalidRequest: a question cannot be used with this model, or lacks the foil that the metric needs.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class AblationRuns:
 
     @property
     def new_tokens(self) -> int:
-        """How many tokens of an answer are generated at most."""
+        """Maximum number of generated tokens of an answer."""
         return self.request.max_new_tokens or NEW_TOKENS
 
     def metrics(self, cuts: Sequence[AblationSet]) -> FloatArray:
-        """The metric of the whole model and then under each cut: [1 + cut, question], from log-probabilities or logits.
+        """The metric of the intact model, then under each cut: [1 + cut, question], from log-probabilities or logits.
 
         Raises:
             NonFiniteScore: one of them is not a finite number.
@@ -100,11 +100,11 @@ class AblationRuns:
         return metrics
 
     def variants(self, number: int, cuts: Sequence[AblationSet]) -> list[Variant]:
-        """The changed runs of one question."""
+        """The edited runs of one question."""
         return [Variant(tuple(edit for part in cut for edit in self.edits(number, part))) for cut in cuts]
 
     def edits(self, number: int, part: Component) -> list[Edit]:
-        """The edits that ablate that part in the run of one question, one for each hook point that it writes."""
+        """The edits that ablate that component in one question's run, one per hook point that it writes."""
         last = len(self.asked[number].prompt) - 1
         positions = (last, END) if self.request.positions == "last" else None
         return [
@@ -113,7 +113,7 @@ class AblationRuns:
         ]
 
     def texts(self, answers: Sequence[TokenIds | None]) -> list[str | None]:
-        """The text of a continuation of each question's prompt; None for none."""
+        """The texts of continuations of the questions' prompts; None where there is none."""
         encoder = self.session.model_access.encoder
         return [
             None if ids is None else encoder.text_of(ids, after=asked.prompt.token_ids)
@@ -121,7 +121,7 @@ class AblationRuns:
         ]
 
     def room(self, reads: int = 1, *, new_tokens: int = 0) -> BatchLimits:
-        """How large batches of the questions' rows may be, beside what is kept to take the place of ablated parts."""
+        """Batch limits for the questions' rows, after subtracting the memory of the stored replacement values."""
         fed = 0 if new_tokens else max(len(c) - 1 for q in self.questions for c in q.continuations)
         longest = max(len(asked.prompt) for asked in self.asked)
         return self.session.model_access.batch_limits(
@@ -129,7 +129,7 @@ class AblationRuns:
         )
 
     def _value(self, number: int, part: Component, point: EditPoint) -> torch.Tensor | None:
-        """[place, hidden], of z [place, head, head_dim]; None for zeros."""
+        """Replacement value [place, hidden], for z [place, head, head_dim]; None for zeros."""
         key = HookPoint(point, part.layer)
         if self.request.ablation == "zero":
             return None
@@ -144,11 +144,11 @@ class AblationRuns:
             return value
         first, last = part.heads[0], part.heads[-1]
         adjacent = part.heads == tuple(range(first, last + 1))
-        return value[:, first : last + 1] if adjacent else value[:, list(part.heads)]  # mostly a view, never a copy
+        return value[:, first : last + 1] if adjacent else value[:, list(part.heads)]  # usually a view, not a copy
 
     @cached_property
     def _means(self) -> Recording:
-        """The mean over all tokens of all prompts, [1, …]."""
+        """Mean activations over all tokens of all prompts, [1, …]."""
         sums: dict[HookPoint, torch.Tensor] = {}
         for run in self._recorded():
             for key, said in run.items():
@@ -159,7 +159,7 @@ class AblationRuns:
 
     @cached_property
     def _recordings(self) -> list[Recording]:
-        """Of each question what is said while its prompt and its right answer are read."""
+        """Activations of each question's prompt with its right answer."""
         return list(self._recorded(answered=True))
 
     def _recorded(self, *, answered: bool = False) -> Iterator[Recording]:
@@ -172,15 +172,15 @@ class AblationRuns:
 
     @cached_property
     def _donors(self) -> list[int]:
-        """For each question another one, drawn by the seed."""
+        """For each question the index of another one, drawn with the seed."""
         count = len(self.asked)
         steps = np.random.default_rng(self.request.seed).integers(1, count, size=count)
         return [int(number + step) % count for number, step in enumerate(steps)]
 
     def _aligned(self, number: int) -> Recording:
-        """What the donor says at the same distance from its prompt's end, for every token of the prompt and after it.
+        """Donor activations aligned by distance from the end of the prompt, for every token of the prompt and after it.
 
-        Where the donor's prompt is shorter its first token stands in.
+        Where the donor's prompt is shorter, its first token is repeated.
         """
         if number not in self._aligned_runs:
             donor = self._recordings[self._donors[number]]
@@ -198,7 +198,7 @@ class AblationRuns:
         if self.request.ablation == "zero":
             return 0
         lengths = [len(asked.prompt) + len(asked.answer_ids) for asked in self.asked]
-        # Resampling keeps what was recorded and, where lengths differ, what was aligned; a mean keeps one run at most.
+        # Resampling stores recorded and, for unequal lengths, aligned activations; a mean stores one run at most.
         positions = 2 * sum(lengths) if self.request.ablation == "resample" else max(lengths) + 8
         footprint = self.session.model_access.footprint
         return activation_bytes(footprint, positions, self._points, len(self._layers))
@@ -215,7 +215,7 @@ class AblationRuns:
         )
 
     def _question(self, index: int, asked: EvalPrompt) -> ScoreSpec:
-        """What is scored of one question's answer."""
+        """The score query of one question's answer."""
         if self.request.metric != "logit_difference":
             return ScoreSpec("logprob", asked.answer_ids)
         if asked.foil_ids is None:
@@ -236,7 +236,7 @@ class AblationRuns:
         return ScoreSpec("logit", asked.answer_ids[:end], foil=asked.foil_ids[:end], target_span=span, foil_span=span)
 
     def _foil_at(self, index: int) -> str:
-        """The field that a question's foil comes from."""
+        """JSON pointer of the field that a question's foil comes from."""
         given = self.request.questions
         if isinstance(given, InlineQuestions):
             return f"/questions/questions/{index}/foil"

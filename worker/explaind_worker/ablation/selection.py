@@ -1,4 +1,4 @@
-"""The parts of a model that a request names, checked before its weights are touched."""
+"""Checks the layer and head indices of a request, before the weights are loaded."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from explaind.contract.errors import InvalidRequest
 
 
 def chosen(wanted: Sequence[int] | None, count: int, pointer: str, what: str) -> list[int]:
-    """The indices that were asked for, or all of them; each is a `what`, of which there are `count`.
+    """The requested indices, or all `count` of them; `what` names them in errors.
 
     Raises:
-        InvalidRequest: one of them is not there.
+        InvalidRequest: an index is out of range.
     """
     for place, index in enumerate(wanted or ()):
         refuse_absent(index, count, f"{pointer}/{place}", what)
@@ -17,10 +17,10 @@ def chosen(wanted: Sequence[int] | None, count: int, pointer: str, what: str) ->
 
 
 def refuse_absent(index: int, count: int, pointer: str, what: str) -> None:
-    """Refuses the index of a `what` past the `count` there are.
+    """Checks that the index of a `what` is below `count`.
 
     Raises:
-        InvalidRequest: it is.
+        InvalidRequest: it is not.
     """
     if index >= count:
         raise InvalidRequest.at(pointer, f"There is no {what} {index}: there are {count}, counted from 0.")

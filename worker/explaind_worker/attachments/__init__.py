@@ -1,1 +1,1 @@
-"""What belongs to a model beside its weights (today tuned lenses): found by name or id, read, and held to its owner."""
+"""Attachments of a model beside its weights (tuned lenses): lookup by name or id, loading, check of the owner."""

@@ -1,4 +1,4 @@
-"""Finds the attachment that a request names: an artifact by its id, or a file of the catalogue by its name."""
+"""Looks up the attachment that a request names: an artifact by id, or a file of the catalogue by name."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,15 +21,15 @@ LoadedT = TypeVar("LoadedT")
 
 @dataclass(frozen=True)
 class AttachmentLoader(Generic[LoadedT]):
-    """How one kind of attachment is read.
+    """Loader of one kind of attachment.
 
     Attributes:
-        kind: the kind, as the catalogue knows it.
+        kind: the kind as in the catalogue.
         pointer: the request's field that names one.
         made_by: the method that trains one: "train/tuned-lens".
-        from_bytes: reads a file of ours; raises InvalidRequest where it is none.
-        from_folder: reads a directory of the project that the kind comes from; raises InvalidRequest likewise.
-        builtin: files of those that the built-in model comes with, by name.
+        from_bytes: reads a file in explaind's format; raises InvalidRequest for any other.
+        from_folder: reads a directory in the original project's format; raises InvalidRequest for any other.
+        builtin: files of the built-in model's attachments, by name.
     """
 
     kind: AttachmentKind
@@ -40,11 +40,11 @@ class AttachmentLoader(Generic[LoadedT]):
     builtin: Mapping[str, Path] = field(default_factory=dict)
 
     def find(self, choice: NamedArtifact | str | None, session: Session) -> tuple[str, LoadedT]:
-        """The attachment, and its name or id. None chooses the model's first; the owner has not been checked.
+        """The attachment, and its name or id. None chooses the model's first. Does not check the owner.
 
         Raises:
             UnknownArtifact: there is no such artifact.
-            InvalidRequest: the model has none of that name, or it cannot be read.
+            InvalidRequest: the model has none with that name, or it cannot be read.
         """
         if isinstance(choice, NamedArtifact):
             data = session.job.files.artifact(choice, pointer=self.pointer)
@@ -91,7 +91,7 @@ class AttachmentLoader(Generic[LoadedT]):
         return self.from_bytes(data)
 
     def _named(self, name: str, read: Callable[[], LoadedT]) -> LoadedT:
-        """What `read` returns; its refusal with the name in front, since several may stand in a catalogue."""
+        """The result of `read`; an error is prefixed with the attachment's name, as a catalogue may list several."""
         try:
             return read()
         except InvalidRequest as error:
@@ -99,7 +99,7 @@ class AttachmentLoader(Generic[LoadedT]):
 
 
 def owner_of(session: Session, anatomy: Anatomy) -> AttachmentOwner:
-    """The session's model as an attachment knows the model that it belongs to."""
+    """The session's model in the form that attachments name their owner."""
     entry = session.model_access.entry
     return AttachmentOwner(
         model=entry.name,

@@ -1,6 +1,6 @@
-"""The model that an attachment belongs to, and the comparison with the model of a request.
+"""Owner check of attachments: compares the model an attachment belongs to with the model of a request.
 
-An attachment of another model would be read without any error and answer nonsense: it is refused.
+An attachment of another model would load without error and give meaningless results, so it is refused.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from explaind.contract.errors import AttachmentMismatch
 class AttachmentOwner:
     """The model that an attachment belongs to: its name, the fingerprint of its files, and its shape.
 
-    `source` and `revision` are those of a hub model.
+    `source` and `revision` are set for hub models.
     """
 
     model: str
@@ -25,18 +25,18 @@ class AttachmentOwner:
 
     @property
     def shape(self) -> str:
-        """In words."""
+        """The shape as text."""
         return f"{self.depths} layers of {self.hidden}"
 
 
 @dataclass(frozen=True)
 class OwnerCheck:
-    """How the owner of one kind of attachment is compared and refused.
+    """Owner check of one kind of attachment.
 
     Attributes:
-        noun: the attachment, in words: "lens".
+        noun: the attachment in error messages: "lens".
         pointer: the request's field that names it.
-        remedy: how to get one of the request's model.
+        remedy: how to get an attachment of the request's model.
     """
 
     noun: str
@@ -44,7 +44,7 @@ class OwnerCheck:
     remedy: str
 
     def ours(self, theirs: AttachmentOwner, model: AttachmentOwner) -> list[str]:
-        """What was compared, of an attachment made here: shape and fingerprint.
+        """Checks an attachment made here by shape and fingerprint; returns the checks.
 
         Raises:
             AttachmentMismatch: it belongs to another model.
@@ -56,9 +56,9 @@ class OwnerCheck:
         return ["shape", "fingerprint"]
 
     def published(self, theirs: AttachmentOwner, model: AttachmentOwner) -> list[str]:
-        """What was compared, of an attachment made elsewhere, without a fingerprint: shape, hub name and commit.
+        """Checks a published attachment, which has no fingerprint, by shape, hub name and commit; returns the checks.
 
-        Name and commit are compared where both sides have them.
+        Name and commit are compared if both sides have them.
 
         Raises:
             AttachmentMismatch: it belongs to another model.

@@ -1,1 +1,1 @@
-"""What attribution methods share: the resolved query, the coalition game, embedding gradients, faithfulness."""
+"""Parts shared by attribution methods: resolved query, coalition game, embedding gradients, faithfulness."""

@@ -1,4 +1,4 @@
-"""What an attribution asks a sequence classifier: how it scores one class, or that class against another."""
+"""Score query of an attribution on a sequence classifier: the score of one class, or of one against another."""
 
 from collections.abc import Sequence
 
@@ -18,10 +18,10 @@ from explaind_worker.session.value_function import value_function
 
 
 def asked_of_classes(request: AttributionRequest, classes: Classes) -> ScoreSpec | None:
-    """The question about the request's class; None where that is the class predicted, which the model has to say.
+    """The score query for the request's class; None if that is the predicted class, which needs a forward.
 
     Raises:
-        InvalidTarget: target or foil is no class, or the score is one that this model does not have.
+        InvalidTarget: target or foil is not a class, or this model has no such score.
     """
     if classes.rule == "none" and request.score != "logit":
         raise InvalidTarget.at(
@@ -36,7 +36,7 @@ def asked_of_classes(request: AttributionRequest, classes: Classes) -> ScoreSpec
 
 
 def question_of_prediction(request: AttributionRequest, session: Session, encoded: EncodedPrompt) -> ScoreSpec:
-    """The question about the class that the classifier predicts for the whole prompt.
+    """The score query for the class that the classifier predicts for the whole prompt.
 
     Raises:
         InvalidTarget: that class is the foil.
@@ -48,7 +48,7 @@ def question_of_prediction(request: AttributionRequest, session: Session, encode
 
 
 def class_question(request: AttributionRequest, target: TokenIds, foil: TokenIds | None) -> ScoreSpec:
-    """The question about that class, against the foil if there is one.
+    """The score query for that class, against the foil if there is one.
 
     Raises:
         InvalidTarget: they are the same class.
@@ -59,13 +59,13 @@ def class_question(request: AttributionRequest, target: TokenIds, foil: TokenIds
 
 
 def whole(encoded: EncodedPrompt) -> Masker:
-    """The prompt as it is, as a game without players."""
+    """The unmodified prompt, as a masker without units."""
     nobody = UnitMap(units=(), unit_of_token=(None,) * len(encoded))
     return Masker(encoded, nobody, Replacement(choice="remove"))
 
 
 def scored_class(classes: Classes, index: int, logprobs: Sequence[float]) -> ScoredText:
-    """A class as it travels: its name as the text, its index as the id of the only token."""
+    """A class in the result's format: its name as the text, its index as the id of the only token."""
     (logprob,) = logprobs
     name = classes.names[index]
     known = None if classes.rule == "none" else logprob

@@ -1,4 +1,4 @@
-"""A prompt's units as a coalition game: what every attribution by perturbation stands on."""
+"""Coalition game over a prompt's units, the basis of all perturbation methods."""
 
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -17,16 +17,16 @@ from explaind_worker.session.prompt_limits import check_rows_fit
 from explaind_worker.session.session import Session
 from explaind_worker.session.value_function import fast_model_for, value_function
 
-CHECKED = 16  # most coalitions that are evaluated both ways where fast products were asked for
-CHECKED_SHARE = 32  # and at most one in so many
-MOST_DRAWN = 10_000_000  # units of all coalitions that a library draws one by one
+CHECKED = 16  # most coalitions evaluated in both precisions when fast products are requested
+CHECKED_SHARE = 32  # and at most one in this many
+MOST_DRAWN = 10_000_000  # most coalitions × units that a library may draw one by one
 
 
 class CoalitionGame:
-    """The request's units as players and the score of its target as the game's value.
+    """The game whose players are the request's units and whose value is the target's score.
 
-    Making one checks all that can be checked without the model's weights; `play` is where forwards begin. What was
-    played once is known for the life of the game and costs nothing again.
+    The constructor makes all checks that need no model weights; forwards begin with `play`. Scores are cached for the
+    life of the game.
 
     Raises:
         InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
@@ -40,7 +40,7 @@ class CoalitionGame:
         self._replacement = replacement_for(request.baseline, session.model_access.encoder, encoded, unit_map)
         self._players = Masker(encoded, unit_map, self._replacement)
         self._fast = request.precision == "fast"
-        self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # what is evaluated both ways
+        self._sample: BoolArray = np.ones((0, len(self.units)), dtype=bool)  # coalitions evaluated in both precisions
         check_rows_fit(session.model_access, self._players.longest, self._inquiry.most_fed)
 
     def play(self, coalitions: BoolArray) -> FloatArray:
@@ -55,10 +55,10 @@ class CoalitionGame:
         return self._columns(self._value(coalitions))
 
     def refuse_too_many(self, coalitions: int, pointer: str) -> None:
-        """Refuses what a library would draw for minutes before the first forward; `pointer` is the field to name.
+        """Refuses more coalitions than a library can draw in reasonable time; `pointer` is the field to name.
 
         Raises:
-            RequestTooLarge: the coalitions have more than `MOST_DRAWN` places, one for each unit of each.
+            RequestTooLarge: coalitions × units is more than `MOST_DRAWN`.
         """
         places = coalitions * len(self.units)
         if places > MOST_DRAWN:
@@ -71,18 +71,18 @@ class CoalitionGame:
             )
 
     def drawing(self, coalitions: int) -> Callable[[int], None]:
-        """What is told how many of the coalitions a library has drawn; it may raise, as any checkpoint."""
+        """Callback for the number of coalitions a library has drawn; may raise, like any progress report."""
         report = self._session.job.report_progress
         return lambda drawn: report("drawing", min(drawn, coalitions), coalitions, "coalitions")
 
     @property
     def replacement(self) -> Replacement:
-        """The baseline as resolved for this model: what replaces an absent unit."""
+        """The baseline resolved for this model: what replaces an absent unit."""
         return self._replacement
 
     @property
     def places(self) -> list[Place]:
-        """Which message, sentence and word each unit stands in."""
+        """The message, sentence and word that contain each unit."""
         return places_of(self._inquiry.encoded, self.units)
 
     @property
@@ -99,7 +99,7 @@ class CoalitionGame:
         evaluations: int,
         standard_errors: FloatArray | None = None,
     ) -> Attribution:
-        """The result: values [unit, column], and how many coalitions the algorithm asked for."""
+        """The result: values [unit, column], and the number of coalitions that the algorithm requested."""
         empty, full = self.empty_and_full
         made = self._inquiry.attribution(
             values,
@@ -117,7 +117,7 @@ class CoalitionGame:
         return made.model_copy(update={"fast": verdict, "notes": self._fast_model.notes(verdict)})
 
     def _verdict(self, faster: FastModel) -> ReducedPrecision:
-        """How far the scores of a sample are from those in the model's own precision."""
+        """Largest difference between fast and full-precision scores, on a sample."""
         if faster.way is None:
             return ReducedPrecision(products=faster.products, largest_difference=0.0, checked=0)
         sample = self._sample if len(self._sample) else self._empty_and_full
@@ -143,7 +143,7 @@ class CoalitionGame:
 
     @cached_property
     def _fast_model(self) -> FastModel | None:
-        """By what the scores are evaluated where fast products were asked for; None where they were not."""
+        """The evaluation with fast products, if requested; otherwise None."""
         return fast_model_for(self._session, self._players, self._continuations) if self._fast else None
 
     @property
@@ -151,7 +151,7 @@ class CoalitionGame:
         return tuple(tuple(continuation) for continuation in self._inquiry.question().continuations)
 
     def _value_of(self, fast: FastModel | None) -> ValueFunction:
-        """The value function; games of one job that ask the same of the same prompt share it, and what it knows."""
+        """The value function; games of one job on the same prompt and continuations share it, with its cache."""
         encoded, unit_map, continuations = self._inquiry.encoded, self._inquiry.unit_map, self._continuations
         replacement = self._replacement.model_dump_json()
         way = None if fast is None else fast.way

@@ -1,4 +1,4 @@
-"""A prompt's units and the gradient of the score: what every attribution by gradients stands on."""
+"""Gradient of the score with respect to a prompt's embeddings, the basis of all gradient methods."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -24,9 +24,9 @@ from explaind_worker.statistics.rounding import rounding_error
 
 
 class EmbeddingGradients:
-    """The request's units, the baseline of their embeddings, and the gradient of the score between the two.
+    """The request's units, their baseline embeddings, and the score's gradient on the path between.
 
-    Making one checks all that can be checked without the model's weights. `units` are the prompt's.
+    The constructor makes all checks that need no model weights. `units` are the prompt's.
 
     Raises:
         InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
@@ -41,27 +41,27 @@ class EmbeddingGradients:
         self._unit = np.array([-1 if u is None else u for u in self._inquiry.unit_map.unit_of_token], dtype=np.int64)
 
     def path(self, fractions: FloatArray | Sequence[float], *, stdev: float = 0.0, seed: int = 0) -> Path:
-        """The line from the baseline to the prompt at `fractions` [point], the prompt noisy where a stdev is given."""
-        self._limits  # noqa: B018 - before the embeddings, which are weights, are looked up
+        """The line from the baseline to the prompt at `fractions` [point], with noise of that stdev on the prompt."""
+        self._limits  # noqa: B018 - checks memory before the embeddings, which are weights, are read
         noise = Noise(stdev, seed, self._moves) if stdev else None
         return Path(self._base, self._full, np.asarray(fractions, dtype=np.float64), noise)
 
     def contributions(self, path: Path, reduce: Reduce) -> Iterator[tuple[Sequence[int], FloatArray]]:
-        """For each batch its points and their contributions [point, unit, column], summed over the units' tokens.
+        """Per batch its points and their contributions [point, unit, column], summed over the units' tokens.
 
         Raises:
             NonFiniteScore: a gradient is NaN or infinite.
-            GradientsUnavailable: no gradient comes back through the model.
+            GradientsUnavailable: gradients do not pass through the model.
         """
         for points, values in self._engine.contributions(path, reduce, per_target=self._per_target):
             yield points, self._in_units(values)
 
     def deeplift(self) -> FloatArray:
-        """What DeepLIFT gives each unit of the difference between baseline and prompt: [unit, column].
+        """DeepLIFT contributions to the score difference between baseline and prompt: [unit, column].
 
         Raises:
             NonFiniteScore: a contribution is NaN or infinite.
-            GradientsUnavailable: the network has no activations that its rule can be set on.
+            GradientsUnavailable: the network has no activations to which the rule can be applied.
         """
         session = self._session
         rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
@@ -94,7 +94,7 @@ class EmbeddingGradients:
         evaluations: int,
         standard_errors: FloatArray | None = None,
     ) -> Attribution:
-        """The result: values [unit, column], and at how many points the gradient was taken."""
+        """The result: values [unit, column], and the number of points at which the gradient was taken."""
         base, full = self._scores
         self._session.job.meter.scored(self._ends.logits, self._ends.logprobs)
         result = self._inquiry.attribution(
@@ -140,7 +140,7 @@ class EmbeddingGradients:
 
     @cached_property
     def _base(self) -> torch.Tensor:
-        """The baseline's embeddings [position, hidden]: tokens outside every unit keep their own."""
+        """The baseline's embeddings [position, hidden]; tokens outside every unit keep their own."""
         ids = self._baseline.token_ids
         replacement = (
             embed(self._session.model_access.either_model(), ids)[0] if ids else torch.zeros_like(self._full[0])
@@ -160,7 +160,7 @@ class EmbeddingGradients:
 
     @cached_property
     def _limits(self) -> BatchLimits:
-        """How large a batch may be; memory is looked at before the weights are loaded."""
+        """Batch limits; memory is checked before the weights are loaded."""
         rows, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
         return self._session.model_access.gradient_batch_limits(rows, len(self._unit) + fed, reads=reads)
 
@@ -188,7 +188,7 @@ class EmbeddingGradients:
 
 
 def baseline_of(choice: EmbeddingBaseline, encoder: Encoder, encoded: EncodedPrompt) -> Replacement:
-    """The token whose embedding the prompt's tokens are compared with; none for zeros.
+    """The token whose embedding is the baseline; no token for zeros.
 
     Raises:
         NoBaselineToken: the model has no token for the choice, or the text is more than one token.

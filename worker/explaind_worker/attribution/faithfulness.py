@@ -1,4 +1,4 @@
-"""Whether an attribution is faithful: the units are removed in order of their values, and the model asked again."""
+"""Faithfulness of an attribution: the score while units are removed or inserted in order of their values."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -23,16 +23,16 @@ Implementation = Callable[[Any, Session], BaseModel]
 
 
 def with_faithfulness(run: Implementation) -> Implementation:
-    """The method `run`, whose Attribution gains its faithfulness where the request asks for it."""
+    """Wraps the method `run` so that its Attribution includes faithfulness if requested."""
 
     @wraps(run)
     def checked(params: AttributionRequest, session: Session) -> BaseModel:
         if not params.faithfulness:
             return run(params, session)
         options = FaithfulnessOptions() if params.faithfulness is True else params.faithfulness
-        game = removal_game(params, options, session)  # refuses what cannot be, before the weights are touched
+        game = removal_game(params, options, session)  # refuses invalid requests before the weights are loaded
         attribution = run(params, session)
-        assert isinstance(attribution, Attribution)  # noqa: S101 - only such methods are wrapped
+        assert isinstance(attribution, Attribution)  # noqa: S101 - only attribution methods are wrapped
         with session.job.phase("measuring faithfulness"):
             found = faithfulness_of(attribution.values, game, options)
         return attribution.model_copy(update={"faithfulness": found})
@@ -51,7 +51,7 @@ class Playable(Protocol):
 
 
 def removal_game(request: AttributionRequest, options: FaithfulnessOptions, session: Session) -> CoalitionGame:
-    """The game in which attributions of a request are held against the model.
+    """The game in which a request's attribution is checked against the model.
 
     Raises:
         InvalidRequest: prompt, units, target or baseline cannot be used with this model (the field is named).
@@ -65,9 +65,9 @@ def removal_game(request: AttributionRequest, options: FaithfulnessOptions, sess
 
 
 def faithfulness_of(values: Sequence[float], game: Playable, options: FaithfulnessOptions) -> Faithfulness:
-    """What the game says as units are removed and inserted in order of their `values` [unit], beside random orders.
+    """Faithfulness of `values` [unit]: scores as units are removed and inserted in their order, and in random orders.
 
-    All coalitions are played at once; what the method itself has evaluated in that game is known already.
+    All coalitions are evaluated together; those that the method has already evaluated cost nothing.
 
     Raises:
         NonFiniteScore: the model answered with NaN or infinity.
@@ -99,13 +99,13 @@ def faithfulness_of(values: Sequence[float], game: Playable, options: Faithfulne
 
 
 def _perturbing(request: AttributionRequest, options: FaithfulnessOptions) -> PerturbationRequest:
-    """The request as one that perturbs, which by itself it may not be; without what concerns the job alone."""
+    """The request as a perturbation request, which it may not be itself, without the job fields."""
     kept = PerturbationRequest.model_fields.keys() - ModelRequest.job_fields
     fields = {name: getattr(request, name) for name in kept if name in type(request).model_fields}
     baseline = fields.pop("baseline", None)
     if options.baseline is not None:
         fields["baseline"] = options.baseline
-    elif baseline is not None and baseline != "zero":  # a baseline of embeddings that no token has
+    elif baseline is not None and baseline != "zero":  # a baseline of embeddings that belongs to no token
         fields["baseline"] = baseline
     return PerturbationRequest(**fields)
 
@@ -115,10 +115,10 @@ def _curve(x: FloatArray, y: FloatArray) -> Curve:
 
 
 def _against_random(numbers: FloatArray, *, lower: bool = False) -> RandomBaseline:
-    """The first of `numbers` [order] beside the others; `lower` where less is better."""
+    """The first of `numbers` [order] compared with the others; `lower` if smaller is better."""
     own, random = numbers[0], numbers[1:]
     mean, deviation = float(random.mean()), float(random.std(ddof=1))
-    # Orders that differ only by rounding do not differ: both from curves of nats, added up in float64.
+    # Ignores differences from rounding: both come from curves in nats, summed in float64.
     alike = 1e-12 * max(1.0, float(np.abs(numbers).max()))
     better = (random - own) if lower else (own - random)
     return RandomBaseline(

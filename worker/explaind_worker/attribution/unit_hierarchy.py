@@ -1,4 +1,4 @@
-"""Where units stand in the prompt: in which message, sentence and word."""
+"""Position of units in the hierarchy of message, sentence and word."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ Place = tuple[int, int, int]
 
 
 def places_of(encoded: EncodedPrompt, units: Sequence[Unit]) -> list[Place]:
-    """For each unit the numbers of the message, sentence and word that its first character lies in."""
+    """For each unit the index of the message, sentence and word that contain its first character."""
     regions = sorted(encoded.regions, key=lambda region: region.start)
     cuts = [
         [region.start + start for region in regions for start, _ in cut(encoded.text[region.start : region.end])]

@@ -1,1 +1,1 @@
-"""The core under every method: units, coalitions in and target scores out, generation."""
+"""Method-independent computation on models: scores of coalitions, activations, gradients, sweeps, generation."""

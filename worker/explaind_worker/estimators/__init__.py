@@ -1,4 +1,5 @@
-"""Estimators of unit values: which coalitions to ask for, and what the answers say. numpy only.
+"""Estimators of unit values: which coalitions to evaluate, and the values from their scores. numpy only.
 
-None of them chooses a coalition by an answer, so each lists all its coalitions first and the engine sees one batch.
+No choice of coalitions depends on scores, so each estimator lists all its coalitions first and the engine gets one
+batch.
 """

@@ -1,4 +1,4 @@
-"""What every estimator is and gives."""
+"""Common interface and result of the estimators."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,7 +25,7 @@ class Estimate:
 
 
 class Estimator(Protocol):
-    """A plan of coalitions and the reading of their scores.
+    """Coalitions to evaluate, and the estimate from their scores.
 
     `coalitions` [coalition, unit] begins with the empty one and ends with the full one.
     """

@@ -17,7 +17,7 @@ class ExactShapley:
         self.coalitions: BoolArray = (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(bool)
 
     def estimate(self, scores: FloatArray) -> Estimate:
-        """Values [unit, column] from scores [coalition, column], coalition i holding the units of i's set bits."""
+        """Values [unit, column] from scores [coalition, column]; coalition i holds the units of i's set bits."""
         n = self._units
         sizes = self.coalitions.sum(axis=1)
         weight_of_size = np.array([factorial(s) * factorial(n - s - 1) / factorial(n) for s in range(n)])

@@ -1,4 +1,4 @@
-"""A binary hierarchy of neighbouring units, in the format of scipy's linkage."""
+"""Binary hierarchy of neighbouring units, in the format of scipy's linkage."""
 
 from collections.abc import Hashable, Sequence
 from itertools import groupby
@@ -9,16 +9,16 @@ from explaind_worker.estimators.estimate import FloatArray
 
 
 def hierarchy(keys: Sequence[Sequence[Hashable]]) -> FloatArray:
-    """Merges [merge, (left, right, distance, size)] of the units whose `keys` [unit][level] say where they belong.
+    """Merges [merge, (left, right, distance, size)] of the units, grouped by their `keys` [unit][level].
 
-    Neighbours with the same key of the first level form a group, and so on within it by the further levels; groups
-    without levels between them are joined in balanced halves. `distance` is the number of units joined.
+    Neighbours with the same key of the first level form a group, and so on within it by the further levels; groups not
+    divided by further levels are joined in balanced halves. `distance` is the number of units joined.
     """
     merges: list[tuple[float, float, float, float]] = []
     units = len(keys)
 
     def join(nodes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """One node of several (node, size) in order, by halves."""
+        """Joins several nodes (node, size), in order, by halving; returns the new node."""
         if len(nodes) == 1:
             return nodes[0]
         middle = len(nodes) // 2

@@ -13,14 +13,14 @@ FEWEST_ROUNDS = 4  # for standard errors
 
 @dataclass(frozen=True)
 class PairEstimate:
-    """`values` [unit, unit], symmetric with a diagonal of 0; `standard_errors` alike, None when not known."""
+    """`values` [unit, unit], symmetric with zero diagonal; `standard_errors` likewise, None if unknown."""
 
     values: FloatArray
     standard_errors: FloatArray | None
 
 
 class ExactInteractions:
-    """By their definition, over every coalition (Grabisch & Roubens 1999, definition 3).
+    """Interaction indices by definition, over every coalition (Grabisch & Roubens 1999, definition 3).
 
     The index of i and j is the mean, over sizes of the others present and then over which, of
     v(S ∪ ij) − v(S ∪ i) − v(S ∪ j) + v(S).
@@ -31,7 +31,7 @@ class ExactInteractions:
         self.coalitions: BoolArray = (np.arange(2**units)[:, None] >> np.arange(units) & 1).astype(bool)
 
     def estimate(self, scores: FloatArray) -> PairEstimate:
-        """Indices of the scores [coalition, column], summed over columns, coalition i holding the units of i's bits."""
+        """Indices from scores [coalition, column], summed over columns; coalition i holds the units of i's set bits."""
         n, total = self._units, scores.sum(axis=1)
         values = np.zeros((n, n))
         sizes = self.coalitions.sum(axis=1)
@@ -46,12 +46,12 @@ class ExactInteractions:
 
 
 class SampledInteractions:
-    """Unbiased, from walks through random orders: units that enter one after the other make a pair.
+    """Unbiased interaction indices from walks through random orders: units that enter consecutively form a pair.
 
-    What is present before two neighbours of a random order has a uniform size, and is uniform given its size, which
-    is the index's own weighting. The walks of a round are zigzags through the units, relabelled at random, so that
-    every pair is met equally often: once in n / 2 walks where n is even, twice in n walks where it is odd (Lucas'
-    decomposition of a complete graph into paths). Errors come from the spread between rounds.
+    The coalition before two neighbours of a random order has a uniform size, and is uniform given its size, which is
+    the index's own weighting. The walks of a round are zigzags through the units, relabelled at random, so that every
+    pair occurs equally often: once in n / 2 walks where n is even, twice in n walks where it is odd (Lucas'
+    decomposition of a complete graph into paths). Standard errors come from the spread between rounds.
     """
 
     def __init__(self, units: int, budget: int, seed: int) -> None:
@@ -68,7 +68,7 @@ class SampledInteractions:
         self.coalitions: BoolArray = corners.reshape(-1, units)
 
     def estimate(self, scores: FloatArray) -> PairEstimate:
-        """Indices of the scores [coalition, column], summed over columns."""
+        """Indices from scores [coalition, column], summed over columns."""
         n = self._units
         base, one, other, both = scores.sum(axis=1).reshape(4, len(self._orders), n - 1)
         mixed = (both - one - other + base).reshape(self._rounds, -1)
@@ -96,12 +96,12 @@ def unsure(units: int) -> str:
 
 
 def round_cost(units: int) -> int:
-    """Distinct evaluations, at most, that meet every pair: walk and sidestep of each step of each walk."""
+    """Maximum number of distinct evaluations that cover every pair: walk and sidestep of each step of each walk."""
     return len(_zigzags(units)) * 2 * (units - 1)
 
 
 def _zigzags(units: int) -> NDArray[np.int64]:
-    """Walks [walk, step] through all units in which every pair is neighbours equally often."""
+    """Walks [walk, step] through all units in which every pair is adjacent equally often."""
     steps = np.arange(units)
     zigzag = np.where(steps % 2 == 0, steps // 2, units - 1 - steps // 2)
     walks = units // 2 if units % 2 == 0 else units

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from explaind_worker.estimators import kernel_gls
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, empty_and_full
 
-PART = 4096  # pairs that are floating-point numbers at once
+PART = 4096  # pairs converted to floating point at once
 SURE_PER_UNIT = 2  # pairs per unit under which the residuals of least squares are too small to say how far off it is
-LISTED = 20_000  # pairs of a size that are listed to draw from; of more, random ones are made until they differ
+LISTED = 20_000  # most pairs of a size that are listed to draw from; of more, distinct random ones are drawn
 
 
 @dataclass(frozen=True)
 class _Stratum:
-    """Coalitions of `size` units and their complements: how many pairs there are, and their kernel weight."""
+    """Coalitions of `size` units and their complements: number of pairs, and kernel weight."""
 
     size: int
     pairs: int
@@ -28,13 +28,13 @@ class _Stratum:
 class KernelShapley:
     """KernelSHAP with paired, stratified coalitions.
 
-    The Shapley kernel's weight is spread over coalition sizes (Lundberg & Lee 2017, eq. 7 and theorem 2). Sizes
-    that the budget covers are enumerated; over the rest, sizes are drawn systematically in proportion to their
-    weight and coalitions without replacement, each with its complement (Covert & Lee 2021, §4.2). A larger budget
-    under the same seed asks for the same coalitions and more. Up to `odd_orders.PAIRS` pairs the regression expects
-    interactions of odd order (`odd_orders.estimate`); above, it is weighted least squares, constrained to add up to
-    full − empty, with the sandwich variance over pairs, within sizes, with leverage and finite population
-    corrections. Errors are zero when every coalition was asked for.
+    The Shapley kernel's weight is spread over coalition sizes (Lundberg & Lee 2017, eq. 7 and theorem 2). Sizes that
+    the budget covers are enumerated; over the rest, sizes are drawn systematically in proportion to their weight and
+    coalitions without replacement, each with its complement (Covert & Lee 2021, §4.2). A larger budget under the same
+    seed evaluates the same coalitions and more. Up to `kernel_gls.PAIRS` pairs the regression models interactions of
+    odd order (`kernel_gls.estimate`); above, it is weighted least squares, constrained to add up to full − empty, with
+    the sandwich variance over pairs, within sizes, with leverage and finite population corrections. Errors are zero if
+    every coalition is evaluated.
     """
 
     name = "kernel"
@@ -47,7 +47,7 @@ class KernelShapley:
         strata: list[int] = []
         left, rest = (budget - 2) // 2, _strata(units)
         rest_weight = sum(s.weight for s in rest)
-        # A size is enumerated when its share of what is left would cover it, smallest (and heaviest) sizes first.
+        # A size is enumerated if its share of the remaining budget covers it, smallest (and heaviest) sizes first.
         while rest and left * rest[0].weight / rest_weight >= rest[0].pairs - 1e-9:
             whole = rest.pop(0)
             halves.append(_all_of(whole, units))
@@ -62,7 +62,7 @@ class KernelShapley:
             drawn = int(counts.sum())
             for stratum, count in zip(rest, counts, strict=True):
                 if count:
-                    # Each size has random numbers of its own, so that more draws begin with those of fewer.
+                    # A separate random stream per size, so that a larger budget extends the draws of a smaller one.
                     own = np.random.default_rng([seed, stratum.size])
                     halves.append(_draw(stratum, int(count), units, own))
                     weights += [rest_weight / drawn] * int(count)
@@ -75,7 +75,7 @@ class KernelShapley:
 
     def estimate(self, scores: FloatArray) -> Estimate:
         """Values [unit, column] and standard errors [unit] from scores [coalition, column]."""
-        # A pair tells of the difference of its scores; their sum is fixed by the constraint that values add up.
+        # Only the difference of a pair's scores carries information; their sum is fixed by the constraint on the sum.
         pairs, change = len(self._half), scores[-1] - scores[0]
         difference = scores[1 : 1 + pairs] - scores[1 + pairs : -1]  # [pair, column]
         if self._population and self._units <= pairs <= kernel_gls.PAIRS:
@@ -83,7 +83,7 @@ class KernelShapley:
         return self._weighted(difference, change)
 
     def _weighted(self, difference: FloatArray, change: FloatArray) -> Estimate:
-        # Along the all-ones direction the constraint decides; 1/n there keeps the matrix regular and changes nothing.
+        # The constraint decides along the all-ones direction; 1/n there makes the matrix regular and changes nothing.
         moment = np.full((self._units, self._units), 1 / self._units)  # [unit, unit]
         target = np.outer(np.full(self._units, 1 / self._units), change)  # [unit, column]
         for part, sides in self._sides():
@@ -94,7 +94,7 @@ class KernelShapley:
         ones = solve.sum(axis=1)
         free = solve @ target
         values = free - np.outer(ones, (free.sum(axis=0) - change) / ones.sum())
-        project = solve - np.outer(ones, ones) / ones.sum()  # keeps the sum of the values where it is
+        project = solve - np.outer(ones, ones) / ones.sum()  # preserves the sum of the values
         if (self._strata >= 0).any() and len(self._half) < SURE_PER_UNIT * self._units:
             return Estimate(values, None, kernel_gls.unsure(len(self._half), self._units))
         return Estimate(values, self._errors(difference.sum(axis=1), values.sum(axis=1), project))
@@ -106,7 +106,7 @@ class KernelShapley:
         influence = _Moments(self._units)
         for part, sides in self._sides():
             pulled = sides @ project  # [pair, unit]
-            # A pair that the fit leans on hides its own residual (MacKinnon & White 1985, HC3).
+            # A pair with high leverage hides its own residual (MacKinnon & White 1985, HC3).
             leverage = np.minimum(self._weights[part] * (pulled * sides).sum(axis=1), 0.9)
             residual = (difference[part] - sides @ values) / (1 - leverage)
             influence.add(self._strata[part], residual[:, None] * pulled)
@@ -114,7 +114,7 @@ class KernelShapley:
         return share / sampled.sum() * np.sqrt(influence.spread_within(self._population))
 
     def _sides(self) -> Iterator[tuple[slice, FloatArray]]:
-        """The pairs in parts that fit memory: present minus absent, +1 or −1, [pair, unit]."""
+        """The pairs in parts that fit in memory: present minus absent, +1 or −1, [pair, unit]."""
         for start in range(0, len(self._half), PART):
             part = slice(start, start + PART)
             yield part, np.where(self._half[part], 1.0, -1.0)
@@ -130,7 +130,7 @@ class _Moments:
         self._square: dict[int, FloatArray] = {}
 
     def add(self, strata: NDArray[np.int64], influence: FloatArray) -> None:
-        """Take in pairs [pair, unit]; those of enumerated strata (−1) have no sampling error."""
+        """Adds pairs [pair, unit]; those of enumerated strata (−1) have no sampling error."""
         for size in np.unique(strata[strata >= 0]).tolist():
             members = influence[strata == size]
             self._count[size] = self._count.get(size, 0) + len(members)
@@ -138,7 +138,7 @@ class _Moments:
             self._square[size] = self._square.get(size, np.zeros(self._units)) + (members**2).sum(axis=0)
 
     def spread_within(self, population: dict[int, int]) -> FloatArray:
-        """Sum of squared distances from the stratum's mean [unit], corrected for what was not left out."""
+        """Sum of squared deviations from the stratum mean [unit], with finite population correction."""
         total = np.zeros(self._units)
         mean = sum(self._sum.values(), np.zeros(self._units)) / sum(self._count.values())
         for size, count in self._count.items():
@@ -147,13 +147,13 @@ class _Moments:
                 squares = self._square[size] - self._sum[size] ** 2 / count
                 total += unseen * np.maximum(squares, 0.0) * count / (count - 1)
             else:
-                # A size drawn once says nothing of its own spread: the distance from the mean of all stands in.
+                # A size drawn once gives no estimate of its spread: the deviation from the overall mean is used.
                 total += unseen * (self._sum[size] - mean) ** 2
         return total
 
 
 def smallest_budget(units: int) -> int:
-    """Evaluations under which the regression is not determined."""
+    """Fewest evaluations for which the regression is determined."""
     return 2 * units + 2
 
 
@@ -169,7 +169,7 @@ def _strata(units: int) -> list[_Stratum]:
 
 def _all_of(stratum: _Stratum, units: int) -> BoolArray:
     """One of each pair of the stratum: [pair, unit]."""
-    # For the middle size a coalition and its complement have the same size: keep those with unit 0.
+    # In the middle size a coalition and its complement have the same size: keep those with unit 0.
     middle = 2 * stratum.size == units
     members = _combinations(units - 1, stratum.size - 1) + 1 if middle else _combinations(units, stratum.size)
     half = np.zeros((stratum.pairs, units), dtype=bool)
@@ -198,7 +198,7 @@ def _draw(stratum: _Stratum, count: int, units: int, rng: np.random.Generator) -
         return _all_of(stratum, units)[rng.permutation(stratum.pairs)[:count]]
     seen: dict[bytes, BoolArray] = {}
     while len(seen) < count:
-        # The places of the smallest of so many random numbers are a random subset.
+        # The indices of the smallest of these random numbers are a random subset.
         wanted = min(PART, count - len(seen))
         members = np.argpartition(rng.random((wanted, units)), stratum.size, axis=1)[:, : stratum.size]
         half = np.zeros((wanted, units), dtype=bool)

@@ -1,4 +1,4 @@
-"""Shapley values by a regression that expects interactions of higher order instead of treating them as noise."""
+"""KernelSHAP by generalized least squares: models higher-order interactions instead of treating them as noise."""
 
 from math import lgamma
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from explaind_worker.estimators.estimate import BoolArray, Estimate, FloatArray, widened
 
-# What interactions of order q add to a score falls off as REACH^q / q!: orders 3 and 5 are alike, the rest dies out.
+# Prior: the contribution of order-q interactions to a score decays as REACH^q / q!, so orders 3 and 5 are alike.
 REACH = 3.0
-NOISE = 1e-3  # of a pair's prior variance: rounding of the model, and what the prior does not foresee
+NOISE = 1e-3  # of a pair's prior variance: rounding of the model, and effects outside the prior
 # What is expected of the interactions' variance before any is seen: this share of the single units', with the weight of
 # one degree of freedom. A handful of pairs may miss every interaction there is.
 EXPECTED, EXPECTED_FREEDOM = 0.1, 1
 FEWEST_LEFT = 3  # degrees of freedom that the single units leave, for standard errors
-PAIRS = 2048  # above so many the matrix [pair, pair] costs more than the evaluations it saves
+PAIRS = 2048  # beyond this the matrix [pair, pair] costs more than the evaluations it saves
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 
 
@@ -41,7 +41,7 @@ def estimate(half: BoolArray, difference: FloatArray, change: FloatArray) -> Est
     inverse = np.linalg.pinv(signs.T @ by_signs, hermitian=True)
     single = inverse @ (signs.T @ by_scores)  # [unit, column]
     values = single + reach.T @ (by_scores - by_signs @ single)
-    values += (change - values.sum(axis=0)) / units  # rounding
+    values += (change - values.sum(axis=0)) / units  # rounding errors
     freedom = pairs + 1 - units
     if np.linalg.matrix_rank(signs) < units or freedom < FEWEST_LEFT:
         return Estimate(values, None, unsure(pairs, units))
@@ -67,7 +67,7 @@ def unsure(pairs: int, units: int) -> str:
 
 
 def _covariance(agreeing: FloatArray, units: int, rho: float) -> FloatArray:
-    """Prior covariance of the differences of two pairs that agree in the signs of so many units.
+    """Prior covariance of the differences of two pairs whose signs agree in `agreeing` units.
 
     The sum over odd q ≥ 3 of rho^q e_q(products of signs), from the generating function of the elementary
     symmetric polynomials.
@@ -78,13 +78,13 @@ def _covariance(agreeing: FloatArray, units: int, rho: float) -> FloatArray:
 
 
 def _reach_of_pairs(signs: FloatArray, rho: float) -> FloatArray:
-    """Prior covariance [pair, unit] of a pair's difference and a unit's Shapley value, single units left out.
+    """Prior covariance [pair, unit] of a pair's difference and a unit's Shapley value, without first-order terms.
 
     It is sign_i times the integral over u from 0 to rho of the sum of u^(q−1) e_(q−1)(signs of the others).
     """
     units = signs.shape[1]
     u, weights = (_NODES + 1) * rho / 2, _NODE_WEIGHTS * rho / 2
-    present = np.arange(units)[:, None]  # among the others: [count, node]
+    present = np.arange(units)[:, None]  # number among the others: [count, node]
     even = ((1 + u) ** present * (1 - u) ** (units - 1 - present)) / 2
     even = even + even[::-1] - 1
     of_count = even @ weights
@@ -93,7 +93,7 @@ def _reach_of_pairs(signs: FloatArray, rho: float) -> FloatArray:
 
 
 def _prior_variance(units: int, rho: float) -> float:
-    """Of a unit's Shapley value, single units left out: the sum over odd q ≥ 3 of C(n−1, q−1) rho^q / q²."""
+    """Prior variance of a Shapley value without first-order terms: sum over odd q ≥ 3 of C(n−1, q−1) rho^q / q²."""
     orders = np.arange(3, min(units, 61) + 1, 2)
     ways = [lgamma(units) - lgamma(q) - lgamma(units - q + 1) for q in orders.tolist()]
     return float(np.sum(np.exp(np.array(ways) + orders * np.log(rho)) / orders**2))

@@ -1,4 +1,4 @@
-"""Shapley values by walks through random orders of the units, each order walked both ways."""
+"""Shapley values from walks through random orders of the units, each order walked in both directions."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ FEWEST_PAIRS = 4  # of walks, for standard errors
 class PermutationShapley:
     """Antithetic permutation sampling (Mitchell et al. 2022, Sampling Permutations for Shapley Value Estimation, §4).
 
-    Each pair of walks costs 2 (n − 1) evaluations; the empty and the full coalition are shared by all.
+    Each pair of walks costs 2 (n − 1) evaluations; the empty and the full coalition are shared.
     """
 
     name = "permutation"
@@ -25,12 +25,12 @@ class PermutationShapley:
 
     def _prefixes(self) -> BoolArray:
         """Units present after each step but the last: [walk, step, unit]."""
-        rank = np.argsort(self._orders, axis=1)  # [walk, unit]: at which step a unit enters
+        rank = np.argsort(self._orders, axis=1)  # [walk, unit]: the step at which a unit enters
         steps = np.arange(self._units - 1)
         return rank[:, None, :] <= steps[None, :, None]
 
     def estimate(self, scores: FloatArray) -> Estimate:
-        """Values [unit, column]: the mean gain of a unit as it enters; errors from the spread between pairs."""
+        """Values [unit, column]: the mean gain of a unit on entering; standard errors from the spread between pairs."""
         walks, columns = len(self._orders), scores.shape[1]
         inner = scores[1:-1].reshape(walks, self._units - 1, columns)
         path = np.concatenate(
@@ -60,5 +60,5 @@ def unsure(pairs: int, units: int) -> str:
 
 
 def smallest_budget(units: int) -> int:
-    """Evaluations of one pair of walks, the empty and the full coalition included."""
+    """Evaluations of one pair of walks, including the empty and the full coalition."""
     return 2 * units

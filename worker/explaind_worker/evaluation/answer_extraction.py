@@ -1,4 +1,4 @@
-"""Finds the answer in what a model said, and tells whether it is the right one. The prompt is never looked at."""
+"""Extracts the answer from generated text and compares it with the reference. The prompt is ignored."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from explaind.contract.blocks.grading import AnswerForm
 from explaind.contract.blocks.questions import AskedQuestion
 from explaind_worker.evaluation.number_parsing import Number, number_of, numbers_of
 
-# A line that begins the next question: what follows answers something else.
+# A line that begins the next question: the text after it answers something else.
 NEXT_QUESTION = re.compile(r"^\s*(?:question|problem|q)\s*\d*\s*[:.]", re.IGNORECASE | re.MULTILINE)
 MARK = re.compile(r"####|\\boxed\{|\banswer(?:\s+is)?\s*[:=]?(?=[\s$\d-])", re.IGNORECASE)
-OPERATOR = re.compile(r"\s*[-+*/×÷=\u2212x]\s*[($\d]")  # after a number: it is the first of a calculation
+OPERATOR = re.compile(r"\s*[-+*/×÷=\u2212x]\s*[($\d]")  # after a number: the number begins a calculation
 WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 YES = frozenset({"yes", "true", "correct", "right", "yeah"})
@@ -21,9 +21,9 @@ NEGATIONS = frozenset({"not", "isn't", "isn\u2019t"})
 
 @dataclass(frozen=True)
 class ExtractedAnswer:
-    """The answer that was found: as it was written, and its value where it is a number.
+    """The extracted answer: its text, and its value if it is a number.
 
-    `end` is where it ends in what was said.
+    `end` is its end in the generated text.
     """
 
     text: str
@@ -32,14 +32,14 @@ class ExtractedAnswer:
 
 
 def settled_form(question: AskedQuestion, form: AnswerForm) -> AnswerForm:
-    """The form that `auto` stands for: that of the right answer. A number stays `auto`, which looks where it stands."""
+    """The form that `auto` stands for: the reference answer's. For numbers it stays `auto`, which goes by position."""
     if form != "auto" or number_of(question.answer) is not None:
         return form
     return "choice" if _yes_or_no(question.answer) is not None else "first_words"
 
 
 def answer_in(said: str, question: AskedQuestion, form: AnswerForm) -> ExtractedAnswer | None:
-    """The answer in what was said after the prompt; None where there is none of that form."""
+    """The answer in the generated text; None if there is none of that form."""
     upcoming = NEXT_QUESTION.search(said)
     text = said[: upcoming.start()] if upcoming else said
     form = settled_form(question, form)
@@ -56,7 +56,7 @@ def answer_in(said: str, question: AskedQuestion, form: AnswerForm) -> Extracted
 
 
 def is_right(found: ExtractedAnswer, question: AskedQuestion, tolerance: float) -> bool:
-    """Whether it is the right answer: as a number within the tolerance, else as words, whatever their case."""
+    """Whether the answer is right: numbers within the tolerance, anything else as words, ignoring case."""
     right = number_of(question.answer)
     if right is not None and found.number is not None:
         return abs(found.number.value - right.value) <= Fraction(tolerance)
@@ -67,7 +67,7 @@ def is_right(found: ExtractedAnswer, question: AskedQuestion, tolerance: float) 
 
 
 def plain(text: str) -> str:
-    """The words alone, in lower case, without marks around them."""
+    """The words in lower case, without surrounding punctuation."""
     return " ".join(WORD.findall(text)).casefold()
 
 
@@ -86,7 +86,7 @@ def _number_in(text: str, form: AnswerForm, *, worked: bool) -> Number | None:
 
 
 def _last_of_calculation(text: str, numbers: list[Number]) -> Number:
-    """The first number; of a calculation ("3 + 4 = 7") what it comes to."""
+    """The first number; of a calculation ("3 + 4 = 7") its result."""
     first = numbers[0]
     if OPERATOR.match(text, first.end) is None:
         return first
@@ -97,7 +97,7 @@ def _last_of_calculation(text: str, numbers: list[Number]) -> Number:
 
 
 def _choice_in(text: str, question: AskedQuestion) -> ExtractedAnswer | None:
-    """The first of the words that are offered: yes or no in their ways of being said, or answer and foil."""
+    """The first of the options in the text: yes or no in any wording, or answer and foil."""
     offered = [option.strip() for option in (question.answer, question.foil) if option]
     if _yes_or_no(question.answer) is not None:
         words = list(WORD.finditer(text))
@@ -109,7 +109,7 @@ def _choice_in(text: str, question: AskedQuestion) -> ExtractedAnswer | None:
         return None
     places = []
     for option in offered:
-        # A single letter is meant as it is written: "a" is a word.
+        # A single letter is case-sensitive: "a" is a word.
         flags = re.NOFLAG if len(option) == 1 else re.IGNORECASE
         match = re.search(rf"(?<!\w){re.escape(option)}(?!\w)", text, flags)
         if match is not None:
@@ -121,7 +121,7 @@ def _choice_in(text: str, question: AskedQuestion) -> ExtractedAnswer | None:
 
 
 def _yes_or_no(text: str) -> bool | None:
-    """Whether it says yes; None where it says neither. "not true" says no."""
+    """Whether the text says yes; None if neither yes nor no. "not true" means no."""
     words = plain(text).split()
     negated = len(words) == 2 and words[0] in NEGATIONS
     if len(words) != 1 + negated or words[-1] not in YES | NO:

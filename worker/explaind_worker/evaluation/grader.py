@@ -1,4 +1,4 @@
-"""Judges what was said after a question: right, or wrong in one of the ways of `explaind.contract.blocks.grading`."""
+"""Grades a generated answer: right, or wrong with one of the categories of `explaind.contract.blocks.grading`."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from explaind.contract.blocks.questions import AskedQuestion
 from explaind_worker.evaluation.answer_extraction import ExtractedAnswer, answer_in, is_right, plain, settled_form
 from explaind_worker.evaluation.number_parsing import Number, number_of, numbers_of
 
-MOST_NUMBERS = 4  # of a question, of which every sequence of operations is tried
+MOST_NUMBERS = 4  # most numbers in a question for which all sequences of operations are tried
 OPERATIONS: Mapping[str, Callable[[Fraction, Fraction], Fraction | None]] = {
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
@@ -22,7 +22,7 @@ OPERATIONS: Mapping[str, Callable[[Fraction, Fraction], Fraction | None]] = {
 
 @dataclass(frozen=True)
 class Grade:
-    """What a question's answer is worth: what was found, and where it is wrong by which rule, told in words."""
+    """Grade of an answer: the extracted answer and, if it is wrong, the rule that applies, with an explanation."""
 
     right: bool
     extracted: str | None
@@ -31,7 +31,7 @@ class Grade:
 
     @property
     def category(self) -> Category | None:
-        """The kind of mistake; None where there is none."""
+        """The category of the mistake; None if there is none."""
         return None if self.rule is None else CATEGORY_OF[self.rule]
 
 
@@ -43,7 +43,7 @@ def judged(
     form: AnswerForm = "auto",
     tolerance: float = 0.0,
 ) -> Grade:
-    """The verdict on what was `said` after the prompt, which came to its end by `finish`."""
+    """The grade of the generated text `said`, whose generation ended by `finish`."""
     found = answer_in(said, question, form)
     if found is None:
         why = "max_new_tokens ended it before" if finish == "length" else "the model stopped without one"
@@ -58,7 +58,7 @@ def judged(
 def _mistakes(
     found: ExtractedAnswer, question: AskedQuestion, form: AnswerForm, tolerance: float, *, cut: bool
 ) -> Iterator[tuple[FailureRule, str]]:
-    """The rules that hold of a wrong answer, the first of which counts, and what each says of this one."""
+    """The rules that apply to a wrong answer, the first of which counts, each with its explanation."""
     right = number_of(question.answer)
     if right is None or found.number is None:
         yield _wrong_words(found, question, form)
@@ -91,10 +91,11 @@ def _wrong_words(found: ExtractedAnswer, question: AskedQuestion, form: AnswerFo
 
 
 def other_calculation(said: Fraction, given: list[Fraction], right: Fraction, tolerance: float = 0.0) -> str | None:
-    """Operations on the numbers, in their order and from left to right, that come to what was said; None for none.
+    """Operations on the numbers, in order and from left to right, that give the answer; None if there are none.
 
-    Of two numbers any operation, also the other way round. Of three or four one operation is another than in a sequence
-    that gives the right answer: more changes would explain almost any number. Of more their sum and their product.
+    For two numbers any operation, also with the operands swapped. For three or four, sequences that differ in one
+    operation from one with the right result: more changes would explain almost any number. For more, their sum and
+    their product.
     """
     if abs(said - right) <= Fraction(tolerance):
         return None
@@ -116,7 +117,7 @@ def _changes(signs: tuple[str, ...], others: tuple[str, ...]) -> int:
 
 
 def _result(numbers: list[Fraction], signs: tuple[str, ...]) -> Fraction | None:
-    """What the operations come to, from left to right; None where they divide by zero."""
+    """Result of the operations, from left to right; None on division by zero."""
     value: Fraction | None = numbers[0]
     for sign, number in zip(signs, numbers[1:], strict=True):
         value = None if value is None else OPERATIONS[sign](value, number)
@@ -124,7 +125,7 @@ def _result(numbers: list[Fraction], signs: tuple[str, ...]) -> Fraction | None:
 
 
 def _written(numbers: list[Fraction], signs: tuple[str, ...]) -> str:
-    """The calculation from left to right, with brackets where the usual order would be another."""
+    """The calculation as text, with brackets where left-to-right order differs from the usual precedence."""
     text = _number_text(numbers[0])
     for index, (sign, number) in enumerate(zip(signs, numbers[1:], strict=True)):
         if index and signs[index - 1] in "+-" and sign in "*/":
@@ -138,9 +139,9 @@ def _number_text(value: Fraction) -> str:
 
 
 def off_by_a_unit(said: Fraction, right: Number) -> str | None:
-    """The place in which it is one too many or too few, in words; None where there is no such place.
+    """Name of the decimal place in which the answer is off by one; None if there is no such place.
 
-    The places are those that the right number is written with: of 85 the ones and the tens.
+    Only places written in the right number count: for 85 the ones and the tens.
     """
     places = len(str(abs(int(right.value))))
     for place in range(-right.decimals, places):

@@ -1,11 +1,11 @@
-"""Numbers as people write them: in what a model said, in an answer, in a question."""
+"""Parses numbers in free text: generated text, answers, questions."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
-# A hyphen right before a number is its sign, but not after a word, a number or a bracket: "7-5" has no minus five.
+# A hyphen right before a number is its sign, but not after a word, number or bracket: "7-5" contains no minus five.
 NUMBER = re.compile(
     rf"""(?P<sign>(?<![\w)\]])[-\u2212](?=[$€£]|\d|\.\d))?(?:[$€£]\s?)?(?P<inner_sign>(?<=[$€£])[-\u2212])?
     (?:(?<![\d/])(?P<whole>{_DIGITS})[ ](?P<over>\d+)/(?P<under>\d+)(?![\d/])
@@ -17,7 +17,7 @@ NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """A number that was written: its exact value, how it was written, and where."""
+    """A parsed number: its exact value, its text, and its position."""
 
     value: Fraction
     text: str
@@ -26,7 +26,7 @@ class Number:
 
     @property
     def decimals(self) -> int:
-        """How many digits stand behind its point."""
+        """Number of digits after the decimal point."""
         return len(self.text.partition(".")[2])
 
 
@@ -36,7 +36,7 @@ def numbers_of(text: str) -> list[Number]:
 
 
 def number_of(text: str) -> Number | None:
-    """The number that the text is, with its unit or sentence mark; None where it is none, or holds several."""
+    """The number in a text that holds nothing else but a unit or punctuation; None if there is none, or several."""
     found = numbers_of(text)
     if len(found) != 1:
         return None

@@ -1,4 +1,4 @@
-"""The built-in questions. Some are easy and some are hard, so that a model of any size is right about a few."""
+"""Built-in question sets, with easy and hard questions, so that a model of any size answers some correctly."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

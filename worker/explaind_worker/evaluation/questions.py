@@ -1,4 +1,4 @@
-"""The questions of a request as prompts and answers, checked before the model's weights are touched."""
+"""Turns a request's questions into prompts and answers, checked before the model's weights are loaded."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,13 +14,13 @@ from explaind_worker.models.text.tokenizer import EncodedPrompt
 from explaind_worker.session.prompt_limits import check_fits, encode_part
 from explaind_worker.session.session import Session
 
-FINAL = "####"  # what GSM8K puts before the answer, after the worked steps
-WORKED = re.compile(r"<<[^<>=]*=([^<>]+)>>")  # a calculation in GSM8K's steps
+FINAL = "####"  # what GSM8K puts before the answer, after the solution steps
+WORKED = re.compile(r"<<[^<>=]*=([^<>]+)>>")  # a calculation in GSM8K's solution steps
 
 
 @dataclass(frozen=True)
 class EvalPrompt:
-    """A question as the model meets it: the prompt, and the tokens of the right answer and of the foil after it."""
+    """A question in model inputs: the prompt, and the tokens of the reference answer and of the foil after it."""
 
     question: AskedQuestion
     prompt: EncodedPrompt
@@ -30,7 +30,7 @@ class EvalPrompt:
 
 @dataclass(frozen=True)
 class _Given:
-    """A question and the fields of the request that it, its answer and its foil came from."""
+    """A question, and the request fields from which it, its answer and its foil come."""
 
     question: AskedQuestion
     question_at: str
@@ -39,7 +39,7 @@ class _Given:
     row: int | None = None
 
     def named(self, error: ExplaindError, pointer: str) -> ExplaindError:
-        """The error, told of the field it came from and of the dataset's row."""
+        """The error with the pointer of its field and the number of the dataset's row."""
         detail = error.detail if self.row is None else f"Row {self.row}: {error.detail}"
         return type(error).at(pointer, detail, hint=error.hint)
 
@@ -48,15 +48,15 @@ def asked_of(request: QuestionsRequest, session: Session) -> list[EvalPrompt]:
     """The request's questions in order, each with its prompt and the tokens of its answers.
 
     Raises:
-        InvalidRequest: a question or an answer cannot be asked of this model, or a dataset has no such column.
-        NoChatTemplate: they are to be asked in a chat, and the model has none.
+        InvalidRequest: a question or an answer cannot be used with this model, or a dataset has no such column.
+        NoChatTemplate: they are to be sent as chat messages, and the model has no template.
     """
     template = template_of(request)
     return [_asked(given, request, template, session) for given in _given(request, session)]
 
 
 def template_of(request: QuestionsRequest) -> str:
-    """The request's template, or what stands for none: a built-in set's own, the question alone in a chat."""
+    """The request's template, or its default: that of a built-in set, or the question alone in a chat."""
     if request.template is not None:
         return request.template
     if request.chat or not isinstance(request.questions, str):
@@ -65,7 +65,7 @@ def template_of(request: QuestionsRequest) -> str:
 
 
 def spaced(prompt: str, answer: str, *, chat: bool) -> str:
-    """The answer as it follows the prompt: after a space, but where there is one already or a turn begins."""
+    """The answer as appended to the prompt: after a space, unless there is one already or a turn begins."""
     if chat or prompt[-1:].isspace() or answer[:1].isspace():
         return answer
     return f" {answer}"
@@ -105,7 +105,7 @@ def _asked(given: _Given, request: QuestionsRequest, template: str, session: Ses
 
 
 def _given(request: QuestionsRequest, session: Session) -> Iterator[_Given]:
-    """The questions, with their answers apart from their worked steps."""
+    """The questions, with their answers separated from the solution steps."""
     questions = request.questions
     if isinstance(questions, InlineQuestions):
         for index, question in enumerate(questions.questions):
@@ -149,7 +149,7 @@ def _rows(asked: DatasetQuestions, session: Session) -> Iterator[_Given]:
 
 
 def _text(row: Mapping[str, Any], column: str, pointer: str, number: int, *, needed: bool) -> str | None:
-    """A row's text in a column; numbers count as texts, and of what need not be there None."""
+    """A row's text in a column; numbers are converted to text; None for an optional value that is missing."""
     value = row.get(column)
     written = "" if value is None else str(value)
     if not written.strip():
@@ -160,7 +160,7 @@ def _text(row: Mapping[str, Any], column: str, pointer: str, number: int, *, nee
 
 
 def _final(question: AskedQuestion, pointer: str) -> AskedQuestion:
-    """The question with an answer in GSM8K's form taken apart: the answer proper, and what its steps come to."""
+    """The question with a GSM8K answer split into the final answer and the results of its steps."""
     worked, mark, answer = question.answer.rpartition(FINAL)
     if not mark:
         return question
@@ -168,5 +168,5 @@ def _final(question: AskedQuestion, pointer: str) -> AskedQuestion:
     if not answer:
         raise InvalidTarget.at(pointer, f"Nothing follows {FINAL} in the answer.", hint="Give the answer itself.")
     steps = question.steps or [step.strip() for step in WORKED.findall(worked)]
-    # The last step is most often the answer itself.
+    # The last step is usually the answer itself.
     return question.model_copy(update={"answer": answer, "steps": [step for step in steps if step != answer][:64]})

@@ -1,1 +1,1 @@
-"""Files of models on the Hugging Face hub: fetched once, checked, and what to do when they cannot be had."""
+"""Model files from the Hugging Face hub: download, verification, and error messages."""

@@ -1,4 +1,4 @@
-"""The blobs of huggingface_hub's cache: whether they hold what their names say, and what a dead download left."""
+"""Blobs of huggingface_hub's cache: verification by digest, and removal of leftovers of interrupted downloads."""
 
 import hashlib
 import re
@@ -9,16 +9,16 @@ from pathlib import Path
 from huggingface_hub.utils import WeakFileLock
 
 BLOCK = 1 << 20
-READERS = 4  # files that are read at once
+READERS = 4  # files read concurrently
 SHA256, GIT_BLOB = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 LEFT_BY_A_DOWNLOAD = re.compile(r"(?P<digest>[0-9a-f]{40,64})\.[0-9a-f]+\.incomplete")
 
 
 def damaged(files: Iterable[Path], after_block: Callable[[], None]) -> list[Path]:
-    """Those of a snapshot's files whose content is not what the hub said; `after_block` is called every MiB.
+    """The files of a snapshot whose content does not match the hub's digest; `after_block` is called every MiB.
 
-    The hub's digest is the name of the blob that a file links to. Where the cache has copies in place of links (on
-    Windows) there is none to compare with.
+    The hub's digest is the name of the blob that a file links to. Where the cache has copies instead of links (on
+    Windows) there is no digest to compare with.
     """
     listed = list(files)
     with ThreadPoolExecutor(READERS) as readers:
@@ -27,14 +27,14 @@ def damaged(files: Iterable[Path], after_block: Callable[[], None]) -> list[Path
 
 
 def remove(path: Path) -> None:
-    """Removes a file of a snapshot and its blob, so that it is fetched again."""
+    """Removes a file of a snapshot and its blob, so that it is downloaded again."""
     blob = path.resolve()
     path.unlink(missing_ok=True)
     blob.unlink(missing_ok=True)
 
 
 def sweep(storage: Path) -> None:
-    """Removes what downloads that died have left in a repository's cache; none of one that is running."""
+    """Removes leftovers of interrupted downloads from a repository's cache, but not those of a running one."""
     for path in (storage / "blobs").glob("*.incomplete"):
         match = LEFT_BY_A_DOWNLOAD.fullmatch(path.name)
         if match is None:
@@ -44,7 +44,7 @@ def sweep(storage: Path) -> None:
             lock.parent.mkdir(parents=True, exist_ok=True)
             with WeakFileLock(lock, timeout=0.1):
                 path.unlink(missing_ok=True)
-        except OSError:  # filelock's Timeout is one
+        except OSError:  # includes filelock's Timeout
             continue
 
 

@@ -1,4 +1,4 @@
-"""Entries of the catalogue whose model is on the hub; of any other entry these functions do and say nothing."""
+"""Hub functions for catalogue entries; for entries that are not on the hub they do nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from explaind_worker.hub.fetch import HubModel, Part, fetch, folder_of, nothing,
 
 
 def fetch_files(entry: ModelEntry, part: Part, while_waiting: Callable[[], None] = nothing) -> None:
-    """Fetches that part of the model's files, where they are not on this machine yet; may take minutes.
+    """Downloads that part of the model's files unless they are on this machine; may take minutes.
 
     Raises:
         ModelLoadFailed, HubUnavailable: as `fetch`.
@@ -18,19 +18,19 @@ def fetch_files(entry: ModelEntry, part: Part, while_waiting: Callable[[], None]
 
 
 def hub_folder(entry: ModelEntry) -> Path | None:
-    """The folder of the model's files, once they were fetched in this process."""
+    """The directory of the model's files, once downloaded or verified by this process."""
     model = _hub_model(entry)
     return None if model is None else folder_of(model)
 
 
 def pinned_revision(entry: ModelEntry) -> str | None:
-    """The model's commit, unless files that were fetched of it have been changed since."""
+    """The model's commit, unless its downloaded files have been changed since."""
     model = _hub_model(entry)
     return None if model is None or not unchanged(model) else model.revision
 
 
 def fetched_bytes(entry: ModelEntry) -> tuple[int, int | None] | None:
-    """Bytes that have come of the model, and of how many where that is known; None while nothing is fetched of it."""
+    """Bytes downloaded, and the total if known; None while nothing is being downloaded."""
     model = _hub_model(entry)
     return None if model is None else progress(model)
 

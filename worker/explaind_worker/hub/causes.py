@@ -1,4 +1,4 @@
-"""Why files of the hub could not be fetched: one cause for each exception of huggingface_hub and of the network."""
+"""Causes of failed downloads: one for each exception of huggingface_hub and of the network."""
 
 import errno
 import re
@@ -26,11 +26,11 @@ RATE_LIMITED, UNAUTHORIZED, FORBIDDEN = 429, 401, 403
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT}
 NOTE_CHARACTERS = 300
-QUERY = re.compile(r"\?[^\s'\"]*")  # of an address, where a CDN has its signature
+QUERY = re.compile(r"\?[^\s'\"]*")  # of a URL, where a CDN puts its signature
 
 
 class Cause(StrEnum):
-    """What went wrong."""
+    """Cause of a failed download."""
 
     GATED = "gated"
     NO_REPOSITORY = "no_repository"
@@ -39,7 +39,7 @@ class Cause(StrEnum):
     NO_WEIGHTS = "no_weights"
     UNREADABLE = "unreadable"
     DISABLED = "disabled"
-    TOKEN_REFUSED = "token_refused"  # noqa: S105 - no password
+    TOKEN_REFUSED = "token_refused"  # noqa: S105 - not a password
     NOT_ALLOWED = "not_allowed"
     OFFLINE = "offline"
     NO_SUCH_HOST = "no_such_host"
@@ -58,10 +58,10 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a fetch failed.
+    """Details of a failed download.
 
-    `status` is the hub's, `note` what it or a library said, `files` the files it is about, `endpoint` the hub that was
-    asked, `with_token` whether it was asked with a token, `retry_after` the seconds it asked to wait.
+    `status` is the hub's HTTP status, `note` the message of the hub or of a library, `files` the files concerned,
+    `endpoint` the hub's URL, `with_token` whether a token was sent, `retry_after` the seconds the hub asked to wait.
     """
 
     cause: Cause
@@ -73,17 +73,17 @@ class Failure:
     retry_after: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The failure as it leaves the process that fetches."""
+        """The failure as JSON, for the parent of the download process."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Self:
-        """The failure that `as_json` wrote."""
+        """The failure from `as_json`."""
         return cls(**{**fields, "cause": Cause(fields["cause"]), "files": tuple(fields["files"])})
 
 
 class NotFetched(Exception):
-    """Files could not be fetched, for a cause that no library has an exception of; `files` says which."""
+    """Files could not be downloaded, for a cause that no library has an exception for; `files` names them."""
 
     def __init__(self, cause: Cause, note: str = "", files: tuple[str, ...] = ()) -> None:
         super().__init__(note or cause)
@@ -91,7 +91,7 @@ class NotFetched(Exception):
 
 
 def failure_of(error: BaseException) -> Failure:
-    """The failure that an exception of a fetch stands for; what it was raised from tells more than it does itself."""
+    """The failure behind an exception of a download; a chained cause is more specific than the exception itself."""
     chain = list(_chain(error))
     ours = [e for e in chain if isinstance(e, NotFetched)]
     ordered = [*ours, *reversed(chain)]
@@ -113,13 +113,13 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def seconds_to_wait(headers: Any) -> float | None:
-    """The seconds that an answer asks to wait, where it says so in seconds."""
+    """The seconds of `Retry-After`, if given in seconds."""
     given = headers.get("Retry-After", "")
     return float(given) if given.isdecimal() else None
 
 
 def named(error: BaseException, *names: str) -> bool:
-    """Whether it is of a class of that name: those of the HTTP library, which differs between versions of the hub's."""
+    """Whether its class has one of these names; for the HTTP library, which varies with the hub library's version."""
     return any(cls.__name__ in names for cls in type(error).__mro__)
 
 
@@ -132,11 +132,11 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         found = found.__cause__ or found.__context__
 
 
-def _cause_of(error: BaseException) -> Cause | None:  # noqa: PLR0911 - a table, most special first
+def _cause_of(error: BaseException) -> Cause | None:  # noqa: PLR0911 - a table, most specific first
     if isinstance(error, NotFetched):
         return error.cause
     for kind, cause in (
-        (GatedRepoError, Cause.GATED),  # before its parent
+        (GatedRepoError, Cause.GATED),  # before its base class
         (DisabledRepoError, Cause.DISABLED),
         (RevisionNotFoundError, Cause.NO_REVISION),
         (RepositoryNotFoundError, Cause.NO_REPOSITORY),
@@ -177,7 +177,7 @@ def _note(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         said = error.strerror  # without the path
     if isinstance(error, Warning):
-        return ""  # it has a path, too
+        return ""  # it contains a path, too
     return QUERY.sub("", " ".join((said or str(error)).split()))[:NOTE_CHARACTERS]
 
 

@@ -1,9 +1,8 @@
-"""The process that fetches: `python -m explaind_worker.hub.download`, one part of a model's files at one commit.
+"""Download process, `python -m explaind_worker.hub.download`: one part of a model's files at one commit.
 
-A process of its own, since it can be ended at any moment, reads the hub's settings (HF_ENDPOINT, HF_HOME,
-HF_HUB_OFFLINE, HF_TOKEN) when it starts, and changes nothing of the worker. It reads what is wanted as JSON from the
-first line of stdin, and ends when stdin does. It writes JSON lines to stdout: how far it is, at last the folder or the
-failure.
+A separate process can be ended at any moment, reads the hub's settings (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN)
+when it starts, and leaves the worker's state alone. It reads its task as JSON from the first line of stdin, and ends
+when stdin is closed. It writes JSON lines to stdout: progress, finally the directory or the failure.
 """
 
 import glob
@@ -29,30 +28,30 @@ from explaind_worker.hub.blobs import damaged, remove, sweep
 from explaind_worker.hub.causes import Cause, NotFetched, failure_of
 from explaind_worker.hub.retries import BoundedRequests, GaveUp
 
-# All that transformers reads beside the weights, at the top of a repository, and its further chat templates.
+# Everything that transformers reads beside the weights, at the top of a repository, and its additional chat templates.
 DESCRIPTION = ("*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 TEMPLATES = "additional_chat_templates"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 OTHER_WEIGHTS = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".h5", ".msgpack", ".onnx", ".ckpt")
-AT_ONCE = 4  # files
+AT_ONCE = 4  # files downloaded concurrently
 REPORT_S = 0.2
 LOOK_S = 5.0
 
 
 class Fetch:
-    """The files of one part of a model at a commit, in huggingface_hub's cache."""
+    """Downloads the files of one part of a model at a commit into huggingface_hub's cache."""
 
     def __init__(self, repo: str, revision: str, report: "Reports") -> None:
         self._repo, self._revision, self._report = repo, revision, report
         self._bars = report.bars()
-        self.unreachable: GaveUp | None = None  # why only the cache is looked into
+        self.unreachable: GaveUp | None = None  # set if the hub is unreachable: only the cache is used then
         sweep(_storage(repo))
 
     def description(self) -> Path:
-        """The folder, with everything in it but the weights.
+        """The directory with everything but the weights.
 
         Raises:
-            NotFetched: there is no config, nor an adapter's.
+            NotFetched: there is neither a config nor an adapter config.
         """
         folder = self._fetched(DESCRIPTION, ignore=("*/*",))
         if TEMPLATES in {name.partition("/")[0] for name in self._sizes()}:
@@ -62,10 +61,10 @@ class Fetch:
         return folder
 
     def weights(self) -> Path:
-        """The folder, with the weights in it: one file, or all that the index names.
+        """The directory with the weights: one file, or all that the index names.
 
         Raises:
-            NotFetched: there are none as safetensors, or the index names one that is not there.
+            NotFetched: there are none as safetensors, or a file named by the index is missing.
         """
         index = self._index()
         sizes = self._sizes()
@@ -81,24 +80,24 @@ class Fetch:
         return folder
 
     def weight_bytes(self) -> int:
-        """Bytes of the weights that the repository holds; 0 where its files are not known."""
+        """Bytes of the weights in the repository; 0 if its files are not known."""
         sizes = self._sizes()
         index = [] if WEIGHTS in sizes else self._index()
         return sum(sizes.get(name, 0) for name in index or [WEIGHTS])
 
     @property
     def _absent(self) -> Cause:
-        """Why a file is not in the folder: the repository has none, or the cache when nothing else may be asked.
+        """Cause of a missing file: it is not in the repository or, offline, not in the cache.
 
         Raises:
-            GaveUp: the hub could not be asked.
+            GaveUp: the hub could not be reached.
         """
         if self.unreachable is not None:
             raise self.unreachable from self.unreachable.__cause__
         return Cause.OFFLINE if constants.is_offline_mode() and not self._sizes() else Cause.NO_FILE
 
     def _require_room(self, wanted: Sequence[str], sizes: Mapping[str, int]) -> None:
-        """Refuses what the disk has no room for before anything of it has come."""
+        """Refuses files for which the disk has no space, before any of them is downloaded."""
         storage = _storage(self._repo)
         here = storage / "snapshots" / self._revision
         needed = sum(sizes.get(name, 0) for name in wanted if not (here / name).is_file())
@@ -108,7 +107,7 @@ class Fetch:
             raise NotFetched(Cause.DISK_FULL, f"{_in_words(needed)} are needed, {_in_words(free)} are free")
 
     def _index(self) -> list[str]:
-        """The files that the index of the weights names; none where there is no index."""
+        """The files named by the weights' index; empty without an index."""
         path = self._fetched((INDEX,)) / INDEX
         if not path.is_file():
             return []
@@ -118,9 +117,9 @@ class Fetch:
             raise NotFetched(Cause.UNREADABLE, str(error), files=(INDEX,)) from error
 
     def _fetched(self, patterns: Sequence[str], ignore: Sequence[str] = ()) -> Path:
-        """The snapshot's folder, with the files of these patterns in it, each as the hub says it is.
+        """The snapshot's directory with the files of these patterns, verified against the hub's digests.
 
-        A file that was damaged on its way, or in the cache since, is fetched once more.
+        A file damaged in transit or in the cache is downloaded once more.
         """
         wrong: list[Path] = []
         for _ in range(2):
@@ -150,7 +149,7 @@ class Fetch:
         except GaveUp as error:
             self.unreachable = error
         try:
-            return snapshot(local=True)  # a cache that another program has filled
+            return snapshot(local=True)  # a cache filled by another program
         except OSError:
             raise self.unreachable from self.unreachable.__cause__
 
@@ -159,7 +158,7 @@ class Fetch:
             yield from (path for path in folder.glob(pattern) if path.is_file())
 
     def _sizes(self) -> dict[str, int]:
-        """Bytes of every file of the repository by its path; nothing where the list of them was never fetched."""
+        """Bytes of every file of the repository by path; empty if their list was never downloaded."""
         try:
             return {file.path: file.size for file in get_cached_repo_tree(self._repo, revision=self._revision)}
         except CachedRepoTreeNotFoundError:
@@ -167,7 +166,7 @@ class Fetch:
 
 
 class Reports:
-    """What this process tells the one that started it."""
+    """Reports from this process to its parent."""
 
     def __init__(self, output: IO[str], requests: BoundedRequests) -> None:
         self.total: int | None = None
@@ -176,27 +175,27 @@ class Reports:
         self._done, self._told = 0, 0.0
 
     def write(self, **fields: Any) -> None:
-        """One line."""
+        """Writes one line."""
         with self._lock:
             self._output.write(json.dumps(fields) + "\n")
             self._output.flush()
 
     def alive(self, more: int = 0) -> None:
-        """Something was done; so many bytes more have come."""
+        """Reports activity, with `more` further bytes downloaded."""
         self._done += more
         if time.monotonic() - self._told >= REPORT_S:
             self._told = time.monotonic()
             self.write(done=self._done, total=self.total)
 
     def bars(self) -> type[tqdm]:
-        """A class of progress bars that draws nothing; the bytes of its bars are reported."""
+        """A class of progress bars that draws nothing and reports the bytes of its bars."""
         reports = self
 
         class Bar(tqdm):
-            monitor_interval = 0  # no thread
+            monitor_interval = 0  # no monitor thread
 
             def __init__(self, *args: Any, **options: Any) -> None:
-                # Of the two bars that count bytes one counts what comes, the other what is written.
+                # Of the two bars in bytes, one counts downloaded and the other written bytes.
                 self._counts = options.get("unit") == "B" and "Downloading" in str(options.get("desc"))
                 super().__init__(*args, **{**options, "file": io.StringIO()})
 
@@ -212,7 +211,7 @@ class Reports:
 
 
 def _storage(repo: str) -> Path:
-    """Where huggingface_hub keeps a model's files."""
+    """Directory where huggingface_hub keeps a model's files."""
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type="model")
 
 
@@ -221,9 +220,9 @@ def _in_words(size: int) -> str:
 
 
 def main() -> None:
-    """Fetch what the first line of stdin asks for."""
+    """Download what the first line of stdin specifies."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no report
+    os.dup2(2, 1)  # keeps the output of libraries out of the reports
     wanted = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     warnings.filterwarnings("error", message="Not enough free disk space")
@@ -234,16 +233,16 @@ def main() -> None:
         threading.Thread(target=_report_growth, args=growing, daemon=True).start()
         folder = fetch.weights() if wanted["part"] == "weights" else fetch.description()
         reports.write(folder=str(folder), weight_bytes=fetch.weight_bytes())
-    except Exception as error:  # whatever it is, it is told
+    except Exception as error:  # whatever it is, it is reported
         reports.write(failure=failure_of(error).as_json())
-    os._exit(0)  # threads of other files are not waited for
+    os._exit(0)  # does not wait for threads of other files
 
 
 def _report_growth(blobs: Path, reports: Reports) -> None:
-    """Files that grow are a sign of life, be it of another process that fetches them and has their lock."""
+    """Reports growth of files as activity, even if another process downloads them and holds their lock."""
     before = -1
     while True:
-        with suppress(OSError):  # one that was finished meanwhile
+        with suppress(OSError):  # a file finished meanwhile
             now = sum(path.stat().st_size for path in blobs.glob("*.incomplete"))
             if now not in (0, before):
                 reports.alive()

@@ -1,4 +1,4 @@
-"""Fetches a model's files from the hub: once for all jobs that want them, in a process of its own."""
+"""Downloads a model's files from the hub, once for all jobs that need them, in a separate process."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from explaind_worker.stops import Cancelled
 Part = Literal["description", "weights"]
 
 POLL_S = 0.2
-SILENCE_S = 120.0  # of the process that fetches, which bounds its requests itself; less takes slow lines for dead ones
+SILENCE_S = 120.0  # without output from the download process, whose requests time out; less would fail slow lines
 QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_SYMLINKS_WARNING": "1",
@@ -43,15 +43,15 @@ def nothing() -> None:
 
 
 def fetch(model: HubModel, part: Part, *, name: str, while_waiting: Callable[[], None] = nothing) -> Path:
-    """The folder of huggingface_hub's cache with that part of the model's files in it, fetched where it is not there.
+    """The directory of huggingface_hub's cache with that part of the model's files, downloaded if missing.
 
-    The description is everything but the weights. What is there is checked against the hub's digests once a process.
-    `while_waiting` is called every 0.2 s, and may raise. A download goes on then, for the next job, but not when the
-    only job that waited for it was cancelled. `name` is the model's in an error.
+    The description is everything but the weights. Existing files are verified against the hub's digests once per
+    process. `while_waiting` is called every 0.2 s, and may raise. The download then continues for the next job, unless
+    the only job waiting for it was cancelled. `name` is the model's name in errors.
 
     Raises:
-        ModelLoadFailed: the hub does not give the files, or they cannot be kept; the hint says the way out.
-        HubUnavailable: the hub cannot be reached or has a fault that may pass.
+        ModelLoadFailed: the hub refuses the files, or they cannot be stored; the hint has the remedy.
+        HubUnavailable: the hub cannot be reached or has a temporary fault.
     """
     key = (model, part)
     known = _FETCHED.get(key)
@@ -81,24 +81,24 @@ def fetch(model: HubModel, part: Part, *, name: str, while_waiting: Callable[[],
 
 
 def folder_of(model: HubModel) -> Path | None:
-    """The folder of what was fetched of that model in this process; None before."""
+    """The directory of the model's files, once downloaded or verified by this process; None before."""
     known = _FETCHED.get((model, "description"))
     return None if known is None else known.folder
 
 
 def unchanged(model: HubModel) -> bool:
-    """Whether what was fetched of that model in this process is still as it was checked then."""
+    """Whether the model's files are unchanged since this process verified them."""
     return all(known.unchanged() for (other, _), known in list(_FETCHED.items()) if other == model)
 
 
 def listed_weight_bytes(folder: Path) -> int:
-    """Bytes of the weights that the hub lists for the model of that folder; 0 where it is of no hub."""
+    """Bytes of the weights that the hub lists for the model in that directory; 0 if it is not from a hub."""
     known = (fetched for fetched in list(_FETCHED.values()) if fetched.folder == folder)
     return max((fetched.weight_bytes for fetched in known), default=0)
 
 
 def progress(model: HubModel) -> tuple[int, int | None] | None:
-    """Bytes of that model that have come, and how many there are where it is known; None while nothing is fetched."""
+    """Bytes of that model downloaded, and the total if known; None while nothing is being downloaded."""
     with _LOCK:
         running = [d for (other, _), d in _RUNNING.items() if other == model]
     return running[0].bytes if running else None
@@ -106,7 +106,7 @@ def progress(model: HubModel) -> tuple[int, int | None] | None:
 
 @dataclass(frozen=True)
 class _Fetched:
-    """A part that was fetched: its folder, and size, time and inode of each file when it had been checked."""
+    """A downloaded part: its directory, and size, mtime and inode of each file when it was verified."""
 
     folder: Path
     states: Mapping[Path, tuple[int, int, int]]
@@ -129,7 +129,7 @@ def _state(path: Path) -> tuple[int, int, int]:
 
 
 class _Download:
-    """A running process that fetches; `ended` is set when its folder or its failure is there."""
+    """A running download process; `ended` is set once its result or failure is known."""
 
     def __init__(self, model: HubModel, part: Part) -> None:
         self.waiting = 0
@@ -144,7 +144,7 @@ class _Download:
             threading.Thread(target=work, name=f"fetch {model.repo}", daemon=True).start()
 
     def stop(self) -> None:
-        """End it now."""
+        """End it at once."""
         self._process.kill()
 
     def _listen(self) -> None:
@@ -153,11 +153,11 @@ class _Download:
             for line in output:
                 self._heard = time.monotonic()
                 self._take(json.loads(line))
-        except (ValueError, OSError) as error:  # a folder that is gone again, a line cut off
+        except (ValueError, OSError) as error:  # a directory removed again, a truncated line
             self.failure = Failure(Cause.OTHER, note=str(error))
             self.stop()
         finally:
-            self._process.communicate()  # closes its pipes, waits
+            self._process.communicate()  # closes its pipes and waits for it
             with _LOCK:
                 if _RUNNING.get(self._key) is self:
                     del _RUNNING[self._key]
@@ -188,15 +188,15 @@ _FETCHED: dict[tuple[HubModel, Part], _Fetched] = {}
 def _started(wanted: dict[str, str]) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "explaind_worker.hub.download"],
-        stdin=subprocess.PIPE,  # its end tells the child that this process is gone
+        stdin=subprocess.PIPE,  # closing it tells the child that this process is gone
         stdout=subprocess.PIPE,
         env={**QUIET, **os.environ},
         text=True,
         encoding="utf-8",
-        start_new_session=True,  # a Ctrl-C is this process's to take
+        start_new_session=True,  # Ctrl-C is handled by this process
     )
-    assert process.stdin is not None  # noqa: S101 - it was asked for
-    with suppress(BrokenPipeError):  # it ended already: there will be no report, which says so
+    assert process.stdin is not None  # noqa: S101 - requested above
+    with suppress(BrokenPipeError):  # it ended already: the missing report will show that
         process.stdin.write(json.dumps(wanted) + "\n")
         process.stdin.flush()
     return process

@@ -1,4 +1,4 @@
-"""Requests to the hub that give up within seconds: huggingface_hub's own retries wait for up to a minute."""
+"""Bounded requests to the hub: they give up within seconds; huggingface_hub's own retries take up to a minute."""
 
 import os
 import threading
@@ -11,26 +11,26 @@ from huggingface_hub.utils._http import default_client_factory
 
 from explaind_worker.hub.causes import Cause, NotFetched, named, seconds_to_wait
 
-MOST_FAILURES = 3  # in a row, of one request; a timeout counts twice
-MOST_OPENINGS = 3  # of one file, without a byte having come
-LONGEST_WAIT_S = 3.0  # that is asked for by an answer
-TIMEOUT_S = 5.0  # of a connection, and between two pieces of an answer
+MOST_FAILURES = 3  # consecutive failures of one request; a timeout counts twice
+MOST_OPENINGS = 3  # of one file, without a byte received
+LONGEST_WAIT_S = 3.0  # that a response may ask for
+TIMEOUT_S = 5.0  # to connect, and between two pieces of a response
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
 
 
 class GaveUp(Exception):
-    """The hub did not answer, or could not, several times; the last reason is its cause."""
+    """The hub did not answer, or failed, several times; the last reason is its `__cause__`."""
 
 
 class BoundedRequests:
-    """Bounds every request of huggingface_hub in this process, from when it is made."""
+    """Bounds every request of huggingface_hub in this process, from its construction on."""
 
     def __init__(self) -> None:
         self._failures, self._openings = _Counts(), _Counts()
         huggingface_hub.set_client_factory(self._client)
 
     def advanced(self) -> None:
-        """Bytes of a file have come: what is broken off now may be resumed as often again."""
+        """Resets the counts of openings, as bytes of a file have arrived: it may be resumed as often again."""
         self._openings.clear()
 
     def _client(self) -> Any:
@@ -64,7 +64,7 @@ class BoundedRequests:
 
 
 class _Counts:
-    """Numbers by request, counted in several threads."""
+    """Thread-safe counters by request."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}

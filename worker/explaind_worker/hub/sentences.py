@@ -1,4 +1,4 @@
-"""What to say of files that could not be fetched from the hub: what happened, why, and the way out."""
+"""Error messages for failed downloads from the hub: what happened, why, and the remedy."""
 
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ from explaind_worker.hub.causes import Cause, Failure
 PUBLIC_HUB = "https://huggingface.co"
 TOKENS = f"{PUBLIC_HUB}/settings/tokens"
 SEND_AGAIN = "Send the request again later; files that came whole are kept."
-# The hub, or the way to it, is at fault, and it may pass.
+# Faults of the hub or the network, which may be temporary.
 PASSING = {
     Cause.NO_SUCH_HOST,
     Cause.UNREACHABLE,
@@ -26,7 +26,7 @@ GATED_WITH_REFUSED_TOKEN = (
     "{repo} is gated, and the hub refused the worker's HF_TOKEN: it is wrong, revoked or expired",
     "Accept the licence at {page}, then start the worker with a valid HF_TOKEN of that account ({tokens}).",
 )
-# Of each cause why the files are not there, and the way out.
+# For each cause the reason and the remedy.
 SENTENCES: dict[Cause, tuple[str, str]] = {
     Cause.GATED: (
         "{repo} is gated, and the account of the worker's HF_TOKEN has no access to it",
@@ -128,7 +128,7 @@ SENTENCES: dict[Cause, tuple[str, str]] = {
 
 
 def error_of(failure: Failure, model: str, repo: str, revision: str) -> ExplaindError:
-    """The error that a request for that model of the catalogue ends with."""
+    """The error for a request for that model of the catalogue."""
     why, way_out = _of_access(failure) or SENTENCES[failure.cause]
     endpoint = failure.endpoint or PUBLIC_HUB
     words = {
@@ -153,7 +153,7 @@ def error_of(failure: Failure, model: str, repo: str, revision: str) -> Explaind
 
 
 def _of_access(failure: Failure) -> tuple[str, str] | None:
-    """Those of a gated repository, which differ with the worker's token."""
+    """Reason and remedy for a gated repository, which depend on the worker's token."""
     if failure.cause is not Cause.GATED:
         return None
     if not failure.with_token:
@@ -162,6 +162,6 @@ def _of_access(failure: Failure) -> tuple[str, str] | None:
 
 
 def _page(endpoint: str, repo: str) -> str:
-    """The repository's page; a mirror's may lack the licence's form, so that the public hub's is named beside it."""
+    """The repository's page; a mirror's may lack the licence form, so the public hub's page is added."""
     public = f"{PUBLIC_HUB}/{repo}"
     return public if endpoint == PUBLIC_HUB else f"{endpoint}/{repo} (if that is a mirror: {public})"

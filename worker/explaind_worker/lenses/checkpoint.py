@@ -1,7 +1,7 @@
-"""Tuned lenses as files: ours, and the checkpoints that the tuned-lens project publishes.
+"""Tuned-lens checkpoints: explaind's format and that of the tuned-lens project.
 
-Ours is a safetensors file of `weights` [depth, hidden, hidden] and `biases` [depth, hidden], whose header says what
-model it belongs to. Theirs is a directory of a config.json and a params.pt: a linear layer for each depth.
+explaind's is a safetensors file of `weights` [depth, hidden, hidden] and `biases` [depth, hidden], with the owning
+model in its header. The project's is a directory with a config.json and a params.pt: a linear layer for each depth.
 """
 
 import hashlib
@@ -38,9 +38,9 @@ LENS_OWNER = OwnerCheck(
 
 @dataclass(frozen=True)
 class LensFile:
-    """A lens that was read, what it says of its model, and of its training.
+    """A loaded lens, with the data of its model and of its training.
 
-    `unembedding` is a hash of the first digits of the model's unembedding, where a published lens has one.
+    `unembedding` is a hash of the first digits of the model's unembedding, if a published lens has one.
     """
 
     translators: Translators
@@ -51,10 +51,10 @@ class LensFile:
 
 
 def packed(translators: Translators, owner: AttachmentOwner, facts: dict[str, str]) -> bytes:
-    """The file of a lens; `facts` are what is known of its training."""
+    """The file of a lens; `facts` are the data of its training."""
     told = {key: value for key, value in asdict(owner).items() if value is not None}
     tensors = {"weights": translators.weights.detach().cpu(), "biases": translators.biases.detach().cpu()}
-    # Under one name: of several the library writes now this, now that first, and equal lenses would differ.
+    # Under one key: with several, safetensors' order varies, and equal lenses would give different files.
     return save(
         {name: tensor.contiguous() for name, tensor in tensors.items()},
         metadata={HEADER: json.dumps({"format": FORMAT, "training": facts, **told}, sort_keys=True)},
@@ -62,10 +62,10 @@ def packed(translators: Translators, owner: AttachmentOwner, facts: dict[str, st
 
 
 def unpacked(data: bytes) -> LensFile:
-    """The lens of one of our files.
+    """The lens in a file in explaind's format.
 
     Raises:
-        InvalidRequest: it is no such file.
+        InvalidRequest: it is not such a file.
     """
     try:
         told = _header(data)
@@ -92,7 +92,7 @@ def published(folder: Path) -> LensFile:
     """The lens of a directory as the tuned-lens project writes it: depth i is the stream as it enters block i.
 
     Raises:
-        InvalidRequest: it is no such directory, or of another kind of lens.
+        InvalidRequest: it is not such a directory, or has another kind of lens.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -123,12 +123,12 @@ def published(folder: Path) -> LensFile:
 
 
 def unembedding_hash(weight: torch.Tensor) -> str:
-    """What the tuned-lens project knows an unembedding by: a hash of numpy's short print of it, to one digit."""
+    """The tuned-lens project's fingerprint of an unembedding: a hash of numpy's short print of it, to one digit."""
     return hashlib.sha256(np.array_str(weight.detach().cpu().numpy(), precision=1).encode()).hexdigest()
 
 
 def check_owner(lens: LensFile, ours: AttachmentOwner) -> list[str]:
-    """What of the lens was compared with the model and is the same; to be called before the weights are touched.
+    """Checks the lens's owner before the weights are loaded; returns what was compared.
 
     Raises:
         AttachmentMismatch: it belongs to another model.
@@ -137,14 +137,14 @@ def check_owner(lens: LensFile, ours: AttachmentOwner) -> list[str]:
 
 
 def check_unembedding(lens: LensFile, ours: AttachmentOwner, weight: torch.Tensor | None) -> bool:
-    """Whether the model's unembedding was compared with that of a published lens; None as weight: it cannot be.
+    """Whether the model's unembedding was compared with that of a published lens; a weight of None cannot be.
 
     Raises:
-        AttachmentMismatch: it is another.
+        AttachmentMismatch: they differ.
     """
     if lens.unembedding is None or weight is None or not weight.is_floating_point():
         return False
-    # It may have been taken in either width, whatever the weights are in here.
+    # The hash may have been computed in either dtype, whatever the weights' dtype is here.
     widths = (weight.float(), weight.half(), weight.bfloat16().float())
     if lens.unembedding not in {unembedding_hash(wide) for wide in widths}:
         raise LENS_OWNER.mismatch(lens.owner, ours, "its unembedding has other weights")

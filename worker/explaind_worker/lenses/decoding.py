@@ -1,7 +1,7 @@
-"""Decodes rows of the residual stream into tokens, without ever holding rows × vocabulary.
+"""Decodes rows of the residual stream into tokens, without materializing rows × vocabulary.
 
-The vocabulary passes by in tiles; of each row only running numbers are kept: the largest logit and the sums of an
-online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867), carried on to entropy and divergence, and the best tokens.
+The vocabulary is processed in tiles; per row only running values are kept: the largest logit and the sums of an online
+softmax (Milakov & Gimelshein 2018, arXiv:1805.02867), extended to entropy and divergence, and the best tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,23 +17,23 @@ from explaind_worker.engine.batching.oom_backoff import Backoff
 from explaind_worker.lenses.vocab_tiles import Running, Tracked
 from explaind_worker.models.loading.loaded import LoadedModel
 
-# Logits that are held at once, and tokens of a tile at the least: on a CPU they stay in its caches.
+# Logits held at once, and minimum tokens per tile: on a CPU they stay in its caches.
 CPU_TILE, CUDA_TILE, OPAQUE_TILE = 1 << 20, 32 << 20, 8 << 20
 LEAST_TOKENS = 512
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-# Index of a reading and its rows [place, hidden] to what is decoded instead of them.
+# Maps the index of a reading and its rows [place, hidden] to the rows that are decoded instead.
 Through = Callable[[int, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What rows [reading, place] say. Log-probabilities, entropy and divergence are in nats.
+    """Decoded rows [reading, place]. Log-probabilities, entropy and divergence are in nats.
 
-    `top_ids` and `top_logprobs` are [reading, place, top], best first, of equals the lower id first. A tracked token's
-    rank is 0 when no other is likelier; where a place tracks none they are NaN and −1. `divergence` is
-    KL(final ‖ row), None without final rows.
+    `top_ids` and `top_logprobs` are [reading, place, top], best first, ties by lower id. A tracked token's rank is 0 if
+    no other is likelier; where a place tracks none, log-probability and rank are NaN and −1. `divergence` is KL(final ‖
+    row), None without a final reading.
     """
 
     top_ids: Integers
@@ -46,7 +46,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is read of every row."""
+    """Decoding parameters, the same for all rows."""
 
     top: int
     final: int | None
@@ -64,12 +64,12 @@ def decode(
     through: Through | None = None,
     between: Callable[[int, int], None] | None = None,
 ) -> Decoded:
-    """Reads rows [reading, place, hidden] of the stream through the final norm and the unembedding.
+    """Decodes rows [reading, place, hidden] of the stream through the final norm and the unembedding.
 
     `tracked` are token ids, [tracked] everywhere or [place, tracked] with −1 for none. `final` is the reading whose
-    distribution the others are compared with, None for no comparison; it is decoded once. `through` changes rows
-    before the norm (a lens's translators), the final reading's too if it wants to. `between(done, places)` is called
-    between batches, with the model's lock free.
+    distribution is the reference of the divergence, None for no comparison; it is decoded once. `through` transforms
+    rows before the norm (a lens's translators), possibly those of the final reading too. `between(done, places)` is
+    called between batches, with the model's lock free.
 
     Raises:
         OutOfMemory: the device cannot hold the logits of a single place.
@@ -107,7 +107,7 @@ def decode(
 def _decoded(
     model: LoadedModel, rows: torch.Tensor, chosen: Sequence[int], ids: torch.Tensor, asked: _Asked
 ) -> Decoded:
-    """The chosen readings of rows [reading, place, hidden]; the final one goes along where they are compared."""
+    """The chosen readings of rows [reading, place, hidden], with the final one if they are compared with it."""
     final = asked.final
     read = list(chosen) if final is None or final in chosen else [*chosen, final]
     anatomy, device = model.anatomy, model.device
@@ -124,17 +124,17 @@ def _decoded(
 
 
 def _entering(model: LoadedModel, rows: torch.Tensor, read: Sequence[int], through: Through | None) -> torch.Tensor:
-    """The readings [reading, place, hidden] that are asked for, on the model's device; all of them are no copy."""
+    """The requested readings [reading, place, hidden] on the model's device; no copy if all are requested."""
     if through is None:
         return (rows if list(read) == list(range(len(rows))) else rows[list(read)]).to(model.device)
     return torch.stack([through(reading, found := rows[reading].to(model.device)).to(found.dtype) for reading in read])
 
 
 class _Tiles:
-    """The logits of rows [row, hidden] that have passed the final norm, as tiles [token, row] of float32.
+    """Logits of rows [row, hidden] after the final norm, in float32 tiles [token, row].
 
-    A plain unembedding is multiplied a slice of the vocabulary at a time, weights first: with a vocabulary far longer
-    than the rows that is the faster way round. Any other (a quantized one) gives all its tokens at once.
+    A plain unembedding is multiplied by slices of the vocabulary, as weights @ rows: faster for a vocabulary far longer
+    than the rows. Any other (a quantized one) computes all tokens at once.
     """
 
     def __init__(self, model: LoadedModel, hidden: torch.Tensor) -> None:
@@ -147,7 +147,7 @@ class _Tiles:
         self._buffer: torch.Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[int, torch.Tensor]]:
-        """Each tile with its first token; a tile is used up before the next one comes."""
+        """Each tile with its first token id; a tile is invalid once the next one is requested."""
         weight = plain_weight(self._unembedding)
         if weight is None:
             yield 0, self._all()
@@ -156,7 +156,7 @@ class _Tiles:
             yield first, self._product(weight[first : first + self._size], slice(first, first + self._size))
 
     def tokens(self, ids: torch.Tensor) -> torch.Tensor:
-        """Logits [token, row] of single tokens, by the same products as in the tiles."""
+        """Logits [token, row] of single tokens, computed by the same products as the tiles."""
         weight = plain_weight(self._unembedding)
         if weight is None:
             return self._all()[ids]
@@ -176,24 +176,24 @@ class _Tiles:
 
 
 def decoding_bytes(model: LoadedModel, readings: int, places: int) -> int:
-    """Most bytes in use while rows [reading, place, hidden] are kept and decoded, beside the weights."""
+    """Peak bytes, beside the weights, while rows [reading, place, hidden] are kept and decoded."""
     anatomy, width = model.anatomy, getattr(torch, model.dtype).itemsize
     logits, least = _sizes(model)
     kept = readings * places
     at_once = min(kept, max(2, logits // least)) + places
     tile = max(min(logits, at_once * anatomy.vocabulary), at_once * min(least, anatomy.vocabulary))
-    # Rows twice while they are put together, those of a batch before and after the norm; of a tile the logits in the
-    # model's own type and in float32, their exponentials and products, what soft caps make of them on the way.
+    # Rows count twice while they are assembled, those of a batch before and after the norm; of a tile the logits in the
+    # model's dtype and in float32, their exponentials and products, and intermediates of soft caps.
     return (2 * kept + 4 * at_once) * anatomy.hidden * max(width, 4) + tile * (3 * width + 3 * 4)
 
 
 def plain_weight(unembedding: nn.Module) -> torch.Tensor | None:
-    """Its weights [token, hidden] where it is nothing but a matrix, of which slices may be multiplied; else None."""
+    """The weights [token, hidden] of a plain matrix, which may be multiplied in slices; None for anything else."""
     return unembedding.weight if type(unembedding) is nn.Linear else None
 
 
 def _sizes(model: LoadedModel) -> tuple[int, int]:
-    """How many logits are held at once, and how many tokens a tile has at the least."""
+    """Logits held at once, and minimum tokens per tile."""
     if plain_weight(model.anatomy.unembedding) is None:
         return OPAQUE_TILE, model.anatomy.vocabulary
     return (CUDA_TILE if model.device.type == "cuda" else CPU_TILE), LEAST_TOKENS
@@ -216,7 +216,7 @@ def _parts(indices: range, size: int) -> list[range]:
 
 
 def _answer(running: Running, readings: int) -> Decoded:
-    """The first so many readings; one that only went along to be compared with is left out."""
+    """The first `readings` readings; a final one added for comparison only is dropped."""
     ids, logprobs = running.best()
     divergence = running.divergence()
     own, ranks = running.tracked_answers(ids, logprobs)
@@ -235,7 +235,7 @@ def _array(numbers: torch.Tensor) -> NDArray:
 
 
 def joined(parts: Sequence[Decoded], *, axis: int) -> Decoded:
-    """The parts as one: along the readings (axis 0) or the places (axis 1)."""
+    """The parts concatenated along the readings (axis 0) or the places (axis 1)."""
     divergences = [part.divergence for part in parts if part.divergence is not None]
     return Decoded(
         top_ids=np.concatenate([part.top_ids for part in parts], axis),

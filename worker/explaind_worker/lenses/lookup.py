@@ -1,4 +1,4 @@
-"""Finds the tuned lens that a request names: the loader of lenses."""
+"""Looks up the tuned lens that a request names: the attachment loader of lenses."""
 
 from explaind_jobs.catalogue import LENSES
 from explaind_worker.attachments.lookup import AttachmentLoader

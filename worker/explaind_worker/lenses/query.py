@@ -1,4 +1,4 @@
-"""What a lens is asked, settled against tokenizer and model: what is fed, read where, and which tokens are followed."""
+"""Resolves a lens request against tokenizer and model: tokens fed, positions and layers read, tokens tracked."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from explaind_worker.session.job_context import JobContext
 from explaind_worker.session.prompt_limits import check_fits, encode_prompt
 from explaind_worker.session.session import Session
 
-MOST_TOKENS = 500_000  # tokens that a result lists
+MOST_TOKENS = 500_000  # tokens listed in a result
 
 TokenIds = tuple[int, ...]
 Reading = tuple[StreamPoint, int]  # a hook point and its layer
@@ -23,7 +23,7 @@ Refuse = Callable[[InvalidRequest], None]
 
 @dataclass(frozen=True)
 class TrackedToken:
-    """A token that is followed, and the positions at which it is; none: all."""
+    """A tracked token, and the positions at which it is tracked; none: all."""
 
     token_id: int
     role: Literal["target", "foil", "given"]
@@ -32,10 +32,10 @@ class TrackedToken:
 
 @dataclass(frozen=True)
 class LensQuery:
-    """`token_ids` are fed, the prompt and the target behind it; of those `positions` (ascending) are read.
+    """`token_ids` are fed: the prompt, followed by the target; `positions` (ascending) of them are read.
 
-    `readings` are in the order of the streams and within one of the layers; the last one is what the model itself goes
-    on with. `target` is None where it is the model's next token, which is then followed once it is known.
+    `readings` are ordered by stream, then by layer; the last one is the model's final residual stream. `target` is None
+    if it is the model's next token, which is tracked once it is known.
     """
 
     encoded: EncodedPrompt
@@ -48,11 +48,11 @@ class LensQuery:
 
     @property
     def token_ids(self) -> TokenIds:
-        """What is fed: the last token of the target predicts nothing."""
+        """The tokens fed; the last token of the target predicts nothing and is left out."""
         return self.encoded.token_ids + (self.target or ())[:-1]
 
     def said(self, token_id: int, job: JobContext) -> "LensQuery":
-        """The question with the model's next token, now that it is known.
+        """The query with the model's next token as target.
 
         Raises:
             InvalidTarget: the foil is that token.
@@ -62,11 +62,11 @@ class LensQuery:
 
 
 def lens_question(request: LensRequest, streams: Sequence[StreamPoint], session: Session) -> LensQuery:
-    """The request's question; all that can be checked without the model's weights is checked before they are touched.
+    """The request's lens query; makes all checks that need no model weights.
 
     Raises:
         InvalidRequest: prompt, target, layers or positions cannot be used with this model (the field is named).
-        RequestTooLarge: more tokens would be listed than a result may hold.
+        RequestTooLarge: the result would list too many tokens.
     """
     blocks = len(session.model_access.anatomy().blocks)
     encoded = encode_prompt(session, request)
@@ -98,7 +98,7 @@ def lens_question(request: LensRequest, streams: Sequence[StreamPoint], session:
 
 
 def _given(request: LensRequest, encoded: EncodedPrompt, session: Session) -> TokenIds | None:
-    """The target where it can be told without the model; how long it may be is checked in any case."""
+    """The target if the request gives it; its length is checked in any case."""
     target = request.target
     if target is None:
         return None
@@ -132,9 +132,9 @@ def _generated(target: GeneratedTarget, encoded: EncodedPrompt, session: Session
 
 
 def _ahead(encoded: EncodedPrompt, target: TokenIds, foil: TokenIds | None, refuse: Refuse) -> list[TrackedToken]:
-    """The target's tokens, each where it is predicted, and the foil's token at the place where the two part.
+    """The target's tokens, each at the position that predicts it, and the foil's token where the two diverge.
 
-    `refuse` is called with the error where they do not; where it returns, the foil's first token is followed.
+    If they do not diverge, `refuse` is called with the error; if it returns, the foil's first token is tracked.
     """
     first = len(encoded) - 1
     followed = [TrackedToken(token, "target", (first + place,)) for place, token in enumerate(target)]
@@ -175,14 +175,14 @@ def _tracked(request: LensRequest, encoded: EncodedPrompt, session: Session) -> 
 
 
 def _positions(request: LensRequest, prompt: int) -> list[int]:
-    """The prompt's tokens to read at."""
+    """The prompt positions to read."""
     if request.last is not None:
         return list(range(max(0, prompt - request.last), prompt))
     return _indices(request.positions, prompt, "/positions", "token of the prompt")
 
 
 def _indices(wanted: Sequence[int] | None, count: int, pointer: str, what: str) -> list[int]:
-    """Indices from the beginning, ascending, each once; negative ones count from the end."""
+    """Ascending unique indices from the beginning; negative ones count from the end."""
     if wanted is None:
         return list(range(count))
     for place, index in enumerate(wanted):
@@ -195,7 +195,7 @@ def _indices(wanted: Sequence[int] | None, count: int, pointer: str, what: str) 
 
 
 def _readings(streams: Sequence[StreamPoint], layers: Sequence[int], count: int) -> tuple[Reading, ...]:
-    """In the order of the streams; what the model itself goes on with is always there, and last."""
+    """The readings ordered by stream; the model's final residual stream is always included, and last."""
     chosen: list[Reading] = [
         (stream, layer)
         for stream in STREAMS

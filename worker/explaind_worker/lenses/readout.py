@@ -1,4 +1,4 @@
-"""Reads the residual stream as a lens is asked to, and makes of it what the contract's lenses answer."""
+"""Lens readout: decodes the residual stream and builds the fields of lens results."""
 
 import math
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from explaind_worker.lenses.query import LensQuery
 from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.session.session import Session
 
-MOST_BYTES = 256 << 20  # of rows of the stream that are kept at once
+MOST_BYTES = 256 << 20  # of rows of the stream held at once
 
 
 def read_lens(question: LensQuery, top: int, session: Session, *, through: Through | None = None) -> dict[str, Any]:
-    """The fields of a `LensReading`; `through` changes what is decoded of each reading (see `decode`).
+    """The fields of a `LensReading`; `through` transforms the rows of each reading (see `decode`).
 
     Raises:
         RequestTooLarge, OutOfMemory: the text does not fit beside the model.
@@ -38,7 +38,7 @@ def read_lens(question: LensQuery, top: int, session: Session, *, through: Throu
 
 
 class _Reader:
-    """Reads a question's positions in groups, each of which costs a forward; `question` is whole when all are read."""
+    """Reads a query's positions in groups, one forward each; `question` is complete once all are read."""
 
     def __init__(self, session: Session, question: LensQuery, top: int, through: Through | None) -> None:
         self.question = question
@@ -46,7 +46,7 @@ class _Reader:
         self._top = top
         self._through = through
         self._footprint = session.model_access.footprint
-        sizes = session.model_access.meta_model()  # memory is looked at before the weights are loaded
+        sizes = session.model_access.meta_model()  # memory is checked before the weights are loaded
         each = len(question.readings) * sizes.anatomy.hidden * self._footprint.width
         size, positions = max(1, MOST_BYTES // each), question.positions
         self._groups = [positions[start : start + size] for start in range(0, len(positions), size)]
@@ -57,13 +57,13 @@ class _Reader:
         return self._session.model_access.model()
 
     def decoded(self) -> Decoded:
-        """What the readings say at all positions."""
+        """The decoded readings at all positions."""
         footprint, session = self._footprint, self._session
-        # What decoding takes up is told as so many more logits.
+        # The memory of decoding is counted as additional logits.
         reads = 1 + math.ceil(self._bytes / footprint.logit_bytes(1))
         session.model_access.batch_limits(len(self.question.token_ids), reads=reads)
         parts: list[Decoded] = []
-        # From the end: the model's next token, where that is followed, is what the last position says.
+        # From the end: the model's next token, if tracked, is decoded at the last position.
         for number, group in enumerate(reversed(self._groups)):
             session.job.report_progress("capturing the residual stream", number, len(self._groups), "forwards")
             rows = self._rows(group)
@@ -88,7 +88,7 @@ class _Reader:
         return computed(self._model, found.stacked, placeholder=lambda: None)
 
     def _next_token(self, rows: torch.Tensor | None) -> int:
-        """What the model itself says next: the prompt's last token is the last position."""
+        """The model's next token, from the prompt's last position."""
         if rows is None:
             return placeholder_token(self._model)
         said = decode(self._model, rows[-1:, -1:], top=1, final=None, meter=self._session.job.meter)
@@ -131,7 +131,7 @@ def _divergence(decoded: Decoded) -> Floats:
 
 
 def _fields(question: LensQuery, decoded: Decoded, session: Session) -> dict[str, Any]:
-    """The answer's fields."""
+    """The fields of the result."""
     encoder, prompt = session.model_access.encoder, question.encoded
     names = list(dict.fromkeys(stream for stream, _ in question.readings))
     places = {name: [i for i, (stream, _) in enumerate(question.readings) if stream == name] for name in names}
@@ -185,7 +185,7 @@ def _stream(name: str, layers: Sequence[int], decoded: Decoded, final: Integers)
 
 
 def _first(true: np.ndarray, layers: Sequence[int]) -> list[int | None]:
-    """Per position the first layer where [layer, position] is true."""
+    """Per position the first layer where `true` [layer, position]."""
     return [
         layers[at] if found else None for at, found in zip(true.argmax(0).tolist(), true.max(0).tolist(), strict=True)
     ]

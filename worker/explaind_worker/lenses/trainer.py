@@ -1,8 +1,8 @@
 """Trains the translators of a tuned lens, all depths in one forward (Belrose et al. 2023, section 3).
 
-The objective at each depth is KL(final distribution ‖ the lens's). Only the way from a translated row to its logits is
-differentiated, a slice of places at a time; what the gradient of those rows means for W and b is a product of matrices.
-So nothing is ever held of depths × places × vocabulary, and no gradient enters the model.
+The objective at each depth is KL(final distribution ‖ the lens's). Only the path from a translated row to its logits is
+differentiated, a slice of places at a time; the gradients of W and b follow from those of the rows by a matrix product.
+So depths × places × vocabulary is never materialized, and no gradient enters the model.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,10 @@ from explaind_worker.training.token_batches import Row, longest_first
 
 MOMENTUM = 0.9
 RATES = {"sgd": 1.0, "adam": 1e-3}
-STATES = {"sgd": 1, "adam": 3}  # numbers that the optimizer keeps of each weight
+STATES = {"sgd": 1, "adam": 3}  # numbers that the optimizer keeps per weight
 LARGEST_GRADIENT = 1.0
-CPU_SLICE, CUDA_SLICE = 4 << 20, 64 << 20  # logits that are held at once
-SLICE_COPIES = 6  # of a slice: both distributions and their logs, the logits, the gradient
+CPU_SLICE, CUDA_SLICE = 4 << 20, 64 << 20  # logits held at once
+SLICE_COPIES = 6  # per slice: both distributions and their logs, the logits, the gradient
 
 FloatArray = NDArray[np.float64]
 OptimizerName = Literal["sgd", "adam"]
@@ -38,7 +38,7 @@ OptimizerName = Literal["sgd", "adam"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the translators are trained; `learning_rate` falls linearly to zero over the steps."""
+    """Training recipe of the translators; `learning_rate` decays linearly to zero over the steps."""
 
     steps: int
     optimizer: OptimizerName
@@ -47,18 +47,18 @@ class Recipe:
 
     @property
     def warm_up(self) -> int:
-        """Steps over which the learning rate rises first: Adam is better with some."""
+        """Number of warm-up steps, which improve Adam."""
         return min(1000, self.steps // 5) if self.optimizer == "adam" else 0
 
     def factor(self, step: int) -> float:
-        """The share of the learning rate at a step, counted from 0."""
+        """Factor of the learning rate at a step, counted from 0."""
         if step < self.warm_up:
             return (step + 1) / (self.warm_up + 1)
         return (self.steps - step) / (self.steps - self.warm_up)
 
 
 def training_bytes(model: LoadedModel, optimizer: OptimizerName) -> int:
-    """What is held between forwards: weights, a copy of them, gradients, the optimizer's numbers, logits of a slice."""
+    """Bytes held between forwards: weights, a copy of them, gradients, optimizer state, logits of a slice."""
     anatomy = model.anatomy
     copies = 3 + STATES[optimizer]
     logits = SLICE_COPIES * FLOAT_BYTES * max(_slice_logits(model.device), anatomy.vocabulary)
@@ -66,7 +66,7 @@ def training_bytes(model: LoadedModel, optimizer: OptimizerName) -> int:
 
 
 class LensTraining:
-    """The translators of a model in the making. In a dry run its forwards are counted."""
+    """Training state of a model's translators. In a dry run its forwards are counted only."""
 
     def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, recipe: Recipe) -> None:
         self._model = model
@@ -84,7 +84,7 @@ class LensTraining:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, recipe.factor)
 
     def step(self, rows: Sequence[Row]) -> FloatArray:
-        """One step on these rows; the mean KL of their places at each depth, in nats, as it was before."""
+        """One training step on these rows; returns their mean KL at each depth, in nats, before the step."""
         losses, places = np.zeros(self.depths), sum(map(len, rows))
         for stream in self._streams(rows, reads=1 + 2 * self.depths):
             for part in range(0, stream.shape[1], self._slice_places):
@@ -113,7 +113,7 @@ class LensTraining:
         return computed(self._model, lambda: found / places, placeholder=self._better_each_time)
 
     def snapshot(self) -> Translators:
-        """A copy of the translators; in a dry run, where they have no numbers, the smallest there can be."""
+        """A copy of the translators; in a dry run, which has none, the smallest possible."""
         return computed(
             self._model,
             self.translators.clone,
@@ -121,21 +121,21 @@ class LensTraining:
         )
 
     def _better_each_time(self) -> FloatArray:
-        """Placeholder of a check: patience never ends the training, so that an estimate is of all steps."""
+        """Placeholder of a check that always improves: patience never ends a dry run, which covers all steps."""
         self._dry_checks += 1
         return np.full(self.depths, 1.0 / self._dry_checks)
 
     def _streams(self, rows: Sequence[Row], *, reads: int) -> Iterator[torch.Tensor]:
-        """The stream of the rows' places, [depth, place, hidden], batch by batch; a dry run only counts them."""
+        """The stream at the rows' places, [depth, place, hidden], batch by batch; a dry run only counts them."""
         for batch in longest_first(rows, self._fits):
             for _, stream in self._backoff.halving(batch, lambda part: self._stream(part, reads)):
                 if stream is not None:
                     yield stream
 
     def _stream(self, rows: Sequence[Row], reads: int) -> torch.Tensor | None:
-        """The stream as it enters the first block and as it leaves each, [depth, place, hidden], place after place.
+        """The stream before the first block and after each block, [depth, place, hidden].
 
-        In a dry run there is none.
+        None in a dry run.
         """
         places = sum(map(len, rows))
         found = capture_rows(
@@ -161,7 +161,7 @@ class LensTraining:
         return max(1, _slice_logits(self._model.device) // self._model.anatomy.vocabulary)
 
     def _accumulate(self, stream: torch.Tensor, inside: range) -> FloatArray:
-        """Adds what the places of a slice say of the translators' gradients; the sum of their KL at each depth."""
+        """Adds a slice's contribution to the translators' gradients; returns the sum of its KL at each depth."""
         losses = np.zeros(self.depths)
         weights, biases = self.translators.weights.grad, self.translators.biases.grad
         assert weights is not None and biases is not None  # noqa: S101, PT018 - made with the translators
@@ -173,7 +173,7 @@ class LensTraining:
         return losses
 
     def _gradients(self, stream: torch.Tensor, part: Sequence[int]) -> tuple[torch.Tensor, FloatArray]:
-        """The gradient of the KL's sum by translated rows, [depth, place, hidden], and that sum at each depth."""
+        """The gradient of the summed KL by the translated rows, [depth, place, hidden], and the sum at each depth."""
         places = slice(part[0], part[-1] + 1)
         with self._model.lock, torch.no_grad():
             final = self._logits(stream[-1, places]).log_softmax(-1)
@@ -190,7 +190,7 @@ class LensTraining:
             return torch.stack(gradients), torch.stack(losses).double().cpu().numpy()
 
     def _logits(self, rows: torch.Tensor) -> torch.Tensor:
-        """Logits [place, vocabulary] of rows that stand before the final norm, at least float32."""
+        """Logits [place, vocabulary], in at least float32, of rows before the final norm."""
         anatomy = self._model.anatomy
         normed = anatomy.final_norm(rows.to(self._width))
         logits = anatomy.final_logits(anatomy.unembedding(normed))
@@ -201,7 +201,7 @@ class LensTraining:
         return getattr(torch, self._model.dtype)
 
     def _update(self, places: int) -> None:
-        """One step of the optimizer by the mean over the places; each depth is a problem, and clipped, by itself."""
+        """One optimizer step on the mean over the places; each depth is optimized, and clipped, separately."""
         weights, biases = self.translators.weights.grad, self.translators.biases.grad
         assert weights is not None and biases is not None  # noqa: S101, PT018 - made with the translators
         norms = (weights.square().sum((1, 2)) + biases.square().sum(1)).sqrt() / places
@@ -228,7 +228,7 @@ class LensTraining:
 
 
 def stream_bytes(footprint: Footprint, depths: int, places: int) -> int:
-    """Bytes of the stream of so many places at all depths, and of one more while it is captured."""
+    """Bytes of the stream at that many places and all depths, plus one more while it is captured."""
     return (depths + 2) * places * footprint.hidden * footprint.width
 
 

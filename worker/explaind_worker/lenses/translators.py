@@ -9,10 +9,10 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Translators:
-    """What brings the residual stream, at each depth, to where the final norm expects it: h + W h + b.
+    """Affine maps from the residual stream at each depth to that at the final norm: h + W h + b.
 
     `weights` are [depth, hidden, hidden] and `biases` [depth, hidden]. Depth d is the stream as it enters block d, as
-    block d − 1 leaves it; behind the last block nothing has to be translated. All zeros are the logit lens.
+    block d − 1 leaves it; after the last block there is no translation. All zeros give the logit lens.
     """
 
     weights: torch.Tensor
@@ -20,7 +20,7 @@ class Translators:
 
     @classmethod
     def zeros(cls, depths: int, hidden: int, device: torch.device) -> "Translators":
-        """Those of the logit lens, in float32."""
+        """Zero translators, in float32: the logit lens."""
         shapes = ((depths, hidden, hidden), (depths, hidden))
         return cls(*(torch.zeros(shape, dtype=torch.float32, device=device) for shape in shapes))
 
@@ -29,13 +29,13 @@ class Translators:
 
     @property
     def hidden(self) -> int:
-        """Numbers of a place of the stream."""
+        """The hidden size."""
         return self.weights.shape[-1]
 
     def __call__(self, depth: int, rows: torch.Tensor) -> torch.Tensor:
-        """Rows [place, hidden] of that depth, translated; at least float32. Those behind the last block as they are.
+        """Rows [place, hidden] of that depth, translated, in at least float32; after the last block unchanged.
 
-        Where the rows are on another device, the numbers of this one depth are brought there.
+        If the rows are on another device, the translator of this depth is copied there.
         """
         if depth >= len(self):
             return rows
@@ -44,10 +44,10 @@ class Translators:
         return wide + torch.nn.functional.linear(wide, weight.to(wide), bias.to(wide))
 
     def clone(self) -> "Translators":
-        """A copy that further training leaves alone."""
+        """A copy unaffected by further training."""
         return Translators(self.weights.clone(), self.biases.clone())
 
 
 def translator_bytes(depths: int, hidden: int) -> int:
-    """What the translators of a model take up."""
+    """Bytes of a model's translators."""
     return depths * (hidden * hidden + hidden) * FLOAT_BYTES

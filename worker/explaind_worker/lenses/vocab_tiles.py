@@ -1,22 +1,22 @@
-"""What is kept of logits that pass by in tiles of the vocabulary: sums of a softmax, best tokens, ranks."""
+"""Running values over tiles of the vocabulary: softmax sums, best tokens, ranks."""
 
 import torch
 
-GROUP = 16  # tokens whose largest logit is looked at before they are
-LOWEST = -1e30  # below every logit, and still finite
+GROUP = 16  # tokens whose maximum logit is checked before the tokens
+LOWEST = -1e30  # below every logit, but finite
 
 
 class Tracked:
-    """Tokens that are followed through rows [reading, place]: their `ids`, [place, tracked], −1 for none.
+    """Tokens tracked in rows [reading, place]: their `ids`, [place, tracked], −1 for none.
 
-    `own` are the logits [token, reading, place] of the `distinct` ones among them (ascending), known before the tiles
-    pass, so that likelier tokens can be counted.
+    `own` are the logits [token, reading, place] of the `distinct` ones among them (ascending), computed before the
+    tiles, so that likelier tokens can be counted.
     """
 
     def __init__(self, ids: torch.Tensor, distinct: torch.Tensor, own: torch.Tensor) -> None:
         self.ids = ids
         columns = range(ids.shape[1])
-        # Of each tracked token the places that follow it, and its logits there: [reading, place that follows it].
+        # For each tracked token the places that track it, and its logits there: [reading, place that tracks it].
         self.followed = [(ids[:, t] >= 0).nonzero()[:, 0] for t in columns]
         which = [torch.searchsorted(distinct, ids[places, t]) for t, places in enumerate(self.followed)]
         self.logits = [own[which[t], :, self.followed[t]].t() for t in columns]
@@ -24,9 +24,9 @@ class Tracked:
         self._everywhere = [len(places) == len(ids) for places in self.followed]
 
     def count(self, logits: torch.Tensor, first: int, scratch: torch.Tensor) -> None:
-        """Counts the tokens of a tile [token, reading, place] that are likelier than those tracked.
+        """Counts the tokens of a tile [token, reading, place] that are likelier than the tracked ones.
 
-        `scratch` is of the tile's shape: a sum of booleans would be several times slower than one of floats.
+        `scratch` has the tile's shape: summing floats is several times faster than summing booleans.
         """
         for t, followed in enumerate(self.followed):
             if not len(followed):
@@ -35,7 +35,7 @@ class Tracked:
                 self.larger[t] += torch.gt(logits, self.logits[t], out=scratch).sum(0)
             else:
                 self.larger[t] += (logits[:, :, followed] > self.logits[t]).float().sum(0)
-            # The token itself is none of them, however its logit was rounded here.
+            # The token itself is excluded, whatever the rounding of its logit here.
             ids = self.ids[followed, t] - first
             inside = ((ids >= 0) & (ids < len(logits))).nonzero()[:, 0]
             if len(inside):
@@ -44,7 +44,7 @@ class Tracked:
 
 
 class Running:
-    """What is known of rows [reading, place] from the tiles seen so far.
+    """Running values of rows [reading, place] over the tiles so far.
 
     With s = Σ exp(z − m), t = Σ exp(z − m)·(z − m) and, against the final row f, x = Σ exp(z_f − m_f)·(z − m) the
     entropy is log s − t/s and KL(f ‖ row) = (t_f − x)/s_f − log s_f + log s. The sums are kept in float64.
@@ -64,7 +64,7 @@ class Running:
         self._scratch = torch.empty((2, 0, rows), dtype=torch.float32, device=device)
 
     def take(self, logits: torch.Tensor, first: int) -> None:
-        """One more tile, [token, row] from token `first` on; its numbers are used up."""
+        """Adds a tile [token, row] of tokens from id `first` on; overwrites it."""
         if self._scratch.shape[1] < len(logits):
             self._scratch = logits.new_empty((2, *logits.shape))
         largest = _largest_by_group(logits)
@@ -79,7 +79,7 @@ class Running:
         return (self._sum.log() - self._weighted / self._sum).clamp(min=0).view(self._shape)
 
     def divergence(self) -> torch.Tensor | None:
-        """KL(final ‖ row), [reading, place]; None where nothing is compared."""
+        """KL(final ‖ row), [reading, place]; None without comparison."""
         if self._final is None:
             return None
         sums, weighted = self._sum.view(self._shape), self._weighted.view(self._shape)
@@ -90,7 +90,7 @@ class Running:
         return found
 
     def best(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and log-probabilities of the likeliest tokens, [reading, place, top]; of equals the lower id first."""
+        """Ids and log-probabilities of the likeliest tokens, [reading, place, top]; ties by lower id."""
         ids, by_id = self._top_ids.sort(dim=0)
         values, order = self._top.gather(0, by_id).sort(dim=0, descending=True, stable=True)
         logprobs = values.double() - self._logz()
@@ -99,7 +99,7 @@ class Running:
     def tracked_answers(self, top_ids: torch.Tensor, top_logprobs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities and ranks of the tracked tokens, [reading, place, tracked].
 
-        A token that is among the best has the place it has there.
+        A token among the best takes its rank from there.
         """
         tracked = self._tracked
         shape = (*self._shape, tracked.ids.shape[1])
@@ -124,7 +124,7 @@ class Running:
         return numbers.t().unflatten(0, self._shape)
 
     def _add(self, logits: torch.Tensor, most: torch.Tensor) -> None:
-        """Carries the sums on: what was summed below a lower maximum is brought below the new one."""
+        """Updates the sums: those for a lower maximum are rescaled to the new one."""
         new = torch.maximum(self._most, most)
         moved = (self._most - new).double()
         carried = moved.exp()
@@ -143,7 +143,7 @@ class Running:
         self._most = new
 
     def _keep_best(self, logits: torch.Tensor, largest: torch.Tensor, most: torch.Tensor, first: int) -> None:
-        """Looks only at rows that hold a new best token, and in them only at the groups that can hold one."""
+        """Checks only rows with a new best token, and in them only the groups that can hold one."""
         top = len(self._top)
         rows = (most > self._top[-1]).nonzero()[:, 0]
         if not len(rows):
@@ -160,7 +160,7 @@ class Running:
 
 
 def _largest_by_group(logits: torch.Tensor) -> torch.Tensor:
-    """The largest logit of each group of neighbouring tokens, [group, row]."""
+    """The largest logit of each group of adjacent tokens, [group, row]."""
     whole = len(logits) // GROUP
     parts = []
     if whole:

@@ -1,1 +1,1 @@
-"""Estimators of other libraries, run by their own classes on a game that answers in batches."""
+"""Adapters that run estimators of other libraries on a game evaluated in batches."""

@@ -1,7 +1,7 @@
-"""captum's perturbation methods, by captum's own classes, with units as the features of a row of ones.
+"""Adapter to captum's perturbation methods, with units as the features of a row of ones.
 
-A feature that captum replaces by its baseline 0 is a unit that is absent. captum draws its coalitions one by one, some
-thousand a second, twice (`replayed`): `drawn`, which may raise, is told every few hundred how many there are.
+A feature that captum replaces by its baseline 0 is an absent unit. captum draws its coalitions one by one, some
+thousand per second, twice (`replayed`): `drawn`, which may raise, is called with their number every few hundred.
 """
 
 from collections.abc import Callable
@@ -22,23 +22,23 @@ Play = Callable[[BoolArray], FloatArray]
 Drawn = Callable[[int], None]
 ROWS = 4096  # coalitions per call of the forward function
 LASSO_SWEEPS = 10_000
-DRAWN_AT_ONCE = 256  # coalitions that captum draws between two checkpoints
+DRAWN_AT_ONCE = 256  # coalitions that captum draws between two calls of `drawn`
 
 
 def _unheard(_drawn: int) -> None:
-    """Default of `drawn`."""
+    """Default of `drawn`: does nothing."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """`values` [unit, column], and how many coalitions captum asked for."""
+    """`values` [unit, column], and the number of coalitions that captum requested."""
 
     values: FloatArray
     evaluations: int
 
 
 def shapley_sampling(play: Play, units: int, *, n_samples: int, seed: int, drawn: Drawn = _unheard) -> Found:
-    """captum's ShapleyValueSampling: every column at once."""
+    """captum's ShapleyValueSampling, for every column at once."""
 
     def ask(forward: Forward) -> torch.Tensor:
         from captum.attr import ShapleyValueSampling  # noqa: PLC0415 - takes seconds
@@ -50,12 +50,12 @@ def shapley_sampling(play: Play, units: int, *, n_samples: int, seed: int, drawn
 
 
 def occlusion(play: Play, units: int, *, window: int, stride: int, drawn: Drawn = _unheard) -> Found:
-    """captum's Occlusion along the units; the last window is shorter where the stride does not end at the last unit."""
+    """captum's Occlusion along the units; the last window is shorter if the stride does not end at the last unit."""
 
     def ask(forward: Forward) -> torch.Tensor:
         from captum.attr import Occlusion  # noqa: PLC0415 - takes seconds
 
-        # captum cuts a window that reaches past the end, which it can do only one window at a time.
+        # captum truncates a window that reaches past the end, which it supports only for one window at a time.
         return Occlusion(forward).attribute(torch.ones(1, units), sliding_window_shapes=(window,), strides=stride)
 
     return _by_column(ask, play, units, seed=0, drawn=drawn)
@@ -90,8 +90,8 @@ def lime(
 ) -> Found:
     """captum's Lime on the score; the columns by least squares on the units that it keeps.
 
-    A lasso of each column would not add up to the lasso of the score. What its penalty takes from a unit is taken
-    from the unit's columns in equal parts.
+    Lassos of the columns would not add up to the lasso of the score. The shrinkage of a unit's value is divided equally
+    among its columns.
     """
 
     def ask(forward: Forward) -> tuple[torch.Tensor, "_Fitted"]:
@@ -99,7 +99,7 @@ def lime(
         from captum.attr import Lime  # noqa: PLC0415 - takes seconds
         from captum.attr._core.lime import get_exp_kernel_similarity_function  # noqa: PLC0415
 
-        # On the units' products instead of the coalitions, whose number no sweep of the lasso then depends on.
+        # With the units' Gram matrix, the cost of a lasso sweep does not depend on the number of coalitions.
         sweeps = {"max_iter": LASSO_SWEEPS, "precompute": n_samples > units}
         model = SkLearnLasso(alpha=alpha, **sweeps) if alpha else SkLearnLinearRegression()
         fitted = _Fitted(model)
@@ -112,7 +112,7 @@ def lime(
 
 
 def _counted(call: Callable[..., Any], drawn: Drawn) -> Callable[..., Any]:
-    """`call`, which captum makes once for each coalition, with a checkpoint every few hundred."""
+    """`call`, which captum makes once per coalition, with a call of `drawn` every few hundred."""
     calls = count(1)
 
     def counted(*args: Any, **options: Any) -> Any:
@@ -151,7 +151,7 @@ def _by_column(ask: Callable[[Forward], torch.Tensor], play: Play, units: int, *
 def _of_the_total(
     ask: Callable[[Forward], "tuple[torch.Tensor, _Fitted]"], play: Play, *, seed: int, drawn: Drawn
 ) -> Found:
-    """One fit of the columns' sum, then split over the columns."""
+    """One fit of the columns' sum, then divided over the columns."""
     by_column = np.empty((0, 0))
 
     def total(coalitions: BoolArray) -> FloatArray:
@@ -165,7 +165,7 @@ def _of_the_total(
 
 
 def _split(values: FloatArray, rows: FloatArray, weights: FloatArray, scores: FloatArray) -> FloatArray:
-    """Values [unit, column] that add up to `values` [unit]: weighted least squares where a unit's value is not 0."""
+    """Values [unit, column] that add up to `values` [unit]: weighted least squares over units whose value is not 0."""
     kept = values != 0
     share = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
     root = np.sqrt(share)[:, None]
@@ -177,7 +177,7 @@ def _split(values: FloatArray, rows: FloatArray, weights: FloatArray, scores: Fl
 
 
 class _Fitted:
-    """A linear model of captum's that remembers what it was fitted to: rows [coalition, unit], weights [coalition]."""
+    """A linear model of captum that records its training data: rows [coalition, unit], weights [coalition]."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -196,9 +196,9 @@ class _Fitted:
                 hint="Widen it; distances are up to 1 for cosine and about the root of the units for euclidean.",
             )
         self._all_zero = not scores.any()
-        if self._all_zero:  # so are the coefficients, as long as captum is only asked which coalitions it draws
+        if self._all_zero:  # so are the coefficients, while captum only draws its coalitions
             return {}
-        # As one batch: captum's loader would put it together row by row.
+        # As one batch: captum's loader would assemble it row by row.
         return self._model.fit([train_data.dataset.tensors], **options)
 
     def representation(self) -> torch.Tensor:
@@ -208,5 +208,5 @@ class _Fitted:
         return self._model.representation()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """The model's own answer."""
+        """The model's own prediction."""
         return self._model(x)

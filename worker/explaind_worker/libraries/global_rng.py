@@ -1,4 +1,4 @@
-"""What a whole process shares, lent to one library call at a time: random numbers, and torch's default dtype."""
+"""Process-global state lent to one library call at a time: random generators, and torch's default dtype."""
 
 import random
 import threading
@@ -16,12 +16,12 @@ _LENT = threading.Lock()
 
 
 class GlobalRng:
-    """Random numbers of torch (CPU), numpy and Python from one seed, for libraries that draw from the global state.
+    """Global random state of torch (CPU), numpy and Python from one seed, for libraries that draw from it.
 
-    Within `held()` the global generators are this object's; others' state comes back afterwards, and other holders
-    wait: `while_waiting` is called again and again until it is their turn, and may raise. Each `held()` goes on where
-    the last one ended. Tensors without a dtype are float32 meanwhile, whatever type
-    another thread is loading a model in.
+    Within `held()` the global generators have this object's state; the previous state is restored afterwards, and other
+    holders wait: `while_waiting` is called repeatedly until it is their turn, and may raise. Each `held()` continues
+    where the last one ended. The default dtype is float32 meanwhile, whatever dtype another thread is loading a model
+    in.
     """
 
     def __init__(self, seed: int, while_waiting: Callable[[], None] = nothing) -> None:
@@ -33,7 +33,7 @@ class GlobalRng:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The global generators are ours."""
+        """Context in which the global generators have this object's state."""
         self._take()
         try:
             yield
@@ -42,7 +42,7 @@ class GlobalRng:
 
     @contextmanager
     def given_back(self) -> Iterator[None]:
-        """Within `held()`: others may draw meanwhile, for instance while a model computes."""
+        """Within `held()`: releases the generators to others, for instance while a model computes."""
         self._return()
         try:
             yield
@@ -64,7 +64,7 @@ class GlobalRng:
             _set(self._state)
 
     def _return(self) -> None:
-        if not self._ours:  # a wait within `given_back()` was given up
+        if not self._ours:  # a wait within `given_back()` was interrupted
             return
         self._ours = False
         self._state = _states()

@@ -1,6 +1,6 @@
-"""Record, then replay: a library that asks for scores a few at a time gets all of them from one batch.
+"""Record and replay: a library that requests scores a few at a time gets them all from one batch.
 
-It works for estimators whose questions do not depend on the answers.
+It works for estimators whose coalitions do not depend on scores.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def replayed(
     seed: int,
     while_waiting: Callable[[], None] = nothing,
 ) -> tuple[ResultT, int]:
-    """What `ask` gives on scores from one call of `play`, and how many coalitions it asked for.
+    """The result of `ask` with all scores from one call of `play`, and the number of coalitions it requested.
 
-    `ask` is run twice with the same random numbers. Its forward function maps rows [coalition, unit] of zeros and
-    ones to scores [coalition, column] (or whatever shape [coalition, …] `play` gives); the first time all are zero.
-    `while_waiting` is called again and again while another job draws from the process's random numbers.
+    `ask` is run twice with the same random numbers. Its forward function maps rows [coalition, unit] of zeros and ones
+    to scores [coalition, column] (or whatever shape [coalition, …] `play` gives); the first time all are zero.
+    `while_waiting` is called repeatedly while another job holds the process's random state.
 
     Raises:
-        RuntimeError: the questions depend on the answers.
+        RuntimeError: the coalitions depend on the scores.
     """
     asked: list[BoolArray] = []
 

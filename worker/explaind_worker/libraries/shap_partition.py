@@ -1,4 +1,4 @@
-"""Owen values by shap's own PartitionExplainer, over coalitions instead of masked strings."""
+"""Owen values by shap's PartitionExplainer, over coalitions instead of masked strings."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from explaind_worker.libraries.global_rng import GlobalRng
 from explaind_worker.models.patient_lock import nothing
 
 # Coalitions that the explainer chooses before it sees the next scores: large enough for the engine, small enough to
-# go on where the score moves. A number of its own, so that the engine's batches do not change the answer.
+# adapt to the scores. Fixed, so that the engine's batch size does not change the result.
 BATCH = 256
 
 
@@ -34,12 +34,12 @@ def partition(
     seed: int,
     while_waiting: Callable[[], None] = nothing,
 ) -> tuple[FloatArray, int, bool]:
-    """Owen values [unit, column], the coalitions asked for, and whether the whole hierarchy was seen.
+    """Owen values [unit, column], the number of coalitions, and whether the whole hierarchy was evaluated.
 
     `clustering` [merge, (left, right, distance, size)] is as in scipy's linkage. The explainer opens the groups whose
-    score changes most first; what lies in a group that the budget left closed is shared equally by its units. Its
-    questions depend on the answers, so nothing is recorded beforehand, and the process's random numbers are given
-    back while the model computes. `while_waiting` is called again and again while another job has them.
+    score changes most first; the value of a group that the budget left closed is shared equally by its units. Its
+    coalitions depend on the scores, so record and replay is impossible, and the process's random state is released
+    while the model computes. `while_waiting` is called repeatedly while another job holds it.
     """
     from shap import PartitionExplainer  # noqa: PLC0415 - takes seconds
 
@@ -53,14 +53,14 @@ def partition(
 
     with draws.held():
         explainer = PartitionExplainer(score, _Coalitions(clustering))
-        # Groups open in twos, so that an even number is kept to exactly.
+        # Groups open in twos, so an even budget is used exactly.
         found = explainer(np.ones((1, units)), max_evals=budget - budget % 2, batch_size=BATCH, silent=True)
     values = np.asarray(found.values)[0]  # pyright: ignore[reportAttributeAccessIssue] - one explanation for one row
     return values.reshape(units, -1), asked, asked == whole(clustering)
 
 
 def whole(clustering: FloatArray) -> int:
-    """Coalitions that the whole hierarchy takes: each group is opened in every context of its ancestors."""
+    """Number of coalitions for the whole hierarchy: each group is opened in every context of its ancestors."""
     units = len(clustering) + 1
     opened, waiting = 0, [(2 * units - 2, 1)]
     while waiting:

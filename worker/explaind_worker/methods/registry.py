@@ -1,4 +1,4 @@
-"""Finds the worker's implementation of a method of the contract."""
+"""Registry: the worker's implementation of a method of the contract."""
 
 import importlib
 from functools import partial
@@ -13,7 +13,7 @@ from explaind_worker.attribution.faithfulness import Implementation, with_faithf
 from explaind_worker.notes.gather import with_notes
 from explaind_worker.session.estimate import estimate_of
 
-METHODS = "explaind_worker.methods"  # named, not imported: a method may ask for another here
+METHODS = "explaind_worker.methods"  # a name, not an import: methods may call this module
 
 
 def implementation_of(method: Method[..., Any]) -> Implementation:

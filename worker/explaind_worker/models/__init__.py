@@ -1,1 +1,1 @@
-"""Models: where they are, how they are loaded, what they are made of, and the proof that we see them right."""
+"""Models: download, loading, structure, self-check, and the pool that keeps them in memory."""

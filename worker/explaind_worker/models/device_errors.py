@@ -1,6 +1,6 @@
-"""Tells the failures of a device apart: out of memory, which passes, and a broken context, which does not.
+"""Classifies device failures: out of memory, which is temporary, and a broken context, which is not.
 
-No torch here: the worker's process imports this before torch is loaded.
+Imports no torch: the worker's process imports this before torch is loaded.
 """
 
 import gc
@@ -11,7 +11,7 @@ from explaind_worker.stops import Stop
 
 EXIT_POISONED = 76
 
-# CUDA's sticky errors: after one of them every later call in the process fails with the same.
+# CUDA's sticky errors: after one of them every later call in the process fails with the same error.
 STICKY_CODES = frozenset({214, 220, 700, 702, 710, 714, 715, 716, 717, 718, 719, 999})
 STICKY_WORDS = (
     "device-side assert",
@@ -45,23 +45,23 @@ MEMORY_WORDS = (
 
 
 class DevicePoisoned(Stop):
-    """The device's context is broken: nothing computed in this process counts, and the process must end."""
+    """The device's context is broken: results computed in this process are invalid, and the process must end."""
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on whatever device; what is smaller may still succeed."""
+    """Whether an allocation failed, on any device; a smaller one may still succeed."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and _says(error, MEMORY_WORDS)
 
 
 def poisoned(error: BaseException) -> bool:
-    """Whether the error, or one that it came from, says that the device's context is broken."""
+    """Whether the error, or one in its chain, says that the device's context is broken."""
     return any(_is_sticky(cause) for cause in _causes(error))
 
 
 def release_memory() -> None:
-    """Gives back what nothing refers to any more; call it outside of `except`, whose traceback refers to much."""
+    """Frees unreferenced memory; call it outside of `except`, whose traceback keeps references."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -80,7 +80,7 @@ def _says(error: BaseException, words: tuple[str, ...]) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and those before it, as a traceback shows them."""
+    """The error and those in its chain, as in a traceback."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:

@@ -1,4 +1,4 @@
-"""What a library's exception says, fit to be told outside: short, and without directories of this machine."""
+"""Sanitizes messages of library exceptions for callers: short, and without directories of this machine."""
 
 import re
 
@@ -7,7 +7,7 @@ PATHS = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][\w.@+~-]+)+[\\/]([\w.@+~-]+)")
 
 
 def told(error: Exception) -> str:
-    """The first lines of a library's message, with files by their names alone."""
+    """The first lines of a library's message, with files reduced to their names."""
     text = PATHS.sub(r"\1", " ".join(str(error).split())) or type(error).__name__
     short = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     return short if short.endswith((".", "…", "!", "?")) else f"{short}."

@@ -1,4 +1,4 @@
-"""Locks that are waited for with patience: a wait can report progress and be cancelled."""
+"""Acquiring locks with progress reports and cancellation while waiting."""
 
 import threading
 from collections.abc import Callable, Iterator

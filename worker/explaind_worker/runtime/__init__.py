@@ -1,1 +1,1 @@
-"""The worker process: claim, run and finish jobs; supervision, tracing."""
+"""The worker process: claims, runs and finishes jobs; supervision and tracing."""

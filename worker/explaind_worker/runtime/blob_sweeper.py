@@ -1,4 +1,4 @@
-"""Thread that removes blobs of results and files that nothing refers to any more."""
+"""Thread for the garbage collection of unreferenced blobs of results and files."""
 
 import logging
 import threading
@@ -15,7 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Beside the keeper, not in it: a slow bucket must delay no heartbeat. Several workers may sweep at a time."""
+    """Garbage collection thread; not part of the supervisor, as a slow bucket must not delay heartbeats.
+
+    Several workers may sweep at a time.
+    """
 
     def __init__(self, store: JobStore, files: FileStore, *, every_s: float = SWEEP_EVERY_S) -> None:
         self._store, self._files = store, files
@@ -24,17 +27,17 @@ class Sweeper:
         self._thread = threading.Thread(target=self._sweep_on, name="sweeper", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; it sweeps at once, then now and again."""
+        """Start the thread; it sweeps at once, then periodically."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; a removal that hangs is left to the end of the process."""
+        """End the thread; a hanging removal is left to the end of the process."""
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join(GOODBYE_S)
 
     def round(self) -> None:
-        """Remove all that is dead by now. Raises StoreUnavailable."""
+        """Remove everything unreferenced by now. Raises StoreUnavailable."""
         while self._store.sweep() == BATCH and not self._stopped.is_set():
             continue
         self._files.sweep()
@@ -48,6 +51,6 @@ class Sweeper:
                 self.round()
             except StoreUnavailable as error:
                 log.debug("not swept: %s", error.detail)
-            except Exception as error:  # a sweeper that dies lets the store grow unseen
+            except Exception as error:  # a dead sweeper would let the store grow unnoticed
                 log.error("sweeper: %s, going on", type(error).__name__)
             self._stopped.wait(self._every_s)

@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 
 class ProgressKeeper(Protocol):
-    """Where progress goes; the job store."""
+    """Receiver of progress: the job store."""
 
     def progress(self, job_id: str, attempt: int, progress: Progress) -> LeaseStatus:
-        """Record it; returns what the job is."""
+        """Record the progress; returns the status of the lease."""
         ...
 
 
 class JobControl:
-    """The control of one attempt of one job.
+    """Control of one attempt of a job.
 
-    The method calls `report_progress` between batches, layers or tokens. The keeper, in its thread, calls `cancel`,
+    The method calls `report_progress` between batches, layers or tokens. The supervisor, in its thread, calls `cancel`,
     `lose` or `release`, and the next report raises. `files` are those of the job's owner.
     """
 
@@ -55,43 +55,43 @@ class JobControl:
 
     @property
     def seconds(self) -> float:
-        """How long the job has been running."""
+        """Seconds the job has been running."""
         return self._clock() - self.started
 
     @property
     def stopping(self) -> bool:
-        """Whether the next report of progress will raise."""
+        """Whether the next progress report will raise."""
         return bool(self._orders) or self.seconds > self.deadline_s
 
     @property
     def late_s(self) -> float:
-        """Seconds by which the job is past its deadline; 0.0 once it is computed, for its store may be away."""
+        """Seconds past the job's deadline; 0.0 once it is computed, as the store may be unavailable."""
         return 0.0 if self._computed else max(0.0, self.seconds - self.deadline_s)
 
     def computed(self) -> None:
-        """The job has ended here; what is left is to store how."""
+        """Marks the job as computed; only storing its outcome is left."""
         self._computed = True
 
     def cancel(self) -> None:
-        """The caller wants the job to stop."""
+        """Cancelled by the caller."""
         self._orders.add(Cancelled)
 
     def lose(self) -> None:
-        """The job belongs to somebody else now."""
+        """The lease is lost to another worker."""
         self._orders.add(LeaseLost)
 
     def release(self) -> None:
-        """The worker wants to stop."""
+        """The worker is stopping."""
         self._orders.add(Released)
 
     def report_progress(self, phase: str, done: int, total: int | None, unit: str) -> None:
-        """Say how far the job is: `done` of `total` `unit` (say, coalitions) in this phase.
+        """Report progress: `done` of `total` `unit` (say, coalitions) in this phase.
 
-        Cheap enough to call between any two batches: the store hears of it ten times a second at most.
+        Cheap enough to call between any two batches: the store gets at most ten updates a second.
 
         Raises:
             Cancelled, LeaseLost, Released: the method must end now.
-            DeadlineExceeded: it ran too long.
+            DeadlineExceeded: it has run too long.
         """
         self.check()
         self._unsent = Progress(phase=phase, done=done, total=total, unit=unit)
@@ -100,15 +100,15 @@ class JobControl:
             self.check()
 
     def check(self) -> None:
-        """Raise as `report_progress` does, without saying how far the job is."""
-        for order in (LeaseLost, Cancelled, Released):  # the strongest first
+        """Raise as `report_progress` does, without reporting progress."""
+        for order in (LeaseLost, Cancelled, Released):  # in order of precedence
             if order in self._orders:
                 raise order(self.claim.id)
         if self.seconds > self.deadline_s:
             raise self.too_late()
 
     def too_late(self) -> DeadlineExceeded:
-        """The error of a job that ran longer than it may: than the caller wished, or than the service allows."""
+        """The error of a job past its deadline: the caller's, or that of the service."""
         if self.claim.timeout_s == self.deadline_s:
             hint = "Ask for less (fewer units, a smaller budget, a shorter target), or for more by timeout_s."
         else:
@@ -121,7 +121,7 @@ class JobControl:
         try:
             standing = self._store.progress(self.claim.id, self.claim.attempt, self._unsent)
         except StoreUnavailable as error:
-            # The work goes on: when the store is back the lease is extended, or found lost.
+            # The job continues: when the store is back, the lease is extended or found lost.
             log.warning("%s: progress not recorded: %s", self.claim.id, error.detail)
             self._next_report = self._clock() + AFTER_FAILURE_S
             return
@@ -130,7 +130,7 @@ class JobControl:
         self.learn(standing)
 
     def learn(self, standing: LeaseStatus) -> None:
-        """What the store says the job is."""
+        """Takes in the status of the lease from the store."""
         if standing is LeaseStatus.CANCEL:
             self.cancel()
         elif standing is LeaseStatus.LOST:
@@ -138,9 +138,9 @@ class JobControl:
 
 
 class HeldJobs:
-    """The jobs that this worker is running; shared by its slots and its keeper.
+    """The running jobs of this worker; shared by its slots and its supervisor.
 
-    Hold `claiming` from the look at what is held until the new job is added: a suspect must find itself alone.
+    Hold `claiming` from the check of the held jobs until the new job is added: a suspect job must run alone.
     """
 
     def __init__(self) -> None:
@@ -154,36 +154,36 @@ class HeldJobs:
 
     @property
     def alone(self) -> bool:
-        """Whether one of them must have the worker to itself."""
+        """Whether one of them must run alone."""
         return any(control.claim.suspect for control in self.controls())
 
     def add(self, control: JobControl) -> None:
-        """A slot begins a job."""
+        """Adds a job that a slot begins."""
         with self._lock:
             self._controls[control.claim.id] = control
 
     def remove(self, control: JobControl) -> None:
-        """A slot is done with a job."""
+        """Removes a job that a slot has finished."""
         with self._lock:
             if self._controls.get(control.claim.id) is control:
                 del self._controls[control.claim.id]
 
     def find(self, job_id: str) -> JobControl | None:
-        """The control of that job, if it is here."""
+        """The control of that job, if this worker holds it."""
         with self._lock:
             return self._controls.get(job_id)
 
     def controls(self) -> list[JobControl]:
-        """Every control, as of now."""
+        """A snapshot of all controls."""
         with self._lock:
             return list(self._controls.values())
 
     def pairs(self) -> list[tuple[str, int]]:
-        """(job, attempt) of each."""
+        """The (job, attempt) pair of each."""
         return [(control.claim.id, control.claim.attempt) for control in self.controls()]
 
     def learn(self, standings: Iterable[tuple[str, LeaseStatus]]) -> None:
-        """What the store says these jobs are."""
+        """Takes in the leases' status from the store."""
         for job_id, standing in standings:
             control = self.find(job_id)
             if control is not None:

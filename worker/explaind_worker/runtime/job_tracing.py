@@ -1,4 +1,4 @@
-"""What is seen of a job while a worker runs it: its lines in the log, and its span in the trace of its request."""
+"""Log context and trace span of a job: its span is a child of the request's."""
 
 import logging
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def job_lines(claim: Claim) -> Iterator[None]:
-    """Every line written within tells the job, its attempt and the request that made it."""
+    """Adds the job, its attempt and the submitting request to every line written within."""
     with log_context(
         job=claim.id,
         attempt=claim.attempt,
@@ -33,13 +33,13 @@ def job_lines(claim: Claim) -> Iterator[None]:
 
 
 class JobWatch:
-    """Told how an attempt ended; passes it on to the log and to the span, if there is one."""
+    """Records the outcome of an attempt in the log and in the span, if there is one."""
 
     def __init__(self, span: "Span | None") -> None:
         self._span = span
 
     def ended(self, outcome: Outcome) -> Outcome:
-        """The attempt has this outcome, which is returned as it is."""
+        """Records the outcome, and returns it unchanged."""
         timing, code = outcome.timing, outcome.error.code if outcome.error else None
         seconds = timing.seconds if timing and timing.seconds is not None else 0.0
         state = outcome.state.value
@@ -54,32 +54,32 @@ class JobWatch:
         return outcome
 
     def left(self, state: str) -> None:
-        """The attempt has no outcome of its own: it was released, or the job belongs to another."""
+        """Records an attempt without outcome: it was released, or the job belongs to another worker."""
         if self._span is not None:
             self._span.set_attribute("explaind.state", state)
 
     def failed(self, code: str) -> None:
-        """The attempt went wrong; only the error's code is told, its words may be the caller's."""
+        """Records a failed attempt by its error code only; the message may quote the request."""
         if self._span is not None:
-            from opentelemetry.trace import StatusCode  # noqa: PLC0415 - where there is a span
+            from opentelemetry.trace import StatusCode  # noqa: PLC0415 - only with a span
 
             self._span.set_attribute("error.type", code)
             self._span.set_status(StatusCode.ERROR)
 
 
 class JobSpans:
-    """Opens the span of each job: a child of the request that made it, wherever that was handled."""
+    """Opens the span of each job, as a child of the request that submitted it, in whatever process."""
 
     def __init__(self, enabled: bool) -> None:
         self._tracer: Tracer | None = None
         if enabled:
-            from opentelemetry import trace  # noqa: PLC0415 - only where it is asked for
+            from opentelemetry import trace  # noqa: PLC0415 - only if enabled
 
             self._tracer = trace.get_tracer("explaind_worker")
 
     @contextmanager
     def watch(self, claim: Claim) -> Iterator[JobWatch]:
-        """A span around an attempt, where telemetry is on; what passes through ends it too."""
+        """A span around an attempt if telemetry is on; exceptions passing through end it too."""
         with self._span(claim) as span:
             watch = JobWatch(span)
             try:

@@ -1,4 +1,4 @@
-"""The runner, imported late: the worker is up while torch is still loading."""
+"""Lazily imported runner: the worker is up while torch is still loading."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ class LazyRunner:
         self._runner: Runner | None = None
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
-        """Compute a job, once the runner is there."""
+        """Compute a job, once the runner is loaded."""
         return self._ready().run(claim, control)
 
     def resident(self) -> list[str]:
@@ -37,19 +37,19 @@ class LazyRunner:
         return self._runner.resident() if self._runner is not None else []
 
     def loading(self) -> list[str]:
-        """Models on the way there."""
+        """Models being loaded."""
         return self._runner.loading() if self._runner is not None else []
 
     def revisions(self) -> dict[str, str]:
-        """For each model in memory what its answers depend on; none before the runner is there."""
+        """The revision that results depend on, for each model in memory; empty before the runner is loaded."""
         return self._runner.revisions() if self._runner is not None else {}
 
     def memory(self) -> PoolStats:
-        """How the memory of the models stands."""
+        """Memory statistics of the models."""
         return self._runner.memory() if self._runner is not None else PoolStats()
 
     def warm(self) -> None:
-        """Import the runner and let it prepare itself. Where that is impossible the process ends."""
+        """Import the runner and let it prepare. If that fails the process ends."""
         try:
             runner = self._ready()
         except ImportError as error:
@@ -60,8 +60,8 @@ class LazyRunner:
     def _ready(self) -> "Runner":
         with self._lock:
             if self._runner is None:
-                # Read when torch loads its threads. By default they wait by spinning, and where another process wants
-                # the same cores a forward then takes twenty times as long.
+                # Read when torch starts its threads. By default they busy-wait, and if another process needs the
+                # same cores, a forward takes twenty times as long.
                 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
                 from explaind_worker.runtime.runner import Runner  # noqa: PLC0415 - the point of this module
 

@@ -1,4 +1,4 @@
-"""How a job ends: whatever happens becomes an outcome, and the outcome reaches the store."""
+"""Outcome of a job: converts results and exceptions into an Outcome, and stores it with retries."""
 
 import logging
 import time
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, control: JobControl) -> Outcome:
-    """Run a job and turn whatever happens into its outcome.
+    """Run a job and convert its result or exception into an outcome.
 
     Raises:
-        Released, LeaseLost: there is no outcome, the job is not this worker's to end.
-        DevicePoisoned: nor is it in this process.
+        Released, LeaseLost: there is no outcome, since another worker will end the job.
+        DevicePoisoned: likewise, as this process is broken.
     """
     try:
         return run(claim, control)
@@ -49,13 +49,13 @@ def outcome_of(run: Callable[[Claim, JobControl], Outcome], claim: Claim, contro
 
 
 def failed(claim: Claim, error: ExplaindError) -> Outcome:
-    """The outcome of a job that ended with that error."""
+    """The outcome of a job that failed with that error."""
     error.instance, error.request_id = f"/jobs/{claim.id}", claim.request_id
     return Outcome(JobState.FAILED, error=error.problem())
 
 
 def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
-    """The outcome with its times filled in, where the method left them out."""
+    """The outcome with its timing filled in, if the method left it out."""
     timing = outcome.timing or Timing.model_validate({})
     missing = {"queued_s": claim.queued_s, "seconds": control.seconds}
     known = {name: value for name, value in missing.items() if getattr(timing, name) is None}
@@ -63,7 +63,7 @@ def timed(outcome: Outcome, claim: Claim, control: JobControl) -> Outcome:
 
 
 def patiently(call: Callable[[], T]) -> T:
-    """Make an idempotent call to the store until it answers, however long that takes, and say what is waited for."""
+    """Make an idempotent store call until it succeeds, without limit, logging the reason of the wait."""
     told = ""
     while True:
         try:
@@ -76,13 +76,13 @@ def patiently(call: Callable[[], T]) -> T:
 
 
 def _go_on() -> None:
-    """Nothing is in the way of another try."""
+    """Default of `check`: never ends the retries."""
 
 
 def persist(call: Callable[[], T], *, limit_s: float = PERSIST_S, check: Callable[[], None] = _go_on) -> T:
-    """Make an idempotent call to the store until it answers, for at most `limit_s` seconds.
+    """Make an idempotent store call until it succeeds, for at most `limit_s` seconds.
 
-    Before each further try `check` may raise what ends them.
+    Before each retry `check` is called, and may raise to end them.
     """
     deadline, delay = time.monotonic() + limit_s, FIRST_DELAY_S
     while True:

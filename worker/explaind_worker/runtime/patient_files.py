@@ -1,4 +1,4 @@
-"""The files of a job whose store may be away, or full, for a while: the job waits for it, and hears of its own end."""
+"""File access of a job with retries while the store is unavailable or full; the job can be stopped meanwhile."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -17,7 +17,7 @@ WAIT_S = PERSIST_S
 
 
 class PatientFileStore(FileStore):
-    """The files of `store`: what is unavailable is tried again for ten minutes, with `check` called between tries."""
+    """The files of `store`, with retries for ten minutes if unavailable; `check` is called between attempts."""
 
     def __init__(self, store: FileStore, check: Callable[[], None]) -> None:
         super().__init__(self._run, store.settings)
@@ -26,7 +26,7 @@ class PatientFileStore(FileStore):
 
     @cached_property
     def blobs(self) -> BlobStore:
-        """Those of the store."""
+        """The blob store."""
         return self._store.blobs
 
     def write(self, data: bytes | mmap) -> str:

@@ -1,4 +1,4 @@
-"""Celery's consumer of permits, which outlasts a Redis that refuses as it does one that is away."""
+"""Celery consumer of permits that survives error replies of Redis as well as lost connections."""
 
 import logging
 import time
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 
 class PermitConsumer(Consumer):
-    """Tries again every two seconds, however long Redis has been away or has refused."""
+    """Retries every two seconds, for as long as Redis is down or refuses."""
 
     _failed_at = float("-inf")
 
     def ensure_connected(self, conn: Any) -> Any:
-        """The connection, once Redis takes it."""
+        """The connection, once Redis accepts it."""
         conn.ensure_connection(
             lambda error, _: self._tell(error), interval_start=TRY_EVERY_S, interval_step=0, callback=maybe_shutdown
         )
@@ -30,17 +30,17 @@ class PermitConsumer(Consumer):
         return conn
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Begin anew, in a moment."""
+        """Start again after a pause."""
         self._pause(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Let go of the connection and begin anew, in a moment; running jobs go on."""
+        """Drop the connection and start again after a pause; running jobs continue."""
         super().on_connection_error_after_connected(exc)
         self._pause(exc)
 
     def _pause(self, exc: Exception) -> None:
         self._tell(exc)
-        if isinstance(exc, redis.ResponseError):  # it is there, and would refuse the next at once
+        if isinstance(exc, redis.ResponseError):  # Redis is up, and would refuse again at once
             time.sleep(TRY_EVERY_S)
 
     def _tell(self, exc: Exception) -> None:

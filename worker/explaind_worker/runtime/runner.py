@@ -1,4 +1,4 @@
-"""Runs a claimed job: its method on its model, and says how it ended."""
+"""Runs a claimed job: its method on its model; returns the outcome."""
 
 import logging
 from typing import Any
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Runner:
-    """Holds the models of a worker and runs jobs on them; `run` may be called from several threads."""
+    """Holds a worker's models and runs jobs on them; `run` may be called from several threads."""
 
     def __init__(self, settings: JobsSettings, catalogue: Catalogue) -> None:
-        transformers.logging.disable_progress_bar()  # a worker's log is no terminal
+        transformers.logging.disable_progress_bar()  # a worker's log is not a terminal
         self._catalogue = catalogue
         self._pool = ModelPool(MemoryBudget(settings.memory_bytes))
 
@@ -41,7 +41,7 @@ class Runner:
         """The outcome of a claimed job.
 
         Raises:
-            ExplaindError: why it failed, of the contract's tree.
+            ExplaindError: the job failed; an error of the contract.
             DevicePoisoned: the device is broken for this process, which must end; the job must run elsewhere.
         """
         method = find_method(claim.method)
@@ -70,7 +70,7 @@ class Runner:
             _end_if_poisoned(error)
             if not out_of_memory(error):
                 raise
-        # Outside of `except`, whose traceback refers to what the job had made.
+        # Outside of `except`, whose traceback references the job's tensors.
         release_memory()
         raise OutOfMemory(
             f"The device ran out of memory for {claim.method} on {params.model}.",
@@ -78,7 +78,7 @@ class Runner:
         )
 
     def _revision(self, session: Session, params: ModelRequest) -> str | None:
-        """What the answer may be known by; None where another day's prompt, or no model at all, would answer."""
+        """The revision for caching the result; None if the prompt depends on the date, or no model was used."""
         access = session.model_access
         return self._pool.revision_of(params.model) if access.loaded and access.prompts_constant else None
 
@@ -87,19 +87,19 @@ class Runner:
         return self._pool.resident()
 
     def loading(self) -> list[str]:
-        """Names of the models on their way there."""
+        """Names of the models being loaded."""
         return self._pool.loading()
 
     def revisions(self) -> dict[str, str]:
-        """For each model in memory what its answers depend on: "fingerprint|dtype|quantization"."""
+        """The revision that results depend on, for each model in memory: "fingerprint|dtype|quantization"."""
         return self._pool.revisions()
 
     def memory(self) -> PoolStats:
-        """How the memory of the models stands."""
+        """Memory statistics of the models."""
         return self._pool.stats()
 
     def warm(self) -> None:
-        """Loads the models that the catalogue wants ready; one that cannot be loaded fails its jobs, not the worker.
+        """Preloads models as the catalogue says; one that cannot be loaded fails its jobs, not the worker.
 
         Raises:
             DevicePoisoned: the device is broken for this process, which must end.
@@ -108,14 +108,14 @@ class Runner:
             if entry.preload:
                 try:
                     self._pool.model(entry)
-                except Exception as error:  # there is no request whose words it could quote
+                except Exception as error:  # no request whose text it could quote
                     _end_if_poisoned(error)
                     logger.exception("could not preload %s: %s", entry.name, error)
 
 
 def _end_if_poisoned(error: Exception) -> None:
     if poisoned(error):
-        # Without its message, which may quote values.
+        # Without its message, which may contain values.
         logger.critical("the device is broken for this process (%s)", type(error).__name__)
         raise DevicePoisoned("The device is broken for this process.") from error
 

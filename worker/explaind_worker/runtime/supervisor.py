@@ -1,4 +1,4 @@
-"""The thread that keeps a worker's promises: beats, hears of cancels, reaps, rings, watches, drains."""
+"""Supervisor thread of a worker: heartbeats, cancellation, reaping, lost permits, deadlines, drain."""
 
 import logging
 import os
@@ -32,9 +32,9 @@ log = logging.getLogger(__name__)
 
 
 class Supervisor:
-    """Everything that must happen beside the running methods.
+    """Periodic tasks beside the running jobs.
 
-    `state` describes the worker as it is now; `leave_process` ends the process at once (os._exit).
+    `state` returns the current state of the worker; `leave_process` ends the process at once (os._exit).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Supervisor:
 
     @property
     def draining(self) -> bool:
-        """Whether no more jobs may be claimed."""
+        """Whether no more jobs are claimed."""
         return self._drain_since is not None
 
     def start(self) -> None:
@@ -77,12 +77,12 @@ class Supervisor:
             thread.start()
 
     def drain(self) -> None:
-        """The process was told to stop: claim nothing more, give the running jobs their grace."""
+        """Begins the shutdown: claim nothing more, and give running jobs their grace period."""
         if self._drain_since is None:
             self._drain_since = self._clock()
 
     def leave_broken(self, broken: JobControl | None) -> None:
-        """The device is broken for this process: hand every job back, the one it broke under as lost, and leave."""
+        """Leaves a process whose device is broken: hands every job back, the one that was running on it as lost."""
         log.critical("the device is broken, leaving the process with %d jobs", len(self._held))
         self.drain()
         if broken is not None:
@@ -93,7 +93,7 @@ class Supervisor:
         self._leave_process(EXIT_POISONED)
 
     def stop(self) -> None:
-        """The worker's slots have ended: end the threads and say goodbye to the store."""
+        """Ends the threads and deregisters, after the worker's slots have ended."""
         self._stopped.set()
         for thread in self._threads:
             if thread.is_alive():
@@ -105,12 +105,12 @@ class Supervisor:
         while not self._stopped.is_set():
             try:
                 self.tick()
-            except Exception as error:  # a keeper that dies takes every promise with it
+            except Exception as error:  # if the supervisor died, none of its tasks would be done
                 log.error("keeper: %s in a tick, going on", type(error).__name__)
             self._stopped.wait(TICK_S)
 
     def tick(self) -> None:
-        """One round; the watches come first, since they must work while Redis does not."""
+        """One round; deadlines come first, since they must work without Redis."""
         self._watch_deadlines()
         self._watch_drain()
         try:
@@ -120,7 +120,7 @@ class Supervisor:
             self._outlast(error)
 
     def _outlast(self, error: StoreUnavailable) -> None:
-        """The store is away, or refuses: beat at the next tick again, and reap nothing soon after it is back."""
+        """Handles an unavailable store: heartbeat at the next tick, and no reaping soon after it is back."""
         if not self._away:
             log.warning("the job store is waited for, running jobs go on: %s", error)
         self._away = True
@@ -128,7 +128,7 @@ class Supervisor:
         self._settled_at = self._clock() + self._settings.heartbeat_s
 
     def beat_if_due(self) -> None:
-        """Beat at every heartbeat, and at once when a model came or went."""
+        """Sends a heartbeat when due, and at once when a model was loaded or evicted."""
         state = self._state()
         models = (state.models, state.loading)
         if self._clock() < self._next_beat and models == self._told:
@@ -152,14 +152,14 @@ class Supervisor:
                 self.ring_missing()
 
     def _server_is_settled(self) -> bool:
-        # After a restart of Redis, or when it takes writes again, every lease looks old: let the living renew theirs.
+        # After a restart of Redis, or a time of refused writes, all leases look expired: let live workers renew theirs.
         if self._clock() < self._settled_at:
             return False
         info = cast("dict[str, Any]", self._store.client.info("server"))
         return float(info.get("uptime_in_seconds", 0)) > 1.5 * self._settings.lease_s
 
     def ring_missing(self) -> None:
-        """Ring for waiting jobs whose permit was lost."""
+        """Sends permits for waiting jobs whose permit was lost."""
         for queue, waiting in self._store.waiting().items():
             if waiting:
                 with translated():
@@ -172,7 +172,7 @@ class Supervisor:
         hung = [control for control in self._held.controls() if control.late_s > grace]
         if hung:
             log.error("%s: past the hard deadline, leaving the process", ", ".join(c.claim.id for c in hung))
-            self.drain()  # a job that is handed back must not be claimed by this very process
+            self.drain()  # a job handed back must not be claimed by this process
             self._abandon(hung)
             self._leave_process(EXIT_HUNG)
 
@@ -191,8 +191,8 @@ class Supervisor:
             self._leave_process(EXIT_DRAINED)
 
     def _abandon(self, hung: list[JobControl]) -> None:
-        """Before the process ends: fail the hung jobs, hand back the others."""
-        with self._held.claiming:  # what is being claimed now is held in a moment, and handed back too
+        """Before the process exits: fails the hung jobs, hands back the others."""
+        with self._held.claiming:  # jobs being claimed are included, and handed back too
             controls = self._held.controls()
         for control in controls:
             claim = control.claim
@@ -212,7 +212,7 @@ class Supervisor:
                 time.sleep(TICK_S)
 
     def _listen(self) -> None:
-        """Hear of cancels the moment they are asked for; the heartbeat finds those that were missed."""
+        """Listens for cancellations as they happen; the heartbeat finds missed ones."""
         while not self._stopped.is_set():
             try:
                 with self._store.client.pubsub(ignore_subscribe_messages=True) as channel:
@@ -227,7 +227,7 @@ class Supervisor:
 
 
 def too_late(control: JobControl) -> Outcome:
-    """How a job ends that ignored its deadline."""
+    """The outcome of a job that ignored its deadline."""
     error = control.too_late()
     error.instance, error.request_id = f"/jobs/{control.claim.id}", control.claim.request_id
     return Outcome(JobState.FAILED, error=error.problem())

@@ -1,4 +1,4 @@
-"""The one Celery task: a permit comes in, a job is claimed, run and finished."""
+"""The worker process and its one Celery task: a permit arrives, a job is claimed, run and finished."""
 
 import logging
 import threading
@@ -40,10 +40,10 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner(Protocol):
-    """What computes jobs: the model side of the worker. One without models inherits and says only how it runs a job."""
+    """Interface of the model side of the worker. A runner without models inherits and defines `run` only."""
 
     def run(self, claim: Claim, control: JobControl) -> Outcome:
-        """Compute a job. May raise any error of the tree, and lets what `control` raises pass."""
+        """Compute a job. May raise any contract error; passes on what `control` raises."""
         ...
 
     def resident(self) -> list[str]:
@@ -51,23 +51,23 @@ class JobRunner(Protocol):
         return []
 
     def loading(self) -> list[str]:
-        """Models on the way there."""
+        """Models being loaded."""
         return []
 
     def revisions(self) -> Mapping[str, str]:
-        """For each model in memory what its answers depend on."""
+        """The revision that results depend on, for each model in memory."""
         return {}
 
     def memory(self) -> PoolStats:
-        """How the memory of the models stands."""
+        """Memory statistics of the models."""
         return PoolStats()
 
     def warm(self) -> None:
-        """Prepare what the first job would wait for."""
+        """Prepare whatever would delay the first job."""
 
 
 class Worker:
-    """A worker process: Celery's thread pool, the keeper, and the runner between them."""
+    """A worker process: Celery's thread pool, the supervisor, and the runner."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Worker:
         self._sweeper = Sweeper(self._store, self._files)
 
     def state(self) -> WorkerState:
-        """The worker as it is now."""
+        """The current state of the worker."""
         return WorkerState(
             name=self._name.name,
             instance=self._instance,
@@ -119,13 +119,13 @@ class Worker:
         }
 
     def start(self) -> int:
-        """Work until told to stop; returns the exit status. To be called in the main thread of a process.
+        """Work until asked to stop; returns the exit status. Call it in the main thread of a process.
 
-        A Redis that does not answer or takes no writes is waited for.
+        Waits for a Redis that does not answer or refuses writes.
 
         Raises:
             StoreUnavailable: its password cannot be read.
-            TelemetryError: traces are asked for and cannot be exported.
+            TelemetryError: tracing is enabled and cannot export.
         """
         process_facts(worker=self._name.name)
         hand_down_context()
@@ -147,21 +147,21 @@ class Worker:
             self.close()
 
     def close(self) -> None:
-        """Let go of the store and of the name; `start` does so at its end."""
+        """Release the store and the worker name; `start` does so at its end."""
         self._client.close()
         self._name.release()
 
     def permit(self) -> None:
-        """What a permit permits: claim a job and run it, and the next, while there are any for this worker.
+        """Handles a permit: claims and runs jobs for as long as there are any for this worker.
 
-        Raises nothing that Celery could act on.
+        Raises nothing that Celery would handle.
         """
         ends = time.monotonic() + SHIFT_S
         try:
             while (control := self._claim()) is not None:
                 with job_lines(control.claim):
                     self._work(control)
-                if time.monotonic() > ends:  # Celery shall see its message done with, now and then
+                if time.monotonic() > ends:  # acknowledge the permit from time to time
                     self._ring()
                     return
             self._linger()
@@ -169,7 +169,7 @@ class Worker:
             log.warning("no claim (%s); the reconciler will wake a worker again", error.detail)
 
     def _claim(self) -> JobControl | None:
-        """The control of the next job, which is held from now on; None when there is none for this worker now."""
+        """Claims the next job, held from now on; returns its control, None if there is none for this worker."""
         with self._held.claiming:
             if self._held.alone or self._keeper.draining:
                 return None
@@ -182,7 +182,7 @@ class Worker:
             return control
 
     def _linger(self) -> None:
-        """Jobs wait that this worker may not take now: keep the permit for a moment, or it would use up everybody's."""
+        """Holds the permit for a moment if this worker may not take the waiting jobs, lest it use up all permits."""
         waiting = self._store.waiting()
         if any(waiting.get(queue) for queue in self._queues):
             time.sleep(LINGER_S)
@@ -207,7 +207,7 @@ class Worker:
             self._keeper.drain()
 
         def keep_logging(**_: Any) -> None:
-            """A receiver of this signal keeps Celery from setting up its own logging."""
+            """A receiver of this signal keeps Celery from configuring logging."""
 
         signals.setup_logging.connect(keep_logging, weak=False)
         signals.worker_ready.connect(ready, weak=False)
@@ -231,7 +231,7 @@ class Worker:
             self._runner.warm()
         except DevicePoisoned:
             self._keeper.leave_broken(None)
-        except Exception as error:  # the job that needs it will say what is wrong
+        except Exception as error:  # the job that needs it will report the error
             log.error("warming up failed: %s", described(error))
 
     def _work(self, control: JobControl) -> None:
@@ -250,11 +250,11 @@ class Worker:
             self._keeper.leave_broken(control)
         except StoreUnavailable as error:
             log.error("%s: its end could not be stored; it will run again: %s", claim.id, error.detail)
-            with suppress(StoreUnavailable):  # else its lease runs out, which counts as a loss
+            with suppress(StoreUnavailable):  # otherwise its lease expires, which counts as a loss
                 self._store.release(claim.id, claim.attempt)
         finally:
             self._held.remove(control)
-            if claim.suspect:  # the other slots claimed nothing meanwhile, and their permits are gone
+            if claim.suspect:  # the other slots claimed nothing meanwhile, and their permits are used up
                 self._ring()
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
@@ -268,7 +268,7 @@ class Worker:
 def build_worker(
     settings: JobsSettings, runner: JobRunner, *, queues: Sequence[str] = ("default",), slots: int = 2
 ) -> Worker:
-    """The worker of these settings around a runner; `start` it in the main thread of a process of its own.
+    """A worker with these settings and that runner; call `start` in the main thread of a separate process.
 
     Raises:
         StoreUnavailable: the settings name no Redis.

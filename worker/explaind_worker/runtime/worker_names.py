@@ -1,4 +1,4 @@
-"""Stable worker names: a restarted worker finds the name, and so the jobs, of its predecessor."""
+"""Stable worker names: a restarted worker gets its predecessor's name, and thereby its jobs."""
 
 import secrets
 import socket
@@ -13,26 +13,26 @@ MAX_WORKERS = 256
 
 @dataclass(frozen=True, slots=True)
 class WorkerName:
-    """A name held for as long as the process lives, by a lock on a file of the data directory."""
+    """A name held for the life of the process by a file lock in the data directory."""
 
     name: str
     lock: IO[str]
 
     def release(self) -> None:
-        """Let the next worker have the name."""
+        """Release the name for another worker."""
         self.lock.close()
 
 
 def names_given(data_dir: Path) -> list[str]:
-    """The names that workers of this host have had from this directory, held now or not."""
+    """The names taken so far by this host's workers from this directory, held or not."""
     locks = sorted(data_dir.glob("worker-*.lock"))
     return [_name(lock.stem.removeprefix("worker-"), token) for lock in locks if (token := _token(lock))]
 
 
 def take_name(data_dir: Path) -> WorkerName:
-    """The first free name of this directory, `{host}-{number}-{token}`.
+    """Takes the first free name of this directory, `{host}-{number}-{token}`.
 
-    The token is kept in the lock file, so that two directories never give the same name.
+    The token is stored in the lock file, so that names of different directories never collide.
 
     Raises:
         OSError: the directory cannot be written to, or every name is taken.

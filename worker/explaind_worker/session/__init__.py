@@ -1,1 +1,1 @@
-"""What a method is given for one job: its job context, and the access to its model."""
+"""Session of a method's run: job context, and access to the model."""

@@ -1,4 +1,4 @@
-"""Estimates of POST /estimate/{verb}/{method}, by a dry run of the method; and the measurements they go by."""
+"""Estimates for POST /estimate/{verb}/{method}, by a dry run of the method, and the measurements behind them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ Implementation = Callable[[Any, Session], BaseModel]
 
 
 def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequest, session: Session) -> Estimate:
-    """What `run(params, …)` would cost. The weights are not used, but for timing them where they are in memory.
+    """Estimated cost of `run(params, …)`. The weights are not used, except for timing if they are in memory.
 
     Raises:
         InvalidRequest: the request would be refused for the same reason.
@@ -53,9 +53,10 @@ def estimate_of(method: Method[..., Any], run: Implementation, params: ModelRequ
 
 
 def record_measurement(session: Session) -> None:
-    """Keeps how long a finished job took, for the next estimates; not of the job that loaded the model.
+    """Records the duration of a finished job for later estimates.
 
-    That one has read the tokenizer too, and found the model cold. Nor of one whose products were faster than usual.
+    Leaves out the job that loaded the model, as it also read the tokenizer and had cold caches, and jobs with faster
+    products than usual.
     """
     pin, job = session.model_access.pin, session.job
     if session.model_access.products is None and pin is not None and pin.load_s == 0 and job.meter.forwards:
@@ -63,7 +64,7 @@ def record_measurement(session: Session) -> None:
 
 
 def pace_of(pool: ModelPool, meta_model: AnyMetaModel, forecast: MemoryForecast) -> TimingModel:
-    """The model's pace on this worker: by the jobs it has done, else by timing it, else by its size."""
+    """The model's timing on this worker: from its jobs, else by timing it, else from its size."""
     entry, shape = meta_model.entry, meta_model.shape
     measurements = pool.measurements(entry)
     pace = pool.pace(entry)

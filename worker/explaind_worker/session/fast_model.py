@@ -1,4 +1,4 @@
-"""The model of a job with `precision: "fast"`: by which way its products are faster here, and by which model."""
+"""The model for `precision: "fast"`: how matrix products are accelerated here, and on which copy."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from explaind_worker.session.session import Session
 
 @dataclass(frozen=True)
 class FastModel:
-    """A model, the way of its products, and why that is none where nothing is faster (`model` is then as ever)."""
+    """A model with the `way` of its products; without acceleration the reason, and the ordinary model."""
 
     model: AnyModel
     way: Way | None
@@ -18,7 +18,7 @@ class FastModel:
 
     @property
     def products(self) -> str:
-        """Type of the matrix products; of quantized weights, the quantization."""
+        """Dtype of the matrix products; for quantized weights, the quantization."""
         return (self.model.quantization or self.model.dtype) if self.way is None else TYPES[self.way]
 
     def notes(self, found: ReducedPrecision) -> list[str]:
@@ -33,13 +33,13 @@ class FastModel:
 
 
 def fast_model(session: Session, *, tokens: int, reads: int) -> FastModel:
-    """The session's model with its products by the fastest way there is; the same for the whole of the job.
+    """The session's model with its fastest matrix products; the same for the whole job.
 
-    Where that takes a copy of its layers, the copy leaves room for one row of so many tokens.
+    If that needs a copy of its layers, the copy leaves memory for one row of `tokens` tokens.
 
     Raises:
         RequestTooLarge: such a row would not fit even without the copy; raised before the weights are loaded.
-        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: the model cannot be loaded.
     """
     return session.job.shared("fast model", lambda: _found(session, tokens, reads))
 

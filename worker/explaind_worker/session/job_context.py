@@ -41,10 +41,10 @@ class JobContext:
         self._started = time.monotonic()
 
     def report_progress(self, phase: str, done: int, total: int | None, unit: str) -> None:
-        """Reports `done` of `total` `unit` (say, coalitions) in this phase; to be called between batches.
+        """Reports `done` of `total` `unit` (say, coalitions) in this phase; call it between batches.
 
         Raises:
-            Stop: the job was cancelled, or has to end for another reason.
+            Stop: the job was cancelled, or must end for another reason.
         """
         now = self._phases.report(": ".join([*self._names, phase]), done, total, unit)
         self._report_progress(now.phase, now.done, now.total, now.unit)
@@ -59,7 +59,7 @@ class JobContext:
             self._names.pop()
 
     def shared(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What several parts of the job use: made at the first call with `key`, kept until the job ends."""
+        """An object shared by several parts of the job: made at the first call with `key`, kept until the job ends."""
         if key not in self._shared:
             self._shared[key] = make()
         return cast("T", self._shared[key])
@@ -80,7 +80,7 @@ class JobContext:
 
     @property
     def files(self) -> Files:
-        """The datasets that the job may read and the artifacts it may read and write; a dry run writes none.
+        """The datasets and artifacts accessible to the job; a dry run writes none.
 
         Raises:
             StoreUnavailable: this session was made without a store.

@@ -1,7 +1,7 @@
 """Access of a job to its model: tokenizer, kind, anatomy, memory limits, and the weights, loaded on first use.
 
-The order of the members is the order in which a method should use them: what can be refused by the tokenizer, the
-config or the memory is refused before the weights are loaded.
+Members are in the order in which a method should use them: requests are refused on account of tokenizer, config or
+memory before the weights are loaded.
 """
 
 from dataclasses import replace
@@ -56,7 +56,7 @@ class ModelAccess:
         self._chats: dict[str, EncodedPrompt] = {}
 
     def close(self) -> None:
-        """The job has ended: its model may leave the memory."""
+        """Unpins the model at the end of the job."""
         if self._pin is not None:
             self._pin.release()
 
@@ -104,12 +104,12 @@ class ModelAccess:
 
     @property
     def prompts_constant(self) -> bool:
-        """Whether the same request would be asked of the model in the same words at any time."""
+        """Whether the same request always gives the same prompt."""
         return all(chat.constant for chat in self._chats.values())
 
     @property
     def kind(self) -> ModelKind:
-        """What the model is, by its tokenizer's files."""
+        """The kind of model, according to its tokenizer's files."""
         return "causal" if self.encoder.classes is None else "classifier"
 
     def require(self, kind: ModelKind) -> None:
@@ -138,7 +138,7 @@ class ModelAccess:
 
         Raises:
             WrongModelKind: it is a classifier.
-            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+            ModelLoadFailed, SelfCheckFailed: its config is missing, or of an unknown kind.
         """
         return self.meta_model().anatomy
 
@@ -147,16 +147,16 @@ class ModelAccess:
 
         Raises:
             WrongModelKind: it is a classifier.
-            ModelLoadFailed, SelfCheckFailed: its config is not there, or of no kind that is known.
+            ModelLoadFailed, SelfCheckFailed: its config is missing, or of an unknown kind.
         """
         self.require("causal")
         model = self._described()
-        assert isinstance(model, MetaModel)  # noqa: S101 - as its tokenizer says
+        assert isinstance(model, MetaModel)  # noqa: S101 - according to its tokenizer
         return model
 
     @property
     def footprint(self) -> Footprint:
-        """The sizes that its memory depends on: of the model in memory, or of its config while it is not loaded."""
+        """The sizes that determine its memory: from the model in memory, or from its config if it is not loaded."""
         model = self._in_memory_or_described()
         footprint = Footprint.of(model)
         return footprint.with_narrow_products(model) if self._copied else footprint
@@ -165,53 +165,54 @@ class ModelAccess:
         resident = not self._dry_run and self.entry.name in self.pool.resident()
         return self.either_model() if resident else self._described()
 
-    # Memory: refuses before the weights are loaded, then loads them.
+    # Memory: refused before the weights are loaded; then loads them.
 
     def batch_limits(
         self, tokens: int, *, reads: int = 1, new_tokens: int = 0, weights: bool = False, kept: int = 0
     ) -> BatchLimits:
-        """How large a batch may be of rows of so many tokens, of which logits are read at `reads` positions.
+        """Batch limits for rows of `tokens` tokens with logits at `reads` positions.
 
-        With `new_tokens` one row is continued by so many, and its cache kept meanwhile; with `weights` the attention
-        writes its weights out; `kept` are bytes that are needed beside all batches. Models that no job uses leave the
-        memory where not even one row would fit beside them. Call it before the first forward.
+        With `new_tokens` one row is continued by that many, and its cache kept meanwhile; with `weights` the attention
+        materializes its weights; `kept` are bytes needed beside all batches. Unused models are evicted if not even one
+        row would fit. Call it before the first forward.
 
         Raises:
-            RequestTooLarge: one row would not fit if this model were alone; raised before its weights are loaded.
-            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+            RequestTooLarge: one row would not fit even if this model were alone; raised before its weights are loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: the model cannot be loaded.
         """
         footprint = self.footprint
         if weights:
             footprint = replace(footprint, fused=False)
         cache = footprint.cache_bytes(1, tokens + new_tokens) if new_tokens else 0
-        # A row that grows out of its rotary factors is read again from the start.
+        # A row that leaves its length class is read again from the start.
         lengths = self._in_memory_or_described().lengths
         whole = tokens if lengths.alike((tokens, tokens + new_tokens)) else tokens + new_tokens
         needed = footprint.forward_bytes(1, whole, reads=reads, cached=True)
         if cache:
-            needed -= footprint.cache_bytes(1, whole)  # it is among the kept
+            needed -= footprint.cache_bytes(1, whole)  # included in the kept bytes
         return self._limits(f"Evaluating one row of {tokens + new_tokens} tokens", needed, kept=kept + cache)
 
     def gradient_batch_limits(self, rows: int, tokens: int, *, reads: int = 1) -> BatchLimits:
-        """How large a batch may be whose graph is kept for a backward pass; at least so many rows go together.
+        """Batch limits with a graph kept for a backward pass; at least `rows` rows per batch.
 
         Call it before the first forward.
 
         Raises:
-            RequestTooLarge: so many rows would not fit if this model were alone; raised before its weights are loaded.
-            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+            RequestTooLarge: that many rows would not fit even if this model were alone; raised before its weights are
+                loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: the model cannot be loaded.
         """
         needed = self.footprint.graph_bytes(rows, tokens, reads=reads)
         together = "one row" if rows == 1 else f"{rows} rows, which the score needs together,"
         return self._limits(f"The gradient of {together} of {tokens} tokens", needed)
 
     def _limits(self, what: str, needed: int, *, kept: int = 0) -> BatchLimits:
-        if self._dry_run:  # whether it fits is the answer, not a reason to refuse
+        if self._dry_run:  # whether it fits is a result here, not a reason to refuse
             return self._dry_limits(needed, kept)
         if self._pin is None:
             self._refuse_before_loading(what, needed + kept)
         model = self.either_model()
-        assert self._pin is not None  # noqa: S101 - either_model() has set it
+        assert self._pin is not None  # noqa: S101 - set by either_model()
         self._refuse_too_large(what, needed + kept, self._pin.most_room)
         return BatchLimits.for_device(model.device, bytes=max(needed, self._pin.room(needed, kept=kept)))
 
@@ -222,7 +223,7 @@ class ModelAccess:
 
     def _refuse_before_loading(self, what: str, needed: int) -> None:
         forecast = self.pool.memory_forecast(self.entry, needed)
-        if forecast.weights_fit:  # otherwise loading it says what is wrong
+        if forecast.weights_fit:  # otherwise loading reports what is wrong
             self._refuse_too_large(what, needed, forecast.most_room)
 
     def _refuse_too_large(self, what: str, needed: int, most: int) -> None:
@@ -237,34 +238,34 @@ class ModelAccess:
     # Weights.
 
     def model(self) -> LoadedModel:
-        """The causal language model, loaded if it was not.
+        """The causal language model, loaded if necessary.
 
         Raises:
             WrongModelKind: it is a classifier; raised before its weights are loaded.
-            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: it cannot be loaded.
         """
         self.require("causal")
         model = self.either_model()
-        assert isinstance(model, LoadedModel)  # noqa: S101 - its tokenizer says so, and is of the same files
+        assert isinstance(model, LoadedModel)  # noqa: S101 - according to its tokenizer, read from the same files
         return model
 
     def classifier(self) -> LoadedClassifier:
-        """The sequence classifier, loaded if it was not.
+        """The sequence classifier, loaded if necessary.
 
         Raises:
             WrongModelKind: it is a causal language model; raised before its weights are loaded.
-            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: it cannot be loaded.
         """
         self.require("classifier")
         model = self.either_model()
-        assert isinstance(model, LoadedClassifier)  # noqa: S101 - its tokenizer says so, and is of the same files
+        assert isinstance(model, LoadedClassifier)  # noqa: S101 - according to its tokenizer, read from the same files
         return model
 
     def either_model(self) -> AnyModel:
-        """The model, whichever kind it is, loaded if it was not; in a dry run without weights.
+        """The model of either kind, loaded if necessary; in a dry run without weights.
 
         Raises:
-            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why it cannot be loaded.
+            ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: it cannot be loaded.
         """
         if self._dry_run:
             self._meta_used = True
@@ -274,9 +275,9 @@ class ModelAccess:
         return self._pin.model
 
     def narrow_copy(self, tokens: int, *, reads: int) -> AnyModel | str:
-        """The model's copy with products in bfloat16, which leaves room for a row of so many tokens; or why not.
+        """The model's copy with products in bfloat16, leaving memory for a row of `tokens` tokens; or why not.
 
-        Call it after `batch_limits`, and that again after it. In a dry run the copy is counted, not made.
+        Call it after `batch_limits`, and call that again afterwards. In a dry run the copy is counted, not made.
         """
         model = self.either_model()
         footprint = self.footprint.with_narrow_products(model)
@@ -290,17 +291,17 @@ class ModelAccess:
 
     @property
     def loaded(self) -> bool:
-        """Whether the job has used the model's weights (in a dry run: would have)."""
+        """Whether the job has used the model's weights (in a dry run: would have used)."""
         return self._pin is not None or self._meta_used
 
     @property
     def pin(self) -> ModelPin | None:
-        """The job's hold on the model's weights; None before their first use, and in a dry run."""
+        """The job's pin of the model; None before the first use of its weights, and in a dry run."""
         return self._pin
 
     @property
     def read_from(self) -> AnyModel | Encoder | None:
-        """What was read of the model's files so far: its weights, its tokenizer alone, or nothing."""
+        """The part of the model read from files so far: its weights, its tokenizer alone, or nothing."""
         return self._pin.model if self._pin else self._encoder
 
     def _pinned(self) -> ModelPin:
@@ -317,7 +318,7 @@ class ModelAccess:
         return pin
 
     def _described(self) -> AnyMetaModel:
-        """The model without its weights, as its config describes it."""
+        """The model without weights, built from its config."""
         return self.pool.meta_model(self.entry, while_waiting=self._while_loading)
 
     def _while_loading(self) -> None:

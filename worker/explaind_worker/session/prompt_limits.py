@@ -1,4 +1,4 @@
-"""Encodes prompts, and checks prompts, targets and replaced rows against the model's limits; no weights are needed."""
+"""Encodes prompts, and checks prompts, targets and masked rows against the model's limits, without weights."""
 
 from explaind.contract.blocks.subject import PromptRequest
 from explaind.contract.errors import PromptTooLong, TargetTooLong
@@ -8,10 +8,10 @@ from explaind_worker.session.session import Session
 
 
 def encode_prompt(session: Session, request: PromptRequest) -> EncodedPrompt:
-    """The job's prompt, as its provenance will name it.
+    """The job's prompt, encoded and recorded for its provenance.
 
     Raises:
-        PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
+        PromptTooLong: it has more tokens than the catalogue or the context allows.
     """
     pointer = "/prompt" if request.prompt is not None else "/messages"
     session.job.encoded = encode_part(session.model_access, request, pointer)
@@ -19,10 +19,10 @@ def encode_prompt(session: Session, request: PromptRequest) -> EncodedPrompt:
 
 
 def encode_part(access: ModelAccess, request: PromptRequest, pointer: str) -> EncodedPrompt:
-    """One prompt of several, made of the field at `pointer`; checked like the job's own.
+    """One of several prompts, from the field at `pointer`, encoded and checked like the job's own.
 
     Raises:
-        PromptTooLong: it has more tokens than the catalogue allows or than fit the context.
+        PromptTooLong: it has more tokens than the catalogue or the context allows.
     """
     encoded = access.prompt(request, pointer)
     allowed = min(access.entry.limits.max_prompt_tokens, access.encoder.context)
@@ -37,10 +37,10 @@ def encode_part(access: ModelAccess, request: PromptRequest, pointer: str) -> En
 
 
 def check_fits(access: ModelAccess, encoded: EncodedPrompt, new_tokens: int, pointer: str) -> None:
-    """Refuses a continuation that is too long; its last token is predicted, and not read.
+    """Refuses a continuation that is too long; its last token is predicted, not fed.
 
     Raises:
-        TargetTooLong: it has more tokens than the catalogue allows, or prompt and target overrun the context.
+        TargetTooLong: it has more tokens than the catalogue allows, or prompt and target exceed the context.
     """
     allowed = access.entry.limits.max_target_tokens
     if new_tokens > allowed:
@@ -55,9 +55,9 @@ def check_fits(access: ModelAccess, encoded: EncodedPrompt, new_tokens: int, poi
 
 
 def check_rows_fit(access: ModelAccess, tokens: int, fed: int = 0) -> None:
-    """Refuses replacements of absent units that make the rows longer than the context.
+    """Refuses baselines that make rows longer than the context.
 
-    A row has up to so many tokens, and `fed` more of the target are read after it.
+    A row has up to `tokens` tokens, followed by `fed` tokens of the target.
 
     Raises:
         PromptTooLong: they do.

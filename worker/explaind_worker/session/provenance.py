@@ -18,7 +18,7 @@ RECORDED = ("explaind", "torch", "transformers", "tokenizers", "numpy")
 
 
 def provenance_of(session: Session, method: Method[..., Any], params: ModelRequest) -> Provenance:
-    """What is needed to replay the job: the model whose weights it used, if it did, and its seed and prompt."""
+    """The data needed to replay the job: the model whose weights it used, if any, seed and prompt."""
     access, job = session.model_access, session.job
     entry, pin, read = access.entry, access.pin, access.read_from
     model = pin.model if pin else None
@@ -39,7 +39,7 @@ def provenance_of(session: Session, method: Method[..., Any], params: ModelReque
 
 
 def timing_of(session: Session, *, queued_s: float) -> Timing:
-    """Cost and seconds of the job so far."""
+    """Timing and cost of the job so far."""
     meter, pin = session.job.meter, session.model_access.pin
     on_gpu = pin is not None and pin.model.device.type == "cuda"
     return Timing(
@@ -56,7 +56,7 @@ def timing_of(session: Session, *, queued_s: float) -> Timing:
 
 
 def _quantization_of(session: Session) -> str | None:
-    """That of the weights in memory, or, of a job that read none, of those that would be."""
+    """Quantization of the weights in memory or, if the job read none, of those that would be loaded."""
     read = session.model_access.read_from
     if read is None:
         return session.model_access.entry.quantization

@@ -12,7 +12,7 @@ from explaind_worker.session.model_access import ModelAccess
 
 
 class Session:
-    """What a method is given: `job` (progress, files, cost) and `model_access` (tokenizer, memory, weights).
+    """Argument of a method's `run`: `job` (progress, files, cost) and `model_access` (tokenizer, memory, weights).
 
     The model stays in memory from its first use until the session is closed; use it as a context.
     """
@@ -30,7 +30,7 @@ class Session:
         self.model_access = ModelAccess(entry, pool, self.job.report_progress, dry_run=dry_run)
 
     def dry_run(self) -> "Session":
-        """A session on the same model, with files of the same owner, in which forwards are counted and not made."""
+        """A session on the same model, with the same owner's files, in which forwards are counted, not run."""
         access, job = self.model_access, self.job
         return Session(access.entry, access.pool, job.report_progress, dry_run=True, files=job.kept_files)
 
@@ -41,5 +41,5 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """The job has ended: its model may leave the memory."""
+        """Ends the job's use of its model, which may then be evicted."""
         self.model_access.close()

@@ -1,4 +1,4 @@
-"""How fast a model is on this worker, told by timing it once; and how fast the device is, for a model not in memory."""
+"""Speed calibration: times a model once on this worker, or the device for a model not in memory."""
 
 import time
 from collections.abc import Callable
@@ -14,21 +14,21 @@ from explaind_worker.models.structure.logits_at import only_positions
 
 SHORT, LONG = 2, {"cpu": 128, "cuda": 2048}
 TRIES = 3
-PATIENCE_S = 2.0  # a forward that is expected to take longer is not timed
+PATIENCE_S = 2.0  # a forward expected to take longer is not timed
 EDGE = {"cpu": 512, "cuda": 4096}
 
 
 def calibrated(model: AnyModel, shape: Shape) -> TimingModel:
-    """The pace of a model in memory, by a short and a long forward of its own; they take a second at most, or two."""
+    """The timing of a model in memory, from a short and a long forward, which take a second at most, or two."""
     longest = min(LONG.get(model.device.type, LONG["cpu"]), model.encoder.context)
     short = _timed_forward(model, min(SHORT, longest))
     while longest > 2 * SHORT and short.seconds * longest / SHORT > PATIENCE_S * 10:
-        longest //= 2  # it may be that slow on a device that is
+        longest //= 2  # a slow device may need it
     return TimingModel.calibrated(shape, short, _timed_forward(model, longest))
 
 
 def assumed(bytes: int, device: torch.device, dtype: str) -> TimingModel:
-    """The pace of a model of so many bytes that is not in memory, by what the device does with a plain product."""
+    """The timing of a model of that size that is not in memory, from the device's speed on a plain product."""
     return TimingModel.assumed(bytes, operations_per_s(str(device), dtype), on_gpu=device.type == "cuda")
 
 
@@ -54,7 +54,7 @@ def _timed_forward(model: AnyModel, tokens: int) -> Measurement:
 
 
 def _least_seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Seconds of the quickest of a few tries; one that took long is not tried again."""
+    """Seconds of the quickest of a few runs; a long one is not repeated."""
     best = float("inf")
     for _ in range(TRIES):
         started = time.perf_counter()

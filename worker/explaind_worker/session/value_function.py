@@ -1,4 +1,4 @@
-"""A session's value function: its model, whichever kind it is, within the memory there is."""
+"""Builds a session's value function: for either kind of model, within the available memory."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from explaind_worker.session.session import Session
 def value_function(
     session: Session, players: Masker, continuations: Sequence[TokenIds], *, fast: FastModel | None = None
 ) -> ValueFunction:
-    """Scores of the continuations (of a classifier: the classes), for coalitions [coalition, unit] of the players.
+    """Scores of the continuations (for a classifier: the classes), for coalitions [coalition, unit] of the players.
 
-    With `fast`, by that model and its products.
+    With `fast`, uses that model and its products.
 
     Raises:
         RequestTooLarge: not even one row would fit in the memory.
-        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: why the model cannot be loaded.
+        ModelLoadFailed, ModelTooLarge, SelfCheckFailed, OutOfMemory: the model cannot be loaded.
     """
     reads = max(len(continuation) for continuation in continuations)
     limits = session.model_access.batch_limits(players.longest + reads, reads=reads)
@@ -34,7 +34,7 @@ def value_function(
 
 
 def fast_model_for(session: Session, players: Masker, continuations: Sequence[TokenIds]) -> FastModel:
-    """The session's model with its matrix products as fast as they are here, beside room for one of these rows.
+    """The session's model with its fastest matrix products, leaving memory for one of these rows.
 
     Raises:
         As `value_function`.

@@ -1,4 +1,4 @@
-"""Deletion and insertion: what a score becomes as units are removed, or inserted, in some order.
+"""Deletion and insertion curves: the score as units are removed, or inserted, in some order.
 
 Petsiuk et al. 2018, RISE (deletion and insertion, area under the curve).
 """
@@ -14,16 +14,16 @@ IntArray = NDArray[np.int64]
 
 
 class Removal:
-    """The coalitions of a deletion and an insertion in one order of the units, and in random orders beside it.
+    """The coalitions of a deletion and an insertion in one order of the units, and in random orders for comparison.
 
-    `coalitions` [coalition, unit] are distinct. `order` [unit] names the unit that goes first, then the next;
-    `counts` [point], ascending from 0 to all units, are how many have gone at each point.
+    `coalitions` [coalition, unit] are distinct. `order` [unit] lists the units in order of removal; `counts` [point],
+    ascending from 0 to all units, are the numbers removed at each point.
     """
 
     def __init__(self, order: IntArray, counts: Sequence[int], random_orders: int, seed: int) -> None:
         rng = np.random.default_rng(seed)
         random = np.stack([rng.permutation(len(order)) for _ in range(random_orders)])
-        # A random order is inserted from its end: it is as random, and its coalitions are those of its deletion.
+        # A random order is inserted from its end: it is equally random, and shares its coalitions with the deletion.
         removed = _gone(np.vstack([order[None], random]), counts)
         inserted = _gone(np.vstack([order[None], random[:, ::-1]]), counts)
         asked = np.stack([~removed, inserted])  # [way, order, point, unit]
@@ -37,7 +37,7 @@ class Removal:
 
 
 def descending(values: FloatArray) -> IntArray:
-    """The units [unit] from the largest of `values` [unit] to the smallest, of equal ones the earlier first."""
+    """The units [unit] by decreasing `values` [unit], ties in the original order."""
     return np.argsort(-values, kind="stable")
 
 
@@ -47,6 +47,6 @@ def areas(x: FloatArray, curves: FloatArray) -> FloatArray:
 
 
 def _gone(orders: IntArray, counts: Sequence[int]) -> BoolArray:
-    """Which units [order, point, unit] are among the first so many of each order [order, unit]."""
+    """Which units [order, point, unit] are among the first `counts` of each order [order, unit]."""
     rank = np.argsort(orders, axis=1)
     return rank[:, None, :] < np.asarray(counts)[None, :, None]

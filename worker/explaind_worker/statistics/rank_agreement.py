@@ -1,4 +1,4 @@
-"""How far attributions of the same units agree: rank correlation, overlap of the strongest, cosine."""
+"""Agreement of attributions of the same units: rank correlation, top-k overlap, cosine."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from explaind_worker.estimators.estimate import FloatArray
 
 
 def spearman(values: FloatArray) -> FloatArray:
-    """Rank correlation [method, method] of `values` [method, unit], ties at their mean rank.
+    """Rank correlation [method, method] of `values` [method, unit], with mean ranks for ties.
 
     NaN where a method's values are all equal; 1 on the diagonal.
     """
@@ -15,7 +15,7 @@ def spearman(values: FloatArray) -> FloatArray:
 
 
 def cosine(values: FloatArray) -> FloatArray:
-    """Cosine [method, method] of `values` [method, unit]; NaN where all of a method's are zero; 1 on the diagonal."""
+    """Cosine [method, method] of `values` [method, unit]; NaN if all of a method's are zero; 1 on the diagonal."""
     largest = np.abs(values).max(axis=1, keepdims=True)
     scaled = np.divide(values, largest, out=np.zeros_like(values), where=largest > 0)  # squares of tiny values vanish
     norms = np.linalg.norm(scaled, axis=1)
@@ -37,7 +37,7 @@ def top_overlap(values: FloatArray, k: int) -> FloatArray:
 
 
 def _mean_ranks(values: FloatArray) -> FloatArray:
-    """Ranks [unit] of `values` [unit] from 1; equal values share the mean of the ranks they take up."""
+    """Ranks [unit] of `values` [unit] from 1; equal values get the mean of their ranks."""
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     ends = np.cumsum(sizes)
     return (ends - (sizes - 1) / 2)[group]

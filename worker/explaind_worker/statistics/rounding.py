@@ -1,7 +1,7 @@
-"""Rounding error of a model's scores: how large a difference between two of them can be when nothing differs.
+"""Rounding error of a model's scores: the largest difference between two evaluations of the same score.
 
-Two causes add up. What a layer writes is rounded to the model's dtype, and layers pass few such errors on undamped;
-sums inside a layer are taken in float32 whatever the dtype, in an order that depends on the batch and the processor.
+Two causes add up. A layer's output is rounded to the model's dtype, and few such errors reach the score undamped; sums
+inside a layer are in float32 whatever the dtype, in an order that depends on batch and processor.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ FLOAT32_EPS = float(np.finfo(np.float32).eps)
 
 
 def rounding_error(size: float, *, eps: float) -> float:
-    """The largest difference that rounding makes between scores of that size, in a dtype of that eps."""
+    """The largest difference between scores of that size caused by rounding, in a dtype with that eps."""
     return size * (WRITES * eps + SUMS * min(eps, FLOAT32_EPS))
 
 
 def alike(one: float, other: float, *, size: float, eps: float) -> bool:
-    """Whether two scores differ by no more than rounding; `size` is that of the numbers they are computed from."""
+    """Whether two scores differ by no more than rounding; `size` is the scale of the numbers behind them."""
     return abs(one - other) <= rounding_error(max(size, abs(one), abs(other)), eps=eps)

@@ -1,4 +1,4 @@
-"""How sure a mean over a sample is: Student's t intervals."""
+"""Student's t intervals of means."""
 
 import math
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from explaind_worker.estimators.estimate import FloatArray
 
-HALVINGS = 200  # of the interval that the quantile lies in; enough for every digit of a double
+HALVINGS = 200  # bisections of the interval that contains the quantile; enough for every digit of a double
 
 
 def mean_interval(values: FloatArray, confidence: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean over the last axis of `values` [..., sample] and the ends of its interval, [...] each.
+    """Mean over the last axis of `values` [..., sample] and the bounds of its interval, [...] each.
 
-    The interval is Student's, mean ± t · s / √n with n − 1 degrees of freedom (Student 1908): exact where the sample is
-    normal, and wide enough for a handful of samples, where a percentile bootstrap is not. Of differences between pairs
-    it is that of the paired t test. NaN ends where there is one sample only.
+    The interval is Student's, mean ± t · s / √n with n − 1 degrees of freedom (Student 1908): exact for a normal
+    sample, and wide enough for a handful of samples, unlike a percentile bootstrap. For differences between pairs it is
+    that of the paired t test. NaN bounds for a single sample.
     """
     samples = values.shape[-1]
     mean = values.mean(axis=-1)
@@ -26,7 +26,7 @@ def mean_interval(values: FloatArray, confidence: float) -> tuple[FloatArray, Fl
 
 
 def t_quantile(probability: float, freedom: int) -> float:
-    """Where Student's distribution with so many whole degrees of freedom reaches `probability` (over 0.5)."""
+    """Quantile of Student's distribution with that integer number of degrees of freedom; `probability` > 0.5."""
     low, high = 0.0, 1.0
     while t_probability(high, freedom) < probability:
         low, high = high, 2 * high

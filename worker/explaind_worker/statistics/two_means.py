@@ -1,4 +1,4 @@
-"""How far apart the means of two groups of vectors lie, beside random groups of the same sizes."""
+"""Distance between the means of two groups of vectors, compared with random groups of the same sizes."""
 
 from dataclasses import dataclass
 
@@ -19,25 +19,25 @@ class TwoMeans:
 
     @property
     def p(self) -> float:
-        """Share of splits, the one asked about among them, whose means lie at least as far apart."""
+        """Share of splits, including the given one, with means at least as far apart."""
         further = int((self.random_l2 >= self.l2 * (1 - 1e-9)).sum())
         return (1 + further) / (1 + len(self.random_l2))
 
 
 def random_groups(chosen: NDArray[np.bool_], splits: int, seed: int) -> NDArray[np.bool_]:
-    """Groups [split, member], drawn at random, each with as many members as are `chosen`."""
+    """Random groups [split, member], each with as many members as are `chosen`."""
     rng = np.random.default_rng(seed)
     return rng.permuted(np.tile(chosen, (splits, 1)), axis=1)
 
 
 def two_means(vectors: NDArray[np.floating], chosen: NDArray[np.bool_], random: NDArray[np.bool_]) -> TwoMeans:
-    """The mean of the `chosen` [member] of vectors [member, width] beside that of the rest; both must have members."""
+    """Compares the mean of the `chosen` [member] of vectors [member, width] with that of the rest; both non-empty."""
     cosines, distances = _apart(vectors.astype(np.float64), np.vstack([chosen, random]))
     return TwoMeans(float(cosines[0]), float(distances[0]), cosines[1:], distances[1:])
 
 
 def _apart(vectors: FloatArray, groups: NDArray[np.bool_]) -> tuple[FloatArray, FloatArray]:
-    """Cosines and distances [group] of the means within and without each group [group, member]."""
+    """Cosines and distances [group] of the means inside and outside each group [group, member]."""
     inside = groups @ vectors / groups.sum(axis=1, keepdims=True)
     outside = ~groups @ vectors / (~groups).sum(axis=1, keepdims=True)
     norms = np.linalg.norm(inside, axis=1) * np.linalg.norm(outside, axis=1)

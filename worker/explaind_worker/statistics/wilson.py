@@ -1,4 +1,4 @@
-"""How sure a share is that was counted."""
+"""Wilson score interval of a proportion."""
 
 from math import sqrt
 from statistics import NormalDist
@@ -7,7 +7,7 @@ from statistics import NormalDist
 def wilson(right: int, count: int, confidence: float) -> tuple[float, float]:
     """Wilson's score interval [low, high] of the share `right / count` (Wilson 1927).
 
-    Of no observations it is everything from 0 to 1.
+    Without observations it is [0, 1].
     """
     if count == 0:
         return 0.0, 1.0
@@ -15,5 +15,5 @@ def wilson(right: int, count: int, confidence: float) -> tuple[float, float]:
     share, widening = right / count, z * z / count
     middle = (share + widening / 2) / (1 + widening)
     half = z / (1 + widening) * sqrt(share * (1 - share) / count + widening / (4 * count))
-    # At the ends the interval begins or ends there exactly; rounding must not say otherwise.
+    # At 0 and 1 the interval is exact; rounding must not change that.
     return (0.0 if right == 0 else middle - half), (1.0 if right == count else middle + half)

@@ -1,1 +1,1 @@
-"""What training methods share: texts and token batches."""
+"""Parts shared by training methods: texts and token batches."""

@@ -1,4 +1,4 @@
-"""The texts that a request wants trained on, as rows of tokens."""
+"""Training texts of a request, as rows of tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from explaind_worker.training.token_batches import Row, held_out, pieces
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """Rows to train on and rows held out, how many texts they are of, and what a reader should know of them."""
+    """Training rows and held-out rows, their number of texts, and notes for the result."""
 
     train: list[Row]
     held: list[Row]
@@ -29,11 +29,11 @@ class TrainingTexts:
 def training_texts(
     text: Sequence[str] | TextColumn, session: Session, *, max_length: int, share: float, seed: int
 ) -> TrainingTexts:
-    """The texts, each once, as the model's tokenizer reads a prompt, cut to rows and divided.
+    """The distinct texts, tokenized like prompts, cut into rows and split into training and held-out ones.
 
     Raises:
-        InvalidRequest: a text has no tokens, or there is too little to hold any of it out.
-        UnknownDataset, InvalidDataset: the dataset is not there, or has no such column.
+        InvalidRequest: a text has no tokens, or there is too little text for a held-out part.
+        UnknownDataset, InvalidDataset: the dataset does not exist, or has no such column.
     """
     given = _column(text, session) if isinstance(text, TextColumn) else list(text)
     texts = list(dict.fromkeys(given))
@@ -65,7 +65,7 @@ def _encoded(text: str, index: int, given: Sequence[str] | TextColumn, session: 
 
 
 def _column(wanted: TextColumn, session: Session) -> list[str]:
-    """The texts of a column; empty cells are passed over."""
+    """The texts of a column; empty cells are skipped."""
     rows = session.job.files.rows(wanted.dataset, pointer="/text/dataset")[: wanted.limit]
     if wanted.column not in rows[0]:
         columns = ", ".join(map(repr, rows[0]))

@@ -1,4 +1,4 @@
-"""Rows of tokens made of texts: cut to a length, a share held out, drawn for steps of training, put into batches."""
+"""Token rows for training: cut to a length, split, drawn for steps, and batched."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,14 +10,14 @@ Row = tuple[int, ...]
 
 
 def pieces(row: Row, longest: int) -> list[Row]:
-    """A text's tokens in order, cut into rows of at most so many."""
+    """A text's tokens in order, cut into rows of at most `longest`."""
     return [row[start : start + longest] for start in range(0, len(row), longest)]
 
 
 def held_out(texts: Sequence[Sequence[Row]], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """The rows to train on and those held out: of whole texts, of which the share is drawn; at least one of each.
+    """Training rows and held-out rows: a random share of whole texts is held out; at least one of each.
 
-    A single text is divided by its rows, of which the last ones are held out. There must be two rows at least.
+    Of a single text the last rows are held out; it needs at least two.
     """
     if len(texts) == 1:
         (rows,) = texts
@@ -31,8 +31,8 @@ def held_out(texts: Sequence[Sequence[Row]], share: float, seed: int) -> tuple[l
 
 
 def drawn(rows: Sequence[Row], tokens: int, seed: int) -> Iterator[list[Row]]:
-    """Endless draws of rows that hold `tokens` together, or a row more; every row comes once before any comes again."""
-    random = np.random.default_rng([seed, 1])  # other draws than those of what is held out
+    """Endless draws of rows with `tokens` in total, or up to a row more; every row is drawn once before any repeats."""
+    random = np.random.default_rng([seed, 1])  # other random numbers than for the held-out split
     draw: list[Row] = []
     while True:
         for index in random.permutation(len(rows)):
@@ -43,6 +43,6 @@ def drawn(rows: Sequence[Row], tokens: int, seed: int) -> Iterator[list[Row]]:
 
 
 def longest_first(rows: Sequence[Row], fits: Callable[[int, int], bool]) -> Iterator[list[Row]]:
-    """All rows, the longest first, as many to a batch as fit: `fits(rows, tokens of the longest)`; at least one."""
+    """All rows, longest first, as many to a batch as fit: `fits(rows, tokens of the longest)`; at least one."""
     by_length = sorted(rows, key=lambda row: (-len(row), row))
     return batched(by_length, lambda batch, _row: fits(len(batch) + 1, len(batch[0])))

@@ -90,7 +90,7 @@ class AsyncEventConnection:
         self._chunks: AsyncIterator[bytes] | None = None
 
     async def open(self, effect: OpenStream) -> httpx.Response:
-        """Sends the request and returns the response; the body of one that is no success is read whole."""
+        """Sends the request and returns the response; the body of an unsuccessful one is read whole."""
         await self.close()
         request = http_request(self._http, effect.request, silence_s=effect.silence_s)
         self._response = response = await self._http.send(request, stream=True)

@@ -69,7 +69,7 @@ class AsyncDatasets:
 
 @short_tracebacks
 class AsyncArtifacts:
-    """The files that jobs have left on the service, such as trained lenses; kept until they are deleted."""
+    """The files made by jobs, such as trained lenses; kept until they are deleted."""
 
     def __init__(self, driver: AsyncFlowDriver) -> None:
         self._driver = driver
@@ -90,7 +90,7 @@ class AsyncArtifacts:
         """Write an artifact to a file, which exists whole or not at all; returns its path.
 
         Raises:
-            ArtifactNotFound: there is none of that id.
+            ArtifactNotFound: no artifact has that id.
             FileLost: its bytes are no longer there.
             OSError: the file cannot be written.
         """

@@ -91,7 +91,7 @@ class EventConnection:
         self._chunks: Iterator[bytes] | None = None
 
     def open(self, effect: OpenStream) -> httpx.Response:
-        """Sends the request and returns the response; the body of one that is no success is read whole."""
+        """Sends the request and returns the response; the body of an unsuccessful one is read whole."""
         self.close()
         request = http_request(self._http, effect.request, silence_s=effect.silence_s)
         self._response = response = self._http.send(request, stream=True)

@@ -70,7 +70,7 @@ class Datasets:
 
 @short_tracebacks
 class Artifacts:
-    """The files that jobs have left on the service, such as trained lenses; kept until they are deleted."""
+    """The files made by jobs, such as trained lenses; kept until they are deleted."""
 
     def __init__(self, driver: FlowDriver) -> None:
         self._driver = driver
@@ -91,7 +91,7 @@ class Artifacts:
         """Write an artifact to a file, which exists whole or not at all; returns its path.
 
         Raises:
-            ArtifactNotFound: there is none of that id.
+            ArtifactNotFound: no artifact has that id.
             FileLost: its bytes are no longer there.
             OSError: the file cannot be written.
         """

@@ -70,7 +70,7 @@ class JobHandle(Generic[ResultT]):
         return self.job.progress
 
     def refresh(self) -> Job[ResultT]:
-        """Get the job's present state from the service."""
+        """Fetch the job's current state from the service."""
         self.job = self._driver.run(get_job(self._driver.policy, self.id))
         return self.job
 
@@ -247,7 +247,7 @@ class Jobs:
             job_id: a job that has succeeded.
             path: JSON pointer to the array, e.g. "/values_by_target".
             offset: the index of the first item.
-            limit: how many items at most; the service takes up to 10,000.
+            limit: maximum number of items; the service takes up to 10,000.
             units: show an attribution by larger units than it was computed by.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The root of the command line: its commands, and what becomes of errors."""
+"""Root of the command line: its commands, and the handling of errors."""
 
 from typing import Any
 
@@ -21,14 +21,14 @@ _OWN = {"jobs": jobs, "datasets": datasets, "artifacts": artifacts, "models": mo
 
 
 class Root(Group):
-    """The commands of the methods, of jobs and catalogue, and of the parts that are installed."""
+    """Root group: the commands of the methods, of jobs and catalogue, and of the installed parts."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Parts first, then the verbs, then what there is."""
+        """Parts first, then the verbs, then jobs, files and catalogue."""
         return [*part_names(), *verbs(), *_OWN]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, built or loaded now."""
+        """The command of that name, built or loaded on demand."""
         if cmd_name in _OWN:
             return _OWN[cmd_name]
         if cmd_name in verbs():
@@ -47,12 +47,12 @@ class Root(Group):
         super().format_options(ctx, formatter)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """As click does, on outputs that take any text."""
+        """As in click, with outputs that accept any text."""
         fit_outputs()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Errors of the tree become a message and an exit code, never a traceback."""
+        """Turns errors of the contract into a message and an exit code, never a traceback."""
         try:
             return super().invoke(ctx)
         except ExplaindError as error:
@@ -73,5 +73,5 @@ def root() -> None:
 
 
 def main() -> None:
-    """The command `explaind`."""
+    """Entry point of the command `explaind`."""
     root(prog_name="explaind")

@@ -1,4 +1,4 @@
-"""What the service offers: `explaind models`, `explaind methods`."""
+"""Commands about the catalogue: `explaind models`, `explaind methods`."""
 
 import click
 from rich.table import Table

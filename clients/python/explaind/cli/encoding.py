@@ -1,7 +1,7 @@
-"""Output that is not UTF-8: signs that it has no character for are written in ASCII, everything else as an escape.
+"""Output encodings other than UTF-8: symbols without a character are written in ASCII, anything else as an escape.
 
-A redirected Windows console is cp1252, `PYTHONIOENCODING` may say `ascii`; Python's own answer to a bar or an arrow
-there is an exception, after the job has succeeded.
+A redirected Windows console is cp1252, `PYTHONIOENCODING` may be `ascii`; there Python raises an exception for a bar or
+an arrow, after the job has succeeded.
 """
 
 import codecs
@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 HANDLER = "explaind-plain"
-ASCII = "explaind-ascii"  # click takes "ascii" for a mistake, and would write UTF-8
+ASCII = "explaind-ascii"  # click treats "ascii" as a misconfiguration and writes UTF-8
 
-# What the views draw with, as a reader would write it on a typewriter; bars keep their lengths.
+# ASCII substitutes for the symbols of the views; bars keep their lengths.
 PLAIN = {
-    **dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)),  # low to high
+    **dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)),  # from low to high
     **dict.fromkeys("‐‑‒–−─┄―", "-"),
     **dict.fromkeys("│┃║├┤", "|"),
     **dict.fromkeys("“”„", '"'),
@@ -50,18 +50,18 @@ PLAIN = {
     "✗": "no",
 }
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
-# Errors that nobody chose: Python's own for stdout, for stdout in the C locale, and for stderr.
+# Default error handlers: Python's for stdout, for stdout in the C locale, and for stderr.
 _DEFAULT_ERRORS = {"strict", "surrogateescape", "backslashreplace"}
 
 
 def fit_outputs() -> None:
-    """From now on stdout and stderr take any text. How somebody else chose to treat errors stays."""
+    """Makes stdout and stderr accept any text. An error handler set by the user is kept."""
     for stream in (sys.stdout, sys.stderr):
         fit(stream)
 
 
 def fit(stream: Any) -> None:
-    """From now on that stream of text takes any text, where its encoding can be set."""
+    """Makes that text stream accept any text, if its encoding can be set."""
     if not hasattr(stream, "reconfigure") or getattr(stream, "errors", None) not in _DEFAULT_ERRORS:
         return
     ascii_only = codecs.lookup(stream.encoding).name == "ascii"
@@ -69,19 +69,19 @@ def fit(stream: Any) -> None:
 
 
 def is_unicode(stream: Any) -> bool:
-    """Whether that stream has every character: it is UTF-8 or the like, or text in memory."""
+    """Whether that stream can encode every character: a Unicode encoding, or text in memory."""
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name.startswith("utf")
 
 
 def fitted(text: str, stream: Any) -> str:
-    """The text as it will stand on that stream, so that its width there can be told."""
+    """The text as that stream will encode it, to measure its width."""
     if is_unicode(stream):
         return text
     return text.encode(stream.encoding, HANDLER).decode(stream.encoding)
 
 
 def json_for(text: str, stream: Any) -> str:
-    """The JSON text as that stream can hold it: escaped to ASCII unless it is UTF-8, so that it stays JSON."""
+    """The JSON text, escaped to ASCII unless the stream is UTF-8, so that it stays valid JSON."""
     return text if is_unicode(stream) else _BEYOND_ASCII.sub(_json_escape, text)
 
 

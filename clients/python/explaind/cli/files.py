@@ -110,7 +110,7 @@ def delete_dataset(session: Session, *, dataset_id: str, url: str | None) -> Non
 
 @click.command(cls=Group)
 def artifacts() -> None:
-    """Artifacts, which jobs leave: list, show, download and delete them."""
+    """Artifacts, the files made by jobs: list, show, download and delete them."""
 
 
 @artifacts.command("list")
@@ -159,7 +159,7 @@ def show_artifact(session: Session, *, artifact_id: str, as_json: bool, url: str
 def download(session: Session, *, artifact_id: str, out: Path | None, url: str | None) -> None:
     """Write an artifact to a file."""
     with session.connect(url) as client:
-        # The name came from elsewhere: whatever folders it speaks of, it is a file in this one.
+        # The name comes from elsewhere: its folders are dropped, so the file is written to the current one.
         place = out or Path(Path(client.artifacts.get(artifact_id).name).name or artifact_id)
         if out is None and place.exists():
             raise click.UsageError(f"{place} exists: say where to write with --out.")

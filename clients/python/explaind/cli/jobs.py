@@ -145,7 +145,7 @@ def wait(
 @url_option
 @pass_session
 def follow_job(session: Session, *, job_id: str, wait_timeout: float | None, as_json: bool, url: str | None) -> None:
-    """Write a line for everything that happens to a job. Ctrl-C leaves the job alone."""
+    """Write a line for every event of a job. Ctrl-C leaves the job alone."""
     with session.connect(url) as client, closing(client.jobs.handle(job_id).events(wait_timeout)) as events:
         for event in events:
             if as_json:

@@ -55,7 +55,7 @@ _MOST_NAMED = 4
 
 
 class VerbGroup(Group):
-    """The methods of one verb; a command is built when it is asked for."""
+    """The methods of one verb; a command is built on demand."""
 
     def __init__(self, verb: str) -> None:
         names = [method.name for method in _methods(verb)]

@@ -1,4 +1,4 @@
-"""Where a finished job goes: a file, JSON on stdout, or the terminal."""
+"""Output of a finished job: to a file, as JSON on stdout, or to the terminal."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ def deliver(
     out: Path | None,
     worded: Callable[[ExplaindError], ExplaindError] | None = None,
 ) -> None:
-    """Write an ended job where it was asked for.
+    """Write an ended job to the requested output.
 
     A job without a result ends the command with the exit code of its error; its JSON is written all the same.
     """
@@ -56,7 +56,7 @@ def deliver(
 
 
 def write_out(job: Job[Any], out: Path) -> None:
-    """Write the job to a file, as its ending says, and say so on stderr."""
+    """Write the job to a file in the format of its suffix, and report it on stderr."""
     html = out.suffix.lower() == ".html"
     out.write_text(job_html(job) if html else job_json(job) + "\n", encoding="utf-8")
     messages().print(f"Written to {out}", soft_wrap=True)

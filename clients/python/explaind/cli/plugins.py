@@ -1,4 +1,4 @@
-"""Commands of the other parts (`up`, `demo`, `api`, `worker`), found by name, loaded when they are needed."""
+"""Commands of the other parts (`up`, `demo`, `api`, `worker`), found by name, loaded on demand."""
 
 from copy import copy
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +14,7 @@ def part_names() -> list[str]:
 
 
 def part_command(name: str) -> click.Command | None:
-    """The command of that name, one that says what to install when it cannot be loaded, or None."""
+    """The command of that name; if it cannot be loaded, one that says what to install; None if unknown."""
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return _loaded(entry)

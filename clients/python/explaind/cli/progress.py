@@ -1,4 +1,4 @@
-"""A job's progress, live."""
+"""Live progress of a job."""
 
 import time
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from explaind.cli.encoding import is_unicode
 from explaind.contract.job import Job, JobState, Progress
 from explaind.views.drawing.text import counted
 
-# Before that a rate would say more about the start than about the work.
+# Before that a rate would mostly reflect the start.
 FIRST_RATE_S = 1.0
 
 
 def follow(console: Console, handle: JobHandle[Any], timeout: float | None = None) -> Job[Any]:
-    """Wait until the job has ended, however it ends, and show on the way how far it is.
+    """Wait until the job has ended, in whatever state, and show its progress meanwhile.
 
     Raises:
         WaitTimeout: it had not ended after `timeout` seconds; it goes on.
@@ -37,7 +37,7 @@ def follow(console: Console, handle: JobHandle[Any], timeout: float | None = Non
 
 
 class Pace:
-    """How fast the phase of a job advances."""
+    """Rate of progress in the current phase of a job."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -45,7 +45,7 @@ class Pace:
         self._began, self._first = 0.0, 0
 
     def rate(self, now: Progress) -> float | None:
-        """Of its unit a second, since the phase was first seen; None while that cannot be told."""
+        """Units per second since the phase was first seen; None while unknown."""
         if now.phase != self._phase or now.done < self._first:
             self._phase, self._began, self._first = now.phase, self._clock(), now.done
         seconds = self._clock() - self._began
@@ -53,7 +53,7 @@ class Pace:
 
 
 def doing(job: Job[Any]) -> str:
-    """What becomes of the job just now, in a few words."""
+    """The job's current activity, in a few words."""
     if job.state is JobState.QUEUED:
         place = f"queued behind {job.queue_position}" if job.queue_position else "queued"
         return place if job.starts_in_s is None else f"{place}, starts in {_about(job.starts_in_s)}"

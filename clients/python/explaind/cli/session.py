@@ -1,4 +1,4 @@
-"""What the commands share: how to reach the service, where to write, which exit code an error has."""
+"""State and helpers shared by the commands: service address, outputs, exit codes."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def _connect(url: str | None) -> Client:
 
 @dataclass(frozen=True)
 class Session:
-    """The ground a command stands on; click passes it on as the context's object."""
+    """Shared state of the commands (click context object)."""
 
     connect: Callable[[str | None], Client] = _connect
 
@@ -79,28 +79,28 @@ def id_argument(name: str, metavar: str, prefix: str, of_file: str) -> Callable[
 
 
 def output() -> Console:
-    """For what was asked for: stdout. In a pipe lines are long rather than cut."""
+    """Console for requested output: stdout. In a pipe lines are not truncated."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS
     return Terminal(file=sys.stdout, width=width)
 
 
 def messages() -> Console:
-    """For everything else: stderr."""
+    """Console for messages: stderr."""
     return Terminal(file=sys.stderr)
 
 
 def write_plain(text: str) -> None:
-    """This text and a line end to stdout, whatever the terminal."""
+    """Write the text and a line end to stdout, whatever the terminal."""
     click.echo(text)
 
 
 def write_json(text: str) -> None:
-    """This JSON and a line end to stdout; it is JSON in any encoding."""
+    """Write the JSON and a line end to stdout, valid in any encoding."""
     click.echo(json_for(text, sys.stdout))
 
 
 def exit_code(error: ExplaindError) -> int:
-    """1 for a failed job, 2 for a request at fault, 3 when the service cannot be had or is full."""
+    """1 for a failed job, 2 for an invalid request, 3 if the service is unreachable or full."""
     if isinstance(error, JobError):
         return JOB_FAILED
     return UNREACHABLE if isinstance(error, CapacityError | ClientError) else BAD_REQUEST

@@ -28,7 +28,7 @@ class Terminal(Console):
         super().__init__(highlight=False, markup=False, emoji=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As rich does."""
+        """As in rich."""
         if self.is_terminal and self.file is not sys.stderr:
             options.pop("soft_wrap", None)
         super().print(*(self._laid_out(self._fitted(item)) for item in objects), **options)

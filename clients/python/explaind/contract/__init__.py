@@ -1,4 +1,4 @@
-"""What travels between client, service and worker, defined once.
+"""Messages between client, service and worker, defined once.
 
-Everything here is plain data (pydantic models) and pure functions: no HTTP, no Redis, no torch.
+All modules are plain data (pydantic models) and pure functions: no HTTP, no Redis, no torch.
 """

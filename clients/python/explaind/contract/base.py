@@ -1,4 +1,4 @@
-"""The two kinds of message: what a caller sends is strict, what the service answers may grow."""
+"""Base classes of messages: requests forbid unknown fields, responses may gain fields."""
 
 from typing import Any, Generic, SupportsIndex, TypeVar, overload
 
@@ -12,7 +12,7 @@ MOST_LINES = 50  # of a list's repr
 
 
 def _fail_fast(schema: Any) -> None:
-    # Errors cost ten times what entries cost: a list of 10,000 wrong ones would hold the service up for a second.
+    # Errors cost ten times as much as entries: a list of 10,000 wrong ones would block the service for a second.
     if isinstance(schema, dict):
         if schema.get("type") in {"list", "tuple", "set", "frozenset"}:
             schema["fail_fast"] = True
@@ -30,7 +30,7 @@ class RequestModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """The schema by which a request is validated: of a list, the first wrong entry is the only one reported."""
+        """Validation schema of a request: of a list, only the first wrong entry is reported."""
         schema = handler(source)
         _fail_fast(schema)
         return schema
@@ -94,7 +94,7 @@ class MethodResult(ResponseModel):
 
 
 def wrong(pointer: str, message: str) -> PydanticCustomError:
-    """A validation error for one field, raised where several fields are seen together.
+    """A validation error for one field, raised by validators of several fields.
 
     `pointer` is relative to the model that raises it, e.g. "/units/segments/1".
     """
@@ -102,10 +102,10 @@ def wrong(pointer: str, message: str) -> PydanticCustomError:
 
 
 def by_key(**tag_of_key: str) -> Discriminator:
-    """Tells the branches of a union apart by the key a JSON object holds, so that an error speaks of one branch.
+    """Discriminates the branches of a union by a key of the JSON object, so that an error refers to one branch.
 
-    `tag_of_key` maps a key to the tag of its branch, "~" and the name of its class; what is no object goes to the
-    branch "~Plain". The tilde tells tags from fields in the places that pydantic reports.
+    `tag_of_key` maps a key to the tag of its branch, "~" and the name of its class; anything but an object goes to the
+    branch "~Plain". The tilde distinguishes tags from fields in pydantic's error locations.
     """
 
     def tag(value: Any) -> str | None:

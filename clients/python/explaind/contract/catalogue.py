@@ -1,4 +1,4 @@
-"""What a service offers: its models and its methods."""
+"""Catalogue of a service: its models and its methods."""
 
 from typing import Any, Literal
 

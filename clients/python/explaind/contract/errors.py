@@ -58,8 +58,8 @@ class Problem(ResponseModel):
 class ExplaindError(Exception):
     """Root of every error of explaind.
 
-    Attributes: `detail` (what and why), `hint` (what to do), `errors` (the fields at fault), `request_id`,
-    `instance`, `retry_after` (seconds, where the service named them). `status` is that of its class unless said.
+    Attributes: `detail` (what and why), `hint` (what to do), `errors` (the fields at fault), `request_id`, `instance`,
+    `retry_after` (seconds, where the service named them). `status` is that of its class unless given.
     """
 
     status: int = 500
@@ -107,7 +107,7 @@ class ExplaindError(Exception):
         return cls(detail, hint=hint, errors=[FieldError(pointer=pointer, detail=detail)])
 
     def problem(self) -> Problem:
-        """The error as it travels."""
+        """The error as an RFC 9457 problem."""
         return Problem(
             type=f"urn:explaind:problem:{self.code}",
             title=self.title,
@@ -396,9 +396,9 @@ def classes_by_code() -> dict[str, type[ExplaindError]]:
 
 
 def error_from(problem: Problem, *, retry_after: float | None = None) -> ExplaindError:
-    """The error that a problem stands for, of the class that wrote it.
+    """The error that a problem describes, of the class of its code.
 
-    A code that this version does not know becomes the nearest family of its status.
+    An unknown code becomes the most specific base class for its status.
     """
     cls = classes_by_code().get(problem.code)
     if cls is None:
@@ -427,7 +427,7 @@ def field_errors(errors: Sequence[Any]) -> list[FieldError]:
 
 
 def said_of(error: Any) -> str:
-    """What is wrong, in words rather than by the pattern of a name."""
+    """The error message, in words rather than a regular expression."""
     if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == ONE_LINE:
         return "A name is one line of text: control characters, and those that turn its direction, are refused."
     return str(error["msg"]).removeprefix("Value error, ")
@@ -438,5 +438,5 @@ def _escaped(key: str) -> str:
 
 
 def _is_branch(key: str) -> bool:
-    # pydantic puts the tag of the tried branch of a union into `loc`; ours begin with a tilde (see base.by_key).
+    # pydantic puts the tag of a union's branch into `loc`; ours begin with a tilde (see base.by_key).
     return key.startswith(("~", "tuple["))

@@ -1,4 +1,4 @@
-"""What a job will cost, told before it runs."""
+"""Estimated cost of a job before it runs."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from explaind.contract.base import ResponseModel
 
-ESTIMATE = "estimate"  # the verb of the jobs that have an Estimate as their result
+ESTIMATE = "estimate"  # the verb of jobs whose result is an Estimate
 
 
 class Estimate(ResponseModel):

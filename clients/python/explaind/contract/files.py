@@ -1,4 +1,4 @@
-"""Files that outlive jobs: datasets, which requests name, and artifacts, which jobs leave."""
+"""Files that outlive jobs: datasets, used by requests, and artifacts, made by jobs."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,25 +17,25 @@ ARTIFACT_ID_PATTERN = "^art_[0-9a-v]{26}$"
 
 
 class NamedDataset(str):
-    """The id of a dataset, told from other text wherever in a request it stands."""
+    """The id of a dataset, recognizable by type anywhere in a request."""
 
     __slots__ = ()
 
 
 class NamedArtifact(str):
-    """The id of an artifact, told from other text wherever in a request it stands."""
+    """The id of an artifact, recognizable by type anywhere in a request."""
 
     __slots__ = ()
 
 
-# To a caller a string; once validated a NamedDataset or NamedArtifact, by which `files_named` finds it.
+# A string to callers; validated, it is a NamedDataset or NamedArtifact, which `files_named` finds.
 DatasetId = Annotated[str, StringConstraints(pattern=DATASET_ID_PATTERN), AfterValidator(NamedDataset)]
 ArtifactId = Annotated[str, StringConstraints(pattern=ARTIFACT_ID_PATTERN), AfterValidator(NamedArtifact)]
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
 class DatasetColumns(RequestModel):
-    """Reference to a dataset; a method's own class adds the columns that it reads, each a ColumnName."""
+    """Reference to a dataset; a method's own subclass adds the columns it reads, each a ColumnName."""
 
     dataset: DatasetId = Field(
         description="Id of a dataset of `POST /datasets`.", examples=["ds_0dnkkh2s9c07h4v3jqk5m8r1tb"]
@@ -100,17 +100,17 @@ class FilePage(ResponseModel, Generic[CardT]):
 DatasetPage = FilePage[DatasetCard]
 ArtifactPage = FilePage[ArtifactCard]
 FileKind = Literal["dataset", "artifact"]
-# What names no file: of these types themselves, not of NamedDataset, which is a str.
+# Types that name no file: exactly these, not NamedDataset, which is a str.
 PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 def files_named(request: BaseModel) -> Iterator[tuple[str, NamedDataset | NamedArtifact]]:
-    """Every dataset and artifact that a validated request names, with the pointer to the field that does."""
+    """Every dataset and artifact named in a validated request, with the pointer to its field."""
     return _named("", request)
 
 
 def _named(pointer: str, value: Any) -> Iterator[tuple[str, NamedDataset | NamedArtifact]]:
-    # A request may hold 100,000 plain values: none of them costs a call, or a pointer. pydantic's isinstance is slow.
+    # A request may hold 100,000 plain values: no call or pointer for these. pydantic's isinstance is slow.
     if isinstance(value, NamedDataset | NamedArtifact):
         yield pointer, value
     elif isinstance(value, list | tuple):

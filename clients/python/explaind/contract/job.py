@@ -1,4 +1,4 @@
-"""The envelope: one job, one record, one state machine."""
+"""The job record: one schema and one state machine for all methods."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -34,7 +34,7 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the job will never change again."""
+        """Whether the state is final."""
         return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 
 

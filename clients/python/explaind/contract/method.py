@@ -1,4 +1,4 @@
-"""What a method is: its name, its parameters and result, where it comes from and what it costs."""
+"""Definition of a method: name, parameters and result, origin and cost."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ ResultT = TypeVar("ResultT", bound=MethodResult)
 
 @dataclass(frozen=True)
 class Method(Generic[P, ResultT]):
-    """One method, as client, service and worker see it.
+    """A method, shared by client, service and worker.
 
-    The route, the OpenAPI entry, the SDK call and the CLI command are derived from this. `params` is the pydantic
-    model of the request; typed as the callable that makes it, so that the SDK's calls carry its keywords.
+    The route, the OpenAPI entry, the SDK call and the CLI command are derived from this. `params` is the pydantic model
+    of the request; its type is a callable, so that the SDK's calls have its keyword arguments.
     """
 
     verb: str

@@ -1,5 +1,5 @@
-"""Names that callers give: one line of text, which lists, logs and terminals show as it is."""
+"""Names given by callers: one line of text, shown unchanged in lists, logs and terminals."""
 
-# No control characters (NUL, line feed, escape, …), no line or paragraph separators, nothing that turns the direction
-# of the text around it. The same in Python, in Rust and in the JSON schema.
+# No control characters (NUL, line feed, escape, …), no line or paragraph separators, no bidirectional formatting
+# characters. The same in Python, in Rust and in the JSON schema.
 ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"

@@ -1,4 +1,4 @@
-"""Finds the methods: the module `explaind.contract.methods.VERB.NAME` holds the `METHOD` of `/VERB/NAME`."""
+"""Registry of methods: the module `explaind.contract.methods.VERB.NAME` has the `METHOD` of `/VERB/NAME`."""
 
 import importlib
 import pkgutil
@@ -19,7 +19,7 @@ def all_methods() -> Mapping[str, Method[..., Any]]:
     """Every method by its path, in order of path.
 
     Raises:
-        TypeError: a module holds no method, or one of another path than its own.
+        TypeError: a module has no method, or one with another path than its own.
     """
     found: dict[str, Method[..., Any]] = {}
     for module_info in pkgutil.walk_packages(methods.__path__, f"{methods.__name__}."):
@@ -36,7 +36,7 @@ def all_methods() -> Mapping[str, Method[..., Any]]:
 
 
 def known_method(path: str) -> Method[..., Any] | None:
-    """The method of that path (`explain/shap`), or its estimate (`estimate/explain/shap`); None where there is none."""
+    """The method of that path (`explain/shap`), or its estimate (`estimate/explain/shap`); None if unknown."""
     verb, _, estimated = path.partition("/")
     if verb == ESTIMATE:
         method = all_methods().get(estimated)
@@ -48,7 +48,7 @@ def find_method(path: str) -> Method[..., Any]:
     """The method of that path, or its estimate.
 
     Raises:
-        UnknownMethod: there is none; the hint names the nearest.
+        UnknownMethod: the path is unknown; the hint names the nearest.
     """
     found = known_method(path)
     if found is None:

@@ -1,4 +1,4 @@
-"""Fields common to all requests: the model, and what concerns the job alone."""
+"""Fields common to all requests: the model, and the options of the job."""
 
 from typing import Annotated, ClassVar
 
@@ -17,7 +17,7 @@ ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-
 class ModelRequest(RequestModel):
     """Fields common to all requests."""
 
-    # Fields that change when, for whom and how long a job runs, and never what it answers. Any other is in the key.
+    # Options of the job that never affect its result, and so are not in the cache key. All other fields are.
     job_fields: ClassVar[frozenset[str]] = frozenset({"metadata", "priority", "timeout_s", "keep_s", "webhook"})
 
     model: ModelName = Field(description="Name of a model of `GET /models`.", examples=["demo"])
@@ -51,5 +51,5 @@ class ModelRequest(RequestModel):
     )
 
     def cache_fields(self) -> bytes:
-        """The request as JSON without `job_fields`: requests of one method that agree in this have the same answer."""
+        """The request as JSON without `job_fields`: equal for requests of one method with the same result."""
         return self.model_dump_json(exclude=set(self.job_fields)).encode()

@@ -1,4 +1,4 @@
-"""Being told of a job's end: where to, of which ends, and what is sent.
+"""Webhook of a job: URL, reported states, and the event that is sent.
 
 The message is a Standard Webhook (standardwebhooks.com); `explaind.webhooks` signs and verifies it.
 """
@@ -19,10 +19,10 @@ ALL_ENDS: tuple[WebhookEnd, ...] = get_args(WebhookEnd)
 
 
 def checked_url(url: str) -> str:
-    """The URL, if it is one that a message can be sent to. Whether its host and port may be reached is the service's.
+    """The URL, if well-formed for a webhook. Whether its host and port are allowed is up to the service.
 
     Raises:
-        ValueError: it is not; says why.
+        ValueError: it is not; the message has the reason.
     """
     if any(not char.isprintable() or char in " \\" for char in url):
         raise ValueError("The URL holds a space, a backslash or a control character: percent-encode it.")

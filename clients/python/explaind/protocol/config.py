@@ -13,7 +13,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 def package_version() -> str:
-    """The installed version; "0" when the sources are used without an installation."""
+    """The installed version; "0" if the sources are used without an installation."""
     try:
         return version("explaind")
     except PackageNotFoundError:
@@ -25,17 +25,17 @@ def http_options(base_url: str | None, api_key: str | None, timeout: float | Non
 
     Args:
         base_url: address of the service, else `EXPLAIND_URL`, else http://127.0.0.1:8000.
-        api_key: sent as a bearer token, else `EXPLAIND_API_KEY`, else none is sent.
-        timeout: seconds that one exchange may take; None means for ever.
+        api_key: sent as a bearer token, else `EXPLAIND_API_KEY`, else no key is sent.
+        timeout: seconds that one exchange may take; None for no limit.
 
     Raises:
-        Unauthenticated: the key holds characters that no key has.
+        Unauthenticated: the key contains invalid characters.
     """
     address = base_url or os.environ.get("EXPLAIND_URL") or DEFAULT_URL
     url = httpx.URL(address if "://" in address else f"http://{address}")
     key = (api_key or os.environ.get("EXPLAIND_API_KEY") or "").strip()
     if any(not "!" <= character <= "~" for character in key):
-        # Not quoted: it may be a key with something pasted along.
+        # Not quoted: it may be a key with other pasted text.
         raise Unauthenticated(
             "The API key holds spaces or characters beyond ASCII, which no key does.",
             hint="Set EXPLAIND_API_KEY to the key alone: xp_, twelve characters, _, and the rest.",
@@ -47,7 +47,7 @@ def http_options(base_url: str | None, api_key: str | None, timeout: float | Non
         "base_url": url,
         "headers": headers,
         "timeout": timeout,
-        # A proxy of the environment is never between a machine and itself.
+        # No proxy for connections to this machine itself.
         "trust_env": url.host not in {"127.0.0.1", "localhost", "::1"},
     }
 

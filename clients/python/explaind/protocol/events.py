@@ -15,8 +15,8 @@ EventKind = Literal["job", "state", "progress", "queue", "end"]
 class JobEvent:
     """An event of a job; `job` is its state after the event.
 
-    Kinds: `job` (its state when following began), `state`, `progress`, `queue` (its place, or when it may start)
-    and, as the last one, `end`; then `job` holds the result or the error.
+    Kinds: `job` (its state when following began), `state`, `progress`, `queue` (queue position, or estimated start)
+    and, as the last one, `end`, whose `job` has the result or the error.
     """
 
     kind: EventKind
@@ -24,18 +24,18 @@ class JobEvent:
 
     @property
     def progress(self) -> Progress | None:
-        """How far the job is."""
+        """The job's progress."""
         return self.job.progress
 
 
 def event_of(current: Job[Any], message: ServerSentEvent) -> JobEvent | None:
-    """The event that a message of the stream stands for, applied to `current`, the job as last seen.
+    """The event of a stream's message, applied to `current`, the job as last seen.
 
-    None for a type that this version does not know.
+    None for an unknown event type.
 
     Raises:
-        ExplaindError: the job has gone.
-        ValueError: its data is not what the service writes.
+        ExplaindError: the job was deleted.
+        ValueError: its data is malformed.
     """
     match message.type:
         case "job":

@@ -71,7 +71,7 @@ class Report:
 
 @dataclass(frozen=True)
 class OpenStream:
-    """Effect: send the request; outcome: the response as soon as its body begins, read whole where it is no success.
+    """Effect: send the request; outcome: the response once its headers have arrived; an unsuccessful one is read whole.
 
     A flow has one open stream at a time. `silence_s` is the read timeout between two chunks.
     """
@@ -95,7 +95,7 @@ Flow = Generator[Effect, Any, T]
 
 
 class FlowRun(Generic[T]):
-    """One run of a flow: effect after effect, at last `value`, which the flow returned."""
+    """One run of a flow: effect after effect, finally `value`, the flow's return value."""
 
     value: T
 
@@ -103,15 +103,15 @@ class FlowRun(Generic[T]):
         self._flow = flow
 
     def begin(self) -> Effect | None:
-        """The first effect; None when the flow has ended."""
+        """The first effect; None if the flow has ended."""
         return self._step(lambda: next(self._flow))
 
     def send(self, outcome: Any) -> Effect | None:
-        """Hands the last effect's outcome in; returns the next effect, None when the flow has ended."""
+        """Sends the last effect's outcome into the flow; returns the next effect, None if the flow has ended."""
         return self._step(lambda: self._flow.send(outcome))
 
     def throw(self, error: httpx.RequestError) -> Effect | None:
-        """Hands the last effect's failure in; returns the next effect, None when the flow has ended."""
+        """Throws the last effect's failure into the flow; returns the next effect, None if the flow has ended."""
         return self._step(lambda: self._flow.throw(error))
 
     def _step(self, step: Callable[[], Effect]) -> Effect | None:
@@ -134,7 +134,7 @@ class Policy:
     jitter: Callable[[], float] = random.random
 
     def pause(self, retries: int, retry_after: float | None) -> float | None:
-        """Seconds to wait before the next try after `retries` retries; None when there should be none."""
+        """Seconds to wait before the next attempt after `retries` retries; None for no further attempt."""
         if retries >= self.max_retries:
             return None
         if retry_after is not None:
@@ -143,15 +143,15 @@ class Policy:
 
 
 def exchange(policy: Policy, request: Request, *, deadline: float | None = None) -> Flow[tuple[httpx.Response, int]]:
-    """Send a request, again where that may help.
+    """Send a request, with retries where they may help.
 
     Every request may be repeated: reading and cancelling are idempotent, and a submission carries its
     Idempotency-Key.
 
     Args:
-        policy: how often and how long.
+        policy: number and timing of retries.
         request: what to send.
-        deadline: no retry is begun past this moment of the policy's clock.
+        deadline: no retry is begun after this time of the policy's clock.
 
     Returns:
         The last response, of whatever status, and the number of retries it took.
@@ -179,7 +179,7 @@ def fetch(policy: Policy, request: Request, *, deadline: float | None = None) ->
     """Send a request and return the successful response.
 
     Raises:
-        ExplaindError: the error of the tree that the problem names.
+        ExplaindError: the contract's error for the response's problem.
         ConnectionFailed: no response came.
         UnexpectedResponse: the response is not explaind's.
     """
@@ -203,8 +203,8 @@ def successful(response: httpx.Response) -> httpx.Response:
     """The response itself when its status is a success.
 
     Raises:
-        ExplaindError: the error that its problem names.
-        UnexpectedResponse: it carries no problem.
+        ExplaindError: the contract's error for its problem.
+        UnexpectedResponse: it has no problem.
     """
     if response.is_success:
         return response
@@ -215,7 +215,7 @@ def parsed(response: httpx.Response, model: type[ModelT]) -> ModelT:
     """The response's body as a model of the contract.
 
     Raises:
-        UnexpectedResponse: it is something else.
+        UnexpectedResponse: it does not match the model.
     """
     try:
         return model.model_validate_json(response.content)
@@ -224,7 +224,7 @@ def parsed(response: httpx.Response, model: type[ModelT]) -> ModelT:
 
 
 def error_of(response: httpx.Response) -> ExplaindError:
-    """The error that an unsuccessful response names, with its request id and Retry-After."""
+    """The contract's error for an unsuccessful response, with its request id and Retry-After."""
     problem = _problem(response)
     if problem is None:
         return unexpected(response)
@@ -261,7 +261,7 @@ def retry_after(response: httpx.Response) -> float | None:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    # "nan" and "inf" are floats to Python and nonsense here.
+    # float() accepts "nan" and "inf", which are meaningless here.
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
@@ -276,7 +276,7 @@ def _retryable(response: httpx.Response) -> bool:
     if response.status_code not in RETRY_STATUSES:
         return False
     problem = _problem(response)
-    # A gateway in between writes no problem of ours; its 502 or 503 passes as a rule.
+    # A proxy's 502 or 503 has no problem of ours, and is usually temporary.
     return problem is None or problem.retryable
 
 

@@ -79,11 +79,11 @@ def _name_of_file(file: object) -> str | None:
 
 
 def upload_dataset(policy: Policy, file: Upload) -> Flow[DatasetCard]:
-    """Upload a dataset; however often it has to be repeated, it is the same dataset.
+    """Upload a dataset; repetitions give the same dataset.
 
     Raises:
         InvalidDataset: it cannot be read; the error names the line.
-        BodyTooLarge, TooManyFiles, UnsupportedMedia: it is not taken.
+        BodyTooLarge, TooManyFiles, UnsupportedMedia: it is refused.
     """
     query = {} if file.name is None else {"name": file.name}
     request = Request("POST", "/datasets", query=query, body=file.data, headers={"Content-Type": file.media})

@@ -1,4 +1,4 @@
-"""Waits for a job: by its server-sent events, with reconnects, else by polling."""
+"""Waits for a job: by its server-sent events, with reconnects, or else by polling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,28 +28,28 @@ FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 1.0
 POLL_GROWTH = 1.15
 
-# The service writes at least a ping every 15 s; silence beyond that means a proxy buffers the stream.
+# The service sends a ping at least every 15 s; longer silence means that a proxy buffers the stream.
 SILENCE_S = 20.0
-# The service ends a stream in time by itself; the client closes it a little later.
+# The service ends a stream in time by itself; the client closes it this much later.
 LATE_S = 1.0
 
 
 def follow(policy: Policy, seen: Job[Any], timeout: float | None) -> Flow[Job[Any]]:
-    """Wait until a job has ended, however it ends, and report everything that happens to it on the way.
+    """Wait until a job has ended, in whatever state, and report its events meanwhile.
 
     Returns:
-        The job, with its result when it has succeeded.
+        The job, with its result if it has succeeded.
 
     Raises:
-        WaitTimeout: it had not ended after `timeout` seconds; it goes on, and `instance` is its path.
-        JobNotFound: there is no such job, or no longer.
+        WaitTimeout: it had not ended after `timeout` seconds; it continues, and `instance` is its path.
+        JobNotFound: the job does not exist, or no longer.
     """
     if seen.state.terminal:
         yield Report(JobEvent("end", seen))
         return seen
     yield Report(JobEvent("job", seen))
     following = FollowState(policy, seen, timeout)
-    # An older service links no events; a wait of 0 seconds polls once.
+    # An older service has no link to events; a wait of 0 seconds polls once.
     if seen.links.events and timeout != 0 and (yield from _follow_events(following)):
         ended = yield from get_job(policy, seen.id, deadline=following.deadline)
         if ended.state.terminal:
@@ -73,11 +73,11 @@ class FollowState:
         return None if self.deadline is None else self.deadline - self.policy.clock()
 
     def within(self, seconds: float) -> float:
-        """`seconds`, but no more than are left."""
+        """`seconds`, but no more than the time left."""
         return seconds if self.left is None else max(0.0, min(seconds, self.left))
 
     def see(self, now: Job[Any]) -> Iterator[Report]:
-        """The report of what has changed, if anything has."""
+        """The report of a change, if anything has changed."""
         event = change(self.job, now)
         self.job = now
         if event is not None:
@@ -89,7 +89,7 @@ class FollowState:
             raise self.too_long()
 
     def too_long(self) -> WaitTimeout:
-        """The error of a job that had not ended at the deadline."""
+        """The timeout error of a job that had not ended at the deadline."""
         return WaitTimeout(
             f"Job {self.job.id} was still {self.job.state.value} after {self.timeout:g} seconds; it goes on.",
             hint=f"Take it up again: client.jobs.handle({self.job.id!r}) or `explaind jobs wait {self.job.id}`.",
@@ -111,11 +111,11 @@ def _poll(following: FollowState) -> Flow[Job[Any]]:
 
 
 class EventsUnavailable(Exception):
-    """No event stream: no such route, or a proxy that buffers it."""
+    """No event stream: the route does not exist, or a proxy buffers it."""
 
 
 def _follow_events(following: FollowState) -> Flow[bool]:
-    """Follow the event stream, reconnecting where it breaks off; True when the job has ended, False to poll instead."""
+    """Follow the event stream, reconnecting if it breaks off; True if the job has ended, False to poll instead."""
     parser, retries = EventParser(), 0
     while True:
         following.check()
@@ -141,7 +141,7 @@ def _follow_events(following: FollowState) -> Flow[bool]:
 
 
 def _read_stream(following: FollowState, parser: EventParser) -> Flow[bool]:
-    """Read one connection to its end; whether the job has ended."""
+    """Read one connection to its end; returns whether the job has ended."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
     if parser.last_id:
         headers["Last-Event-ID"] = parser.last_id
@@ -173,11 +173,11 @@ def _read_stream(following: FollowState, parser: EventParser) -> Flow[bool]:
 
 
 def _refused(response: httpx.Response) -> bool:
-    """False where it may pass.
+    """False if the refusal is temporary.
 
     Raises:
-        JobNotFound: there is no such job.
-        EventsUnavailable: there is no such route, or no room for another stream.
+        JobNotFound: the job does not exist.
+        EventsUnavailable: the route does not exist, or the limit of streams is reached.
     """
     error: ExplaindError = error_of(response)
     if isinstance(error, JobNotFound):

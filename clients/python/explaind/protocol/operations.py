@@ -126,11 +126,11 @@ def _positional(method: Method[..., Any], args: Sequence[object], kwargs: Mappin
 def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[str, bytes]:
     """The method's path without slashes around it, and the JSON body of a request to it.
 
-    A method that this version does not know is not checked here: the service may be newer.
+    The params of an unknown method are not checked: the service may be newer.
 
     Raises:
-        InvalidRequest: the params do not fit the method.
-        UnknownMethod: `path` is no path of a method.
+        InvalidRequest: the params do not match the method's.
+        UnknownMethod: `path` is not the path of a method.
     """
     path = path.strip("/")
     if not _METHOD_PATH.fullmatch(path):
@@ -145,7 +145,7 @@ def checked_body(path: str, params: Mapping[str, Any] | ModelRequest) -> tuple[s
 
 
 def submit_job(policy: Policy, path: str, body: bytes, options: CallOptions) -> Flow[Job[Any]]:
-    """Submit a job; it is the same job however often the submission has to be repeated."""
+    """Submit a job; repetitions of the submission give the same job."""
     key = options.idempotency_key or uuid.uuid4().hex
     headers = {"Content-Type": "application/json", "Idempotency-Key": key}
     if options.fresh:
@@ -160,10 +160,10 @@ def estimate_path(path: str) -> str:
 
 
 def get_job(policy: Policy, job_id: str, *, deadline: float | None = None) -> Flow[Job[Any]]:
-    """The job as it is now, with its result when it has succeeded.
+    """The job as it is now, with its result if it has succeeded.
 
     Raises:
-        JobNotFound: there is no such job, or no longer.
+        JobNotFound: the job does not exist, or no longer.
     """
     response = yield from fetch(policy, Request("GET", path_of(job_id)), deadline=deadline)
     return (yield from _job(policy, parsed(response, Job[Any]), deadline=deadline))
@@ -189,10 +189,10 @@ def get_result(policy: Policy, job_id: str) -> Flow[Any]:
 def get_result_page(
     policy: Policy, job_id: str, path: str, offset: int, limit: int, *, units: UnitKind | None = None
 ) -> Flow[ResultPage]:
-    """Some items of one array of a job's result; `path` is a JSON pointer to it, `units` shows it by larger units.
+    """Some items of one array of a job's result; `path` is a JSON pointer to it, `units` regroups it into larger units.
 
     Raises:
-        InvalidRequest: it names no array of the result, or the result does not hold those units.
+        InvalidRequest: `path` names no array of the result, or the result has no such units.
         JobNotFinished: the job has not ended.
         JobError: it failed, was cancelled, or its result was lost.
     """
@@ -236,7 +236,7 @@ def delete_job(policy: Policy, job_id: str) -> Flow[None]:
 
     Raises:
         JobActive: it has not ended; cancel it first.
-        JobNotFound: there is no such job, or no longer.
+        JobNotFound: the job does not exist, or no longer.
     """
     yield from delete_resource(policy, path_of(job_id))
 
@@ -244,7 +244,7 @@ def delete_job(policy: Policy, job_id: str) -> Flow[None]:
 def delete_resource(policy: Policy, path: str) -> Flow[None]:
     """Delete the resource at `path`. Raises the error of the service's problem, such as NotFound."""
     response, retries = yield from exchange(policy, Request("DELETE", path))
-    # The response to the first try was lost: 404 now means that it was deleted.
+    # The response to the first attempt was lost: 404 now means that it was deleted.
     if not (retries and response.status_code == 404):
         successful(response)
 
@@ -294,9 +294,9 @@ def get_readiness(policy: Policy) -> Flow[Readiness]:
 
 
 def _job(policy: Policy, found: Job[Any], *, deadline: float | None = None) -> Flow[Job[Any]]:
-    """The job with its result as a model of the contract, fetched where it is only linked.
+    """The job with its result as a model of the contract, fetched if it is only linked.
 
-    A cancelled job keeps what there was of it in its record.
+    The record of a cancelled job contains its partial result.
     """
     if found.state is not JobState.SUCCEEDED and found.result is None:
         return found

@@ -26,9 +26,9 @@ class Paging:
         self.more = True
 
     def take(self, page: Page[ItemT]) -> list[ItemT]:
-        """The items of the page; the position moves behind them."""
+        """The items of the page; advances the position."""
         last = page.data[-1].id if page.data else None
-        after = getattr(page, "next", None) or last  # a page of jobs may be empty and yet not the last
+        after = getattr(page, "next", None) or last  # a page of jobs may be empty without being the last
         self.more = page.has_more and after is not None
         if self.more:
             self.after = after

@@ -1,4 +1,4 @@
-"""Results as they travel (JSON objects) and as the contract's models."""
+"""Conversion of results from JSON objects to the contract's models."""
 
 from functools import cache
 from typing import Any
@@ -22,11 +22,11 @@ def result_models() -> dict[str, type[ResponseModel]]:
 def typed_result(job: Job[Any]) -> Any:
     """The result of a job as a model of the contract.
 
-    It stays the plain JSON value it is when neither the job's method nor the result's `kind` is known to this
-    version, and None when there is none.
+    A plain JSON value if neither the job's method nor the result's `kind` is known to this version; None without a
+    result.
 
     Raises:
-        pydantic.ValidationError: the result is not what its method promises.
+        pydantic.ValidationError: the result does not match its method's model.
     """
     result = job.result
     if not isinstance(result, dict):
@@ -37,10 +37,10 @@ def typed_result(job: Job[Any]) -> Any:
 
 
 def by_units(result: Any, kind: UnitKind) -> Attribution:
-    """A result by units of that kind.
+    """A result regrouped into units of that kind.
 
     Raises:
-        InvalidUnits: it is no attribution, or does not hold units of that kind.
+        InvalidUnits: it is not an attribution, or has no units of that kind.
     """
     if not isinstance(result, Attribution):
         raise InvalidUnits.at("/units", "The result is no attribution: it is not made of units.")

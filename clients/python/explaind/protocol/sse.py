@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerSentEvent:
-    """One event: its type, its data, and the last id seen by then ("" when there was none)."""
+    """One event: its type, its data, and the last event id so far ("" if there was none)."""
 
     type: str
     data: str
@@ -14,7 +14,7 @@ class ServerSentEvent:
 
 
 class EventParser:
-    """Takes a stream in chunks, cut anywhere, and gives the events that they complete.
+    """Parses a stream in chunks of any size, and returns the completed events.
 
     `last_id` is where a reconnect resumes, `retry_s` the server's reconnection time in seconds.
     """
@@ -33,7 +33,7 @@ class EventParser:
         return [event for event in events if event is not None]
 
     def resumed(self) -> "EventParser":
-        """A parser for the next connection, which goes on after `last_id`."""
+        """A parser for the next connection, which continues after `last_id`."""
         fresh = EventParser()
         fresh.last_id = fresh._id = self.last_id
         return fresh
@@ -61,7 +61,7 @@ class EventParser:
 
 
 class LineSplitter:
-    """UTF-8 lines that end in LF, CR or CRLF, out of chunks that may be cut anywhere; without the stream's mark."""
+    """Splits chunks of any size into UTF-8 lines that end in LF, CR or CRLF; drops a byte order mark."""
 
     def __init__(self) -> None:
         self._begun = b""
@@ -69,7 +69,7 @@ class LineSplitter:
         self._first = True
 
     def feed(self, chunk: bytes) -> list[str]:
-        """The lines that end in this chunk. A CR at its end ends a line at once, whatever follows."""
+        """The lines that end in this chunk. A CR at its end completes a line, whatever follows."""
         if self._after_cr and chunk:
             chunk = chunk.removeprefix(b"\n")
             self._after_cr = False

@@ -1,1 +1,1 @@
-"""How results look: HTML for notebooks and reports, one module per kind of result, found by `views.registry`."""
+"""HTML views of results for notebooks and reports: one module per kind of result, found by `views.registry`."""

@@ -1,4 +1,4 @@
-"""An ablation as pictures: the grid of mean effects, the strongest parts with their intervals, and the questions."""
+"""HTML view of an ablation: grid of mean effects, strongest components with intervals, questions."""
 
 import math
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ INSTEAD = {"zero": "nothing", "mean": "its mean over all prompts", "resample": "
 
 
 def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
-    """The parts that were ablated alone, the largest mean effect first."""
+    """The components ablated alone, by decreasing mean effect."""
     if isinstance(result, HeadAblation):
         heads = result.ranking
         names = [f"layer {layer}, head {head}" for layer, head in zip(heads.layers, heads.heads, strict=True)]
@@ -52,7 +52,7 @@ def ranked(result: HeadAblation | LayerAblation) -> list[RankedPart]:
 
 
 def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
-    """Mean effects, layers by heads or by parts."""
+    """Mean effects, layers by heads or by components."""
     shares = result.metric == "accuracy"
     if isinstance(result, HeadAblation):
         rows, columns, kind = range(result.layers), [str(head) for head in range(result.heads)], "head"
@@ -62,13 +62,13 @@ def effect_grid(result: HeadAblation | LayerAblation) -> Grid:
 
 
 def heading(result: HeadAblation | LayerAblation) -> Markup:
-    """What was asked, as a sentence."""
+    """The ablation as a sentence."""
     what = "single heads" if isinstance(result, HeadAblation) else "parts of single layers"
     return join([f"What {plural(len(result.prompts), 'answer')} lose without {what}"])
 
 
 def notebook(result: HeadAblation | LayerAblation) -> Markup:
-    """The ablation for a notebook: what was asked, the grid, and the strongest parts."""
+    """Notebook view: the ablation in a sentence, the grid, and the strongest components."""
     listed, rest = strongest(ranked(result), MOST_LISTED)
     return notebook_frame(
         "ablation",
@@ -103,7 +103,7 @@ def sections(result: HeadAblation | LayerAblation) -> list[Markup]:
 
 
 def summary_line(result: Ablated) -> str:
-    """What was measured and what stood in, in a line."""
+    """Metric and replacement values in one line."""
     return (
         f"{METRICS[result.metric]}: {_clean(result)}{_interval(result)} with the whole model; "
         f"{INSTEAD[result.ablation]} in the place of what is ablated"

@@ -1,4 +1,4 @@
-"""Activation patching as pictures: what each patch brings over, layers by positions and by heads."""
+"""HTML view of activation patching: effects of the patches, layers by positions and by heads."""
 
 from explaind.contract.methods.explain.activation_patching import ActivationPatching, PatchGrid, PatchPoint
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
@@ -24,7 +24,7 @@ TITLES: dict[PatchPoint, str] = {
 
 
 def effect_grid(result: ActivationPatching, grid: PatchGrid) -> Grid:
-    """The normalised effects with their positions' tokens, or heads, as columns; colours end at 1 or beyond."""
+    """Normalised effects, with the positions' tokens or the heads as columns; the colour scale ends at 1 or beyond."""
     heads = grid.point == "z"
     names = [str(head) for head in grid.columns] if heads else [token_label(result, place) for place in grid.columns]
     reach = max([1.0, *(abs(effect) for row in grid.effects for effect in row)])
@@ -33,13 +33,13 @@ def effect_grid(result: ActivationPatching, grid: PatchGrid) -> Grid:
 
 
 def token_label(result: ActivationPatching, place: int) -> str:
-    """A token of the prompt; where the corrupted one differs, both."""
+    """A token of the prompt; both tokens if the corrupted one differs."""
     clean, corrupted = result.tokens[place].strip(), result.corrupted_tokens[place].strip()
     return one_line(clean or result.tokens[place]) if clean == corrupted else one_line(f"{clean}/{corrupted}")
 
 
 def strongest(result: ActivationPatching, grid: PatchGrid) -> tuple[str, float]:
-    """The patch of the largest effect, in words, and its effect."""
+    """The patch with the largest effect, as text, and its effect."""
     found = [
         (effect, layer, column)
         for layer, row in zip(grid.layers, grid.effects, strict=True)
@@ -51,7 +51,7 @@ def strongest(result: ActivationPatching, grid: PatchGrid) -> tuple[str, float]:
 
 
 def heading(result: ActivationPatching) -> Markup:
-    """What was asked, as a sentence."""
+    """The patching as a sentence."""
     rather = [" rather than ", answer_chip(result.foil)] if result.foil else []
     return join(["What carries ", answer_chip(result.target), *rather])
 
@@ -92,7 +92,7 @@ def sections(result: ActivationPatching) -> list[Markup]:
 
 
 def summary_line(result: ActivationPatching) -> str:
-    """What the colours mean, in a line."""
+    """The meaning of the colours in one line."""
     scores = f"score {number(result.clean_score)} clean, {number(result.corrupted_score)} corrupted"
     into = "clean into corrupted" if result.direction == "denoise" else "corrupted into clean"
     return f"{scores}; {into}: 1 brings all of the difference over, 0 none"

@@ -1,4 +1,4 @@
-"""Attention as pictures: a small matrix per head, and every head's scores by layer and head."""
+"""HTML view of attention: a small matrix per head, and every head's scores by layer and head."""
 
 from explaind.contract.methods.explain.attention import AttentionPatterns, HeadPattern, Scores
 from explaind.views.drawing.cards import facts, notebook_frame, section, tiles
@@ -14,7 +14,7 @@ _HOW = (
     "A row is a token that looks, a column one that is looked at; sinks are tokens that heads rest on when they have "
     "nothing to do. More: docs/guide/logit-attribution-and-attention.md."
 )
-MOST_DRAWN, MOST_TOKENS = 12, 48  # heads in a page, and positions along each side of a matrix
+MOST_DRAWN, MOST_TOKENS = 12, 48  # heads per page, and positions along each side of a matrix
 
 TITLES = {
     "previous_token": "Previous token",
@@ -26,13 +26,13 @@ TITLES = {
 
 
 def pattern_grid(result: AttentionPatterns, pattern: HeadPattern) -> Grid:
-    """Query × key of one head, the last positions of a long prompt; sinks stand apart."""
+    """Query × key of one head, the last positions of a long prompt; sinks are excluded from the scale."""
     rows = list(range(len(result.queries)))[-MOST_TOKENS:]
     last = max(result.queries[row] for row in rows) if rows else 0
     keys = range(max(0, last + 1 - MOST_TOKENS), last + 1)
     values = [[_weight(pattern, row, key) for key in keys] for row in rows]
     sinks = {place for place, key in enumerate(keys) if key in result.sinks}
-    # A prompt that is all sinks has its colours nevertheless.
+    # If all positions are sinks, they stay in the scale.
     apart = {(row, place) for row in range(len(rows)) for place in sinks} if len(sinks) < len(keys) else set()
     return Grid(
         values,
@@ -51,7 +51,7 @@ def _weight(pattern: HeadPattern, row: int, key: int) -> float | None:
 
 
 def score_grids(result: AttentionPatterns) -> list[tuple[str, Grid]]:
-    """Every score by layer and head, each with its title; the probe's where it has one."""
+    """Every score by layer and head, with its title; the probe's if it has one."""
     scores, probe = result.scores, result.probe
     found: list[tuple[str, Scores | None]] = [
         (TITLES["previous_token"], scores.previous_token),
@@ -123,14 +123,14 @@ def asked(result: AttentionPatterns) -> dict[str, Node]:
 
 
 def caption(result: AttentionPatterns, pattern: HeadPattern) -> str:
-    """A head's name, what it is, and how much of it rests on the sinks."""
+    """A head's name, its kinds, and its attention to the sinks."""
     kinds = ", ".join(TITLES[label].lower() for label in pattern.labels)
     sink = result.scores.sink[pattern.layer][pattern.head]
     return f"{pattern.name}{f' ({kinds})' if kinds else ''}, sinks {percent(min(1.0, sink))}"
 
 
 def summary(result: AttentionPatterns) -> str:
-    """The heads of a known kind in a line."""
+    """The heads of a known kind in one line."""
     found = [f"{label.name} {TITLES[label.label].lower()} {number(label.score)}" for label in result.labels[:8]]
     more = len(result.labels) - len(found)
     return " · ".join([*found, *([f"and {more} more"] if more else [])]) or "No head is of a known kind."
@@ -172,7 +172,7 @@ def _labels_table(result: AttentionPatterns) -> Markup:
 
 
 def heading(result: AttentionPatterns) -> Markup:
-    """What is shown, as a sentence."""
+    """The shown patterns as a sentence."""
     said = one_line(result.prompt, 120)
     return join([f"Where {plural(len(result.patterns), 'head')} look in ", tag("code", said, dir="auto")])
 

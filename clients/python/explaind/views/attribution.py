@@ -1,4 +1,4 @@
-"""An attribution for the report: the coloured prompt, its values as bars and tables, and what was asked."""
+"""HTML view of an attribution: the coloured prompt, its values as bars and tables, and the query."""
 
 import math
 
@@ -32,7 +32,7 @@ _NOTE = "opacity:.75;font-size:.9em;margin:.3em 0"
 
 
 def notebook(result: Attribution) -> Markup:
-    """The attribution for a notebook: what was asked, the coloured prompt, the scale, the numbers around."""
+    """Notebook view: what was explained, the coloured prompt, the colour scale, and the scores."""
     return notebook_frame(
         "attribution",
         tag("div", question(result), style="margin-bottom:.3em"),
@@ -69,7 +69,7 @@ def sections(result: Attribution) -> list[Markup]:
 
 
 def _heat(result: Attribution) -> Markup:
-    """The coloured prompt; where the result can be shown by larger units, a switch between them."""
+    """The coloured prompt; with a switch between unit kinds if the result has larger units."""
     kinds = kinds_of(result)
     if result.unit_kind not in kinds or len(kinds) < 2:
         return _view(result)
@@ -103,7 +103,7 @@ def _tiles(result: Attribution) -> dict[str, tuple[str, str | None]]:
 
 
 def _in_words(result: Attribution, score: float) -> str | None:
-    """A score of log-probabilities as what it means: a probability, or odds against the foil."""
+    """A log-probability score as a probability, or as odds against the foil."""
     if result.score != "logprob" or abs(score) > 600:
         return None
     if result.foil is None:

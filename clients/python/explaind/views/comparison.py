@@ -1,4 +1,4 @@
-"""A comparison of methods as pictures: the prompt once per method, their numbers, and how far they agree."""
+"""HTML view of a comparison of methods: the prompt once per method, their numbers, and their agreement."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ _NAME = "opacity:.75;margin-top:.6em"
 
 
 def attributions(result: MethodComparison) -> list[tuple[ComparedMethod, Attribution]]:
-    """The rows that have values, each with what of it can be drawn: values without their columns."""
+    """The rows with values, each as an attribution without columns, for drawing."""
     return [(row, _attribution(result, row, row.values)) for row in result.methods if row.values is not None]
 
 
@@ -30,7 +30,7 @@ def heading(result: MethodComparison) -> Markup:
 
 
 def notebook(result: MethodComparison) -> Markup:
-    """The comparison for a notebook: what was asked, a coloured prompt per method, and how far they agree."""
+    """Notebook view: what was explained, a coloured prompt per method, and their agreement."""
     return notebook_frame(
         "comparison",
         tag("div", heading(result)),
@@ -103,7 +103,7 @@ def _run(row: ComparedMethod) -> str:
 
 
 def strips(result: MethodComparison) -> Markup:
-    """The prompt once per method, in its colours; or why the method has none."""
+    """The coloured prompt once per method, or the reason why the method has none."""
     drawn = {row.label: heatmap_html(attribution) for row, attribution in attributions(result)}
     blocks = []
     for row in result.methods:
@@ -200,7 +200,7 @@ def _spread(row: ComparedMethod, index: int) -> Markup | None:
 
 
 def summary_line(row: ComparedMethod) -> str:
-    """The numbers of one method in a line."""
+    """The numbers of one method in one line."""
     parts = [
         row.algorithm or "",
         "" if row.evaluations is None else plural(row.evaluations, "evaluation"),

@@ -1,4 +1,4 @@
-"""Generation, scoring, tokenization and classification: the text by tokens, and tables of tokens or classes."""
+"""HTML view of generation, scoring, tokenization and classification: text by tokens, and tables."""
 
 import math
 from typing import Any
@@ -137,7 +137,7 @@ def _quoted(text: str) -> Markup:
 
 
 def _scored_notebook(result: Generation | Scoring) -> Markup:
-    """The text over its tokens' surprise, and what they come to."""
+    """The text coloured by its tokens' surprise, and the totals."""
     lead = result.prompt_tokens if isinstance(result, Scoring) else None
     total = f"log-probability {number(result.logprob)} over {plural(len(result.tokens), 'token')}"
     strip = tag("div", token_strip(result.prompt, result.tokens, lead), style="white-space:pre-wrap")
@@ -153,7 +153,7 @@ def _classification_notebook(result: Classification) -> Markup:
 
 
 def _heading(job: Job[Any], result: Any) -> Markup:
-    """What the model did, as a sentence."""
+    """The result as a sentence."""
     match result:
         case Generation():
             return join([f"How {job.model} went on: ", _quoted(result.text)])

@@ -1,4 +1,4 @@
-"""A lens as pictures: layer × position grids of what each place would say, and tokens followed through the layers."""
+"""HTML view of a lens: layer × position grids of the decoded predictions, and tokens tracked through the layers."""
 
 import math
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ _HUES: tuple[RGB, ...] = (POSITIVE, NEGATIVE, SURPRISE, (40, 150, 90), (200, 160
 
 
 def heading(result: LensReading) -> Markup:
-    """What was read, as a sentence."""
+    """The decoded positions as a sentence."""
     said = next((token for token in result.tracked if token.role == "target"), None)
     if said is None:
         return join(["What each layer would say"])
@@ -95,7 +95,7 @@ def _drawn_streams(result: LensReading) -> list[DecodedStream]:
 
 
 def _main(result: LensReading) -> DecodedStream:
-    """The stream that pictures begin with: the block output, unless only its last layer is there."""
+    """The main stream of the view: resid_post, unless only its last layer is included."""
     candidates = [stream for stream in result.streams if stream.stream != "resid_pre"]
     return max(reversed(candidates), key=lambda stream: len(stream.layers))
 
@@ -119,7 +119,7 @@ def _tiles(result: LensReading) -> dict[str, tuple[str, str | None]]:
 
 
 def _figures(result: LensReading) -> list[Markup]:
-    """Curves over the layers of the main stream; none where it has a single layer."""
+    """Curves over the layers of the main stream; none for a single layer."""
     stream = _main(result)
     which = result.streams.index(stream)
     if len(stream.layers) < 2:
@@ -146,12 +146,12 @@ def _figures(result: LensReading) -> list[Markup]:
 
 
 def _depth(rank: int) -> float:
-    """How far below rank 0 a rank is drawn, on a logarithmic scale."""
+    """Vertical position of a rank, on a logarithmic scale below rank 0."""
     return -math.log10(1 + rank)
 
 
 def _rank_axis(depths: Sequence[float]) -> Axis:
-    """Ranks 0, 10, 100 … from the top down, as far as the deepest needs."""
+    """Axis of ranks 0, 10, 100 … downwards, as far as needed."""
     ranks = [0, *(10**power for power in range(1, 7))]
     deepest = next((rank for rank in ranks if _depth(rank) <= min(depths)), ranks[-1])
     ticks = {_depth(rank): f"{rank:,}" for rank in ranks}
@@ -167,7 +167,7 @@ def _hue(place: int) -> str:
 
 
 def _tracked_table(result: LensReading) -> Markup:
-    """The rank of each token by layer, at the last position where it was followed."""
+    """The rank of each token by layer, at the last position where it was tracked."""
     stream = _main(result)
     which = result.streams.index(stream)
     rows = []

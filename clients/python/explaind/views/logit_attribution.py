@@ -1,4 +1,4 @@
-"""A logit attribution as pictures: layers by heads, the strongest components, the logit as it grows."""
+"""HTML view of a logit attribution: layers by heads, the strongest components, the cumulative logit."""
 
 from explaind.contract.blocks.attribution_result import ScoredText
 from explaind.contract.methods.explain.logit_attribution import LogitAttribution, TokenContributions
@@ -18,7 +18,7 @@ MOST_BARS = 20
 
 
 def heading(result: LogitAttribution) -> Markup:
-    """What was split, as a sentence."""
+    """The split logit as a sentence."""
     against = [" rather than ", _chip(result.foil)] if result.foil is not None else []
     return join(["What writes ", _chip(result.target), *against])
 
@@ -28,7 +28,7 @@ def _chip(text: ScoredText) -> Markup:
 
 
 def heads_grid(result: LogitAttribution) -> Grid:
-    """Layer × head, with the MLP as the last column and the attention's bias before it where there is one."""
+    """Layer × head, with the MLP as the last column, preceded by the attention's bias if there is one."""
     biased = any(result.attention_bias)
     rows = [
         [*heads, *([result.attention_bias[layer]] if biased else []), result.mlp_out[layer]]
@@ -40,7 +40,7 @@ def heads_grid(result: LogitAttribution) -> Grid:
 
 
 def _growth_chart(result: LogitAttribution) -> Markup:
-    """The logit as the layers add to it, the embedding and the biases first."""
+    """The cumulative logit over the layers, after embedding and biases."""
     names = ["before", *(str(layer) for layer in range(len(result.mlp_out)))]
     line = Line("logit", result.accumulated)
     y = Axis(low=0.0, high=0.0, written=signed)
@@ -83,7 +83,7 @@ def sections(result: LogitAttribution) -> list[Markup]:
 
 
 def summary(result: LogitAttribution) -> str:
-    """The parts in a line."""
+    """The contributions in one line."""
     heads = sum(sum(row) for row in result.heads)
     embedding = result.embed + (result.pos_embed or 0.0)
     parts = [
@@ -109,7 +109,7 @@ def _tiles(result: LogitAttribution) -> dict[str, tuple[str, str | None]]:
 
 
 def _columns_table(columns: list[TokenContributions]) -> Markup:
-    """One row per token: its logit, and what the kinds of parts add to it."""
+    """One row per token: its logit, and the contribution of each kind of component."""
     rows = []
     for place, column in enumerate(columns):
         found = [

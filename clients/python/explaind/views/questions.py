@@ -1,4 +1,4 @@
-"""Answered questions as pictures and tables: what was said to each, the mistakes by kind, right beside wrong inside."""
+"""HTML view of answered questions: answers, mistakes by category, activations of right and wrong answers."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ _HOW = "What was expected and said, and the rule that judged it. More: docs/guid
 
 
 def heading(result: QuestionsEvaluation, model: str) -> Markup:
-    """How much it knew, as a sentence."""
+    """The accuracy as a sentence."""
     total = result.total
     return join([f"{model} is right about {total.right} of {plural(total.count, 'question')}"])
 
@@ -55,7 +55,7 @@ def summary(result: QuestionsEvaluation) -> str:
 
 
 def in_words(name: str) -> str:
-    """A category or rule as words."""
+    """A category or rule as text."""
     return name.replace("_", " ")
 
 
@@ -88,13 +88,13 @@ def _interval(of: Accuracy) -> str:
 
 
 def failure_bars(failures: Sequence[FailureCount]) -> Markup:
-    """A bar for each kind of mistake, with its count."""
+    """A bar for each category of mistakes, with its count."""
     bars = [Bar(in_words(found.category), None, found.count, written=str(found.count)) for found in failures]
     return bars_html(bars, title="Mistakes by kind")
 
 
 def _rules(failures: Sequence[FailureCount]) -> Markup:
-    """What the rules say that found something."""
+    """Explanations of the rules that applied."""
     rows = [
         tag(
             "tr",
@@ -110,7 +110,7 @@ def _rules(failures: Sequence[FailureCount]) -> Markup:
 
 
 def questions_table(questions: Sequence[JudgedQuestion]) -> Markup:
-    """Every question with what was expected and said, and how it was judged."""
+    """Every question with expected and generated answer, and its grade."""
     rows = [
         tag(
             "tr",
@@ -141,7 +141,7 @@ def _expected(question: JudgedQuestion) -> Markup:
 
 
 def _said(question: JudgedQuestion) -> Markup:
-    """What was said, and what of it was taken for the answer where that is less."""
+    """The generated text, and the extracted answer if it is shorter."""
     said = tag("code", one_line(question.said, 80)) if question.said.strip() else tag("small", "nothing")
     ended = {"end": None, "stop": " at a stop text", "length": " cut off at max_new_tokens"}[question.finish]
     taken = question.extracted
@@ -187,7 +187,7 @@ def kinds_table(kinds: Sequence[Accuracy]) -> Markup:
 
 
 def _activations(found: ActivationComparison) -> Markup:
-    """Distance and cosine of the two means by layer, beside those of random splits."""
+    """Distance and cosine of the two means by layer, compared with random splits."""
     charts = [
         _chart(
             "Distance of the means, by layer",

@@ -1,7 +1,7 @@
-"""Finds the views: every `VIEW` or `VIEWS` in the modules of a package of views, by the class of the result.
+"""Registry of views: every `VIEW` or `VIEWS` in the modules of a package of views, by result class.
 
-A view is found along the bases of a result's class: a subclass looks as its base does, and what has no view of its
-own is drawn from its fields, by the view of `object` at the end of this module.
+A view is looked up along the bases of a result's class: a subclass inherits the view of its base, and a result without
+one is drawn from its fields, by the view of `object` at the end of this module.
 """
 
 import importlib
@@ -63,7 +63,7 @@ def all_views(package: str = HTML_VIEWS) -> Mapping[type, View]:
 def find_view(result_class: type, *packages: str) -> View:
     """The view of a class, of the given packages together (none: the HTML views).
 
-    Each of its parts is that of the nearest class along the bases; HTML parts are never None.
+    Each part comes from the nearest class along the bases; HTML parts are never None.
     """
     tables = [all_views(package) for package in packages or (HTML_VIEWS,)]
     nearest = [table[base] for base in result_class.__mro__ for table in tables if base in table]
@@ -78,7 +78,7 @@ def find_view(result_class: type, *packages: str) -> View:
 
 
 def notebook_html(result: object) -> str:
-    """A result as a notebook displays it."""
+    """Notebook HTML of a result."""
     return str(notebook_markup(result))
 
 

@@ -1,4 +1,4 @@
-"""A finished job as one HTML page that needs nothing else: no script, no font, no network."""
+"""Report of a finished job: one self-contained HTML page without scripts, fonts or network access."""
 
 from datetime import datetime
 from functools import cache
@@ -24,12 +24,12 @@ from explaind.views.drawing.html import Markup, join, tag
 from explaind.views.drawing.text import one_line
 from explaind.views.registry import View, find_view, notebook_markup
 
-# Nothing in the page may load or run anything, whatever a prompt contains.
+# The page may load or run nothing, whatever a prompt contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
 def job_html(job: Job[Any]) -> str:
-    """A whole page about a job: its result as pictures and tables, or why it has none."""
+    """Page about a job: its result as pictures and tables, or the reason why it has none."""
     heading, sections = _content(job, _result(job))
     page = tag(
         "html",
@@ -59,7 +59,7 @@ def notebook(job: Job[Any]) -> Markup:
 
 
 def _result(job: Job[Any]) -> Any:
-    """The result as its model; the JSON where it does not fit that."""
+    """The result as its model, or as JSON if it does not match."""
     try:
         return typed_result(job)
     except ValidationError:
@@ -113,7 +113,7 @@ def _header(job: Job[Any], heading: Markup) -> Markup:
 
 
 def _about(job: Job[Any]) -> list[Markup | None]:
-    """Cost, origin and the caller's own words."""
+    """Cost, provenance and the caller's metadata."""
     return [
         section("Cost", facts(timing_facts(job.timing))) if job.timing else None,
         section("Provenance", facts(provenance_facts(job.provenance))) if job.provenance else None,

@@ -1,4 +1,4 @@
-"""A tuned lens as pictures: what it says at each layer, and how far it and the logit lens are from the end."""
+"""HTML view of a tuned lens: its predictions at each layer, and its divergence compared with the logit lens."""
 
 import math
 from collections.abc import Sequence
@@ -60,19 +60,19 @@ def made(result: TunedLensTraining) -> dict[str, Node]:
 
 
 def training_heading(result: TunedLensTraining) -> Markup:
-    """What came of it, as a sentence."""
+    """The outcome of the training as a sentence."""
     return join(["A tuned lens of ", tag("code", shown(result.lens.model)), f" after {plural(result.steps, 'step')}"])
 
 
 def training_notebook(result: TunedLensTraining) -> Markup:
-    """The training for a notebook: both lenses by layer."""
+    """Notebook view of a training: both lenses by layer."""
     return notebook_frame("lens", tag("div", tag("b", training_heading(result))), _qualities(result), wide=True)
 
 
 def training_sections(result: TunedLensTraining) -> list[Markup]:
     """The cards of the report."""
     held = result.held_out
-    places = max(1, len(held.layers) - 1)  # at the last one there is nothing to be gained
+    places = max(1, len(held.layers) - 1)  # at the last one there is nothing to gain
     told: dict[str, tuple[str, str | None]] = {
         "Logit lens": (number(math.fsum(held.logit_lens) / places), "mean KL over the layers, held out"),
         "Tuned lens": (number(math.fsum(held.tuned_lens) / places), "the same of the lens that was kept"),

@@ -1,5 +1,5 @@
--- digest, condemned ms → go, or wait while a sweeper removes that blob. A blob that is announced counts as dead from
--- now on: so long it is safe, and if its writer dies it is swept.
+-- digest, condemned ms → go, or wait while a sweeper removes that blob. An announced blob counts as unreferenced from
+-- now on: it is safe during the grace period, and swept if its writer dies.
 local digest, t = ARGV[1], now()
 local condemned = redis.call('ZSCORE', P .. 'blobs_condemned', digest)
 if condemned and tonumber(condemned) > t - tonumber(ARGV[2]) then return 'wait' end

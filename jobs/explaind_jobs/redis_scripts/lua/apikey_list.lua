@@ -1,4 +1,4 @@
--- id… (none: all) → {mark of the pepper, or '' where no key was ever made, row…}; a row is the id, the state, and FIELDS
+-- id… (none: all) → {pepper fingerprint, or '' if no key was ever made, row…}; a row is the id, the state, and FIELDS
 local FIELDS = { 'mac', 'name', 'scopes', 'created', 'expires', 'revoked', 'requests_per_minute', 'burst', 'max_queued',
   'max_running' }
 local ids, t = ARGV, now()

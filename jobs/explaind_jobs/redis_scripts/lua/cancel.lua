@@ -1,4 +1,4 @@
--- id, caller → the job's view, or nil. The one asked for twice is as cancelled as once.
+-- id, caller → the job's view, or nil. Idempotent.
 even_when_full()
 local id = ARGV[1]
 if not visible(id, ARGV[2]) then return nil end

@@ -13,7 +13,7 @@ local function told(id, attempt, queued_ms, suspect)
   return { id, attempt, h[1], h[2], h[3], int(queued_ms), suspect, h[4] or '', h[5], h[6] or '', h[7] or '' }
 end
 
--- A call whose reply was lost on the way is made again with the same token: it is told the same.
+-- A call whose reply was lost is repeated with the same token, and gets the same reply.
 local before = redis.call('GET', claimed_key(ARGV[6]))
 if before then
   local id, attempt, queued_ms, suspect = string.match(before, '^(%S+) (%d+) (%d+) (%d)$')
@@ -37,8 +37,8 @@ local function begun(id, suspect)
   return told(id, attempt, queued_ms, suspect)
 end
 
--- A job whose worker died runs alone, on a worker that has nothing else to lose. When it has waited long, a worker is
--- reserved for it: that one claims nothing until it is idle.
+-- A job whose worker died runs alone, on a worker without other jobs to lose. If it has waited long, a worker is
+-- reserved for it, which claims nothing until it is idle.
 local function suspect()
   for _, queue in ipairs(queues) do
     local head = redis.call('ZRANGE', suspects_key(queue), 0, 0, 'WITHSCORES')
@@ -64,7 +64,7 @@ local function has_room(key)
   return most == 0 or redis.call('SCARD', running_key(key)) < most
 end
 
--- The best waiting job of one key: the oldest, where one whose model is here counts as `affinity_ms` older.
+-- The best waiting job of one key: the oldest, where a resident model's job counts as `affinity_ms` older.
 local function head_of(queue, key)
   local best, best_place
   for _, model in ipairs(redis.call('SMEMBERS', lanes_key(queue, key))) do
@@ -80,8 +80,8 @@ local function head_of(queue, key)
   return best, best_place
 end
 
--- The one place that chooses among the waiting jobs: the key that has had the least service, where one whose model is
--- here may be ahead by `affinity_ms` of service; and of that key its best job.
+-- The only choice among waiting jobs: the key with the least service, where one with a job for a resident model may
+-- be ahead by `affinity_ms` of service; and of that key its best job.
 local function choose()
   local best, best_turn, best_place, best_key
   for _, queue in ipairs(queues) do

@@ -1,5 +1,5 @@
--- Shared by every script. KEYS[1] is the key prefix; times are milliseconds since 1970 by the server's clock, places in
--- a queue microseconds.
+-- Prepended to every script. KEYS[1] is the key prefix; times are milliseconds since 1970 by the server's clock,
+-- positions in a queue are microseconds.
 local P = KEYS[1]
 
 local function micros()
@@ -19,25 +19,25 @@ local function terminal(state)
 end
 local function active(state) return state == 'running' or state == 'cancelling' end
 
--- A script that has written something may go on when Redis has reached its maxmemory. What ends jobs or keeps them in
--- hand calls this first: that is what makes room again.
+-- Lets a script that has already written continue when Redis has reached its maxmemory. Scripts that end or hold jobs
+-- call this first: they are what frees memory.
 local function even_when_full() redis.call('DEL', P .. 'nothing') end
 
--- Makes what several jobs use live as long as the last of them.
+-- Extends the expiry of data shared by several jobs to that of the last one.
 local function keep_for(key, seconds)
   if redis.call('PTTL', key) < seconds * 1000 then redis.call('EXPIRE', key, seconds) end
 end
 
--- Whether `caller` (an API key's id, '' where nobody asks for keys, '*' who may see all) may know of a job.
+-- Whether `caller` (an API key's id, '' where no key is required, '*' for all) may see a job.
 local function visible(id, caller)
   local key = redis.call('HGET', job_key(id), 'key')
   return key and (caller == '*' or key == caller)
 end
 
--- What /metrics shows, counted where it happens: a name and its labels, with bars between.
+-- Counters of /metrics, incremented where events happen: a name and its labels, separated by bars.
 local function count(name, by) redis.call('HINCRBYFLOAT', P .. 'stats', name, by or 1) end
 
--- What those who follow a job hear.
+-- Appends an event to a job's stream.
 local EVENTS_KEPT = 1000
 local function event(id, name, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', EVENTS_KEPT, '*', 'event', name, 'data', data)
@@ -46,8 +46,8 @@ local function state_event(id, state, attempt)
   event(id, 'state', cjson.encode({ state = state, attempt = tonumber(attempt or 0) }))
 end
 
--- After the end only those need events who were listening, or come back from a broken connection: for a minute. A stream
--- allots itself 4 KB with its first entry, a copy only what is in it.
+-- After the end, events are kept for a minute, for clients listening or reconnecting. A stream allocates 4 KB with
+-- its first entry, a copy only what it contains.
 local EVENTS_AFTER_END_S = 60
 local function shrink_events(id, ttl_s)
   local key, whole = events_key(id), events_key(id) .. ':whole'
@@ -61,8 +61,8 @@ local function last_of_stream(id)
   return last[1] and last[1][1]
 end
 
--- Waiting jobs. `queue` holds all of a class by the time they were created; `line` those of one API key, `lane` those of
--- one key and model, both by that time less the head start of their priority. A job whose worker died waits among the
+-- Waiting jobs. `queue` has all jobs of a class by creation time; `line` those of one API key, `lane` those of one key
+-- and model, both by creation time minus the head start of their priority. A job whose worker died waits among the
 -- suspects instead of in a lane.
 local function queue_key(queue) return P .. 'queue:' .. queue end
 local function line_key(queue, key) return P .. 'line:' .. queue .. ':' .. key end
@@ -73,7 +73,7 @@ local function suspects_key(queue) return P .. 'suspects:' .. queue end
 local function running_key(key) return P .. 'running:' .. key end
 local function waiting_in(queue) return redis.call('ZCARD', queue_key(queue)) end
 
--- Bytes of the requests that wait: `waiting` has them by job, `waiting_bytes` by API key and, under '*', in all.
+-- Bytes of waiting requests: `waiting` has them by job, `waiting_bytes` by API key and, under '*', in total.
 local function waiting_bytes(key) return tonumber(redis.call('HGET', P .. 'waiting_bytes', key) or 0) end
 local function count_waiting_bytes(key, by)
   if redis.call('HINCRBY', P .. 'waiting_bytes', key, by) <= 0 then redis.call('HDEL', P .. 'waiting_bytes', key) end
@@ -88,8 +88,8 @@ local function total_queued()
   return n
 end
 
--- How much service each key has had, in seconds: the key with the least is next. One that comes back after a rest
--- starts where the service is now ('#'), so that a rest saves nothing up.
+-- Service of each key, in seconds: the key with the least is next. One that returns after a pause starts at the
+-- current service ('#'), so that a pause accumulates no credit.
 local function turn_of(key) return tonumber(redis.call('HGET', P .. 'turns', key) or 0) end
 local function charge(key, seconds)
   redis.call('HINCRBYFLOAT', P .. 'turns', key, string.format('%.3f', seconds))
@@ -133,7 +133,7 @@ local function dequeue(id)
   local h = redis.call('HMGET', job_key(id), 'queue', 'key', 'model')
   dequeue_from(h[1], h[2], h[3], id)
 end
--- True when a waiting job has no record any more (somebody deleted keys by hand): then it waits no longer.
+-- True if a waiting job has no record any more (keys deleted by hand): it is then removed from the queue.
 local function gone(queue, id)
   if redis.call('EXISTS', job_key(id)) == 1 then return false end
   for _, key in ipairs(redis.call('SMEMBERS', keys_key(queue))) do
@@ -143,7 +143,7 @@ local function gone(queue, id)
   return true
 end
 
--- How many seconds a job of this method and model takes, as far as seen; nil before the first.
+-- Expected seconds of a job of this method and model, from past jobs; nil before the first.
 local function pace_of(what) return tonumber(redis.call('HGET', P .. 'pace', what) or nil) end
 local function learn_pace(what, seconds)
   local known = pace_of(what)
@@ -171,9 +171,9 @@ local function leave_worker(id)
   redis.call('SREM', running_key(redis.call('HGET', job_key(id), 'key')), id)
 end
 
-local LEAST_TURN_S = 0.02 -- a job that fails at once is a turn too
+local LEAST_TURN_S = 0.02 -- a job that fails at once counts as a turn too
 
--- The service that a job has had is known at its end; what was charged at its start is made right.
+-- The service of a job is known at its end; corrects the estimate charged at its start.
 local function settle(id, h, t)
   if not active(h.state) or not h.started then return end
   local seconds = math.max(0, (t - tonumber(h.started)) / 1000)

@@ -1,14 +1,14 @@
 -- random, method, model, queue, request, metadata, idempotency digest or '', body digest, API key's id or '', priority,
 -- head start µs, ttl_s, timeout_s or '', webhook (JSON) or '', request id, trace or '', cache digest or '', max_queued,
--- max_queued of the key (0: none), most bytes of waiting requests in all and of a key
--- → {outcome, view or '', id of the last event}; outcome: created, cached, existing, reused (the key belongs to another
--- body), full, full_key, full_bytes or full_key_bytes
+-- max_queued of the key (0: none), maximum bytes of waiting requests in total and of a key
+-- → {outcome, view or '', id of the latest event}; outcome: created, cached, existing, reused (the key belongs to
+-- another body), full, full_key, full_bytes or full_key_bytes
 local random, method, model, queue, request, metadata = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local idem, body, key, cache = ARGV[7], ARGV[8], ARGV[9], ARGV[17]
 local max_queued, max_queued_key = tonumber(ARGV[18]), tonumber(ARGV[19])
 local max_bytes, max_bytes_key = tonumber(ARGV[20]), tonumber(ARGV[21])
 
--- Ids sort by time: 11 characters of microseconds, 15 of chance.
+-- Ids sort by time: 11 characters of microseconds, 15 random ones.
 local place = micros()
 local function new_id()
   local digits, rest, stamp = '0123456789abcdefghijklmnopqrstuv', place, ''
@@ -37,7 +37,7 @@ local function store(id)
   count('submitted|' .. method .. '|' .. model)
 end
 
--- A new job that has ended already, with the answer of another.
+-- Creates a job that has already ended, with the result of another.
 local function answer_from(source, id)
   local seen = seen_at_end(source)
   redis.call('HSET', job_key(id), 'provenance', seen.provenance, 'timing', seen.timing, 'origin', seen.origin,
@@ -47,8 +47,8 @@ local function answer_from(source, id)
   close(id, 'succeeded')
 end
 
--- The finished job that answers this request already: as long as its record is there and the workers still hold the
--- very model that it was computed with.
+-- The finished job with the cached result of this request: while its record exists and workers still hold the model
+-- revision that it was computed with.
 local function known_answer()
   if cache == '' then return nil end
   local source = redis.call('GET', P .. 'cache:' .. cache)
@@ -71,7 +71,7 @@ if not source then
   if max_queued_key > 0 and redis.call('ZCARD', line_key(queue, key)) >= max_queued_key then
     return { 'full_key', '', '' }
   end
-  -- One that is larger than the bound may still wait alone.
+  -- A single request above the limit may still wait alone.
   local bytes = #request + #metadata
   local waiting = waiting_bytes('*')
   if waiting > 0 and waiting + bytes > max_bytes then return { 'full_bytes', '', '' } end

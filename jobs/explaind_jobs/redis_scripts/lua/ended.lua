@@ -1,9 +1,9 @@
--- Shared by every script: the record of a job that has ended. There are many more of these than of others, for a day or
--- longer, so it is written anew, as small as it can be.
+-- Prepended to every script: the record of an ended job. These are by far the most records, kept for a day or longer,
+-- so the record is rewritten as small as possible.
 
--- What only callers see of a job that has ended is one text: a line for each of these. It is kept in pieces that are
+-- The fields of an ended job that only callers read are one text: a line for each of these. It is stored in pieces,
 -- fields 1, 2, … of the record: a hash of short values takes Redis half the memory (hash-max-listpack-value, 64). A
--- long text is better off in one piece. nil for a job that has not ended.
+-- long text is better in one piece. nil for a job that has not ended.
 local SEEN_AT_END = { 'created', 'started', 'finished', 'expires', 'attempt', 'progress', 'error', 'provenance',
   'timing', 'metadata', 'priority', 'cached', 'origin', 'last' }
 local PIECE, MOST_PIECES = 64, 64
@@ -34,7 +34,7 @@ local function last_event(id)
   return seen and seen.last or '0-0'
 end
 
--- Drops what nobody needs any more, the request above all.
+-- Drops fields that are no longer needed, above all the request.
 local KEPT_AT_END = { 'state', 'method', 'model', 'key', 'result_at', 'result_digest', 'result_size', 'result_encoded',
   'idem', 'webhook', 'cache', 'losses' }
 local function shrink_record(id)
@@ -48,8 +48,8 @@ local function shrink_record(id)
   end
 end
 
--- What the jobs of one model have in common, kept once under its digest: the revision of its weights in the first line,
--- what else is told of them (JSON) in the second. It holds nothing of a request, so it may outlive a deleted job.
+-- Data common to the jobs of one model, stored once under its digest: the revision of its weights in the first line,
+-- the rest (JSON) in the second. It contains nothing of a request, so it may outlive a deleted job.
 local function origin_key(origin) return P .. 'origin:' .. origin end
 local function keep_origin(id, origin, text)
   redis.call('SETNX', origin_key(origin), text)
@@ -60,11 +60,10 @@ local function read_origin(origin)
   return string.match(text or '', '^(.-)\n(.*)$')
 end
 
--- Small results are known by half of their digest, which is enough to tell them apart: whoever reads one holds it against
--- the whole.
+-- Small results are keyed by half of their digest, enough to distinguish them: readers verify the whole digest.
 local SHARED_DIGITS = 32
 
--- The one that an ended job shares, in what names the job among those that expire: by then its record is gone.
+-- Digest of an ended job's shared small result, stored in its expiry entry: by then its record is gone.
 local function shared_digest(id)
   local h = redis.call('HMGET', job_key(id), 'result_at', 'result_digest')
   return h[1] == 'inline' and string.sub(h[2], 1, SHARED_DIGITS) or ''

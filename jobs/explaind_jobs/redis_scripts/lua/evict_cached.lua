@@ -1,4 +1,4 @@
--- id: its result turned out to be lost or damaged, so it answers no further requests
+-- id: its result is lost or damaged, so it is taken out of the cache
 local h = result_of(ARGV[1])
 local key = redis.call('HGET', job_key(ARGV[1]), 'cache')
 if key then redis.call('DEL', P .. 'cache:' .. key) end

@@ -1,4 +1,4 @@
--- kind, id, caller, seconds for which a listing may go on after it → its blob, loose from now on, or nil
+-- kind, id, caller, seconds for which a listing may continue after it → its blob, now loose, or nil
 local id, key = ARGV[2], P .. 'file:' .. ARGV[2]
 local h = redis.call('HMGET', key, 'kind', 'key', 'blob')
 if h[1] ~= ARGV[1] or not (ARGV[3] == '*' or h[2] == ARGV[3]) then return nil end

@@ -1,4 +1,4 @@
--- kind, id, caller, whether the preview is asked for (0|1) → row with the preview at its end, or nil
+-- kind, id, caller, whether to include the preview (0|1) → row with the preview at its end, or nil
 local key = P .. 'file:' .. ARGV[2]
 local h = redis.call('HMGET', key, 'kind', 'key', 'created', 'card', 'blob', 'digest', 'size')
 if h[1] ~= ARGV[1] or not (ARGV[3] == '*' or h[2] == ARGV[3]) then return nil end

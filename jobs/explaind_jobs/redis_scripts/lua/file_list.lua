@@ -1,8 +1,8 @@
--- kind, caller, after or '', limit → {found (0|1: is there such an `after`), row…}, newest first
+-- kind, caller, after or '', limit → {found (0|1: does `after` exist), row…}, newest first
 local index = P .. 'files:' .. ARGV[1] .. (ARGV[2] == '*' and '' or ':' .. ARGV[2])
 local from = '+inf'
 if ARGV[3] ~= '' then
-  -- One that was deleted a moment ago still has its place, for whoever deletes while listing.
+  -- A recently deleted file keeps its position, for clients that delete while listing.
   local place = redis.call('ZSCORE', index, ARGV[3]) or redis.call('GET', P .. 'files:gone:' .. ARGV[3])
   if not place then return { 0 } end
   from = '(' .. int(tonumber(place))

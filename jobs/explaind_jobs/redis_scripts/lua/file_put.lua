@@ -1,6 +1,6 @@
--- kind, id, caller, blob, most files, ms for which an announced blob may wait, whether it replaces a file of that id (0|1),
+-- kind, id, caller, blob, most files, ms an announced blob may wait, whether it replaces a file of that id (0|1),
 -- then names and values of the record
--- → {outcome, blob that nobody refers to any more or '', row…}; outcome: created, existing (the record stays as it is),
+-- → {outcome, blob that is no longer referenced or '', row…}; outcome: created, existing (the record is unchanged),
 -- replaced, full, or late (the announced blob may be swept at any moment)
 local kind, id, caller, blob = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key, own, all = P .. 'file:' .. id, P .. 'files:' .. kind .. ':' .. caller, P .. 'files:' .. kind

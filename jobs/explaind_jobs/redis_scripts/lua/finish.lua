@@ -12,7 +12,7 @@ if h[2] ~= attempt then
   return 'fenced'
 end
 if ARGV[4] ~= '' and not keep_result(id, ARGV[4], ARGV[5], h[3]) then return 'unwritten' end
--- Requeued but not claimed again: the work is done, so it counts, its time too.
+-- Requeued but not claimed again: the work is done, so it counts, with its time.
 if h[1] == 'queued' then
   dequeue(id)
   redis.call('HSET', job_key(id), 'state', 'running')

@@ -1,9 +1,9 @@
--- worker, worker state (JSON), worker expiry ms, lease_ms, (id, attempt)… → {id, standing, …}
+-- worker, worker state (JSON), worker expiry ms, lease_ms, (id, attempt)… → {id, lease status, …}
 even_when_full()
 local t = now()
 local state = cjson.decode(ARGV[2])
 local before = redis.call('GET', P .. 'worker:' .. ARGV[1])
--- A worker that starts has not looked at any files: what is known of them may be of old ones. Others tell it again.
+-- A starting worker has not read any files: known revisions may be of old files. The other workers report them again.
 if not before or cjson.decode(before).instance ~= state.instance then redis.call('DEL', P .. 'revisions') end
 redis.call('SET', P .. 'worker:' .. ARGV[1], ARGV[2], 'PX', ARGV[3])
 redis.call('ZADD', P .. 'workers', t, ARGV[1])

@@ -1,6 +1,6 @@
--- Shared by every script: how jobs end, wait again, are lost and are held.
+-- Prepended to every script: how jobs end, wait again, are lost and are held.
 
--- The end of a job: its record, its result and its idempotency key expire together.
+-- Ends a job: its record, its result and its idempotency key expire together.
 local function close(id, state)
   local t = now()
   local f = redis.call('HMGET', job_key(id), 'state', 'started', 'charged', 'key', 'method', 'model', 'queue', 'ttl',
@@ -28,7 +28,7 @@ local function close(id, state)
   end
 end
 
--- A worker gave its job back unharmed: the next claim is a new attempt, no loss is counted.
+-- Returns an unharmed job to the queue: the next claim is a new attempt, no loss is counted.
 local function requeue(id)
   leave_worker(id)
   redis.call('HSET', job_key(id), 'state', 'queued')
@@ -36,7 +36,7 @@ local function requeue(id)
   state_event(id, 'queued', redis.call('HGET', job_key(id), 'attempt'))
 end
 
--- A problem that was written before its job was known, as that job's: with its path and with the id of its request.
+-- Completes a problem written in advance with the job's path and its request's id.
 local function problem_of(id, problem)
   local rid = redis.call('HGET', job_key(id), 'rid')
   local function filled(name, value)
@@ -48,7 +48,7 @@ local function problem_of(id, problem)
   return problem
 end
 
--- A worker was lost while it ran the job. True when the job waits again.
+-- Handles the loss of a worker that ran the job. True if the job waits again.
 local function lose(id, max_losses, problem)
   local state = redis.call('HGET', job_key(id), 'state')
   if not active(state) then
@@ -69,8 +69,8 @@ local function lose(id, max_losses, problem)
   return true
 end
 
--- What an attempt of a job is: held, cancel or lost. A job that went back to the queue because its lease ran out,
--- but that nobody else has claimed yet, is taken up again by the worker that still computes it.
+-- Lease status of a job's attempt: held, cancel or lost. A job requeued after its lease expired, but not claimed
+-- again yet, is taken back by the worker that still computes it.
 local function standing(id, attempt, lease_ms)
   local h = redis.call('HMGET', job_key(id), 'state', 'attempt', 'owner', 'key')
   if h[2] ~= attempt then return 'lost' end

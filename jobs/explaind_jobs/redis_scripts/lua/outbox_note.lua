@@ -1,6 +1,6 @@
--- id, attempt, status (JSON, '' for none), ms until the next try (-1: there is none) → noted, stale or gone
--- stale: the message is settled, or was taken by another attempt meanwhile. An end is noted even so while the message
--- is in the outbox: what was delivered need not be sent again.
+-- id, attempt, status (JSON, '' for none), ms until the next attempt (-1: none) → noted, stale or gone
+-- stale: the message is settled, or was taken by another attempt meanwhile. A final status is recorded even so while
+-- the message is in the outbox: a delivered message need not be sent again.
 local id, attempt, status, delay_ms = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 if redis.call('EXISTS', job_key(id)) == 0 then
   redis.call('ZREM', P .. 'outbox', id)

@@ -1,5 +1,5 @@
 -- limit, lease ms → for each message now due: {attempt, webhook, key, the job's view}
--- A message taken is due again when its lease is over: whoever took it notes the outcome before, or is dead.
+-- A message taken is due again when its lease ends: its taker records the outcome before, or is dead.
 local t = now()
 local taken = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'outbox', '-inf', t, 'LIMIT', 0, tonumber(ARGV[1]))) do

@@ -1,4 +1,4 @@
--- id, attempt, lease_ms, progress (JSON) → standing
+-- id, attempt, lease_ms, progress (JSON) → lease status
 even_when_full()
 local found = standing(ARGV[1], ARGV[2], tonumber(ARGV[3]))
 if found ~= 'lost' then

@@ -1,5 +1,5 @@
 -- API key's id, requests a minute, burst, 1 (take one) or -1 (give one back)
--- → {'1' or '0' where none is left, requests left, ms until all are back (of '0': until one is)}
+-- → {'1', or '0' if none is left, requests left, ms until the limit is full again (for '0': until one is available)}
 -- The generic cell rate algorithm: `tat` is when the bucket would be full again.
 local per_minute, burst, taken = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local gcra = P .. 'rate:' .. ARGV[1]

@@ -1,5 +1,5 @@
--- max_losses, lost problem (JSON), queue ttl ms, expired problem (JSON) → number of jobs whose lease ran out. Also ends
--- the jobs that have waited too long, and forgets what is left of those whose record has expired.
+-- max_losses, lost problem (JSON), queue ttl ms, expired problem (JSON) → number of jobs whose lease expired. Also ends
+-- jobs that have waited too long, and removes what is left of jobs whose record has expired.
 even_when_full()
 local t = now()
 local lost = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', t, 'LIMIT', 0, 100)

@@ -1,5 +1,5 @@
--- id, attempt, lost (0|1: its device broke under it), max_losses, problem (JSON)
--- → 1 when the worker held the job and it has left the worker
+-- id, attempt, lost (0|1: its device broke while it ran), max_losses, problem (JSON)
+-- → 1 if the worker held the job and has released it
 even_when_full()
 local id = ARGV[1]
 local h = redis.call('HMGET', job_key(id), 'state', 'attempt')

@@ -1,5 +1,5 @@
--- → {what waits (JSON): [{queue, model, waiting}], [{queue, seconds that the oldest has waited}]; counters: name, value…}
--- for /metrics: everything that is true of the store as a whole.
+-- → {waiting (JSON): [{queue, model, waiting}], [{queue, age of the oldest in seconds}]; counters: name, value…}
+-- for /metrics: the state of the store as a whole.
 local depths, ages, t = {}, {}, now()
 for _, queue in ipairs(redis.call('SMEMBERS', P .. 'queues')) do
   local by_model = {}

@@ -1,6 +1,6 @@
--- Shared by every script: a job as callers see it, and when it will start.
+-- Prepended to every script: a job's view for callers, and its estimated start.
 
--- How many jobs will start before this one: those ahead in its key's line, and for each other key its turns until then.
+-- Number of jobs that will start before this one: those ahead in its key's line, and each other key's turns until then.
 local function position(id, queue, key)
   local rank = redis.call('ZRANK', line_key(queue, key), id)
   if not rank then return nil end
@@ -14,7 +14,7 @@ local function position(id, queue, key)
   return ahead
 end
 
--- Slots of the live workers of a class; looked up once a script.
+-- Slots of the live workers of a class; looked up once per script.
 local slots_known = {}
 local function slots_of(queue)
   if slots_known[queue] then return slots_known[queue] end
@@ -37,7 +37,7 @@ local function starts_in(place, queue)
   return string.format('%.1f', place * pace / slots)
 end
 
--- A job as callers see it; the order is that of FIELDS in job_view.py. nil when there is none.
+-- A job's view for callers; the order is that of FIELDS in job_view.py. nil if there is none.
 local SEEN = { 'created', 'started', 'finished', 'expires', 'attempt', 'progress', 'error', 'provenance', 'timing',
   'metadata', 'priority', 'cached' }
 local function view(id)
@@ -53,7 +53,7 @@ local function view(id)
   local _, common = read_origin(seen.origin)
   row[17], row[18], row[19], row[20] = h[6] or '', '', '', common or ''
   if h[1] == 'queued' then
-    row[6], row[10] = '', '' -- started and progress of an attempt that is over
+    row[6], row[10] = '', '' -- started and progress of an ended attempt
     local place = position(id, h[4], h[5])
     if place then row[18], row[19] = tostring(place), starts_in(place, h[4]) end
   end

@@ -1,2 +1,2 @@
--- Refused where any write is: this one needs disk, memory, replicas and rights too, and there never is such a key.
+-- Refused whenever any write is: needs disk, memory, replicas and rights as well; the key never exists.
 redis.call('SET', P .. 'nothing', '', 'XX')

@@ -1,7 +1,7 @@
-"""Attention weights as the model itself computes them, looked at layer by layer and never all kept.
+"""Attention patterns as the model computes them, processed layer by layer and never all stored.
 
-Fused attention has no weights to show, so the model's own plain ("eager") attention is asked; soft caps, sliding
-windows and heads that share keys come out as they are. A forward holds the weights of one layer at a time.
+Fused attention does not return weights, so the model's own eager attention is used, with its soft caps, sliding windows
+and grouped heads. A forward holds the weights of one layer at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,14 +26,14 @@ OVER_ALL = ("previous_token", "first_token", "current_token", "sink", "entropy")
 
 
 def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern, *, meter: CostMeter) -> None:
-    """Runs the tokens through the blocks and shows `see` every layer's weights; in a dry run none.
+    """Runs the tokens through the blocks and calls `see` with every layer's weights; not in a dry run.
 
     Raises:
-        SelfCheckFailed: the model's attention has no weights to show.
+        SelfCheckFailed: the model's attention returns no weights.
     """
 
     def show(point: HookPoint, weights: torch.Tensor) -> None:
-        assert point.layer is not None  # noqa: S101 - every layer has patterns of its own
+        assert point.layer is not None  # noqa: S101 - patterns always belong to a layer
         see(point.layer, weights[0])
 
     def run() -> None:
@@ -47,10 +47,10 @@ def watch_patterns(model: LoadedModel, token_ids: Sequence[int], see: SeePattern
 
 
 class PatternScores:
-    """What each head does with the tokens: `see` is shown its layers one after the other.
+    """Pattern scores of each head; `see` takes the layers one after the other.
 
-    `sinks` are positions that heads rest on. Scores are means over the queries `looking` (None: all but the first,
-    which can look at itself alone), of those only that have what the score is about.
+    `sinks` are attention-sink positions. Scores are means over the queries `looking` (None: all but the first, which
+    can attend to itself alone) to which the score applies.
     """
 
     def __init__(self, token_ids: Sequence[int], sinks: Sequence[int] = (0,), looking: range | None = None) -> None:
@@ -74,14 +74,14 @@ class PatternScores:
         self._found: dict[str, list[list[float]]] = {name: [] for name in [*self._wanted, "entropy"]}
 
     def see(self, _layer: int, weights: torch.Tensor) -> None:
-        """The next layer's weights [head, query, key]."""
+        """Takes the next layer's weights [head, query, key]."""
         wide = weights.float()
         for name, wanted in self._wanted.items():
             looking = self._queries if name in OVER_ALL else self._queries & wanted.any(1)
             if not looking.any():
                 continue
             mask = torch.from_numpy(wanted & looking[:, None]).to(wide)
-            # Row by row first: a sum over all places of a long prompt at once would lose digits.
+            # Row by row first: one sum over all positions of a long prompt would lose precision.
             per_query = torch.einsum("hqk,qk->hq", wide, mask)
             self._found[name].append((per_query.double().sum(-1) / int(looking.sum())).tolist())
         if self._queries.any():
@@ -89,15 +89,15 @@ class PatternScores:
             self._found["entropy"].append(surprise.double().mean(-1).tolist())
 
     def scores(self, layers: int, heads: int) -> Mapping[str, list[list[float]] | None]:
-        """Every score [layer][head]; None of what no query could do. A single token does nothing: zeros."""
+        """Every score [layer][head]; None for a score that applies to no query. A single token gives zeros."""
         nothing = [[0.0] * heads for _ in range(layers)]
         return {name: found or (nothing if name in OVER_ALL else None) for name, found in self._found.items()}
 
 
 class KeptPatterns:
-    """Keeps the weights [query, key] of some heads (layer, head) at some queries, of the layers that `see` is shown.
+    """Keeps the weights [query, key] of some heads (layer, head) at some queries, from the layers passed to `see`.
 
-    Of a layer that was not shown they are zeros.
+    Zeros for layers that were not passed.
     """
 
     def __init__(self, heads: Sequence[tuple[int, int]], queries: Sequence[int], *, tokens: int) -> None:
@@ -105,12 +105,12 @@ class KeptPatterns:
         self._kept: dict[tuple[int, int], FloatArray] = dict.fromkeys(heads, np.zeros((len(queries), tokens)))
 
     def see(self, layer: int, weights: torch.Tensor) -> None:
-        """The layer's weights [head, query, key]."""
+        """Takes the layer's weights [head, query, key]."""
         for head in [head for of_layer, head in self._heads if of_layer == layer]:
             rows = weights[head].index_select(0, self._queries.to(weights.device))
             self._kept[layer, head] = rows.float().cpu().double().numpy()
 
     @property
     def patterns(self) -> list[FloatArray]:
-        """The weights of each head, in the order they were named."""
+        """The weights of each head, in the order given."""
         return [self._kept[head] for head in self._heads]

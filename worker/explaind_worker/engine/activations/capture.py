@@ -1,4 +1,4 @@
-"""Captures activations at hook points while a forward runs: the one place with the lock, the hooks and the dry run."""
+"""Captures activations at hook points during a forward: the one module with lock, hooks and dry run."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -19,15 +19,15 @@ Forward = Callable[[torch.Tensor], object]
 
 
 class Activations(Mapping[HookPoint, torch.Tensor]):
-    """What passed each hook point: [position, hidden], of z [position, head, head_dim], of pattern [head, query, key].
+    """Activations by hook point: [position, hidden], of z [position, head, head_dim], of pattern [head, query, key].
 
-    Those with the same axes lie in one tensor. In a dry run all are on the meta device, which holds no numbers.
+    Those with the same axes are stored in one tensor. In a dry run all are on the meta device, which holds no numbers.
     """
 
     def __init__(
         self, points: Sequence[HookPoint], sizes: Mapping[str, int], *, dtype: torch.dtype, device: torch.device
     ) -> None:
-        """Zeros; `sizes` are those of the axes."""
+        """Zeros; `sizes` are the lengths of the axes."""
         by_axes: dict[tuple[str, ...], list[HookPoint]] = {}
         for point in points:
             by_axes.setdefault(HOOK_POINTS[point.name].axes, []).append(point)
@@ -43,10 +43,10 @@ class Activations(Mapping[HookPoint, torch.Tensor]):
         self._of = {point: found[point] for point in points}
 
     def stacked(self) -> torch.Tensor:
-        """All of them, [point, …] in the order of the points, without a copy.
+        """All activations, [point, …] in the order of the points, without a copy.
 
         Raises:
-            ValueError: they have not the same axes.
+            ValueError: their axes differ.
         """
         if len(self._tensors) != 1:
             raise ValueError("Activations with different axes do not fit in one tensor.")
@@ -75,15 +75,15 @@ def capture(
     device: torch.device | None = None,
     forward: Forward | None = None,
 ) -> Activations:
-    """The activations of one forward of a prompt, in the model's own type; of points that are sums, the sums.
+    """The activations of one forward of a prompt, in the model's dtype; points defined as sums are added up.
 
-    A name among `points` stands for its hook points in all of `layers` (None: every layer); one that the family does
-    not have is left out. Only `positions` (of a pattern: queries) are kept, in that order, while the forward runs, and
-    on `device` (None: the model's). The forward ends behind the last of the points.
+    A name among `points` stands for its hook points in all `layers` (None: every layer); names that the family lacks
+    are left out. Only `positions` (of a pattern: queries) are kept, in that order, while the forward runs, and on
+    `device` (None: the model's). The forward stops after the last point.
 
-    `forward` runs the model in another way, to its end. `reads` are the positions whose logits it reads, or that will
-    be read from what is captured: they are counted on the meter. A dry run counts the forward and expects, beside its
-    own bytes, `beside` more.
+    `forward` replaces the default run of the model, and runs to its end. `reads` is the number of positions whose
+    logits it computes, or that will be computed from the activations; it is counted on the meter. A dry run counts the
+    forward and expects `beside` more bytes than its own.
     """
     plan = _Plan(model, points_at(model.anatomy, points, layers), [token_ids], positions, forward)
     return plan.run(meter, reads=reads, beside=beside, device=device)
@@ -99,12 +99,12 @@ def capture_rows(
     reads: int = 0,
     beside: int = 0,
 ) -> Activations:
-    """As `capture`, of several rows in one forward: all positions of the first, then of the second, without padding.
+    """`capture` for several rows in one forward: all positions of the first, then of the second, without padding.
 
-    Each is read as if it were alone, also where the model's rotary factors depend on a row's length.
+    Each row is computed as if alone, even if the model's rotary factors depend on the row's length.
 
     Raises:
-        ValueError: a pattern is asked for, which belongs to a single row.
+        ValueError: a pattern is requested, which is defined for a single row only.
     """
     chosen = points_at(model.anatomy, points, layers)
     if any(point.name == "pattern" for point in chosen):
@@ -113,18 +113,18 @@ def capture_rows(
 
 
 def activation_bytes(footprint: Footprint, positions: int, points: Collection[HookPointName], layers: int) -> int:
-    """Bytes of the activations of so many positions at these points (no patterns) in so many layers."""
+    """Bytes of the activations at these points (no patterns) for that many positions and layers."""
     heads = footprint.heads * footprint.head_dim
     width = sum(heads if point == "z" else footprint.hidden for point in set(points))
     return layers * positions * width * footprint.width
 
 
 class _AllSeenError(Exception):
-    """Ends a forward behind the last hook point that is wanted."""
+    """Stops a forward after the last requested hook point."""
 
 
 class _Plan:
-    """One forward of rows, and which of its positions are kept of which hook points."""
+    """One forward of rows, and the positions to keep per hook point."""
 
     def __init__(
         self,
@@ -143,8 +143,8 @@ class _Plan:
         self._targets = _targets(model.anatomy, points)
 
     def run(self, meter: CostMeter, *, reads: int, beside: int, device: torch.device | None) -> Activations:
-        """Runs the forward, or counts it."""
-        # Logits are made where they are read, if at all: without a `forward` of its own it ends before them.
+        """Runs the forward, or counts it in a dry run."""
+        # Logits are computed only where they are read: without a `forward` argument the run ends before them.
         footprint, logits = Footprint.of(self._model), 1 if self._forward is None else reads
         return forward(
             self._model,
@@ -167,7 +167,7 @@ class _Plan:
         return len(self._rows) * self._width if self._index is None else len(self._index)
 
     def _filled(self, device: torch.device) -> Activations:
-        """What the forward shows, added up; it goes no further than it must. Hold the model's lock."""
+        """Runs no further than needed and accumulates the activations. Hold the model's lock."""
         model, anatomy, found = self._model, self._model.anatomy, self._zeros(device)
         index = None if self._index is None else self._index.to(model.device)
         coming = sum(len(modules_of(anatomy, source)) for source in self._targets)
@@ -201,9 +201,9 @@ class _Plan:
 
 
 def _real_places(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor | None:
-    """Places of the rows' tokens in the flattened batch; None where that is all of it.
+    """Indices of the rows' tokens in the flattened batch; None if there is no padding.
 
-    Padding stands on the right, where causal attention never looks.
+    Padding is on the right, where causal attention ignores it.
     """
     if all(len(row) == width for row in rows):
         return None
@@ -212,7 +212,7 @@ def _real_places(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor | No
 
 
 def _targets(anatomy: Anatomy, points: Sequence[HookPoint]) -> dict[HookPoint, list[tuple[HookPoint, int]]]:
-    """For each point that a module computes the points it is a term of, with its sign."""
+    """For each point computed by a module, the requested points of which it is a term, with its sign."""
     found: dict[HookPoint, list[tuple[HookPoint, int]]] = {}
     for point in points:
         for term, sign in terms_of(point).items():
@@ -222,7 +222,7 @@ def _targets(anatomy: Anatomy, points: Sequence[HookPoint]) -> dict[HookPoint, l
 
 
 def _chosen(source: HookPoint, passing: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
-    """What passes, without the rows' axis, at the places that are kept."""
+    """The activations at the kept positions, without the row axis."""
     if source.name == "pattern":
         return passing[0] if index is None else passing[0].index_select(1, index)
     flat = passing[0] if len(passing) == 1 else passing.flatten(0, 1)

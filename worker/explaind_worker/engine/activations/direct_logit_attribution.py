@@ -1,10 +1,9 @@
-"""What every part of a model adds to a logit, directly: Elhage et al. 2021, with the norms' scales frozen.
+"""Direct logit attribution (Elhage et al. 2021), with the scales of the norms frozen.
 
-A logit is linear in the stream that leaves the last block once the scale of the final norm is held at what it is, and
-the stream is the sum of what the embedding, every head and every MLP have written. So the direction in which the
-unembedding reads a token is taken back through the final norm (and, of heads, through a norm that follows the
-attention), and each part is read along it. The matrices themselves are only used as the model uses them: it makes no
-difference how they are stored.
+With the scale of the final norm fixed, a logit is linear in the last resid_post, which is the sum of what the
+embedding, every head and every MLP have written. So a token's unembedding direction is taken back through the final
+norm (and, for heads, through a norm that follows the attention), and each component is projected onto it. The matrices
+are applied only through the model's own modules, so their storage format does not matter.
 """
 
 from collections.abc import Sequence
@@ -31,14 +30,14 @@ from explaind_worker.models.structure.hook_points import first_of, hooked
 from explaind_worker.models.structure.logits_at import only_positions
 from explaind_worker.models.structure.rotary_lengths import RotaryLengths
 
-KEPT_BYTES = 256 << 20  # of the parts that are looked at together
+KEPT_BYTES = 256 << 20  # of components processed together
 
 
 @dataclass(frozen=True)
 class Read:
-    """A token whose logit is split: after the tokens `before`, the last of which is where it is read.
+    """A token whose logit is split, predicted at the last of the tokens `before`.
 
-    `row` is all that the model reads of the text it stands in, `before` and what follows; None for `before` alone.
+    `row` is everything fed to the model, `before` and what follows; None for `before` alone.
     """
 
     before: tuple[int, ...]
@@ -47,16 +46,16 @@ class Read:
 
     @property
     def read(self) -> tuple[int, ...]:
-        """The tokens that are read for it."""
+        """The tokens fed for this read."""
         return self.before if self.row is None else self.row
 
 
 @dataclass(frozen=True)
 class Split:
-    """The logits of some reads as sums, all float64 and of as many columns as there are reads.
+    """The logits of some reads as sums of contributions, all float64, one column per read.
 
-    embed, pos_embed, bias [column]; heads [column, layer, head]; attention_bias, mlp_out [column, layer]. `logits`
-    are the model's own before a soft cap, `capped` behind it, `logprobs` those of the model.
+    embed, pos_embed, bias [column]; heads [column, layer, head]; attention_bias, mlp_out [column, layer]. `logits` are
+    the model's before a soft cap, `capped` after it, `logprobs` the model's log-probabilities.
     """
 
     embed: FloatArray
@@ -71,17 +70,17 @@ class Split:
 
     @property
     def sums(self) -> FloatArray:
-        """What the contributions add up to, [column]."""
+        """Sum of the contributions, [column]."""
         return self._added(np.positive)
 
     @property
     def magnitudes(self) -> FloatArray:
-        """The contributions' magnitudes added up, [column]: rounding is measured against these."""
+        """Sum of the contributions' magnitudes, [column], the scale of rounding errors."""
         return self._added(np.abs)
 
     @classmethod
     def joined(cls, parts: Sequence["Split"], order: Sequence[int]) -> "Split":
-        """All columns of the parts, the i-th of them at place order[i]."""
+        """All columns of the parts; column i of their concatenation goes to index order[i]."""
         places = np.argsort(order)
 
         def together(name: str) -> Any:
@@ -99,13 +98,13 @@ class Split:
 def split_logits(
     model: LoadedModel, reads: Sequence[Read], *, limits: BatchLimits, meter: CostMeter, report_progress: ReportProgress
 ) -> Split:
-    """The logit of every read as a sum of what the model's parts contribute.
+    """The logit of every read as a sum of contributions of the model's components.
 
-    Reads of rows that are beginnings of the same tokens share a forward, if the model turns them by the same rotary
-    factors; of very many, a few at a time.
+    Reads whose rows are prefixes of the same tokens share a forward, if they have the same rotary factors; very many
+    are processed in groups.
 
     Raises:
-        SelfCheckFailed: a norm of this model is no linear map with a scale.
+        SelfCheckFailed: a norm of this model is not a linear map with a scale.
     """
     plan = _plan(reads, _places_at_once(model.anatomy, limits), model.lengths)
     parts: list[Split] = []
@@ -123,7 +122,7 @@ def split_logits(
 
 
 def _plan(reads: Sequence[Read], at_once: int, lengths: RotaryLengths) -> list[tuple[tuple[int, ...], list[int]]]:
-    """Which reads share a forward: the tokens to feed, and the reads' indices, at most so many."""
+    """Groups reads into forwards: the tokens to feed, and the indices of at most `at_once` reads."""
 
     def holds(sequence: tuple[int, ...], row: tuple[int, ...]) -> bool:
         return sequence[: len(row)] == row and lengths.alike((len(row), len(sequence)))
@@ -149,10 +148,10 @@ def _places_at_once(anatomy: Anatomy, limits: BatchLimits) -> int:
 
 @dataclass(frozen=True)
 class _ReadForward:
-    """One forward, at the places that are read: activations [place, …] on the CPU, and logits [place, vocabulary].
+    """One forward at the positions read: activations [place, …] on the CPU, and logits [place, vocabulary].
 
-    `unembedded` is what the unembedding gives, before a scale or a soft cap. It and `logits` stay on the model's
-    device; in a dry run there are none.
+    `unembedded` is the unembedding's output, before a scale or a soft cap. It and `logits` stay on the model's device;
+    in a dry run there are none.
     """
 
     activations: Activations
@@ -187,9 +186,9 @@ class _ReadForward:
 
 @dataclass
 class _Splitting:
-    """Reads what one forward showed along the directions of its columns' tokens.
+    """Projects the activations of one forward onto the unembedding directions of its columns' tokens.
 
-    `at` is, for each column, its place among those that were read, and `tokens` its token.
+    `at` is each column's index among the positions read, `tokens` its token.
     """
 
     model: LoadedModel
@@ -200,7 +199,7 @@ class _Splitting:
     backoff: Backoff
 
     def split(self) -> Split:
-        """The columns' logits as sums."""
+        """The columns' logits as sums of contributions."""
         anatomy, seen = self.model.anatomy, self.seen
         rows, constant = self._unembedding()
         layers = range(len(anatomy.blocks))
@@ -229,15 +228,15 @@ class _Splitting:
         )
 
     def _of_tokens(self, logits: torch.Tensor) -> torch.Tensor:
-        """The columns' tokens among logits [place, vocabulary], [column]."""
+        """The columns' tokens' logits, [column], from logits [place, vocabulary]."""
         return logits[self.at.to(logits.device), self.tokens.to(logits.device)].cpu().double()
 
     def _along(self, parts: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
-        """How far vectors [place, hidden] lie along directions [column, hidden], [column]."""
+        """Dot products of vectors [place, hidden] with directions [column, hidden], [column]."""
         return (parts.double()[self.at] * directions).sum(-1)
 
     def _heads(self, layer: int, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What each head of a layer contributes, [column, head], and the bias behind them, [column]."""
+        """Contribution of each head of a layer, [column, head], and that of the bias after them, [column]."""
         block = self.model.anatomy.blocks[layer]
         mixed = self._mixed(block, self.seen.activations[HookPoint("z", layer)])
         whole, constant, single = mixed[:, 0], mixed[0, 1], mixed[:, 2:] - mixed[0, 1]
@@ -250,9 +249,9 @@ class _Splitting:
         return heads, bias + directions @ constant
 
     def _mixed(self, block: Block, heads: torch.Tensor) -> torch.Tensor:
-        """What the output projection makes of heads [place, head, head_dim]: [place, 2 + head, hidden].
+        """The output projection of heads [place, head, head_dim]: [place, 2 + head, hidden].
 
-        First of all heads together, then of none, then of each one alone.
+        First all heads together, then none, then each one alone.
         """
         count = heads.shape[1]
         mask = torch.cat([torch.ones(1, count), torch.zeros(1, count), torch.eye(count)]).to(heads.dtype)
@@ -270,7 +269,7 @@ class _Splitting:
         return torch.cat(mixed)
 
     def _unembedding(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """How the unembedding reads the columns' tokens: directions [column, hidden], and its bias [column]."""
+        """The unembedding's directions of the columns' tokens, [column, hidden], and its biases [column]."""
         unembedding, tokens = self.model.anatomy.unembedding, self.tokens
         bias = getattr(unembedding, "bias", None)
         constant = torch.zeros(len(tokens)) if bias is None else bias.detach()[tokens.to(bias.device)].cpu()
@@ -281,7 +280,7 @@ class _Splitting:
         return rows.double(), constant.double()
 
     def _by_gradient(self, tokens: torch.Tensor) -> list[torch.Tensor]:
-        """The directions of an unembedding whose matrix is not to be read: the gradients of its logits."""
+        """The directions of an unembedding without a readable matrix: the gradients of its logits."""
         at_once = max(1, self.limits.logits // self.model.anatomy.vocabulary)
         dtype = self.model.network.dtype
 

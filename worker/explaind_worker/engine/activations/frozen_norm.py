@@ -1,7 +1,7 @@
-"""A norm as the linear map it is where its scale does not change: centred or not, divided, times gamma, plus beta.
+"""A norm as a linear map with its scale frozen: centred or not, divided, times gamma, plus beta.
 
-What kind of norm it is, and its gamma and beta, are read off its answers to a few probes, not off its class: LayerNorm
-with and without a bias, RMSNorm, Gemma's RMSNorm (1 + gamma) and norms without parameters are all met that way.
+Its kind, gamma and beta are determined from its outputs on a few probes, not from its class; this covers LayerNorm with
+and without bias, RMSNorm, Gemma's RMSNorm (1 + gamma) and norms without parameters.
 """
 
 import copy
@@ -12,14 +12,14 @@ from torch import nn
 
 from explaind.contract.errors import SelfCheckFailed
 
-STRENGTH = 1e4  # of the probes, beside which the norm's epsilon is nothing
-LEVELLED = 0.1  # what a centred norm may leave of a vector of equal numbers, which another hands on
-TOLERANCE = 1e-4  # what float32 leaves uncertain, relative to the largest value
+STRENGTH = 1e4  # of the probes, against which the norm's epsilon is negligible
+LEVELLED = 0.1  # most that a centred norm may leave of a constant vector, which an uncentred one keeps
+TOLERANCE = 1e-4  # of float32, relative to the largest value
 
 
 @dataclass(frozen=True)
 class FrozenNorm:
-    """norm(x) = scale · gamma · (x − mean where `centred`) + beta, with the scale that it has at certain places.
+    """norm(x) = scale · gamma · (x − mean where `centred`) + beta, with the scale measured at given positions.
 
     Shapes: gamma and beta [hidden], scale [place, 1]; all float64, on the CPU.
     """
@@ -31,10 +31,10 @@ class FrozenNorm:
 
     @classmethod
     def at(cls, norm: nn.Module, entering: torch.Tensor) -> "FrozenNorm":
-        """The map that `norm` is for what enters it, [place, hidden].
+        """The linear map of `norm` for its inputs `entering` [place, hidden].
 
         Raises:
-            SelfCheckFailed: it is no such map.
+            SelfCheckFailed: it is not such a map.
         """
         wide = copy.deepcopy(norm).to("cpu", torch.float64)
         entering = entering.to("cpu", torch.float64)
@@ -53,7 +53,7 @@ class FrozenNorm:
         size = direction.square().sum(-1, keepdim=True).clamp_min(1e-300)
         scale = ((out - beta) * direction).sum(-1, keepdim=True) / size
         difference = (beta + scale * direction - out).abs().max()
-        if not difference <= TOLERANCE * out.abs().max().clamp_min(1e-12):  # a NaN fails too
+        if not difference <= TOLERANCE * out.abs().max().clamp_min(1e-12):  # true for a NaN, too
             raise SelfCheckFailed(
                 f"{type(norm).__name__} is no norm whose scale could be frozen: off by {float(difference):.1e}.",
                 hint="This architecture's logits cannot be split into contributions; please report the model.",
@@ -61,7 +61,7 @@ class FrozenNorm:
         return cls(centred, gamma, beta, scale)
 
     def through(self, directions: torch.Tensor) -> torch.Tensor:
-        """What directions [place, hidden] behind the norm are before it: v · through(d) = d · (norm(v) − beta)."""
+        """Directions [place, hidden] after the norm, taken back before it: v · through(d) = d · (norm(v) − beta)."""
         pulled = self.scale * self.gamma * directions
         return _centred(pulled) if self.centred else pulled
 

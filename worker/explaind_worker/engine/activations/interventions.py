@@ -1,4 +1,4 @@
-"""Edits of a running model: what replaces the activations at a hook point."""
+"""Edits of a running model: replacement values for activations at a hook point."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,11 +10,11 @@ EditPoint = Literal["resid_pre", "z", "attn_out", "mlp_out"]
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """Other activations at a layer's hook point.
+    """Replacement of activations at a layer's hook point.
 
-    `value` is [place, hidden], of z [place, head, head_dim] for the `heads` that are named; None is zeros. The
-    i-th of the edited positions takes value number i, and those past its end the last: a single one serves all.
-    `positions` are [first, one past the last] of the row; None is all of them, those generated later included.
+    `value` is [place, hidden], of z [place, head, head_dim] for the given `heads`; None is zeros. The i-th edited
+    position takes value i, and those past its end the last, so that a single value serves all positions. `positions`
+    are [first, one past the last] of the row; None is all of them, those generated later included.
     """
 
     layer: int
@@ -24,9 +24,9 @@ class Edit:
     value: torch.Tensor | None = None
 
     def apply(self, passing: torch.Tensor, first: int = 0) -> None:
-        """Changes in place what passes at the positions from `first` on.
+        """Edits activations in place; `first` is their first position.
 
-        That is [position, hidden], of z [position, head, head_dim].
+        Their shape is [position, hidden], of z [position, head, head_dim].
         """
         start, end = self.positions or (0, first + len(passing))
         low, high = max(start - first, 0), min(end - first, len(passing))
@@ -45,11 +45,11 @@ class Edit:
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """One changed run of a model; without edits it is the clean run."""
+    """One edited run of a model; without edits it is the clean run."""
 
     edits: tuple[Edit, ...] = ()
 
     @property
     def entry(self) -> tuple[int, bool]:
-        """The first layer where it differs from the clean run, and whether that is only after the layer's attention."""
+        """The first layer that differs from the clean run, and whether it differs only after that layer's attention."""
         return min(((edit.layer, edit.point != "resid_pre") for edit in self.edits), default=(-1, False))

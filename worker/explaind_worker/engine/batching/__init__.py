@@ -1,1 +1,1 @@
-"""How much goes into one forward, what it costs, and what a dry run does instead."""
+"""Batch limits, memory estimate, cost, out-of-memory handling and dry runs of forwards."""

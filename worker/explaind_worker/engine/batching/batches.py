@@ -1,4 +1,4 @@
-"""Which rows share a forward."""
+"""Groups rows into batches."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 def batched(rows: Iterable[T], joins: Callable[[list[T], T], bool]) -> Iterator[list[T]]:
-    """Rows in the order they come; each joins the batch of those before it where it may, else it begins another."""
+    """Rows in order, each joining the current batch if `joins` allows it, otherwise starting the next."""
     batch: list[T] = []
     for row in rows:
         if batch and not joins(batch, row):

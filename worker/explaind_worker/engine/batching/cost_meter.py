@@ -30,7 +30,7 @@ class CostMeter:
     logit_size: float = 0.0
 
     def forward(self, tokens: int, *, reads: int = 0, back: bool = False) -> None:
-        """One forward of so many tokens, padding included; `back` when a gradient went back through it."""
+        """Counts one forward of `tokens` tokens, padding included; `back` if it has a backward pass."""
         self.forwards += 1
         self.tokens_evaluated += tokens
         self.tokens_back += tokens if back else 0
@@ -42,15 +42,15 @@ class CostMeter:
         self.logit_size = max(self.logit_size, float(sizes[np.isfinite(sizes)].max(initial=0.0)))
 
     def expect(self, bytes: int) -> None:
-        """A forward would take up so many bytes beside the weights."""
+        """Records the bytes, beside the weights, that a forward would take."""
         self.expected_bytes = max(self.expected_bytes, bytes)
 
     @property
     def tokens_saved(self) -> int:
-        """Tokens that did not have to be evaluated."""
+        """Tokens saved by sharing."""
         return max(0, self.tokens_asked - self.tokens_evaluated)
 
     @property
     def work(self) -> Work:
-        """What was done, as a pace counts it."""
+        """The work done, as input to the timing model."""
         return Work(self.forwards, self.tokens_evaluated, self.tokens_back, self.reads)

@@ -1,9 +1,9 @@
-"""Dry runs: the one place where a model without weights is told from a loaded one.
+"""Dry runs: the one module that distinguishes a model without weights from a loaded one.
 
-An estimate runs the method itself on a model without weights (docs/decisions/0011). Engines hand every forward to
-`forward`, and what else reads weights to `computed`; neither they nor the methods branch. Placeholders are drawn, the
-same numbers for the same key: with all scores equal a method that refines until it is sure would stop at once, and the
-estimate would be its least cost, not its most.
+An estimate runs the method itself on a model without weights (docs/decisions/0011). The engine passes every forward to
+`forward`, and other reads of weights to `computed`; neither engine nor methods branch. Placeholders are pseudo-random,
+determined by a key: with equal scores an adaptive method would stop at once, and the estimate would be its least cost,
+not its most.
 """
 
 from collections.abc import Callable
@@ -33,9 +33,9 @@ def forward(
 ) -> T:
     """The result of `run`, one forward, counted on `meter`; of a model without weights, the placeholder.
 
-    `run` is called under the model's lock, in inference mode or, with `back` (a gradient goes back through it), with
-    gradients enabled. The forward is of `tokens` tokens, padding included, whose logits are read at `reads` positions;
-    `bytes` is what it takes up beside the weights. A forward that fails is not counted.
+    `run` is called under the model's lock, in inference mode or, with `back` (a backward pass follows), with gradients
+    enabled. The forward has `tokens` tokens, padding included, and logits at `reads` positions; `bytes` is its memory
+    beside the weights. A failed forward is not counted.
     """
     if _without_weights(model):
         meter.forward(tokens, reads=reads, back=back)
@@ -50,16 +50,16 @@ def forward(
 def computed(model: AnyModel, run: Callable[[], T], *, placeholder: Callable[[], T]) -> T:
     """The result of `run`, which reads the model's weights; of a model without weights, the placeholder.
 
-    Nothing is locked or counted: for what is no forward, and for several forwards that a dry run counts at once.
+    Neither locks nor counts: for anything but a forward, and for several forwards counted together in a dry run.
     """
     return placeholder() if _without_weights(model) else run()
 
 
 def verdict(model: LoadedModel, name: str, probe: Callable[[LoadedModel], str | None]) -> str | None:
-    """Result of probing the model, remembered with it; None where nothing is wrong.
+    """Result of probing the model, cached with it; None if nothing is wrong.
 
-    A model without weights cannot be probed: it has the verdict of its loaded twin if there is one, else None, which
-    is right for most models.
+    A model without weights cannot be probed: it takes the result of its loaded counterpart if there is one, else None,
+    which is right for most models.
     """
     if name not in model.verdicts and not _without_weights(model):
         model.verdicts[name] = probe(model)
@@ -67,19 +67,19 @@ def verdict(model: LoadedModel, name: str, probe: Callable[[LoadedModel], str | 
 
 
 def input_device(model: AnyModel) -> torch.device:
-    """Where a forward's inputs belong; of a model without weights the CPU, whatever device its weights would be on."""
+    """Device for a forward's inputs; the CPU for a model without weights."""
     return torch.device("cpu") if _without_weights(model) else model.device
 
 
 def placeholder(key: bytes, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Numbers between −2 and 0 of that shape, the same for the same key."""
     drawn = np.frombuffer(key[:8].ljust(8, b"\0"), dtype=np.uint64)[0] / 2.0**64
-    # The golden ratio's multiples spread evenly over the unit interval.
+    # Multiples of the golden ratio are spread evenly over the unit interval.
     return ((drawn + 0.6180339887498949 * np.arange(np.prod(shape))) % 1.0 * 2.0 - 2.0).reshape(shape)
 
 
 def placeholder_token(model: AnyModel) -> int:
-    """The token id that stands for each generated token."""
+    """The token id used as placeholder for each generated token."""
     known = model.encoder.tokenizer.eos_token_id
     return known if isinstance(known, int) else 0
 

@@ -1,4 +1,4 @@
-"""How large one forward may be."""
+"""Limits on the size of one forward."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """Tokens through the blocks, numbers that leave the unembedding, and bytes of memory where they are known."""
+    """Tokens through the blocks, numbers of logits, and bytes of memory if known."""
 
     tokens: int
     logits: int
@@ -15,7 +15,7 @@ class BatchLimits:
 
     @classmethod
     def for_device(cls, device: torch.device, *, bytes: int | None = None) -> "BatchLimits":
-        """What keeps this kind of device busy, within so many bytes."""
+        """Limits that keep this kind of device busy, within `bytes`."""
         if device.type == "cuda":
             return cls(tokens=32_768, logits=256 << 20, bytes=bytes)
         return cls(tokens=4_096, logits=32 << 20, bytes=bytes)

@@ -1,8 +1,8 @@
-"""Matrix products in a narrower type than the weights': whether a device gains by it, and the switch where it has one.
+"""Matrix products in a narrower dtype than the weights': whether a device gains by it, and its switch.
 
 On a GPU float32 products can be taken in TF32. On a CPU with units for bfloat16 there are two ways: a switch of oneDNN,
-which works with AMX only, and a copy of the model's linear layers (`models/structure/narrow_copy.py`). Which of them is
-faster, and whether the switch does anything at all, is timed, not believed.
+which works with AMX only, and a copy of the model's linear layers (`models/structure/narrow_copy.py`). Which is faster,
+and whether the switch has any effect, is measured.
 """
 
 import time
@@ -19,8 +19,8 @@ from torch.nn import functional
 from explaind_worker.engine.batching.memory_estimate import Footprint
 from explaind_worker.models.loading.loaded import AnyModel
 
-ROWS = 256  # of the product that is timed
-MOST_HIDDEN, MOST_INNER = 1024, 4096  # of it: wider ones gain as much, and take longer
+ROWS = 256  # of the timed product
+MOST_HIDDEN, MOST_INNER = 1024, 4096  # of the timed product: wider ones gain as much, and take longer
 TRIES = 5
 LEAST_GAIN = 1.3
 
@@ -30,27 +30,27 @@ TYPES: dict[Way, str] = {"tf32": "tf32", "switch": "bfloat16", "copy": "bfloat16
 
 @dataclass(frozen=True)
 class FastProducts:
-    """How a model's products are taken faster than in its own type; `way` None where they are not, and `why_not`."""
+    """How a model's matrix products are accelerated: `way`, or None and the reason in `why_not`."""
 
     way: Way | None
     why_not: str | None = None
 
     @property
     def type(self) -> str | None:
-        """Name of the type of the products; None for the model's own."""
+        """Dtype of the products; None for the model's own."""
         return None if self.way is None else TYPES[self.way]
 
 
 @dataclass(frozen=True)
 class Gain:
-    """How many times faster than in float32 an MLP's products are by each way; 0 where the numbers are float32's."""
+    """Speed-up of an MLP's products over float32, by each way; 0 if the numbers are unchanged from float32."""
 
     switch: float
     copy: float
 
 
 def fast_products(model: AnyModel) -> FastProducts:
-    """The way in which this model's matrix products are faster than in its own type; the first call may time some.
+    """The way of accelerating this model's matrix products; the first call may time some.
 
     Sums stay in float32, and so do the residual stream, norms and softmax.
     """
@@ -68,7 +68,7 @@ def fast_products(model: AnyModel) -> FastProducts:
 
 def _timed_way(model: AnyModel) -> FastProducts:
     footprint = Footprint.of(model)
-    with model.lock:  # the device's: what is timed is alone, and nobody else's products are switched
+    with model.lock:  # exclusive use of the device: undisturbed timing, and no other job's products are switched
         gain = measured_gain(min(footprint.hidden, MOST_HIDDEN), min(footprint.intermediate, MOST_INNER))
     if gain.switch >= LEAST_GAIN:
         return FastProducts("switch")
@@ -79,9 +79,9 @@ def _timed_way(model: AnyModel) -> FastProducts:
 
 @contextmanager
 def products_in(way: Way | None) -> Iterator[None]:
-    """Within this context float32 matrices are multiplied that way, if it is a switch. The model's lock must be held.
+    """Context in which float32 products use that way, if it is a switch. The model's lock must be held.
 
-    The switch is the library's, for all of a device, as the lock is.
+    The switch is global for a device, as is the lock.
     """
     if way is None or way == "copy":
         yield
@@ -97,7 +97,7 @@ def products_in(way: Way | None) -> Iterator[None]:
 
 @cache
 def measured_gain(hidden: int, inner: int) -> Gain:
-    """The gain by each way on this processor, for an MLP of that shape; timed once, in some tenths of a second."""
+    """Speed-up of each way on this processor for an MLP of that shape; timed once, in some tenths of a second."""
     generator = torch.Generator().manual_seed(0)
     entering, up, down = (
         torch.randn(*shape, generator=generator) for shape in [(ROWS, hidden), (inner, hidden), (hidden, inner)]
@@ -121,7 +121,7 @@ def measured_gain(hidden: int, inner: int) -> Gain:
 
 
 def _least_seconds(*runs: Callable[[], object]) -> list[float]:
-    """Seconds of the quickest try of each, by turns, so that a busy machine is busy for all of them."""
+    """Least seconds of each run over several rounds, alternating so that other load affects all alike."""
     best = [float("inf")] * len(runs)
     for _ in range(TRIES):
         for place, run in enumerate(runs):
@@ -132,5 +132,5 @@ def _least_seconds(*runs: Callable[[], object]) -> list[float]:
 
 
 def _has_units() -> bool:
-    """Whether the processor multiplies bfloat16 itself: emulated it is slower than float32."""
+    """Whether the processor has bfloat16 instructions: emulation is slower than float32."""
     return mkldnn.is_available() and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,10 +1,9 @@
-"""How many bytes a forward takes up beside the weights, told before it runs.
+"""Memory estimate of a forward, beside the weights, made before it runs.
 
-A forward is at its fullest in one of four places: in a block's attention, in its MLP, in a norm that computes in
-float32, or at the unembedding. Each place is counted in numbers per token from the model's shape; the counts are upper
-bounds, within twice of what the allocator sees (`tests/worker/engine/batching/test_memory_estimate.py` compares them).
-Where oneDNN multiplies (`models/structure/packed_weights.py`), a copy of the matrix in use and of attention's keys and
-values comes on top.
+Memory peaks in one of four places: in a block's attention, in its MLP, in a norm that computes in float32, or at the
+unembedding. Each is computed from the model's shape, in numbers per token; the results are upper bounds, within twice
+of the allocator's peak (`tests/worker/engine/batching/test_memory_estimate.py` compares them). With oneDNN
+(`models/structure/packed_weights.py`), a copy of the matrix in use and of attention's keys and values is added.
 """
 
 from bisect import bisect_right
@@ -21,21 +20,21 @@ STREAM_COPIES = 4  # embedding, residual stream, its sum with the attention's ou
 QUERY_COPIES = 5  # queries, their rotation in parts, the attention's output
 KEY_COPIES = 4  # keys and values, the keys' rotation
 MLP_COPIES = 4  # gate, its activation, the other half and the product
-WIDE_MLP_COPIES = 5  # gate and other half in one, or an activation that is written out in Python
-SCORE_COPIES = 3  # attention scores where they are written out: scaled, masked or capped, and their softmax
-RELATIVE_COPIES = 9  # scores of content to position and back, gathered by int64 indices
-DISTANCE_COPIES = 6  # embeddings of the distances: projected to keys and queries, repeated for every row
-MASK_BYTES = 5  # a mask as booleans and as what is added to the scores
-KEPT_HEADS = 4  # for a backward pass: queries or keys and values before and after rotation, and what came of them
-KEPT_NORM = (2, 1)  # for a backward pass, of each norm's input: in float32 and in the stream's own width
-KEPT_GATED, KEPT_PLAIN, KEPT_PYTHON = 4, 2, 3  # of an MLP, and on top where its activation is written out in Python
-KEPT_LOGITS = 6  # logits in float32, their softmax, and their gradients on the way back
-INT8_COPIES = 2  # what enters an 8-bit matrix as float16 and int8, and what leaves it as int32
-GATHERED = 4 << 20  # keys, and as many values, that the attention over a tree brings together at once
-SCORED = 4 << 20  # scores that it writes out at once where they are capped
-CUDA_WORKSPACE = 64 << 20  # what cuBLAS takes for itself
-PACKED_WORKSPACE = 16 << 10  # of each thread while oneDNN multiplies: a tile of sums in float32, addresses of blocks
-PACKED_ROWS = 64  # keys and values are padded to whole blocks of so many tokens, and heads to as many numbers
+WIDE_MLP_COPIES = 5  # gate and up projection in one, or an activation written in Python
+SCORE_COPIES = 3  # attention scores if materialized: scaled, masked or capped, and their softmax
+RELATIVE_COPIES = 9  # content-to-position and position-to-content scores, gathered by int64 indices
+DISTANCE_COPIES = 6  # embeddings of the distances: projected to keys and queries, repeated per row
+MASK_BYTES = 5  # a mask as booleans and as the bias added to the scores
+KEPT_HEADS = 4  # for a backward pass: queries or keys and values before and after rotation, and their results
+KEPT_NORM = (2, 1)  # for a backward pass, of each norm's input: in float32 and in the stream's dtype
+KEPT_GATED, KEPT_PLAIN, KEPT_PYTHON = 4, 2, 3  # of an MLP, and in addition if its activation is written in Python
+KEPT_LOGITS = 6  # logits in float32, their softmax, and their gradients in the backward pass
+INT8_COPIES = 2  # input of an 8-bit matrix as float16 and int8, and its output as int32
+GATHERED = 4 << 20  # keys, and as many values, that tree attention gathers at once
+SCORED = 4 << 20  # scores that it materializes at once if they are capped
+CUDA_WORKSPACE = 64 << 20  # allocated by cuBLAS
+PACKED_WORKSPACE = 16 << 10  # per thread while oneDNN multiplies: a float32 accumulator tile and block addresses
+PACKED_ROWS = 64  # keys and values are padded to multiples of this many tokens, and heads to as many numbers
 
 ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function")
 PYTHON_ACTIVATIONS = frozenset({"gelu_new", "gelu_fast", "quick_gelu", "gelu_accurate"})
@@ -44,10 +43,9 @@ FUSED = frozenset({"sdpa", "flash_attention_2", "flash_attention_3", "flex_atten
 
 @dataclass(frozen=True)
 class Footprint:
-    """A model's shape, as far as its memory depends on it. `width` is bytes of a number of the residual stream.
+    """The properties of a model that determine its memory use. `width` is bytes per number of the residual stream.
 
-    `layers` are those whose keys and values can be kept: a classifier's never are. `vocabulary` is how many logits
-    there are at a place.
+    `layers` are those with a key/value cache: none in a classifier. `vocabulary` is the number of logits per position.
     """
 
     layers: int
@@ -59,19 +57,19 @@ class Footprint:
     vocabulary: int
     width: int
     fused: bool = True
-    writes_grouped: bool = False  # where no mask is given and query heads share key heads, scores are written out
+    writes_grouped: bool = False  # without a mask, and with shared key heads, scores are materialized
     slides: bool = False
     mlp_copies: int = MLP_COPIES
     mlp_kept: int = KEPT_GATED
-    norms: int = 2  # of one block
-    depth: int = 0  # blocks whose backward pass needs what they kept
+    norms: int = 2  # per block
+    depth: int = 0  # blocks whose activations are kept for the backward pass
     caps_logits: bool = False
     score_copies: int = SCORE_COPIES
-    distances: int = 0  # that attention has embeddings of
-    masks: int = 1  # kept at once
-    threads: int = 0  # of a CPU, each of which keeps a block of attention scores
-    scratch: int = 0  # whatever the batch: workspaces, and a weight that is unpacked while it is used
-    packs: bool = False  # a product first copies its second factor into blocks (oneDNN)
+    distances: int = 0  # for which attention has embeddings
+    masks: int = 1  # held at once
+    threads: int = 0  # of a CPU, each with its own block of attention scores
+    scratch: int = 0  # independent of the batch: workspaces, and a quantized weight unpacked for use
+    packs: bool = False  # products first copy their second factor into blocks (oneDNN)
     packed_block: int = 0  # bytes of the largest such copy of a block's weight
     packed_head: int = 0  # and of the unembedding's
 
@@ -83,10 +81,10 @@ class Footprint:
         return cls.of_causal(model) if isinstance(model, LoadedModel) else cls.of_classifier(model)
 
     def with_narrow_products(self, model: AnyModel) -> "Footprint":
-        """The same with products in bfloat16, by a copy of the float32 `model`.
+        """The footprint with products in bfloat16, by a copy of the float32 `model`.
 
-        What is rounded on its way into and out of a product is less than what float32 takes up in between (a copy's
-        MLP is half as wide); what is added is the packed copy of the weight in use, where oneDNN makes one.
+        Rounded inputs and outputs of products take less than the float32 intermediates they replace (a copy's MLP is
+        half as wide); added is only the packed copy of the weight in use, where oneDNN makes one.
         """
         if not packs_weights(model.device, torch.bfloat16):
             return self
@@ -124,7 +122,7 @@ class Footprint:
             vocabulary=anatomy.vocabulary,
             width=width,
             fused=config._attn_implementation in FUSED,
-            # CUDA's fused kernels that know of shared key heads take no float32.
+            # CUDA's fused kernels for shared key heads do not support float32.
             writes_grouped=on_gpu and width == FLOAT_BYTES and key_heads != anatomy.heads,
             slides=getattr(config, "sliding_window", None) is not None,
             mlp_copies=copies + (INT8_COPIES if model.quantization == "int8" else 0),
@@ -140,7 +138,7 @@ class Footprint:
 
     @classmethod
     def of_classifier(cls, model: LoadedClassifier) -> "Footprint":
-        """The footprint of a classifier, whatever its family: its widest matrix counts as its MLP."""
+        """The footprint of a classifier of any family: its widest matrix counts as its MLP."""
         network, config = model.network, model.network.config.get_text_config()
         hidden, heads = int(config.hidden_size), int(config.num_attention_heads)
         tables = {id(m.weight) for m in network.modules() if isinstance(m, torch.nn.Embedding)}
@@ -172,10 +170,10 @@ class Footprint:
         )
 
     def forward_bytes(self, rows: int, tokens: int, *, reads: int = 1, cached: bool = False) -> int:
-        """Most bytes in use at once while `rows` of `tokens` each go through, their logits read at `reads` places.
+        """Peak bytes of a forward of `rows` of `tokens` each, with logits at `reads` positions.
 
-        With `cached` their keys and values are kept, or beginnings that they share were evaluated before them; what
-        counts is then the whole length.
+        With `cached`, keys and values are kept, or a shared prefix was evaluated before; `tokens` is then the whole
+        length.
         """
         places = rows * tokens
         stream = places * STREAM_COPIES * self.hidden * self.width
@@ -185,17 +183,17 @@ class Footprint:
 
     @property
     def key_width(self) -> int:
-        """Numbers of all key heads together; the values are as many."""
+        """Numbers per token in all key heads together; the values have as many."""
         return self.key_heads * self.head_dim
 
     def tree_bytes(self, nodes: int, longest: int, *, reads: int = 1) -> int:
-        """Most bytes in use at once while so many nodes of a tree go through, of rows of at most `longest` tokens.
+        """Peak bytes of a forward of `nodes` nodes of a tree with rows of at most `longest` tokens.
 
-        Logits are written out at `reads` places at once: they leave the unembedding in slices.
+        Logits are computed in slices of `reads` positions.
         """
         own = nodes * (QUERY_COPIES * self.heads * self.head_dim + KEY_COPIES * self.key_width)
         gathered = 2 * max(longest * self.key_width, min(GATHERED, nodes * longest * self.key_width))
-        # Keys and values of the carried row stand before those of the nodes.
+        # Keys and values of the carried row precede those of the nodes.
         attention = (own + gathered + 2 * longest * self.key_width) * self.width
         attention += nodes * longest * (2 + self.heads // self.key_heads) * self.width  # masks
         if not self.fused:
@@ -209,13 +207,13 @@ class Footprint:
         return stream + self._fullest(inside, self.logit_bytes(reads)) + 2 * self.cache_bytes(1, longest)
 
     def tree_nodes(self, budget: int, longest: int, *, reads: int, most: int) -> int:
-        """How many nodes, up to `most`, may go through at once within so many bytes; at least one."""
+        """The number of nodes, up to `most`, whose forward fits in `budget` bytes; at least one."""
         return 1 + bisect_right(range(2, most + 1), budget, key=lambda n: self.tree_bytes(n, longest, reads=reads))
 
     def graph_bytes(self, rows: int, tokens: int, *, reads: int = 1) -> int:
-        """Most bytes in use while `rows` of `tokens` each go through and back again to their embeddings.
+        """Peak bytes of a forward and backward pass, to the embeddings, of `rows` of `tokens` each.
 
-        What a layer's backward pass needs is kept until it is done; weights take no part in it.
+        Activations that a layer's backward pass needs are kept until then; weights have no gradients.
         """
         places = rows * tokens
         in_float, in_width = KEPT_NORM
@@ -232,29 +230,29 @@ class Footprint:
         return self.depth * layer + logits + passing
 
     def cache_bytes(self, rows: int, tokens: int) -> int:
-        """Bytes of the keys and values of every layer."""
+        """Bytes of the keys and values of all layers."""
         return self.layers * rows * tokens * 2 * self.key_heads * self.head_dim * self.width
 
     def logit_bytes(self, places: int) -> int:
-        """Bytes while logits at so many places are turned into log-probabilities."""
+        """Bytes for turning logits at that many positions into log-probabilities."""
         converted = 0 if self.width == FLOAT_BYTES else FLOAT_BYTES
         capped = 2 * self.width if self.caps_logits else 0
         return places * self.vocabulary * (max(self.width + converted + FLOAT_BYTES, self.width + capped))
 
     def _fullest(self, inside: int, logits: int) -> int:
-        """The larger of what a block and what the unembedding takes up, with what either needs whatever the batch."""
+        """The larger of a block's and the unembedding's bytes, plus each one's bytes independent of the batch."""
         workspaces = self.threads * PACKED_WORKSPACE if self.packed_block else 0
         return max(inside + self.packed_block, logits + self.packed_head) + workspaces + self.scratch
 
     @property
     def _packing(self) -> int:
-        """Bytes of packed keys or values for each of their numbers: repeated for every head, and padded."""
+        """Bytes of packed keys or values per number: repeated for every head, and padded."""
         padded = -(-self.head_dim // PACKED_ROWS) * PACKED_ROWS
         return -(-self.heads * padded // self.key_width) * self.width
 
     def _attention(self, rows: int, tokens: int, *, masked: bool) -> int:
         queries = QUERY_COPIES * self.heads * self.head_dim
-        # Where a mask is needed keys and values are repeated for every head that shares them.
+        # With a mask, keys and values are repeated for every head that shares them.
         keys = KEY_COPIES * self.key_heads * self.head_dim + (2 * self.heads * self.head_dim if masked else 0)
         total = rows * tokens * (queries + keys) * self.width
         if self.fused and not (self.writes_grouped and not masked):
@@ -279,14 +277,14 @@ class Footprint:
 
 
 def _largest_packed(module: torch.nn.Module) -> int:
-    """Bytes of the largest packed copy of a matrix in that module; tables of embeddings are looked up, not packed."""
+    """Bytes of the largest packed copy of a matrix in that module; embedding tables are looked up, not packed."""
     tables = {id(child.weight) for child in module.modules() if isinstance(child, torch.nn.Embedding)}
     matrices = (weight for weight in module.parameters() if weight.dim() == 2 and id(weight) not in tables)
     return max((packed_bytes(*weight.shape) for weight in matrices if weight.is_floating_point()), default=0)
 
 
 def _distances(config: PreTrainedConfig) -> int:
-    """How many distances between places attention looks at by embeddings of their own (DeBERTa); mostly none."""
+    """Number of distances for which attention has embeddings (DeBERTa); 0 in most models."""
     if not getattr(config, "relative_attention", False):
         return 0
     buckets = getattr(config, "position_buckets", 0)
@@ -294,6 +292,6 @@ def _distances(config: PreTrainedConfig) -> int:
 
 
 def _block_of_scores(tokens: int) -> int:
-    """How many scores torch's fused attention on a CPU has at once in each thread."""
+    """Number of scores that torch's fused CPU attention holds at once in each thread."""
     queries = 256 if tokens >= 768 else 64 if tokens >= 192 else 32
     return min(queries, tokens) * min(512, tokens)

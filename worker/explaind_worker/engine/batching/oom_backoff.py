@@ -1,4 +1,4 @@
-"""Out of memory is no end: the batch is halved and the work goes on."""
+"""Out-of-memory backoff: the batch is halved and the work continues."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Backoff:
-    """How many rows the device has proved unable to hold at once; one object lives as long as its job's engine."""
+    """Remembers the batch size that the device could not hold; one object per job and engine."""
 
     def __init__(self, meter: CostMeter) -> None:
         self._meter = meter
@@ -24,9 +24,9 @@ class Backoff:
     def halving(
         self, rows: Sequence[Row], run: Callable[[Sequence[Row]], Answer]
     ) -> Iterator[tuple[Sequence[Row], Answer]]:
-        """Runs `rows`, in order and in as few parts as the memory allows; yields each part with its answer.
+        """Runs `rows`, in order and in as few parts as memory allows; yields each part with its result.
 
-        A part that runs out of memory is halved, and no later one is larger than what was left of it.
+        A part that runs out of memory is halved, and later parts are no larger than the half.
 
         Raises:
             OutOfMemory: one row alone does not fit.
@@ -51,9 +51,9 @@ class Backoff:
 
 
 def _attempt(run: Callable[[Sequence[Row]], Answer], part: Sequence[Row]) -> tuple[Answer] | None:
-    """The answer, in a tuple; None when memory ran out.
+    """The result, in a tuple; None if memory ran out.
 
-    Once this has returned nothing refers to the error, nor its traceback to what the failed forward had made.
+    After the return nothing references the error, whose traceback would keep the failed forward's tensors alive.
     """
     try:
         return (run(part),)

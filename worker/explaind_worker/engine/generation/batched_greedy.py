@@ -1,4 +1,4 @@
-"""Continues many prompts at once, each as it would be continued alone."""
+"""Batched greedy generation, with the same results as prompt by prompt."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,15 +23,15 @@ from explaind_worker.models.structure.hook_points import See, watching
 
 Residuals = NDArray[np.float32]
 Finish = Literal["end", "stop", "length"]
-# Whether a prompt, told by its index, is to be continued no further after these tokens.
+# Whether to stop the prompt with this index after these tokens.
 Stops = Callable[[int, Sequence[int]], bool]
 
 
 @dataclass(frozen=True)
 class Continued:
-    """What was said after a prompt, without the token that ends it, and why there is no more.
+    """The continuation of a prompt, without the end token, and the finish reason.
 
-    `residuals` [layer, hidden] is what leaves every block at the prompt's last token, where it was asked for.
+    `residuals` [layer, hidden] is resid_post of every block at the prompt's last token, if requested.
     """
 
     token_ids: tuple[int, ...]
@@ -41,7 +41,7 @@ class Continued:
 
 @dataclass(frozen=True)
 class _Row:
-    """A prompt and what was said after it so far; `finish` is None while it goes on."""
+    """A prompt and its continuation so far; `finish` is None until it ends."""
 
     index: int
     prompt: tuple[int, ...]
@@ -51,16 +51,15 @@ class _Row:
 
     @property
     def token_ids(self) -> tuple[int, ...]:
-        """What the model has read before it says the next token."""
+        """The tokens read before the next one is generated."""
         return (*self.prompt, *self.said)
 
 
 class Continuations:
-    """Greedy continuations of prompts that share forwards: padded on the left, with positions that do not count it.
+    """Greedy continuations of prompts in shared forwards: left-padded, with position ids that skip the padding.
 
-    A row that has ended leaves its batch, and so does one that has become so long that the model turns it by other
-    rotary factors: it is read again from the start beside others of its length class. Called with prompts it gives what
-    greedy generation of one after the other would. A batch that runs out of memory is halved.
+    A finished row leaves its batch, and so does one whose length calls for other rotary factors: it is read again from
+    the start with others of its length class. A batch that runs out of memory is halved.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class Continuations:
         return [Continued(row.said, row.finish, row.residuals) for row in rows.values() if row.finish is not None]
 
     def _batches(self, rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-        """Rows of one length class in order of length, as many to a batch as the limits allow; at least one."""
+        """Rows of one length class by length, as many to a batch as the limits allow; at least one."""
         lengths = self._model.lengths
 
         def joins(batch: list[_Row], row: _Row) -> bool:
@@ -116,7 +115,7 @@ class Continuations:
         limits = self._limits
         if rows * longest > limits.tokens or rows * self._model.anatomy.vocabulary > limits.logits:
             return False
-        # The limits are what is left beside the cache of one row.
+        # The limits already account for the cache of one row.
         kept = self._footprint.cache_bytes(1, longest + self._new)
         return limits.bytes is None or self._bytes(rows, longest) - kept <= limits.bytes
 
@@ -125,7 +124,7 @@ class Continuations:
         return self._footprint.forward_bytes(rows, longest, cached=True) + growth
 
     def _continued(self, batch: Sequence[_Row], stops: Stops, done: int, total: int) -> list[_Row]:
-        """The rows as far as they go within their length class."""
+        """Continues the rows as far as their length class reaches."""
         watched = self._residuals and batch[0].residuals is None
         rows = _Rows(self._model, [row.token_ids for row in batch], self._meter, residuals=watched)
         found, going = list(batch), list(range(len(batch)))
@@ -146,7 +145,7 @@ class Continuations:
         return found
 
     def _said(self, row: _Row, token_id: int, stops: Stops) -> _Row:
-        """The row with one more token, or at its end."""
+        """The row with one more token, or finished."""
         if token_id in self._model.end_ids:
             return replace(row, finish="end")
         said, finish = (*row.said, token_id), None
@@ -161,11 +160,11 @@ class Continuations:
         return len(row.said) if row.finish is None else self._new
 
     def _stays(self, began: _Row, row: _Row) -> bool:
-        """Whether what a row would read next is of the length class of what its batch began with."""
+        """Whether the row's next forward is in the same length class as its batch's first."""
         return self._model.lengths.alike((len(began.token_ids), len(row.token_ids)))
 
     def _placeholders(self, batch: Sequence[_Row], done: int, total: int) -> list[_Row]:
-        """Continuations as long as they may be; counts their forwards at once, as no text decides on an end."""
+        """Placeholder continuations of maximum length; counts their forwards together, as no text decides on an end."""
         longest = max(len(row.token_ids) for row in batch)
         self._report_progress("generating", done, total, "tokens")
         self._meter.expect(self._bytes(len(batch), longest))
@@ -177,7 +176,7 @@ class Continuations:
         return [self._placeholder(row, most) for row, most in zip(batch, steps, strict=True)]
 
     def _steps(self, row: _Row) -> int:
-        """How many tokens a row may say within its length class."""
+        """Number of tokens a row may gain within its length class."""
         length = len(row.token_ids)
         return min(self._new - len(row.said), self._model.lengths.last(length) - length + 1)
 
@@ -189,7 +188,7 @@ class Continuations:
 
 
 class _Rows:
-    """The rows of a batch that are still going on: what they read next, and their keys and values."""
+    """The active rows of a batch: their next inputs, and their key/value cache."""
 
     def __init__(
         self, model: LoadedModel, prompts: Sequence[Sequence[int]], meter: CostMeter, *, residuals: bool
@@ -206,12 +205,12 @@ class _Rows:
             ids[row, longest - len(prompt) :] = prompt
             mask[row, longest - len(prompt) :] = 1
         self._next = torch.from_numpy(ids).to(model.device)
-        # Rows of one length need no mask, and attention without one is faster.
+        # Rows of equal length need no mask, and attention without one is faster.
         self._mask = None if mask.all() else torch.from_numpy(mask).to(model.device)
         self._positions = torch.from_numpy(np.maximum(mask.cumsum(axis=1) - 1, 0)).to(model.device)
 
     def step(self) -> list[int]:
-        """The likeliest next token of every row; the rows then read it."""
+        """The likeliest next token of every row, which the rows then read."""
         with self._model.lock, torch.inference_mode(), ExitStack() as stack:
             seen: list[torch.Tensor] = []
             if self._watched:
@@ -226,7 +225,7 @@ class _Rows:
             )
             if self._watched:
                 self.residuals = list(torch.stack(seen, dim=1).float().cpu().numpy())
-                self._watched = False  # only the prompts are looked at
+                self._watched = False  # only the prompts are observed
         self._meter.forward(self._next.numel(), reads=len(self._next))
         chosen = output.logits[:, -1].float().argmax(-1)
         self._next, self._positions = chosen[:, None], self._positions[:, -1:] + 1
@@ -235,7 +234,7 @@ class _Rows:
         return [int(token_id) for token_id in chosen.tolist()]
 
     def keep(self, places: Sequence[int]) -> None:
-        """Only these rows go on."""
+        """Drops all rows but these."""
         kept = torch.tensor(places, device=self._next.device)
         self._cache.batch_select_indices(kept)
         self._next, self._positions = self._next[kept], self._positions[kept]
@@ -244,7 +243,7 @@ class _Rows:
 
 
 def _last_of(seen: list[torch.Tensor]) -> See:
-    """Keeps what passes at the last position [row, hidden] of each layer."""
+    """Keeps the activations at the last position [row, hidden] of each layer."""
 
     def see(_point: HookPoint, passing: torch.Tensor) -> None:
         seen.append(passing[:, -1].clone())

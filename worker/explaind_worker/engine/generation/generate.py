@@ -1,4 +1,4 @@
-"""Generates a continuation token by token, and reads how likely the tokens of a given one are."""
+"""Generates a continuation token by token, and scores the tokens of a given text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from explaind_worker.engine.scoring.value_function import ReportProgress
 from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import entering_unembedding
 
-READ_AT_ONCE = 16 << 20  # numbers that leave the unembedding at once when a whole text is read
+READ_AT_ONCE = 16 << 20  # logits computed at once when a whole text is scored
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A token at its place: log-probability (nats), rank (0 is likeliest), and the likeliest tokens there."""
+    """A token at its position: log-probability (nats), rank (0 is likeliest), and the likeliest tokens there."""
 
     token_id: int
     logprob: float
@@ -31,7 +31,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; temperature 0 takes the likeliest."""
+    """Sampling parameters; temperature 0 takes the likeliest token."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -39,7 +39,7 @@ class Sampling:
     seed: int = 0
 
     def warpers(self) -> LogitsProcessorList:
-        """The changes to the distribution that a token is drawn from."""
+        """The processors of the distribution from which a token is drawn."""
         warpers = LogitsProcessorList([TemperatureLogitsWarper(self.temperature)] if self.temperature > 0 else [])
         if self.top_k is not None:
             warpers.append(TopKLogitsWarper(self.top_k))
@@ -49,11 +49,10 @@ class Sampling:
 
 
 class Generator:
-    """A continuation in the making: each call of `step` reads one more token.
+    """Generates a continuation: each call of `step` adds a token.
 
-    The key/value cache belongs to this object, so several may be under way on one model. Where the model turns longer
-    texts by other rotary factors, the cache is made anew: every token is chosen as after one plain forward of all
-    before it.
+    The key/value cache belongs to this object, so several may be in progress on one model. If a longer text has other
+    rotary factors, the cache is rebuilt: every token is chosen as after one plain forward of all before it.
     """
 
     def __init__(self, model: LoadedModel, prompt_ids: Sequence[int], sampling: Sampling, *, meter: CostMeter) -> None:
@@ -64,10 +63,10 @@ class Generator:
         self._random = torch.Generator().manual_seed(sampling.seed)
         self._token_ids = list(prompt_ids)
         self._cache = DynamicCache(config=model.network.config)
-        self._cached = 0  # how many of the tokens are in the cache
+        self._cached = 0  # number of tokens in the cache
 
     def step(self, top: int) -> Reading:
-        """The next token, with its `top` likeliest rivals; log-probabilities are of the unchanged distribution."""
+        """The next token and the `top` likeliest ones; log-probabilities are of the unmodified distribution."""
         if not self._model.lengths.alike((max(1, self._cached), len(self._token_ids))):
             self._cache, self._cached = DynamicCache(config=self._model.network.config), 0
         reading = forward(
@@ -93,14 +92,14 @@ class Generator:
 
     @property
     def _next(self) -> torch.Tensor:
-        """What is read next, [1, token]."""
+        """Input of the next forward, [1, token]."""
         return torch.tensor([self._token_ids[self._cached :]], device=input_device(self._model))
 
     def _choose(self, logits: torch.Tensor) -> int:
         if self._sampling.temperature == 0.0:
             return int(logits.argmax())
         warped = self._warpers(self._next, logits)  # type: ignore[arg-type]
-        # Drawn on the CPU, so that a seed means the same on every device.
+        # Drawn on the CPU, so that a seed gives the same tokens on every device.
         return int(torch.multinomial(warped.softmax(-1).cpu(), 1, generator=self._random))
 
 
@@ -112,7 +111,7 @@ def greedy(
     meter: CostMeter,
     report_progress: ReportProgress,
 ) -> list[int]:
-    """What the model says next, likeliest token by likeliest token, without the token that ends it."""
+    """The greedy continuation, without the end token."""
     generator = Generator(model, prompt_ids, Sampling(), meter=meter)
     said: list[int] = []
     for done in range(max_new_tokens):
@@ -134,7 +133,7 @@ def read(
     meter: CostMeter,
     limits: BatchLimits | None = None,
 ) -> list[Reading]:
-    """Readings of the tokens from place `first` (at least 1) on, each after all tokens before it."""
+    """Readings of the tokens from index `first` (at least 1) on, each given all tokens before it."""
     return forward(
         model,
         lambda: _read(model, token_ids, first, top, backoff=Backoff(meter), at_once=_places_at_once(model, limits)),
@@ -148,7 +147,7 @@ def read(
 def _read(
     model: LoadedModel, token_ids: Sequence[int], first: int, top: int, *, backoff: Backoff, at_once: int
 ) -> list[Reading]:
-    """The forward of `read`, its logits made `at_once` places at a time. The model's lock must be held."""
+    """The forward of `read`, with logits for `at_once` positions at a time. The model's lock must be held."""
     ids = torch.tensor([list(token_ids)], device=model.device)
     readings: list[Reading] = []
     hidden = entering_unembedding(model.network, model.anatomy.unembedding, ids[:, :-1])[0, first - 1 :]

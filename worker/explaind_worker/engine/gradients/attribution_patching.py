@@ -1,7 +1,7 @@
-"""What ablating each head would change, to first order, told of all heads by one forward and one backward pass.
+"""Attribution patching: first-order effects of ablating each head, from one forward and one backward pass.
 
-Attribution patching (Nanda 2023; Syed et al. 2023): the metric is taken as linear in what a head says, z, so that
-putting `value` in its place changes it by the sum over positions of (value − z) · ∂metric/∂z.
+Nanda 2023; Syed et al. 2023: the metric is taken as linear in a head's output z, so that replacing z by `value` changes
+it by the sum over positions of (value − z) · ∂metric/∂z.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,13 +27,13 @@ from explaind_worker.models.structure.anatomy import Anatomy
 def first_order_effects(
     model: LoadedModel, prompt: Sequence[int], question: ScoreSpec, edits: Mapping[int, Edit], *, meter: CostMeter
 ) -> FloatArray:
-    """By how much each edit would lower the question's score: [layer, head], NaN in layers without an edit.
+    """Decrease of the score by each edit: [layer, head], NaN in layers without an edit.
 
-    `edits` are one per layer, each of all the layer's heads. The continuations of the question may differ in their last
-    tokens only, so that they are read in one row.
+    `edits` has one edit per layer, of all its heads. The continuations may differ in their last tokens only, so that
+    they are read in one row.
 
     Raises:
-        GradientsUnavailable: the network's output does not depend on its heads as far as torch can tell.
+        GradientsUnavailable: torch finds no dependence of the output on the heads.
         OutOfMemory: the graph of one row does not fit.
     """
     anatomy = model.anatomy
@@ -61,7 +61,7 @@ def first_order_effects(
 
 
 def _placeholder(layers: int, heads: int) -> FloatArray:
-    """[layer, head]: the lower a head, the larger; to run the lowest heads exactly costs most."""
+    """[layer, head], decreasing with depth: running the lowest heads exactly costs most."""
     return np.linspace(2.0, 1.0, layers * heads).reshape(layers, heads)
 
 
@@ -90,7 +90,7 @@ def _lowered(model: LoadedModel, prompt: Sequence[int], question: ScoreSpec, edi
 
 @contextmanager
 def _entering_projections(anatomy: Anatomy, layers: Sequence[int]) -> Iterator[list[torch.Tensor]]:
-    """What enters the output projections of these layers in a forward, as parts of its graph; in order of layer."""
+    """The inputs of these layers' output projections in a forward, as parts of its graph; in order of layer."""
     seen: list[torch.Tensor] = []
     handles = [anatomy.blocks[layer].output_projection.register_forward_pre_hook(_kept(seen)) for layer in layers]
     try:

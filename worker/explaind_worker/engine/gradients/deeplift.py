@@ -1,8 +1,8 @@
-"""DeepLIFT through captum: the rescale rule at the activations of a network's MLPs.
+"""DeepLIFT through captum: the rescale rule at the activation functions of a network's MLPs.
 
-captum knows its rule by the classes of torch's own activation modules; transformers' (SiLU, GELU) are classes of
-their own, and captum would pass them by without a word. The rule is the same for every function of one number
-(Shrikumar et al. 2017, eq. 12), so it is set on whatever module of an MLP proves to be one.
+captum applies the rule to torch's activation classes only and would silently skip those of transformers (SiLU, GELU).
+The rule is the same for every elementwise function (Shrikumar et al. 2017, eq. 12), so it is applied to every module of
+an MLP that proves to be one.
 """
 
 import warnings
@@ -24,7 +24,7 @@ PROBE = (-1.5, -0.25, 0.0, 0.75, 2.0)
 
 
 def activations(model: LoadedModel) -> list[nn.Module]:
-    """The modules of the MLPs that are functions of one number, one for each block.
+    """The activation modules (elementwise functions) of the MLPs, one per block.
 
     Raises:
         GradientsUnavailable: a block's MLP has none, or two blocks share one.
@@ -56,7 +56,7 @@ def deeplift(
 ) -> FloatArray:
     """Contributions [position, column] of the difference between the path's ends.
 
-    One column for the whole score or, with `per_target`, one for each of the question's.
+    One column for the whole score or, with `per_target`, one per column of the score query.
 
     Raises:
         GradientsUnavailable: the network's activations cannot be found.
@@ -89,7 +89,7 @@ def deeplift(
 
 
 class _Scored(nn.Module):
-    """The network as captum wants it: embeddings [row, position, hidden] in, scores [row, column] out."""
+    """The network as captum expects it: embeddings [row, position, hidden] in, scores [row, column] out."""
 
     def __init__(self, model: LoadedModel, embedded: EmbeddedQuestion, *, apart: bool) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def _rescaled(
     known = {id(module) for module in covered}
 
     class Rescale(DeepLift):
-        """DeepLift with the rule of one-number functions on the covered modules alone."""
+        """DeepLift with the rescale rule on the covered modules alone."""
 
         def _is_non_linear(self, module: nn.Module) -> bool:
             return id(module) in known
@@ -121,13 +121,13 @@ def _rescaled(
         def _backward_hook(
             self, module: nn.Module, grad_input: torch.Tensor, grad_output: torch.Tensor
         ) -> torch.Tensor:
-            # A difference too small for the dtype tells no slope: the gradient stands there, as captum has it.
+            # A difference too small for the dtype gives no slope: the gradient is used, as in captum.
             return nonlinear(module, module.input, module.output, grad_input, grad_output, eps=self.eps)  # type: ignore[arg-type]
 
     eps = float(torch.finfo(full.dtype).eps)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that hooks are set
+            warnings.simplefilter("ignore")  # about hooks being set
             contributions = Rescale(scored, eps=eps).attribute(full, base, target=column)
     finally:
         for module in covered:
@@ -137,7 +137,7 @@ def _rescaled(
 
 
 def _of_one_number(module: nn.Module, model: LoadedModel) -> bool:
-    """Whether each number that leaves a module depends on the one at its place alone, and not linearly."""
+    """Whether a module is elementwise and nonlinear."""
     if list(module.parameters()) or isinstance(module, nn.Dropout):
         return False
     probe = torch.tensor(PROBE, device=model.device)

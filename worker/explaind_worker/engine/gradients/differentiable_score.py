@@ -1,7 +1,6 @@
-"""A question's score as a function of the prompt's embeddings that torch can differentiate.
+"""The score as a differentiable function of the prompt's embeddings.
 
-What `ScoreSpec.columns` does with numbers is done here with tensors; where a model is asked for its logits there is
-one function, `logits_at`.
+The tensor counterpart of `ScoreSpec.columns`; all logits come from one function, `logits_at`.
 """
 
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ Places = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # group, read and toke
 def logits_at(model: AnyModel, embeddings: torch.Tensor, read_at: torch.Tensor) -> torch.Tensor:
     """Logits [row, read, vocabulary] of rows given as input embeddings [row, position, hidden].
 
-    `read_at` [row, read] are the positions that are read; of a classifier it is the one place that it reads itself, and
-    its classes are the vocabulary. Hold the model's lock.
+    `read_at` [row, read] are the positions of the logits; a classifier determines its one position itself, and its
+    classes are the vocabulary. Hold the model's lock.
     """
     if isinstance(model, LoadedClassifier):
         return class_logits(model.network, inputs_embeds=embeddings)[:, None]
@@ -37,7 +36,7 @@ def logprobs_of(model: AnyModel, logits: torch.Tensor, places: Places) -> torch.
 
 
 def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
-    """Input embeddings [token, hidden], as they enter the network; zeros of a model without weights."""
+    """Input embeddings [token, hidden], as they enter the network; zeros for a model without weights."""
 
     def looked_up() -> torch.Tensor:
         ids = torch.tensor([list(token_ids)], dtype=torch.int64, device=model.device)
@@ -49,15 +48,14 @@ def embed(model: AnyModel, token_ids: Sequence[int]) -> torch.Tensor:
 
 
 def widened(numbers: torch.Tensor) -> torch.Tensor:
-    """At least float32, so that sums of half precision are not cut short."""
+    """The numbers in at least float32, so that sums do not lose precision."""
     return numbers if numbers.dtype == torch.float64 else numbers.float()
 
 
 class EmbeddedQuestion:
-    """Scores of a question's tokens after prompts given as embeddings, all continuations in one forward.
+    """Token scores after prompts given as embeddings, all continuations in one forward.
 
-    Continuations are read in one row where all but their last tokens are the same. `rows`, `reads` and `fed` are
-    those of `shape`.
+    Continuations that differ in their last token only share a row. `rows`, `reads` and `fed` are as in `shape`.
     """
 
     def __init__(self, model: AnyModel, question: ScoreSpec) -> None:
@@ -65,7 +63,7 @@ class EmbeddedQuestion:
         self._question = question
         self.rows, self.reads, self.fed = self.shape(question)
         groups = list(dict.fromkeys(continuation[:-1] for continuation in question.continuations))
-        # Shorter rows are filled up on the right, where causal attention never looks, with any token.
+        # Shorter rows are padded on the right, which causal attention ignores, with any token.
         filled = [[*group, *[question.target[0]] * (self.fed - len(group))] for group in groups]
         self._fed = torch.stack([embed(model, ids) for ids in filled])  # [group, token, hidden]
         self._fed_lengths = [len(group) for group in groups]
@@ -82,19 +80,19 @@ class EmbeddedQuestion:
 
     @staticmethod
     def shape(question: ScoreSpec) -> tuple[int, int, int]:
-        """How many rows one prompt takes, the most places of a row that are read, and tokens fed after the prompt."""
+        """Number of rows per prompt, most positions read in a row, and tokens fed after the prompt."""
         longest = max(len(continuation) for continuation in question.continuations)
         return len({continuation[:-1] for continuation in question.continuations}), longest, longest - 1
 
     def scores(self, prompts: torch.Tensor, *, normalised: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits and log-probabilities [row, token] after prompts [row, position, hidden]; all continuations' tokens.
+        """Logits and log-probabilities [row, token] of all continuations' tokens after prompts [row, position, hidden].
 
-        Without `normalised` the second are the logits again, for a score that does not look at them. Hold the lock.
+        Without `normalised` the second are the logits again, for scores that do not use them. Hold the lock.
         """
         count, length = prompts.shape[:2]
         own = prompts.repeat_interleave(self.rows, dim=0)  # [row * group, position, hidden]
         embeddings = torch.cat([own, self._fed.repeat(count, 1, 1)], dim=1)
-        # One graph, and to captum one call: rows whose rotary factors differ are not divided, but told apart.
+        # One graph, and for captum one call: rows with different rotary factors are not split, but treated separately.
         with self._model.lengths.each_alone([length + fed for fed in self._fed_lengths] * count, length + self.fed):
             full = logits_at(self._model, embeddings, (length - 1 + self._read_at).repeat(count, 1))
         full = widened(full).unflatten(0, (count, self.rows))  # [row, group, read, vocabulary]
@@ -105,7 +103,7 @@ class EmbeddedQuestion:
         return chosen, logprobs_of(self._model, full, self._places)
 
     def columns(self, prompts: torch.Tensor) -> torch.Tensor:
-        """What is explained, [row, column], after prompts [row, position, hidden]; the columns add up to the score.
+        """Score columns [row, column] after prompts [row, position, hidden]; they add up to the score.
 
         Hold the lock.
         """
@@ -115,7 +113,7 @@ class EmbeddedQuestion:
 
 
 def columns_of(question: ScoreSpec, logits: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
-    """`ScoreSpec.columns` for tensors [row, token]: what is explained, [row, column]."""
+    """`ScoreSpec.columns` for tensors [row, token]: score columns [row, column]."""
     if question.labels is not None:
         return _label_column(question, logprobs)
     values = {"logprob": logprobs, "logit": logits}.get(question.score)

@@ -1,4 +1,4 @@
-"""Where along a path an integrand is evaluated, and how much each place counts."""
+"""Quadrature rules: points along a path and their weights."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ class Refinement:
 
 
 def places_and_weights(rule: Quadrature, steps: int) -> tuple[FloatArray, FloatArray]:
-    """Fractions [step] of the way from 0 to 1, and their weights [step], which add up to 1.
+    """Points [step] between 0 and 1, and their weights [step], which add up to 1.
 
-    They are captum's, but for the trapezoid: captum's weights add up to 1 - 1/steps there, so that its integrals
-    fall short by that share.
+    As in captum, except for the trapezoid rule: captum's weights add up to 1 - 1/steps, so its integrals are too small
+    by that factor.
     """
     if rule == "gausslegendre":  # exact for polynomials up to degree 2 * steps - 1
         places, weights = np.polynomial.legendre.leggauss(steps)

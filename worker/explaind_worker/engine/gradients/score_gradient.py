@@ -1,7 +1,7 @@
-"""Gradients of a question's score with respect to the prompt's embeddings, many points of a path at once.
+"""Gradients of the score with respect to the prompt's embeddings, at many points of a path at once.
 
-All target tokens of all points of a batch are one graph; one backward pass gives every point its own gradient,
-since rows of a batch do not see each other. Weights of the model are no part of the graph.
+All target tokens of all points of a batch are one graph; one backward pass gives the gradient of every point, since
+rows of a batch do not interact. The model's weights are not part of the graph.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ from explaind_worker.models.loading.loaded import AnyModel
 # gradients and differences [point, position, hidden] -> contributions [point, position]
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-# On a CPU a graph that outgrows the caches is slower than two smaller ones.
+# On a CPU a graph larger than the caches is slower than two smaller ones.
 CPU_TOKENS = 1_024
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Noise:
-    """Gaussian noise of so much deviation on positions [position] of the path's end, for each point its own."""
+    """Gaussian noise with this standard deviation on positions [position] of the path's end, drawn anew per point."""
 
     stdev: float
     seed: int
@@ -43,7 +43,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Path:
-    """The straight line between two prompts given as embeddings [position, hidden]; `fractions` [point] lie on it."""
+    """The straight line between two prompts given as embeddings [position, hidden], at `fractions` [point]."""
 
     base: torch.Tensor
     full: torch.Tensor
@@ -51,7 +51,7 @@ class Path:
     noise: Noise | None = None
 
     def at(self, points: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings and end minus base, [point, position, hidden] each, in float32 at least."""
+        """Embeddings, and end minus base, [point, position, hidden] each, in at least float32."""
         base, full = widened(self.base), widened(self.full)
         ends = full.expand(len(points), -1, -1)
         if self.noise is not None:
@@ -60,14 +60,14 @@ class Path:
         return torch.lerp(base.expand_as(ends), ends, fractions[:, None, None]), ends - base
 
     def _noise(self, point: int, noise: Noise) -> torch.Tensor:
-        # Drawn on the CPU for each point apart: the same on every device, whatever shares its batch.
+        # Drawn on the CPU, separately per point: the same on every device and in every batch.
         generator = torch.Generator().manual_seed(noise.seed * 1_000_003 + point)
         drawn = torch.randn(self.full.shape, generator=generator, dtype=torch.float64) * noise.stdev
         return drawn.to(device=self.full.device, dtype=widened(self.full).dtype) * noise.positions[:, None]
 
 
 class ScoreGradient:
-    """The gradient of a question's score at points of a path.
+    """The gradient of the score at points of a path.
 
     A batch holds as many points as the limits allow; one that runs out of memory is halved.
     """
@@ -109,12 +109,12 @@ class ScoreGradient:
     def contributions(
         self, path: Path, reduce: Reduce, *, per_target: bool = False
     ) -> Iterator[tuple[Sequence[int], FloatArray]]:
-        """For each batch its points, and what `reduce` makes of their gradients: [point, position, column].
+        """Per batch its points and their gradients after `reduce`: [point, position, column].
 
-        One column for the whole score or, with `per_target`, one for each of the question's.
+        One column for the whole score or, with `per_target`, one per column of the score query.
 
         Raises:
-            GradientsUnavailable: the network's output does not depend on its embeddings as far as torch can tell.
+            GradientsUnavailable: torch finds no dependence of the output on the embeddings.
         """
         total, tokens = len(path.fractions), len(path.full)
         self._meter.tokens_asked += total * self._embedded.rows * (tokens + self._embedded.fed)

@@ -1,4 +1,4 @@
-"""Reads rows with a sequence classifier, in dense batches: it sees both ways, so that nothing is shared."""
+"""Row evaluator of sequence classifiers, in dense batches: bidirectional attention allows no prefix sharing."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,9 +18,8 @@ from explaind_worker.models.structure.classifier_head import class_logits, fille
 
 
 class ClassRows:
-    """Rows of similar length share a batch, padded on the right; rows of equal length only where the model's answers do
-    not bear padding. Rows that the model turns by different rotary factors never share one. The log-probabilities of a
-    regression, which has none, are NaN.
+    """Rows of similar length share a batch, padded on the right, or only rows of equal length if padding changes the
+    model's outputs. Rows with different rotary factors never share one. A regression's log-probabilities are NaN.
     """
 
     def __init__(
@@ -35,13 +34,13 @@ class ClassRows:
         self._filler = filler_of(model.network)
 
     def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
-        """Each row with its answer [kind, 1, class that is asked for]."""
+        """Each row with its scores [kind, 1, requested class]."""
         for batch in self._batches(rows):
             for part, answers in self._backoff.halving(batch, self._forward):
                 yield from zip(part, answers, strict=True)
 
     def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
-        """Rows in order of length, as many to a batch as the limits allow and the model bears; at least one."""
+        """Rows in order of length, as many to a batch as the limits and the model allow; at least one."""
 
         def joins(batch: list[AskedRow], row: AskedRow) -> bool:
             shortest, longest = len(batch[0].tokens), len(row.tokens)
@@ -57,7 +56,7 @@ class ClassRows:
         return limits.bytes is None or self._footprint.forward_bytes(rows, tokens, cached=True) <= limits.bytes
 
     def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
-        """Answers [row, kind, 1, class] of one batch."""
+        """Scores [row, kind, 1, class] of one batch."""
         longest = max(len(row.tokens) for row in batch)
         return forward(
             self._model,
@@ -70,7 +69,7 @@ class ClassRows:
         )
 
     def _read(self, batch: Sequence[AskedRow]) -> FloatArray:
-        """Answers of one batch, as `_forward`. The model's lock must be held."""
+        """Scores of one batch, as `_forward`. The model's lock must be held."""
         model = self._model
         ids, mask = padded([row.tokens for row in batch], self._filler)
         ids, mask = ids.to(model.device), None if mask is None else mask.to(model.device)

@@ -1,4 +1,4 @@
-"""Reads rows in dense batches: the way for models whose attention cannot be computed over a tree."""
+"""Row evaluator in dense batches, for models whose attention cannot be computed over a prefix tree."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,7 +19,7 @@ from explaind_worker.models.structure.logits_at import only_positions
 
 
 class DenseRows:
-    """Rows of similar length share a batch; logits exist at the places that are read, and nowhere else."""
+    """Rows of similar length share a batch; logits are computed only at the positions read."""
 
     def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, products: Way | None = None) -> None:
         self._model = model
@@ -30,13 +30,13 @@ class DenseRows:
         self._backoff = Backoff(meter)
 
     def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
-        """Each row with its answer, in the order in which they come to be known."""
+        """Each row with its scores, in order of completion."""
         for batch in self._batches(rows):
             for part, answers in self._backoff.halving(batch, self._forward):
                 yield from zip(part, answers, strict=True)
 
     def _batches(self, rows: Sequence[AskedRow]) -> Iterator[list[AskedRow]]:
-        """Rows with as many reads, in order of length, as many to a batch as the limits allow; at least one."""
+        """Rows with equally many reads in order of length, as many to a batch as the limits allow; at least one."""
         lengths = self._model.lengths
 
         def joins(batch: list[AskedRow], row: AskedRow) -> bool:
@@ -52,7 +52,7 @@ class DenseRows:
         return limits.bytes is None or self._footprint.forward_bytes(rows, tokens, reads=reads) <= limits.bytes
 
     def _forward(self, batch: Sequence[AskedRow]) -> FloatArray:
-        """Answers [row, kind, token, continuation] of one batch."""
+        """Scores [row, kind, token, continuation] of one batch."""
         lengths, reads = np.array([len(row.tokens) for row in batch]), batch[0].reads
         longest = int(lengths.max())
         return forward(
@@ -66,9 +66,9 @@ class DenseRows:
         )
 
     def _read(self, batch: Sequence[AskedRow], lengths: NDArray[np.int64]) -> FloatArray:
-        """Answers of one batch, as `_forward`. The model's lock must be held."""
+        """Scores of one batch, as `_forward`. The model's lock must be held."""
         reads = batch[0].reads
-        # Padding stands on the right, where causal attention never looks.
+        # Padding is on the right, which causal attention ignores.
         ids = np.zeros((len(batch), lengths.max()), dtype=np.int64)
         for place, row in zip(ids, batch, strict=True):
             place[: len(row.tokens)] = row.tokens

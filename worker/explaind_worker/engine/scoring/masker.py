@@ -14,7 +14,7 @@ from explaind_worker.engine.scoring.replacement_text import replacement_text
 from explaind_worker.engine.scoring.units import UnitMap
 from explaind_worker.models.text.tokenizer import EncodedPrompt, Encoder
 
-# Which special tokens replace a unit, by choice; the first that the model can read is taken.
+# Special tokens that replace a unit, by baseline choice; the first that the model can read is used.
 CHAINS = {"mask": ("mask", "unk", "pad", "eos"), "pad": ("pad", "eos")}
 TEXT_CHOICE = '{"text": "…"}'
 BoolArray = NDArray[np.bool_]
@@ -46,10 +46,10 @@ class Masker:
 
     @property
     def longest(self) -> int:
-        """The most tokens that a coalition's row has."""
+        """Length of the longest row of any coalition."""
         if not self._once:
             return len(self._ids)
-        # The text stands once in the place of all of a unit's tokens: a unit takes up the longer of the two.
+        # A replacement text appears once in place of all of a unit's tokens: a unit takes the longer of the two.
         of_unit = np.bincount(self._unit[self._unit >= 0], minlength=self.count)
         placed = np.array([len(ids) for ids in self._of_unit], dtype=np.int64)
         return int((self._unit < 0).sum() + np.maximum(of_unit, placed).sum())
@@ -79,7 +79,7 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
     """The baseline resolved for this model: what replaces absent units.
 
     Raises:
-        NoBaselineToken: the model has no token for the choice, or removal would leave nothing to read.
+        NoBaselineToken: the model has no token for the choice, or removal would leave an empty prompt.
     """
     if isinstance(baseline, ReplacementText):
         return replacement_text(baseline.text, encoder, encoded, unit_map)
@@ -97,12 +97,12 @@ def replacement_for(baseline: Baseline, encoder: Encoder, encoded: EncodedPrompt
 
 
 def _choose(choices: Sequence[str]) -> str:
-    """A hint with these choices, all of which can be used, and a text, which always can."""
+    """A hint listing these usable choices, and a replacement text, which is always usable."""
     return f"Choose {' or '.join([*(json.dumps(choice) for choice in choices), TEXT_CHOICE])}."
 
 
 def replacement_token(choice: Literal["mask", "pad"], encoder: Encoder, *, pointer: str, hint: str) -> Replacement:
-    """The special token that replaces any token; `pointer` and `hint` are for the error.
+    """The special token that replaces every token; `pointer` and `hint` are for the error.
 
     Raises:
         NoBaselineToken: the model has no token for the choice.

@@ -1,7 +1,7 @@
-"""Rows of tokens as one tree of prefixes: every distinct prefix is one node, which is evaluated once.
+"""Prefix tree of token rows: every distinct prefix is one node, which is evaluated once.
 
-Rows in lexicographic order walk the tree depth first: a row shares its beginning with the row before it and adds a
-branch of nodes of its own. Branches are packed one after the other, without padding; a chunk of them is one forward.
+Rows in lexicographic order walk the tree depth first: a row shares a prefix with the row before it and adds a branch of
+new nodes. Branches are packed one after the other, without padding; a chunk of them is one forward.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Branch:
-    """A row of the tree: its `tokens`, of which those before `start` are nodes of the row before it.
+    """A row of the tree: its `tokens`, of which those before `start` are nodes of the previous row.
 
-    At its last `reads` places logits are read; they are nodes of its own.
+    Logits are read at its last `reads` positions, which are among its new nodes.
     """
 
     tokens: TokenArray
@@ -28,17 +28,17 @@ class Branch:
 
     @property
     def nodes(self) -> int:
-        """How many nodes it adds."""
+        """Number of nodes it adds."""
         return len(self.tokens) - self.start
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Branches that are evaluated together. The first may begin in the `carried` nodes of the last row before them.
+    """Branches evaluated together. The first may start from the `carried` nodes of the previous chunk's last row.
 
-    `tokens` and `positions` [node] are what the model is given; `paths` [row, position] says which node, counted from
-    the carried ones on, stands at each place of a row (0 beyond its end); `reads` [read] are nodes without the
-    carried, the places of all rows one after the other.
+    `tokens` and `positions` [node] are the model's inputs; `paths` [row, position] is the node at each position of a
+    row, counted from the carried ones on (0 beyond its end); `reads` [read] are the nodes read, not counting carried
+    ones, row after row.
     """
 
     tokens: TokenArray
@@ -52,33 +52,33 @@ class Chunk:
 
     @property
     def trunk(self) -> int:
-        """Length of the beginning that all rows share."""
+        """Length of the prefix shared by all rows."""
         return int(self.starts[1:].min()) if len(self.starts) > 1 else 0
 
     def above(self, length: int) -> "Chunk":
-        """The rows without their first places, as far as attention has to know them."""
+        """The rows without their first `length` positions, as far as attention needs them."""
         starts = np.maximum(self.starts - length, 0)
         return replace(self, paths=self.paths[:, length:], lengths=self.lengths - length, starts=starts)
 
     def below(self, length: int) -> "Chunk":
-        """The first places of the first row alone."""
+        """The first `length` positions of the first row alone."""
         lengths, starts = np.array([length]), self.starts[:1]
         return replace(self, paths=self.paths[:1, :length], lengths=lengths, starts=starts)
 
     @property
     def last_path(self) -> IntArray:
-        """Nodes of the last row, which the next chunk may begin with."""
+        """Nodes of the last row, from which the next chunk may start."""
         return self.paths[-1, : self.lengths[-1]]
 
 
 def in_order(rows: Sequence[TokenArray]) -> list[int]:
-    """Indices of rows in lexicographic order of their tokens, a prefix before what it begins."""
+    """Indices of rows in lexicographic order of their tokens, a prefix before its extensions."""
     keys = [row.astype(">i8").tobytes() for row in rows]
     return sorted(range(len(rows)), key=keys.__getitem__)
 
 
 def branches(rows: Sequence[TokenArray], reads: Sequence[int]) -> list[Branch]:
-    """Rows that are in order as branches of one tree; `reads` are places at the end of each row."""
+    """Sorted rows as branches of one tree; `reads` are the numbers of positions read at the end of each row."""
     made: list[Branch] = []
     before: TokenArray = np.empty(0, dtype=np.int64)
     for tokens, count in zip(rows, reads, strict=True):
@@ -89,7 +89,7 @@ def branches(rows: Sequence[TokenArray], reads: Sequence[int]) -> list[Branch]:
 
 
 def chunks(of: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]:
-    """Branches of at most `most` nodes together; at least one branch."""
+    """Branches grouped into chunks of at most `most` nodes; at least one branch each."""
     begin, nodes = 0, 0
     for index, branch in enumerate(of):
         if index > begin and nodes + branch.nodes > most:
@@ -101,7 +101,7 @@ def chunks(of: Sequence[Branch], most: int) -> Iterator[Sequence[Branch]]:
 
 
 def pack(of: Sequence[Branch], carried: int) -> Chunk:
-    """The chunk of these branches, after `carried` nodes (the whole row before the first of them, or 0)."""
+    """The chunk of these branches, after `carried` nodes (the whole row before the first branch, or 0)."""
     lengths = np.array([len(branch.tokens) for branch in of])
     starts = np.array([branch.start for branch in of])
     paths = np.zeros((len(of), lengths.max()), dtype=np.int64)
@@ -124,7 +124,7 @@ def pack(of: Sequence[Branch], carried: int) -> Chunk:
 
 
 def _common(first: TokenArray, second: TokenArray) -> int:
-    """Length of the prefix that two rows have in common."""
+    """Length of the common prefix of two rows."""
     shorter = min(len(first), len(second))
     differs = first[:shorter] != second[:shorter]
     return int(differs.argmax()) if differs.any() else shorter

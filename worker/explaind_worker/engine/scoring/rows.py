@@ -1,4 +1,4 @@
-"""Rows of tokens that are to be read, and how their answers are told from logits."""
+"""Rows of tokens to evaluate, and the extraction of their scores from logits."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ Key = tuple[int, bytes]
 
 @dataclass(frozen=True)
 class Group:
-    """Continuations that differ in their last token at most: one row of tokens answers all of them."""
+    """Continuations that differ in their last token at most, and therefore share one row."""
 
-    fed: TokenArray  # [token]: what the model reads of the continuation
-    read: torch.Tensor  # [token, continuation]: which token is scored where
-    columns: tuple[NDArray[np.int64], ...]  # for each continuation its columns in the answer
+    fed: TokenArray  # [token]: tokens of the continuation that are fed
+    read: torch.Tensor  # [token, continuation]: the token scored at each position
+    columns: tuple[NDArray[np.int64], ...]  # for each continuation its columns in the scores
 
 
 @dataclass(frozen=True)
 class AskedRow:
-    """A row that the model is to read: prompt and continuation as `tokens`. Its answer is kept as `key`."""
+    """A row to evaluate: prompt and continuation as `tokens`. Its scores are cached under `key`."""
 
     key: Key
     tokens: TokenArray
@@ -32,16 +32,16 @@ class AskedRow:
 
     @property
     def reads(self) -> int:
-        """At how many of its last places logits are read."""
+        """Number of its last positions whose logits are read."""
         return len(self.group.read)
 
 
-# Answers are [kind, token, continuation]; the first kind is the logit, the second the log-probability.
+# Scores are [kind, token, continuation]; kind 0 is the logit, 1 the log-probability.
 Evaluate = Callable[[Sequence[AskedRow]], Iterator[tuple[AskedRow, FloatArray]]]
 
 
 def grouped(continuations: Sequence[Sequence[int]]) -> list[Group]:
-    """Continuations by what the model reads of them: all tokens but the last."""
+    """Continuations grouped by the tokens fed: all but the last."""
     members: dict[tuple[int, ...], list[int]] = {}
     for index, continuation in enumerate(continuations):
         members.setdefault(tuple(continuation[:-1]), []).append(index)
@@ -57,10 +57,10 @@ def grouped(continuations: Sequence[Sequence[int]]) -> list[Group]:
 def scores_of(logits: torch.Tensor, chosen: torch.Tensor, *, rows: int) -> FloatArray:
     """Logits and log-probabilities [row, kind, token, continuation] of the `chosen` tokens [place, continuation].
 
-    `logits` are [place, vocabulary], the places of so many rows, each with as many, one after the other.
+    `logits` are [place, vocabulary]: the positions of `rows` rows, equally many each, one row after another.
     """
     found = logits.gather(-1, chosen)
-    # Fused, and several times as fast on a CPU as the sum of exponentials alone; its memory is that of one slice.
+    # Fused: several times faster on a CPU than a sum of exponentials; uses the memory of one slice.
     if logits.stride(-1) == 1:
         logprobs = logits.log_softmax(-1).gather(-1, chosen)
     else:

@@ -1,4 +1,4 @@
-"""What is asked of a prompt: which continuations are scored, and how their token scores make one number."""
+"""Score query: the continuations that are scored, and how their token scores combine into one number."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ TokenSpan = tuple[int, int]
 class ScoreSpec:
     """The score of a target, of a target minus a foil, or of one label among several.
 
-    Of target and foil a span of tokens [first, one past the last] may be asked about alone: the tokens before it are
-    given, those after it are never fed. Of labels the first tokens may be asked about alone.
+    Target and foil may be restricted to a span of tokens [first, one past the last]: tokens before it are given, those
+    after it are never fed. Labels may be restricted to their first tokens.
     """
 
     score: Score
@@ -31,38 +31,38 @@ class ScoreSpec:
 
     @property
     def answers(self) -> tuple[TokenIds, ...]:
-        """The continuations the question is about, whole, in this order: target, then foil; or the labels."""
+        """The whole continuations, in this order: target, then foil; or the labels."""
         if self.labels is not None:
             return self.labels
         return (self.target,) if self.foil is None else (self.target, self.foil)
 
     @property
     def spans(self) -> tuple[TokenSpan, ...]:
-        """For each answer the tokens that are explained."""
+        """For each continuation the tokens that are explained."""
         asked = (self.target_span, self.foil_span) if self.labels is None else [None] * len(self.labels)
         ends = [1 if self.first_token else len(answer) for answer in self.answers]
         return tuple(span or (0, end) for span, end in zip(asked, ends, strict=False))
 
     @property
     def continuations(self) -> tuple[TokenIds, ...]:
-        """What a value function has to score: each answer up to the last token that is explained."""
+        """The continuations to score: each up to the last token that is explained."""
         return tuple(answer[:end] for answer, (_, end) in zip(self.answers, self.spans, strict=True))
 
     @property
     def explained(self) -> NDArray[np.bool_]:
-        """Which of the continuations' tokens, side by side, are explained."""
+        """Mask of the explained tokens over the concatenated continuations."""
         return np.concatenate([np.arange(end) >= start for start, end in self.spans])
 
     @property
     def width(self) -> int:
-        """How many columns there are."""
+        """Number of columns."""
         return 1 if self.labels is not None else int(self.explained.sum())
 
     def columns(self, scores: TokenScores) -> FloatArray:
-        """What is explained, [coalition, column]: the columns add up to the score.
+        """Score columns [coalition, column], which add up to the score.
 
-        One column per explained token of the target, then one per explained token of the foil with its sign turned;
-        for labels a single column.
+        One column per explained token of the target, then one per explained token of the foil with opposite sign; for
+        labels a single column.
         """
         if self.labels is not None:
             return self._label(scores)
@@ -80,22 +80,22 @@ class ScoreSpec:
             axis=1,
         )  # [coalition, label]
         chosen = self.answers.index(self.target)
-        if self.score == "logit":  # log-odds of the label against all the others
+        if self.score == "logit":  # log-odds of the label against all others
             others = np.delete(whole, chosen, axis=1)
             return (whole[:, chosen] - np.logaddexp.reduce(others, axis=1))[:, None]
         logprobs = (whole[:, chosen] - np.logaddexp.reduce(whole, axis=1))[:, None]
         return np.exp(logprobs) if self.score == "prob" else logprobs
 
     def split(self, tokens: Sequence[float]) -> list[list[float]]:
-        """Numbers per token of all continuations, cut into one list per continuation."""
+        """Numbers per token of all continuations, split into one list per continuation."""
         ends = np.cumsum([len(c) for c in self.continuations])
         return [list(tokens[end - len(c) : end]) for c, end in zip(self.continuations, ends, strict=True)]
 
 
 def tokens_of_characters(texts: Sequence[str], start: int, end: int) -> TokenSpan:
-    """The tokens [first, one past the last] that share characters [start, end] of their texts joined.
+    """The tokens [first, one past the last] that overlap characters [start, end] of their concatenated texts.
 
-    A token without text of its own begins a character that a later one completes, and goes with that one.
+    A token without text is the first part of a character that a later token completes, and is counted with that one.
     """
     ends = np.cumsum([len(text) for text in texts])
     first = int(np.searchsorted(ends, start, side="right"))

@@ -1,8 +1,8 @@
-"""Attention over a tree of prefixes: each node attends to the nodes on the way from the root to it.
+"""Attention over a prefix tree: each node attends to the nodes on its path from the root.
 
-Registered with transformers as an attention function of its own, so that every family that takes its attention from
-there (GPT-2, Llama, Mistral, Qwen, Gemma, GPT-NeoX, Phi …) can read a tree. Rows whose branches are of similar length
-are attended to together: their keys and values are gathered from the packed nodes.
+Registered with transformers as an attention function, so that every family that looks its attention up there (GPT-2,
+Llama, Mistral, Qwen, Gemma, GPT-NeoX, Phi …) can evaluate a tree. Rows with branches of similar length are processed
+together: their keys and values are gathered from the packed nodes.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from explaind_worker.engine.scoring.prefix_tree import Chunk, IntArray
 from explaind_worker.models.structure.attention_implementation import using_attention
 
 NAME = "explaind_tree"
-TRUNK, TRUNK_ROWS = 48, 4  # a beginning so long that so many rows share is attended to once for all of them
-SIMILAR = 8  # branches may be so many nodes longer than the shortest they are attended to with
+TRUNK, TRUNK_ROWS = 48, 4  # a prefix at least this long, shared by this many rows, is attended to once for all of them
+SIMILAR = 8  # most by which a branch may be longer than the shortest one processed with it
 
-# What an attention may say beside queries, keys and values without changing what a tree's attention computes.
+# Arguments of an attention function that do not affect attention over a tree.
 UNDERSTOOD = frozenset({"sliding_window", "softcap", "output_attentions", "use_cache", "is_causal", "position_ids"})
 
 KeysAndValues = tuple[torch.Tensor, torch.Tensor]  # each [node, key head, head_dim]
@@ -33,7 +33,7 @@ KeysAndValues = tuple[torch.Tensor, torch.Tensor]  # each [node, key head, head_
 
 @dataclass(frozen=True)
 class GatherRoom:
-    """How many places of keys are gathered at once, and how many scores of a head are written out."""
+    """Limits on keys gathered at once, and on scores per head materialized at once."""
 
     places: int
     scores: int
@@ -41,18 +41,18 @@ class GatherRoom:
 
 @dataclass
 class _Bucket:
-    """Rows that are attended to together."""
+    """Rows processed together."""
 
-    keys: torch.Tensor  # [row × place]: nodes, the carried first
-    queries: torch.Tensor  # [row × query]: nodes without the carried
-    kept: torch.Tensor | None  # which of the queries are nodes of the row's own branch; None for all of them
+    keys: torch.Tensor  # [row × place]: nodes, the carried ones first
+    queries: torch.Tensor  # [row × query]: nodes without the carried ones
+    kept: torch.Tensor | None  # mask of the queries that are nodes of the row's own branch; None for all of them
     answered: torch.Tensor  # the nodes of those
     query_places: torch.Tensor  # [row or 1, query, 1]
     rows: int
     masks: dict[int | None, torch.Tensor] = field(default_factory=dict)
 
     def mask(self, window: int | None, like: torch.Tensor) -> torch.Tensor:
-        """What is added to the scores [row or 1, 1, query, place], for a sliding window of that width."""
+        """Bias added to the scores [row or 1, 1, query, place], for a sliding window of that width."""
         if window not in self.masks:
             places = torch.arange(self.keys.numel() // self.rows, device=self.keys.device)
             seen = places <= self.query_places
@@ -65,10 +65,10 @@ class _Bucket:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Who is attended to with whom: the buckets of a layer, and the beginning that all rows of the chunk share.
+    """Grouping of a layer's attention: its buckets, and the prefix shared by all rows of the chunk.
 
-    Queries attend to the `trunk` [place] all together and to what their row adds to it in the buckets. `climbing` are
-    the trunk's own nodes.
+    All queries attend to the `trunk` [place] together, and within their bucket to what their row adds. `climbing` are
+    the trunk's nodes.
     """
 
     buckets: list[_Bucket]
@@ -77,10 +77,10 @@ class _Plan:
 
 
 class TreePass:
-    """One forward of a chunk: what the attention of each layer reads, and the keys and values it leaves behind.
+    """One forward of a chunk: the attention inputs of each layer, and the keys and values to carry on.
 
-    `carried` are those of the row before the chunk, for each layer; `left` those of the chunk's last row. In the
-    `last` layer only the nodes that are read are computed.
+    `carried` are those of the row before the chunk, per layer; `left` those of the chunk's last row. In the `last`
+    layer only the nodes that are read are computed.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class TreePass:
         return out.unsqueeze(0)
 
     def _plan(self, *, reading: bool, apart: bool) -> _Plan:
-        """What one layer does; `reading` where only what is read is asked, `apart` with the trunk apart."""
+        """Plan of one layer; `reading`: only nodes that are read, `apart`: the trunk separately."""
         if (reading, apart) not in self._plans:
             self._plans[reading, apart] = self._planned(reading, apart)
         return self._plans[reading, apart]
@@ -150,7 +150,7 @@ class TreePass:
 
 @dataclass(frozen=True)
 class _Nodes:
-    """Queries [node, head, head_dim], and keys and values [node, key head, head_dim] with the carried ones first."""
+    """Queries [node, head, head_dim], and keys and values [node, key head, head_dim], the carried ones first."""
 
     queries: torch.Tensor
     keys: torch.Tensor
@@ -160,7 +160,7 @@ class _Nodes:
     def of(
         cls, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, carried: KeysAndValues | None
     ) -> "_Nodes":
-        """Those of one layer, from [1, head, node, head_dim] each."""
+        """The nodes of one layer, from tensors [1, head, node, head_dim]."""
         found = queries[0].transpose(0, 1).to(values.dtype)
         keys, values = keys[0].transpose(0, 1).to(values.dtype), values[0].transpose(0, 1)
         if carried is not None:
@@ -169,20 +169,20 @@ class _Nodes:
 
     @property
     def groups(self) -> int:
-        """How many query heads share a key head."""
+        """Number of query heads that share a key head."""
         return self.queries.shape[1] // self.keys.shape[1]
 
     def asked(self, bucket: _Bucket) -> torch.Tensor:
-        """The bucket's queries [row, key head, group × query, head_dim]: heads that share a key head one by one.
+        """The bucket's queries [row, key head, group × query, head_dim]: heads sharing a key head one after another.
 
-        So keys need not be repeated.
+        Thus keys need not be repeated.
         """
         own = self.queries.index_select(0, bucket.queries)
         own = own.view(bucket.rows, -1, self.keys.shape[1], self.groups, own.shape[-1])
         return own.permute(0, 2, 3, 1, 4).reshape(bucket.rows, self.keys.shape[1], -1, own.shape[-1])
 
     def seen(self, places: torch.Tensor, rows: int) -> KeysAndValues:
-        """Keys and values [row, key head, place, head_dim] at so many rows of places."""
+        """Keys and values [row, key head, place, head_dim] at these places, reshaped to `rows` rows."""
         keys, values = self.keys.index_select(0, places), self.values.index_select(0, places)
         return (
             keys.view(rows, -1, *keys.shape[1:]).transpose(1, 2),
@@ -190,7 +190,7 @@ class _Nodes:
         )
 
     def place(self, out: torch.Tensor, bucket: _Bucket, answer: torch.Tensor) -> None:
-        """Puts the bucket's answers [row, key head, group × query, head_dim] where their nodes are in `out`."""
+        """Writes the bucket's output [row, key head, group × query, head_dim] to its nodes in `out`."""
         answer = answer.view(bucket.rows, self.keys.shape[1], self.groups, -1, answer.shape[-1])
         answer = answer.permute(0, 3, 1, 2, 4).reshape(-1, *out.shape[1:])
         if bucket.kept is not None:
@@ -205,7 +205,7 @@ def _for_groups(mask: torch.Tensor, nodes: _Nodes) -> torch.Tensor:
 def _over_trunk(
     queries: torch.Tensor, own: KeysAndValues, trunk: KeysAndValues, mask: torch.Tensor, scaling: float | None
 ) -> torch.Tensor:
-    """Attention to a row's own places and to the trunk: two softmaxes, joined by their normalisers."""
+    """Attention to a row's own positions and to the trunk: two softmaxes, merged by their normalisers."""
     rows, heads, count, head_dim = queries.shape
     together = queries.transpose(0, 1).reshape(1, heads, rows * count, head_dim)
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -216,7 +216,7 @@ def _over_trunk(
     return torch.lerp(above, below, share[..., None].to(above.dtype))
 
 
-def _attention(  # noqa: PLR0917 - what an attention takes
+def _attention(  # noqa: PLR0917 - arguments of attention
     queries: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
@@ -232,7 +232,7 @@ def _attention(  # noqa: PLR0917 - what an attention takes
 
 
 def _buckets(chunk: Chunk, asked: IntArray, room: GatherRoom, device: torch.device) -> Iterator[_Bucket]:
-    """Rows by how many of their last places are asked for, as many to a bucket as there is room; at least one."""
+    """Rows grouped by their number of requested queries, as many to a bucket as the limits allow; at least one."""
     order = np.argsort(asked, kind="stable")
     begin = 0
     while begin < len(order):
@@ -246,7 +246,7 @@ def _buckets(chunk: Chunk, asked: IntArray, room: GatherRoom, device: torch.devi
 
 def _bucket(chunk: Chunk, rows: IntArray, asked: IntArray, device: torch.device) -> _Bucket:
     lengths, counts = chunk.lengths[rows], asked[rows]
-    places = lengths[:, None] - counts.max() + np.arange(counts.max())  # [row, query]; places before 0 are not asked
+    places = lengths[:, None] - counts.max() + np.arange(counts.max())  # [row, query]; those before 0 are unused
     nodes = np.take_along_axis(chunk.paths[rows], np.maximum(places, 0), axis=1) - chunk.carried
     queries = np.maximum(nodes, 0).reshape(-1)
     kept = np.flatnonzero(np.arange(counts.max()) >= counts.max() - counts[:, None])
@@ -266,7 +266,7 @@ _current: ContextVar[TreePass] = ContextVar("tree_pass")
 
 @contextmanager
 def reading_a_tree(network: PreTrainedModel, tree_pass: TreePass) -> Iterator[None]:
-    """Within this context a forward of the packed nodes attends over the tree. The model's lock must be held."""
+    """Context in which a forward of the packed nodes attends over the tree. The model's lock must be held."""
     token = _current.set(tree_pass)
     try:
         with using_attention(network, NAME):
@@ -287,7 +287,7 @@ def _tree_attention(  # noqa: PLR0917 - transformers' signature
     softcap: float | None = None,
     **others: object,
 ) -> tuple[torch.Tensor, None]:
-    """The attention of one layer, as transformers asks for it; the tree says who sees whom, not the mask."""
+    """The attention function of one layer in transformers' interface; the tree replaces the mask."""
     unknown = [name for name, value in others.items() if value is not None and name not in UNDERSTOOD]
     if unknown:
         raise NotATree(f"its attention takes {', '.join(unknown)}")
@@ -297,11 +297,11 @@ def _tree_attention(  # noqa: PLR0917 - transformers' signature
 
 
 class NotATree(Exception):
-    """This attention cannot be computed over a tree; the message says why."""
+    """This attention cannot be computed over a tree; the message gives the reason."""
 
 
 def _no_mask(*_: object, **__: object) -> None:
-    """The tree says who sees whom."""
+    """No mask: the tree determines which nodes attend to which."""
 
 
 AttentionInterface.register(NAME, _tree_attention)

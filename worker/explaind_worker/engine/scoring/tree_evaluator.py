@@ -1,4 +1,4 @@
-"""Reads rows as one tree of prefixes: every distinct prefix is computed once, packed without padding."""
+"""Row evaluator over a prefix tree: every distinct prefix is computed once, packed without padding."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -20,16 +20,16 @@ from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.logits_at import vocabulary_first
 from explaind_worker.models.structure.position_subset import only_rows
 
-LOGIT_SHARE = 4  # of the memory there is, one part in so many may be logits
+LOGIT_SHARE = 4  # at most one part in this many of the memory may be logits
 
 _Asked = tuple[AskedRow, Branch]
 
 
 class TreeRows:
-    """Chunks of a tree, one forward each, so that memory is bounded for any number of rows.
+    """Evaluates a tree in chunks, one forward each, so that memory is bounded for any number of rows.
 
-    The keys and values of a chunk's last row are carried to the next chunk, which begins with what they share. Only
-    the places that are read pass the last block's projections, the final norm and the unembedding.
+    The keys and values of a chunk's last row are carried to the next chunk, for the prefix they share. Only the
+    positions that are read pass the last block's projections, the final norm and the unembedding.
     """
 
     def __init__(self, model: LoadedModel, limits: BatchLimits, meter: CostMeter, products: Way | None = None) -> None:
@@ -44,22 +44,22 @@ class TreeRows:
         )
         self._logit_places = self._most_logit_places()
         self._carried: dict[nn.Module, KeysAndValues] = {}
-        self._before = 0  # length of the row whose keys and values are carried
+        self._before = 0  # length of the carried row
 
     def __call__(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
-        """Each row with its answer, in the order in which they come to be known."""
+        """Each row with its scores, in order of completion."""
         for alike in self._alike(rows):
             yield from self._tree(alike)
 
     def _alike(self, rows: Sequence[AskedRow]) -> list[list[AskedRow]]:
-        """The rows of one length class each, since a prefix has other keys in a row of another class."""
+        """The rows by length class: a prefix has different keys in a row of another class."""
         found: dict[int, list[AskedRow]] = {}
         for row in rows:
             found.setdefault(self._model.lengths.last(len(row.tokens)), []).append(row)
         return list(found.values())
 
     def _tree(self, rows: Sequence[AskedRow]) -> Iterator[tuple[AskedRow, FloatArray]]:
-        """As a call, of rows of one class."""
+        """The call for rows of one length class."""
         self._carried, self._before = {}, 0
         ordered = [rows[index] for index in in_order([row.tokens for row in rows])]
         tree = branches([row.tokens for row in ordered], [row.reads for row in ordered])
@@ -80,14 +80,14 @@ class TreeRows:
         return self._footprint.tree_nodes(limits.bytes, longest, reads=at_once, most=limits.tokens)
 
     def _most_logit_places(self) -> int:
-        """At how many places logits are written out at once; at least one."""
+        """Number of positions whose logits are computed at once; at least one."""
         most = self._limits.logits // self._model.anatomy.vocabulary
         if self._limits.bytes is not None:
             most = min(most, self._limits.bytes // LOGIT_SHARE // self._footprint.logit_bytes(1))
         return max(1, most)
 
     def _forward(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
-        """Rows of one chunk with their answers [kind, token, continuation]."""
+        """Rows of one chunk with their scores [kind, token, continuation]."""
         nodes, reads = sum(branch.nodes for _, branch in asked), sum(row.reads for row, _ in asked)
         at_once = max(min(reads, self._logit_places), *(row.reads for row, _ in asked))
         return forward(
@@ -101,7 +101,7 @@ class TreeRows:
         )
 
     def _read(self, asked: Sequence[_Asked]) -> list[tuple[AskedRow, FloatArray]]:
-        """Answers of one chunk, as `_forward`. The model's lock must be held."""
+        """Scores of one chunk, as `_forward`. The model's lock must be held."""
         anatomy, network = self._model.anatomy, self._model.network
         chunk = pack([branch for _, branch in asked], self._before)
         last = anatomy.blocks[-1]
@@ -117,12 +117,12 @@ class TreeRows:
             ).last_hidden_state[0]
             stack.enter_context(vocabulary_first(anatomy.unembedding))
             answers = self._answers(hidden.index_select(0, tree_pass.reads), [row for row, _ in asked])
-        # Only now: a chunk that ran out of memory is tried again from where the one before it ended.
+        # Only on success: a chunk that ran out of memory is retried from the end of the previous one.
         self._carried, self._before = tree_pass.left, int(chunk.lengths[-1])
         return answers
 
     def _answers(self, hidden: torch.Tensor, rows: Sequence[AskedRow]) -> list[tuple[AskedRow, FloatArray]]:
-        """Answers from what enters the unembedding [read, hidden], the reads of all rows one after the other."""
+        """Scores from the inputs of the unembedding [read, hidden], the reads of all rows in sequence."""
         ends = np.cumsum([row.reads for row in rows])
         by_group: dict[int, tuple[Group, list[int]]] = {}
         for index, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Whether a model can read a tree of prefixes: tried once on a small one, and believed only if the answers agree."""
+"""Probes whether a model can evaluate a prefix tree: tried once on a small one and compared with dense batches."""
 
 import numpy as np
 import torch
@@ -13,16 +13,16 @@ from explaind_worker.engine.scoring.tree_evaluator import TreeRows
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.loading.loaded import LoadedModel
 
-# Largest difference of log-probabilities allowed, in nats: what rounding in that width can explain.
+# Largest difference of log-probabilities, in nats, that rounding in that dtype can explain.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3}
 NARROW_TOLERANCE = 0.25
 LENGTH = 12
 
 
 def why_dense(model: LoadedModel) -> str | None:
-    """Why this model's rows are read in dense batches; None where they are read as a tree.
+    """Why this model's rows are evaluated in dense batches; None if as a tree.
 
-    Found out at the first call and remembered with the model.
+    Probed at the first call and cached with the model.
     """
     return verdict(model, "dense_because", _tried)
 
@@ -44,7 +44,7 @@ def _compared(model: LoadedModel, rows: list[AskedRow]) -> str | None:
         if out_of_memory(error) or poisoned(error):
             raise
         return f"its attention could not be replaced ({type(error).__name__})"
-    alone = BatchLimits(tokens=1, logits=1 << 30)  # every row by itself
+    alone = BatchLimits(tokens=1, logits=1 << 30)  # every row separately
     dense = {row.key: answer for row, answer in DenseRows(model, alone, CostMeter())(rows)}
     difference = max(float(np.abs(tree[key] - dense[key]).max()) for key in dense)
     allowed = NARROW_TOLERANCE if model.quantization else TOLERANCE.get(model.network.dtype, NARROW_TOLERANCE)
@@ -54,15 +54,15 @@ def _compared(model: LoadedModel, rows: list[AskedRow]) -> str | None:
 
 
 def _rows(vocabulary: int, border: int | None) -> list[AskedRow]:
-    """Rows of several lengths that share beginnings, some on each side of the border where there is one.
+    """Rows of several lengths with shared prefixes, some on each side of the length border if there is one.
 
-    They are the same for every model of that vocabulary and border.
+    They depend on vocabulary size and border only.
     """
     tokens = (np.arange(LENGTH) * 7919 + 13) % vocabulary
     group = grouped([(1, 2, 3)])[0]
     shapes = [(0, 12), (3, 12), (7, 12), (7, 9), (9, 11), (9, 12)]
     if border is not None:
-        # What is fed of the continuation counts too, and is read itself: there is one token before it at least.
+        # The fed continuation counts too, and is read itself: at least one token precedes it.
         ends = [max(1, border - len(group.fed) + beyond) for beyond in (-1, 0, 1, 2)]
         shapes += [(replaced, end) for end in ends for replaced in (end - 1, LENGTH)]
     made = []

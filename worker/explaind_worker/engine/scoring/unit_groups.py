@@ -1,4 +1,4 @@
-"""Which units of a prompt make up each of its larger units."""
+"""Groups of units: the units that make up each larger unit of a prompt."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +10,10 @@ from explaind_worker.models.text.tokenizer import EncodedPrompt
 
 
 def coarser_groups(encoded: EncodedPrompt, choice: UnitsChoice, unit_map: UnitMap) -> dict[UnitKind, list[list[int]]]:
-    """For each coarser kind than `choice` its units, as the indices in `unit_map` of the units they hold.
+    """For each kind coarser than `choice` its units, as indices in `unit_map` of the units they contain.
 
-    Every unit is in one group of each kind, and a group of a finer kind lies within one of a coarser: units that share
-    a unit of the finer kind (two sentences without a space between them) are one here. Segments have no groups.
+    Every unit is in one group of each kind, and finer groups are nested in coarser ones: coarse units that share a
+    finer unit (two sentences without a space between them) are merged. Segments have no groups.
     """
     if isinstance(choice, Segments):
         return {}
@@ -22,7 +22,7 @@ def coarser_groups(encoded: EncodedPrompt, choice: UnitsChoice, unit_map: UnitMa
     for kind in UNIT_KINDS[UNIT_KINDS.index(choice) + 1 :]:
         try:
             coarse = units_of(encoded, kind)
-        except InvalidUnits:  # nothing but space: tokens, and no words
+        except InvalidUnits:  # whitespace only: tokens, but no words
             break
         for held in _held(unit_map, coarse):
             _unite(leader, held)
@@ -31,7 +31,7 @@ def coarser_groups(encoded: EncodedPrompt, choice: UnitsChoice, unit_map: UnitMa
 
 
 def _held(fine: UnitMap, coarse: UnitMap) -> Iterator[list[int]]:
-    """For each coarse unit the fine units that share a token with it."""
+    """For each coarse unit the fine units with which it shares a token."""
     held: list[dict[int, None]] = [{} for _ in coarse.units]
     for inner, outer in zip(fine.unit_of_token, coarse.unit_of_token, strict=True):
         if inner is not None and outer is not None:

@@ -1,4 +1,4 @@
-"""Cuts a prompt into the units it is explained by, and says which token belongs to which unit.
+"""Divides a prompt into units and assigns tokens to them.
 
 Everything is decided by character offsets. Tokens that share characters stay together; words that share a token
 become one unit, since one cannot be absent without the other.
@@ -15,14 +15,14 @@ from explaind.contract.blocks.units import Units as UnitsChoice
 from explaind.contract.errors import InvalidUnits
 from explaind_worker.models.text.tokenizer import EncodedPrompt, Region, Span
 
-# Unicode word boundaries (UAX #29), so that contractions, numbers and joined emoji stay whole.
+# Unicode word boundaries (UAX #29): contractions, numbers and joined emoji stay whole.
 _WORD_BOUNDARY = regex.compile(r"(?V1)(?w)\b")
 _PUNCTUATION = regex.compile(r"[\p{P}\p{Sm}\p{Sc}\p{Sk}--\p{Emoji_Modifier}]+", regex.V1)
 
 
 @dataclass(frozen=True)
 class UnitMap:
-    """The units of a prompt and, for each token, the index of its unit, or None when it is always present."""
+    """The units of a prompt and, for each token, the index of its unit, or None if it is always present."""
 
     units: tuple[Unit, ...]
     unit_of_token: tuple[int | None, ...]
@@ -33,7 +33,7 @@ class UnitMap:
 
 @dataclass
 class _Piece:
-    """Tokens that share characters, with the characters they cover together."""
+    """Tokens that share characters, and the characters they cover together."""
 
     start: int
     end: int
@@ -49,7 +49,7 @@ class _Candidate:
 
 
 def units_of(encoded: EncodedPrompt, choice: UnitsChoice, *, needed: bool = True) -> UnitMap:
-    """The prompt's units of that kind; there may be none where none is `needed`.
+    """The prompt's units of that kind; possibly empty unless `needed`.
 
     Raises:
         InvalidUnits: a segment is out of range or shares a token with another, or the prompt holds no unit.
@@ -80,7 +80,7 @@ def _pieces(encoded: EncodedPrompt) -> list[_Piece]:
             continue
         start, end = span
         if start == end:
-            waiting.append(index)  # a token without characters of its own goes with the next one
+            waiting.append(index)  # a token without characters is grouped with the next one
         elif pieces and start < pieces[-1].end:
             pieces[-1].end = max(pieces[-1].end, end)
             pieces[-1].tokens += [*waiting, index]
@@ -100,7 +100,7 @@ def _cut(text: str, region: Region, kind: UnitKind) -> Iterable[_Candidate]:
 
 
 def words(text: str) -> list[Span]:
-    """Words by Unicode's rules; a run of punctuation is a word of its own."""
+    """Words by Unicode's rules; a run of punctuation counts as a word."""
     found: list[Span] = []
     position = 0
     for part in _WORD_BOUNDARY.split(text):
@@ -117,7 +117,7 @@ def words(text: str) -> list[Span]:
 
 
 def sentences(text: str) -> list[Span]:
-    """Sentences, abbreviations and CJK full stops understood; a line break ends a sentence."""
+    """Sentences, with abbreviations and CJK full stops recognized; a line break ends a sentence."""
     found = []
     for boundary in sentencex.get_sentence_boundaries("en", text):  # pyright: ignore[reportAttributeAccessIssue] - compiled
         span = _trimmed(text, boundary["start_index"], boundary["end_index"])
@@ -127,7 +127,7 @@ def sentences(text: str) -> list[Span]:
 
 
 def _segments(choice: Segments, encoded: EncodedPrompt) -> list[_Candidate]:
-    """The segments; one that lies within a message is of that message."""
+    """The segments; one that lies within a message belongs to it."""
     text, candidates = encoded.text, []
     for index, segment in enumerate(choice.segments):
         start, end = segment[0], segment[1]
@@ -140,7 +140,7 @@ def _segments(choice: Segments, encoded: EncodedPrompt) -> list[_Candidate]:
 
 
 def _owners(text: str, pieces: list[_Piece], candidates: list[_Candidate]) -> list[list[int]]:
-    """For each piece the candidates it shares non-space characters with."""
+    """For each piece the candidates with which it shares non-space characters."""
     owner_at: dict[int, int] = {}
     for index, candidate in enumerate(candidates):
         for position in range(candidate.start, candidate.end):
@@ -168,7 +168,7 @@ def _refuse_unclear(text: str, pieces: list[_Piece], owners: list[list[int]], ca
 def _attach_space(
     text: str, pieces: list[_Piece], owners: list[list[int]], regions: tuple[Region, ...]
 ) -> list[list[int]]:
-    """Tokens of nothing but space go with the next unit of their region, or the last one at its end."""
+    """Assigns whitespace tokens to the next unit of their region, or to its last one at the end."""
     attached = list(owners)
     homes = [_region_of(piece, regions) for piece in pieces]
 

@@ -1,6 +1,6 @@
 """The value function: coalitions in, scores of continuation tokens out.
 
-Everything between (what is evaluated once, how rows share a forward) is this module's and its evaluators' business.
+Deduplication of rows and their grouping into forwards are internal to this module and the evaluators.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -22,26 +22,26 @@ from explaind_worker.models.loading.loaded import AnyModel, LoadedClassifier
 
 ReportProgress = Callable[[str, int, int | None, str], None]
 
-SLAB_TOKENS = 4 << 20  # tokens of rows that are in memory at once
+SLAB_TOKENS = 4 << 20  # tokens of rows in memory at once
 
 
 @dataclass(frozen=True)
 class TokenScores:
-    """`logprobs` and `logits` [coalition, token], the tokens of all continuations side by side."""
+    """`logprobs` and `logits` [coalition, token], the tokens of all continuations concatenated."""
 
     logprobs: FloatArray
     logits: FloatArray
 
 
 class ValueFunction:
-    """Scores of the tokens of `continuations` after a prompt of which some units are absent.
+    """Scores of the tokens of `continuations` after a prompt with some units absent.
 
-    Calling it with coalitions [coalition, unit] gives `TokenScores`. All rows of tokens that are not known yet are
-    read as one tree of prefixes (or, where the model's attention does not allow that, in dense batches). What was
-    answered once is known for the life of the object. A forward that runs out of memory is halved. Matrix products are
-    taken by the way `products` (`matmul_precision.fast_products` says which); `model` may be a copy in bfloat16.
+    Calling it with coalitions [coalition, unit] gives `TokenScores`. Rows without cached scores are evaluated as one
+    prefix tree (or, if the model's attention does not allow that, in dense batches). Scores are cached for the life of
+    the object. A forward that runs out of memory is halved. Matrix products use the way `products`
+    (`matmul_precision.fast_products` says which); `model` may be a copy in bfloat16.
 
-    Of a classifier a continuation is one class, (index,), of which nothing is fed to the model.
+    For a classifier a continuation is one class, (index,); nothing of it is fed to the model.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ValueFunction:
         self._players = players
         self._groups = grouped(continuations)
         self._width = sum(len(c) for c in continuations)
-        # One plain forward tells of all classes, but of one continuation only.
+        # One plain forward gives the scores of all classes, but of one continuation only.
         self._cost = [0] if isinstance(model, LoadedClassifier) else [len(c) - 1 for c in continuations]
         self._meter = meter
         self._report_progress = report_progress
@@ -70,7 +70,7 @@ class ValueFunction:
         total = len(coalitions)
         scores = np.empty((2, total, self._width))
         known = self._known.keys() | ()
-        # Coalitions that begin alike are kept together, so that a slab shares what its neighbours share.
+        # Sorted, so that each slab contains coalitions with common prefixes.
         order = np.lexsort(coalitions.T[::-1]) if coalitions.shape[1] else np.arange(total)
         slab = max(1, SLAB_TOKENS // self._players.longest)
         for start in range(0, total, slab):
@@ -80,7 +80,7 @@ class ValueFunction:
         return TokenScores(logits=scores[0], logprobs=scores[1])
 
     def _scores(self, prompts: list[TokenArray], known: set[Key], start: int, total: int) -> FloatArray:
-        """Scores [kind, coalition, token] of the prompts of one slab, which begins at `start`."""
+        """Scores [kind, coalition, token] of the prompts of one slab, which begins at index `start`."""
         keys = [blake2b(prompt.tobytes(), digest_size=16).digest() for prompt in prompts]
         missing: dict[Key, AskedRow] = {}
         for key, prompt in zip(keys, prompts, strict=True):
@@ -88,7 +88,7 @@ class ValueFunction:
                 if (number, key) not in self._known:
                     row = np.concatenate([prompt, group.fed])
                     missing.setdefault((number, key), AskedRow((number, key), row, group))
-            if (0, key) not in known:  # what an earlier call asked for is not asked again
+            if (0, key) not in known:  # rows of earlier calls are not evaluated again
                 self._meter.tokens_asked += sum(len(prompt) + cost for cost in self._cost)
         self._report_progress("evaluating", start if missing else start + len(prompts), total, "coalitions")
         places = _places(missing.values())
@@ -105,10 +105,10 @@ class ValueFunction:
 
 
 def _places(rows: Collection[AskedRow]) -> dict[Key, FloatArray]:
-    """Where each row's answer will be kept [kind, token, continuation], all in one block for each group.
+    """Preallocated arrays for each row's scores [kind, token, continuation], one block per group.
 
-    Made before the first forward: small answers that stay, allocated between the large blocks of each forward, would
-    keep the allocator from using those again, and memory would grow with the number of rows.
+    Allocated before the first forward: small long-lived arrays between the large temporary blocks of each forward would
+    fragment the heap, and memory would grow with the number of rows.
     """
     keys: dict[int, list[Key]] = {}
     shapes: dict[int, tuple[int, ...]] = {}
@@ -122,8 +122,8 @@ def _places(rows: Collection[AskedRow]) -> dict[Key, FloatArray]:
 
 
 def _evaluator(model: AnyModel, limits: BatchLimits, meter: CostMeter, products: Way | None) -> Evaluate:
-    """How this model's rows are read."""
+    """The row evaluator for this model."""
     if isinstance(model, LoadedClassifier):
         return ClassRows(model, limits, meter, products)
-    meter.dense_because = why_dense(model.copy_of or model)  # a copy's rounding would look like a wrong answer
+    meter.dense_because = why_dense(model.copy_of or model)  # a copy's rounding would look like wrong scores
     return (TreeRows if meter.dense_because is None else DenseRows)(model, limits, meter, products)

@@ -1,1 +1,1 @@
-"""Many changed runs of one prompt in one growing forward."""
+"""Sweeps: many edited runs of one prompt in one growing forward."""

@@ -1,7 +1,7 @@
-"""One forward whose batch grows: a changed run joins it at the layer where it first differs from the clean one.
+"""Forward with a growing batch: an edited run joins it at the layer where it first differs from the clean run.
 
-Nothing below that layer is computed again, nor its attention where only what comes after differs. In the last block
-only the places that are read pass the output projection and the MLP.
+Nothing below that layer is recomputed, nor its attention if only later activations differ. In the last block only the
+positions that are read pass the output projection and the MLP.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +24,11 @@ START = (-1, False)  # before the first layer
 
 
 class SweepPass:
-    """The rows of one forward: `bases` that read tokens of their own, then the changed runs, as they join.
+    """The rows of one forward: `bases` with their own tokens, then the edited runs, as they join.
 
-    Row r from `bases` on is a copy of the base `base_of[r]` that joins where its variant first differs; a base may
-    have a variant of its own. `first` are the positions of the rows' first tokens (those before it are in a cache).
-    Where `reads` [base, read] is given, what leaves the last block there is kept as `read` [row, read, hidden].
+    Row r from `bases` on is a copy of the base `base_of[r]` that joins where its variant first differs; a base may have
+    a variant, too. `first` are the positions of the rows' first tokens (those before it are in a cache). If `reads`
+    [base, read] is given, the last block's resid_post there is kept as `read` [row, read, hidden].
     """
 
     def __init__(
@@ -57,24 +57,24 @@ class SweepPass:
 
     @property
     def row_blocks(self) -> int:
-        """How many rows pass each block, added up over the blocks."""
+        """Number of rows passing each block, summed over the blocks."""
         return sum(present for _, _, present in self._present)
 
     def attended(self, layer: int, rows: torch.Tensor) -> torch.Tensor:
-        """The rows whose keys and values `rows` have in that layer: their bases' where they joined after it."""
+        """The rows whose keys and values `rows` use in that layer: their bases' if they joined after it."""
         _, asking, _ = self._present[layer]
         return torch.where(rows < asking, rows, self._base_of.to(rows.device)[rows])
 
     @contextmanager
     def attached(self, *, narrow: bool = True) -> Iterator[None]:
-        """Within this context a forward of the bases' tokens is this pass. The model's lock must be held.
+        """Context in which a forward of the bases' tokens runs this pass. The model's lock must be held.
 
-        With `narrow` the last block's projections are computed only where they are read.
+        With `narrow` the last block's projections are computed only at the positions read.
         """
         blocks = self._anatomy.blocks
         narrowed = self._reads if narrow else None
         with ExitStack() as stack:
-            if narrowed is not None:  # before what is written is edited, position by position
+            if narrowed is not None:  # before edits, which are per position
                 stack.enter_context(only_rows(blocks[-1].mlp, narrowed))
             for layer, block in enumerate(blocks):
                 for handle in self._hooks(layer, block):
@@ -91,7 +91,7 @@ class SweepPass:
 
         def ask(_module: nn.Module, args: Arguments, kwargs: Named) -> tuple[Arguments, Named]:
             mask = kwargs.get("attention_mask")
-            if isinstance(mask, torch.Tensor) and len(mask) < asking:  # causal alone, and so the same for every row
+            if isinstance(mask, torch.Tensor) and len(mask) < asking:  # purely causal, and so the same for every row
                 kwargs = {**kwargs, "attention_mask": mask[:1]}
             return _with_first(args, kwargs, _first_in(args, kwargs)[:asking])
 
@@ -102,7 +102,7 @@ class SweepPass:
             left = first_of(output)
             if self._reads is not None and layer == len(self._anatomy.blocks) - 1:
                 self.read = left.gather(1, self._reads.unsqueeze(-1).expand(-1, -1, left.shape[-1]))
-                left = left[: self.bases]  # the network goes on as if nothing had joined
+                left = left[: self.bases]  # the network continues as if no row had joined
             return _like(output, left)
 
         return [
@@ -115,7 +115,7 @@ class SweepPass:
         ]
 
     def _joined(self, layer: int, point: EditPoint, passing: torch.Tensor, before: int, present: int) -> torch.Tensor:
-        """What passes, with the rows from `before` to `present` joined as copies of their bases, and edited."""
+        """The activations after rows `before` to `present` joined as copies of their bases, with edits applied."""
         if present == before:
             return self._edited(layer, point, passing)
         copies = passing.index_select(0, self._base_of[before:present])
@@ -128,7 +128,7 @@ class SweepPass:
         return written
 
     def _edited(self, layer: int, point: EditPoint, passing: torch.Tensor, *, own: bool = False) -> torch.Tensor:
-        """What passes with its rows' edits; a copy of it, unless it is this pass's `own`."""
+        """The activations with their rows' edits; a copy unless they are this pass's `own`."""
         edits = self._edits.get((layer, point))
         if edits is None:
             return passing
@@ -141,7 +141,7 @@ class SweepPass:
 
 
 def _by_point(variants: Sequence[Variant]) -> dict[tuple[int, EditPoint], list[tuple[int, Edit]]]:
-    """For each layer and hook point the rows that are edited there, with their edits."""
+    """For each layer and hook point the edited rows, with their edits."""
     found: dict[tuple[int, EditPoint], list[tuple[int, Edit]]] = {}
     for row, variant in enumerate(variants):
         for edit in variant.edits:
@@ -150,7 +150,7 @@ def _by_point(variants: Sequence[Variant]) -> dict[tuple[int, EditPoint], list[t
 
 
 def _present(layer: int, entries: Sequence[tuple[int, bool]]) -> tuple[int, int, int]:
-    """Rows before this block; those its attention sees too; and those that are there after it."""
+    """Number of rows before this block, in its attention, and after it."""
     before = sum(entry < (layer, False) for entry in entries)
     asking = before + sum(entry == (layer, False) for entry in entries)
     return before, asking, asking + sum(entry == (layer, True) for entry in entries)
@@ -165,5 +165,5 @@ def _with_first(args: Arguments, kwargs: Named, hidden: torch.Tensor) -> tuple[A
 
 
 def _like(output: torch.Tensor | Arguments, hidden: torch.Tensor) -> torch.Tensor | Arguments:
-    """What a module returned, with other hidden states."""
+    """A module's output with its hidden states replaced."""
     return hidden if isinstance(output, torch.Tensor) else (hidden, *output[1:])

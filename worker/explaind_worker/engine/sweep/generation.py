@@ -1,7 +1,7 @@
-"""What a model says in many changed runs: greedy continuations with a head ablated, one head after the other …
+"""Greedy continuations under many edited runs, such as each head ablated in turn.
 
-The clean continuation is fed as a draft, and the sweep over it is the changed runs' prefill: a run says the draft's
-tokens as long as they are its own likeliest ones, and is continued by itself only from the first that is not.
+The clean continuation is fed as a draft, and the sweep over it is the prefill of the edited runs: a run accepts draft
+tokens as long as they are its own likeliest ones, and is continued separately only from the first that is not.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,10 +40,10 @@ def continuations_under(
     report_progress: ReportProgress,
     limits: BatchLimits,
 ) -> list[list[list[int]]]:
-    """For each prompt what the model says in the clean run, and then in each of its variants, likeliest token first.
+    """For each prompt the greedy continuation of the clean run, and then of each of its variants.
 
-    The token that ends a continuation is no part of it. Equal to generating every one by itself, up to rounding. Where
-    the model turns longer rows by other rotary factors, the runs are read again from the start when they cross over.
+    Continuations exclude the end token. Equal to generating each one separately, up to rounding. If longer rows have
+    other rotary factors, runs are read again from the start when they cross a length border.
     """
     generation = _Generation(model, max_new_tokens, frozenset(end_ids), meter, report_progress, limits)
     clean = generation.of([(tuple(prompt), (), [Variant()]) for prompt in prompts], "generating")
@@ -60,10 +60,10 @@ def continuations_under(
 
 @dataclass(eq=False)
 class _Saying:
-    """One run's continuation as far as it is known.
+    """One run's continuation so far.
 
-    Of it `before` tokens are read together with the prompt, as the row `row` of that forward; `draft` are the tokens
-    that may come after those, and `last` is the longest length that its cache serves.
+    Its first `before` tokens are read together with the prompt, in row `row` of that forward; `draft` are the proposed
+    tokens after those, and `last` is the greatest length for which its cache is valid.
     """
 
     question: int
@@ -79,11 +79,11 @@ class _Saying:
 
     @property
     def length(self) -> int:
-        """How many tokens come before the next one."""
+        """Number of tokens before the next one."""
         return len(self.prompt) + len(self.said)
 
     def begin(self, last: int) -> tuple[int, ...]:
-        """The tokens that are read at once: all up to here, and of the draft what is not left yet, up to `last`."""
+        """The tokens read at once: all so far, and the rest of the draft, up to length `last`."""
         self.before, self.last = len(self.said), last
         follows = tuple(self.said) == self.whole_draft[: self.before]
         # The last token of a draft is compared, not fed.
@@ -112,7 +112,7 @@ class _Generation:
     def of(
         self, asked: Sequence[tuple[tuple[int, ...], tuple[int, ...], Sequence[Variant]]], phase: str
     ) -> list[list[list[int]]]:
-        """For each (prompt, draft, variants) what every variant says."""
+        """For each (prompt, draft, variants) the continuation of every variant."""
         of_question = [
             [_Saying(question, number, variant, prompt, draft) for number, variant in enumerate(variants)]
             for question, (prompt, draft, variants) in enumerate(asked)
@@ -133,7 +133,7 @@ class _Generation:
         return [[saying.said for saying in one] for one in of_question]
 
     def _runs(self, sayings: Sequence[_Saying]) -> dict[Run, _Saying]:
-        """The runs that read what is known of the sayings, and their drafts; those that read the same share a base."""
+        """The runs that read the continuations so far and their drafts; those with equal tokens share a base."""
         bases: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Base] = {}
         runs: dict[Run, _Saying] = {}
         for saying in sayings:
@@ -153,22 +153,22 @@ class _Generation:
         return self._footprint.forward_bytes(rows, length, reads=reads) + kept
 
     def _say(self, said_by: Mapping[Run, _Saying], runs: Sequence[Run]) -> bool:
-        """Continues all of them to their ends, or as far as their caches serve."""
+        """Continues all of them to their ends, or as far as their caches are valid."""
         sayings = [said_by[run] for run in runs]
-        for saying in sayings:  # some of it may be said already, by an attempt that ran out of memory
+        for saying in sayings:  # some may be finished already, by an attempt that ran out of memory
             del saying.said[saying.before :]
         swept = swept_by(self.model, runs, growing=self._growing)
         for saying, row in zip(sayings, swept.row_of, strict=True):
             saying.row = row
         cache = self._prefill(swept, sayings)
-        # Those that say most of the draft come last: what goes on together ends together.
+        # Those that accept most of the draft come last, so that continuations that run together end together.
         going = sorted((s for s in sayings if self._goes_on(s)), key=lambda s: len(s.said))
         for part in self._chunks(going):
             self._go_on(part, swept, cache)
         return True
 
     def _prefill(self, swept: Swept, sayings: Sequence[_Saying]) -> DynamicCache:
-        """Reads prompts and drafts; the sayings have what they say of their drafts, and the token after."""
+        """Reads prompts and drafts; afterwards the continuations hold the accepted tokens and the next one."""
         cache, tokens = DynamicCache(), swept.ids.shape[1]
         passed = round(swept.rows.row_blocks * tokens / len(self.model.anatomy.blocks))
         forward(
@@ -183,7 +183,7 @@ class _Generation:
         return cache
 
     def _leave_drafts(self, sayings: Sequence[_Saying]) -> None:
-        """Where a run leaves its draft is not known without weights: half way, as a placeholder."""
+        """Placeholder for where runs leave their drafts: half way."""
         for saying in sayings:
             saying.said += [*saying.draft[: len(saying.draft) // 2], placeholder_token(self.model)]
 
@@ -200,7 +200,7 @@ class _Generation:
             saying.said += own[:whole] if agreed is None and saying.draft else own[: (agreed or 0) + 1]
 
     def _chunks(self, sayings: Sequence[_Saying]) -> Iterator[Sequence[_Saying]]:
-        """As many at a time as may be continued together."""
+        """Groups of continuations, each as large as the limits allow."""
         most = CPU_ROWS if self.model.device.type == "cpu" else GPU_ROWS
         if self.limits.bytes is not None and sayings:
             longest = max(len(saying.prompt) for saying in sayings) + self.max_new_tokens
@@ -210,7 +210,7 @@ class _Generation:
             yield sayings[begin : begin + most]
 
     def _go_on(self, sayings: Sequence[_Saying], swept: Swept, prefilled: DynamicCache) -> None:
-        """Token by token, each run with its own edits, until all have ended or their caches serve no longer."""
+        """Token by token, each run with its own edits, until all have ended or their caches are no longer valid."""
         going = list(sayings)
         cache, known = computed(
             self.model,
@@ -223,7 +223,7 @@ class _Generation:
                 if self._goes_on(saying):
                     saying.said.append(token)
             left = [index for index, saying in enumerate(going) if self._goes_on(saying)]
-            # Where factors go by length, a row that has ended must not grow beyond its class beside the others.
+            # If rotary factors depend on length, a finished row must not outgrow its length class.
             if len(left) <= len(going) // 2 or (self.model.lengths.vary and len(left) < len(going)):
                 going = [going[index] for index in left]
                 if left:
@@ -234,7 +234,7 @@ class _Generation:
     def _step(
         self, going: Sequence[_Saying], cache: DynamicCache, known: torch.Tensor
     ) -> tuple[list[int], torch.Tensor]:
-        """The likeliest next token of each, and which places of the cache are known afterwards [row, place]."""
+        """The likeliest next token of each, and the mask of valid cache positions afterwards [row, place]."""
         return forward(
             self.model,
             lambda: self._read_next(going, cache, known),
@@ -248,7 +248,7 @@ class _Generation:
         self, going: Sequence[_Saying], cache: DynamicCache, known: torch.Tensor
     ) -> tuple[list[int], torch.Tensor]:
         """One step's forward. The model's lock must be held."""
-        # A run that has ended is fed its last token again until it leaves the batch.
+        # A finished run is fed its last token again until it leaves the batch.
         places = known.sum(dim=1)
         known = torch.cat([known, known.new_ones(len(going), 1)], dim=1)
         rows = SweepPass(
@@ -270,15 +270,15 @@ class _Generation:
         return self._likeliest(hidden).tolist(), known
 
     def _likeliest(self, normed: torch.Tensor) -> torch.Tensor:
-        """The likeliest tokens after [place, hidden] that left the final norm. The model's lock must be held."""
+        """The likeliest tokens after outputs [place, hidden] of the final norm. The model's lock must be held."""
         anatomy = self.model.anatomy
         at_once = max(1, self.limits.logits // anatomy.vocabulary)
         with vocabulary_first(anatomy.unembedding):
-            # Scaling and soft caps do not change which is largest.
+            # Scaling and soft caps keep the order of logits.
             return torch.cat([anatomy.unembedding(part).argmax(dim=-1) for part in normed.split(at_once)])
 
     def _goes_on(self, saying: _Saying) -> bool:
-        """Whether the cache of its last reading serves for the next token of what has not ended."""
+        """Whether it is unfinished and the cache of its last forward is valid for the next token."""
         return not self._ended(saying) and saying.length <= saying.last
 
     def _ended(self, saying: _Saying) -> bool:
@@ -289,9 +289,9 @@ class _Generation:
 def _left_padded(
     prefilled: DynamicCache, swept: Swept, sayings: Sequence[_Saying]
 ) -> tuple[DynamicCache, torch.Tensor]:
-    """Keys and values of those runs, and which of their places are known [row, place].
+    """Keys and values of those runs, and the mask of valid positions [row, place].
 
-    What is known of each stands on the right: sliding windows count places, not positions.
+    Left-padded, since sliding windows count cache places, not positions.
     """
     rows = torch.tensor([saying.row for saying in sayings])
     lengths = torch.tensor([saying.length - 1 for saying in sayings])

@@ -1,4 +1,4 @@
-"""The rows of a sweep: which questions are read in which changed runs, and which of them share a forward."""
+"""Rows of a sweep: which questions are read in which edited runs, and which of them share a forward."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from explaind_worker.engine.sweep.forward import SweepPass
 from explaind_worker.models.loading.loaded import LoadedModel
 from explaind_worker.models.structure.rotary_lengths import RotaryLengths
 
-PADDED = 1.25  # a row may be padded to so many times its length, so that it shares a forward
+PADDED = 1.25  # a row may be padded up to this multiple of its length to share a forward
 
-Fits = Callable[[int, int, int], bool]  # rows, their length, places read of each
+Fits = Callable[[int, int, int], bool]  # rows, their length, positions read of each
 
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """A row of tokens that is read clean and changed: one question's prompt with what one group is fed."""
+    """A row of tokens that is read clean and edited: one question's prompt with the fed tokens of one group."""
 
     question: int
     tokens: tuple[int, ...]
@@ -27,7 +27,7 @@ class Base:
 
     @property
     def kind(self) -> tuple[int, ...]:
-        """Rows of one kind may share a forward: they read as many places and score as many tokens there."""
+        """Rows of one kind may share a forward: equally many positions read, and tokens scored there."""
         return tuple(self.group.read.shape)
 
 
@@ -42,7 +42,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Swept:
-    """A pass over some runs: what it is fed [row, position], the places it reads [row, read], and each run's row."""
+    """A forward of some runs: its inputs [row, position], the positions it reads [row, read], and each run's row."""
 
     rows: SweepPass
     ids: torch.Tensor
@@ -51,7 +51,7 @@ class Swept:
 
 
 def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept:
-    """The pass over those runs, of one kind; runs of a base share its clean row."""
+    """The forward of those runs, all of one kind; runs of a base share its clean row."""
     bases = list({run.base: None for run in runs})
     place_of = {base: place for place, base in enumerate(bases)}
     changed = sorted((i for i, run in enumerate(runs) if run.variant.edits), key=lambda i: runs[i].variant.entry)
@@ -62,7 +62,7 @@ def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept
     variants = [*(Variant() for _ in bases), *(runs[index].variant for index in changed)]
     device = input_device(model)
     longest, reads = max(len(base.tokens) for base in bases), bases[0].kind[0]
-    # Padding stands on the right, where causal attention never looks.
+    # Padding is on the right, which causal attention ignores.
     ids = torch.tensor(
         [[*base.tokens, *base.tokens[-1:] * (longest - len(base.tokens))] for base in bases], device=device
     )
@@ -72,7 +72,7 @@ def swept_by(model: LoadedModel, runs: Sequence[Run], *, growing: bool) -> Swept
 
 
 def batches(runs: Sequence[Run], fits: Fits, lengths: RotaryLengths) -> Iterator[list[Run]]:
-    """Runs of one kind and similar length, as many to a forward as fit, at least one; late joiners come last.
+    """Runs of one kind and similar length, as many to a forward as fit, at least one; late joiners last.
 
     Rows of different `lengths` classes do not share a forward.
     """
@@ -80,7 +80,7 @@ def batches(runs: Sequence[Run], fits: Fits, lengths: RotaryLengths) -> Iterator
     bases: set[Base] = set()
     for run in sorted(runs, key=_order):
         length = len(run.base.tokens)
-        rows = len(batch) + 1 + len(bases) + (run.base not in bases)  # each base's clean row is read beside its runs
+        rows = len(batch) + 1 + len(bases) + (run.base not in bases)  # plus the clean row of each base
         if batch and not (_alike(batch[0].base, run.base, lengths) and fits(rows, length, run.base.kind[0])):
             yield batch
             batch, bases = [], set()
@@ -91,7 +91,7 @@ def batches(runs: Sequence[Run], fits: Fits, lengths: RotaryLengths) -> Iterator
 
 
 def _alike(first: Base, base: Base, lengths: RotaryLengths) -> bool:
-    """Whether two bases may share a forward, of which the first is no longer than the other."""
+    """Whether two bases may share a forward; the first is no longer than the other."""
     short, long = len(first.tokens), len(base.tokens)
     return base.kind == first.kind and long <= PADDED * short + 1 and lengths.alike((short, long))
 

@@ -1,4 +1,4 @@
-"""Whether changed runs can join a model's clean forward: tried once on small ones, and believed only if they agree."""
+"""Probes whether edited runs can join a model's clean forward: tried once on small ones and compared."""
 
 import torch
 
@@ -9,18 +9,18 @@ from explaind_worker.engine.sweep.runs import Base, Run, batches, swept_by
 from explaind_worker.models.device_errors import out_of_memory, poisoned
 from explaind_worker.models.loading.loaded import LoadedModel
 
-# Largest difference of the last residuals allowed, relative to their largest: what rounding in that width can explain.
+# Largest difference of the last residuals, relative to their largest, that rounding in that dtype can explain.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 NARROW_TOLERANCE = 5e-2
 LENGTHS = (9, 11)
-BORDER = 12  # what is fed of two tokens' continuation is one: rows of 10 and 12 tokens lie below it
+BORDER = 12  # one token of a two-token continuation is fed: rows of 10 and 12 tokens are below the border
 BEYOND = (12, 13)
 
 
 def why_whole(model: LoadedModel) -> str | None:
-    """Why this model's changed runs are read whole; None where they join the clean run.
+    """Why this model's edited runs are read whole; None if they can join the clean run.
 
-    Found out at the first call and remembered with the model.
+    Probed at the first call and cached with the model.
     """
     return verdict(model, "whole_because", _tried)
 
@@ -56,7 +56,7 @@ def _compared(model: LoadedModel, runs: list[Run]) -> str | None:
 
 
 def _last_residuals(model: LoadedModel, runs: list[Run], *, growing: bool) -> torch.Tensor:
-    """What leaves the last block where the runs are read, [run, read, hidden]."""
+    """Resid_post of the last block at the positions read, [run, read, hidden]."""
     swept = swept_by(model, runs, growing=growing)
     with model.lock, torch.inference_mode(), swept.rows.attached(narrow=growing):
         model.network.base_model(input_ids=swept.ids, use_cache=False)
@@ -64,9 +64,9 @@ def _last_residuals(model: LoadedModel, runs: list[Run], *, growing: bool) -> to
 
 
 def _runs(model: LoadedModel) -> list[Run]:
-    """Every kind of change at the first, a middle and the last layer, for rows of different lengths.
+    """Every kind of edit at the first, a middle and the last layer, for rows of different lengths.
 
-    Where rotary factors depend on the length, some of them lie beyond the border.
+    Where rotary factors depend on the length, some rows lie beyond the border.
     """
     group = grouped([(1, 2)])[0]
     layers = sorted({0, len(model.anatomy.blocks) // 2, len(model.anatomy.blocks) - 1})

@@ -1,8 +1,8 @@
-"""Scores of continuations under many changed runs of a model: heads ablated one at a time, activations patched …
+"""Scores of continuations under many edited runs of a model: heads ablated one at a time, activations patched …
 
-A changed run shares with the clean one all that lies below its first change, so it joins the clean run's forward there
-(`sweep_pass`), many to a forward. A model in which that cannot be done is found out by trying and its runs are read
-whole, from the first layer on.
+An edited run equals the clean run below its first edit, so it joins the clean run's forward there (`sweep.forward`),
+many to a forward. Models that do not support this are detected by a probe; their runs are read whole, from the first
+layer on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from explaind_worker.models.structure.logits_at import vocabulary_first
 
 @dataclass(frozen=True)
 class SweepQuestion:
-    """A prompt, the continuations that are scored after it, and the changed runs in which they are."""
+    """A prompt, the continuations scored after it, and the edited runs in which they are scored."""
 
     prompt: tuple[int, ...]
     continuations: Sequence[tuple[int, ...]]
@@ -36,10 +36,10 @@ class SweepQuestion:
 
 
 class Sweep:
-    """Answers questions about changed runs of one model.
+    """Scores continuations in edited runs of one model.
 
-    Called with questions it gives for each `TokenScores` [variant, token], the clean run first, the tokens of all
-    continuations side by side. A forward that runs out of memory is halved.
+    For each question the call returns `TokenScores` [variant, token], the clean run first, the tokens of all
+    continuations concatenated. A forward that runs out of memory is halved.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Sweep:
         return limits.bytes is None or self._footprint.forward_bytes(rows, length, reads=reads) <= limits.bytes
 
     def _forward(self, runs: Sequence[Run]) -> FloatArray:
-        """Answers [run, kind, token, continuation] of one forward."""
+        """Scores [run, kind, token, continuation] of one forward."""
         swept = swept_by(self._model, runs, growing=self._growing)
         tokens = swept.ids.shape[1]
         passed = round(swept.rows.row_blocks * tokens / len(self._model.anatomy.blocks))
@@ -98,13 +98,13 @@ class Sweep:
         )
 
     def _read(self, swept: Swept, runs: Sequence[Run]) -> FloatArray:
-        """Answers of one forward, as `_forward`. The model's lock must be held."""
+        """Scores of one forward, as `_forward`. The model's lock must be held."""
         with swept.rows.attached(narrow=self._growing):
             self._model.network.base_model(input_ids=swept.ids, use_cache=False)
             return self._answers(swept.rows.read, swept.row_of, runs)
 
     def _answers(self, hidden: torch.Tensor, row_of: Sequence[int], runs: Sequence[Run]) -> FloatArray:
-        """Answers from what leaves the last block [row, read, hidden], in slices of logits."""
+        """Scores from the last block's resid_post [row, read, hidden], in slices of logits."""
         anatomy = self._model.anatomy
         reads, width = runs[0].base.kind
         at_once = max(1, self._limits.logits // (reads * anatomy.vocabulary))
@@ -129,9 +129,9 @@ def _runs(number: int, question: SweepQuestion) -> Iterator[Run]:
 
 
 def _placeholder(run: Run) -> FloatArray:
-    """The same numbers for all runs of a base: no change has an effect, so that a search takes the first of them.
+    """Equal scores for all runs of a base: no edit has an effect, so that a search takes the first of them.
 
-    The first joins the forward lowest, and the runs after it cost most.
+    The first joins the forward lowest, which makes the following runs most expensive.
     """
     key = repr(run.base.tokens).encode()
     return placeholder(blake2b(key, digest_size=8).digest(), (2, *run.base.kind))

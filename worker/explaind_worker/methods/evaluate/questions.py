@@ -1,4 +1,4 @@
-"""evaluate/questions: asks, finds the answers, judges them."""
+"""evaluate/questions: generates answers, extracts and grades them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ from explaind_worker.statistics.wilson import wilson
 
 
 def run(params: QuestionsParams, session: Session) -> QuestionsEvaluation:
-    """Every question with what was said and how it was judged, and what these come to together.
+    """Every question with its generated and graded answer, and the aggregates.
 
     Raises:
-        InvalidRequest: a question cannot be asked of this model (the field is named).
+        InvalidRequest: a question cannot be used with this model (the field is named).
         NonFiniteScore: the model answered with NaN or infinity.
     """
     session.model_access.require("causal")
@@ -80,7 +80,7 @@ class _Logprobs:
 
 
 def _logprobs(asked: Sequence[EvalPrompt], session: Session) -> list[_Logprobs]:
-    """Log-probabilities of right answer and foil after each prompt."""
+    """Log-probabilities of reference answer and foil after each prompt."""
     answers = [ids for question in asked for ids in (question.answer_ids, question.foil_ids or ())]
     reads, longest = max(map(len, answers)), max(len(question.prompt) for question in asked)
     limits = session.model_access.batch_limits(longest + reads, reads=reads)
@@ -112,7 +112,7 @@ def _logprobs(asked: Sequence[EvalPrompt], session: Session) -> list[_Logprobs]:
 
 
 def _continued(asked: Sequence[EvalPrompt], params: QuestionsParams, session: Session) -> list[Continued]:
-    """What the model says after each prompt."""
+    """The continuation of each prompt."""
     longest = max(len(question.prompt) for question in asked)
     limits = session.model_access.batch_limits(longest, new_tokens=params.max_new_tokens)
     model = session.model_access.model()
@@ -181,7 +181,7 @@ def _failures(questions: Iterable[JudgedQuestion]) -> list[FailureCount]:
 def _compared(
     params: QuestionsParams, continued: Sequence[Continued], judgement: Sequence[bool]
 ) -> ActivationComparison | None:
-    """Right and wrong questions beside each other, layer by layer; None where there are none of either."""
+    """Comparison of correctly and wrongly answered questions, layer by layer; None if either group is empty."""
     right = np.array(judgement)
     if right.all() or not right.any():
         return None

@@ -1,4 +1,4 @@
-"""explain/activation-patching: puts activations of one run into another, one at a time."""
+"""explain/activation-patching: patches activations of one run into another, one at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ from explaind_worker.statistics.rounding import alike
 
 
 def run(params: ActivationPatchingParams, session: Session) -> ActivationPatching:
-    """How far each patch brings the one run's score to the other's.
+    """How far each patch moves the base run's score towards the source's.
 
     Raises:
-        InvalidRequest: the prompts have not equally many tokens, are the same, or are answered alike; a layer or a
-            position is not there; target or foil cannot be scored.
+        InvalidRequest: the prompts differ in length, are equal, or have the same score; a layer or a
+            position does not exist; target or foil cannot be scored.
     """
     patching = _Patching(params, session)
     grids: list[PatchGrid] = []
@@ -55,7 +55,7 @@ class _Runs:
 
 
 class _Patching:
-    """The two runs. Making one checks all that can be checked without the model's weights."""
+    """The two runs. The constructor makes all checks that need no model weights."""
 
     def __init__(self, params: ActivationPatchingParams, session: Session) -> None:
         self._params = params
@@ -72,9 +72,9 @@ class _Patching:
         self._positions = chosen(params.positions, len(self._clean), "/positions", "token of the prompt")
 
     def grid(self, point: PatchPoint) -> PatchGrid:
-        """Patches one hook point everywhere."""
+        """Patches one hook point at all layers and positions."""
         columns = list(range(self._anatomy.heads)) if point == "z" else self._positions
-        # Before the first token that differs the two runs are the same, so that a patch there changes nothing.
+        # Before the first differing token the two runs are equal, so that a patch there changes nothing.
         moved = [column for column in columns if point == "z" or column >= self._first_difference]
         places = [(layer, column) for layer in self._layers for column in moved]
         base = self._score(self._runs.base)
@@ -89,7 +89,7 @@ class _Patching:
         )
 
     def result(self, grids: list[PatchGrid]) -> ActivationPatching:
-        """What was found, with the grids so far."""
+        """The result with the grids so far."""
         params, inquiry = self._params, self._inquiry
         base, source = self._score(self._runs.base), self._score(self._runs.source)
         clean = self._runs.source if self._denoise else self._runs.base
@@ -181,7 +181,7 @@ class _Patching:
 
     @property
     def _size(self) -> float:
-        """Magnitude of the numbers that the scores are computed from: logits, or the probabilities themselves."""
+        """Magnitude of the numbers from which the scores are computed: logits, or the probabilities themselves."""
         if self._params.score == "prob":
             return 0.0
         return max(1.0, *(float(np.abs(scores.logits).max()) for scores in (self._runs.base, self._runs.source)))
@@ -192,9 +192,9 @@ class _Patching:
 
     @cached_property
     def _recordings(self) -> list[tuple[list[int], Activations]]:
-        """The source's activations at its prompt, and the continuations (indices) whose runs they are of.
+        """The source's activations at its prompt, each with the indices of the continuations it applies to.
 
-        One recording for all, unless the model turns rows that end differently by different rotary factors.
+        One recording for all, unless rows of different lengths have different rotary factors.
         """
         self._sweep  # noqa: B018 - its limits are checked before the first forward
         session, source = self._session, self._source.token_ids
@@ -216,7 +216,7 @@ class _Patching:
 
     @cached_property
     def _sweep(self) -> Sweep:
-        """Runs patched questions; the recording's room is left to it."""
+        """The sweep for patched runs; its limits account for the recording."""
         session, params, length = self._session, self._params, len(self._clean)
         _, reads, fed = EmbeddedQuestion.shape(self._inquiry.question())
         recordings = len({len(continuation) for continuation in self._inquiry.question().continuations})
@@ -239,7 +239,7 @@ class _Patching:
         return columns
 
     def _encoded(self) -> EncodedPrompt:
-        """The corrupted prompt; what is wrong with it is said of its own field."""
+        """The corrupted prompt; errors point to its own field."""
         params = self._params
         request = PromptRequest(model=params.model, prompt=params.corrupted, messages=params.corrupted_messages)
         try:

@@ -1,4 +1,4 @@
-"""explain/attention: where heads look, and what kinds of heads they are."""
+"""explain/attention: attention patterns, and classification of heads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ from explaind_worker.session.session import Session
 
 Head = tuple[int, int]
 
-# The kinds whose strongest head is shown where none is asked for: the sink's is of no interest.
+# The kinds whose strongest head is shown by default: sinks are of little interest.
 TELLING: tuple[HeadClass, ...] = ("previous_token", "duplicate_token", "induction", "current_token")
 KINDS: tuple[HeadClass, ...] = (*TELLING, "first_token")
 PROBED: tuple[HeadClass, ...] = ("previous_token", "duplicate_token", "induction")
 
 
 def run(params: AttentionParams, session: Session) -> AttentionPatterns:
-    """Scores every head on the prompt (and the probe), and shows the patterns that were asked for."""
+    """Scores every head on the prompt (and the probe), and returns the requested patterns."""
     encoded = encode_prompt(session, params)
     tokens = len(encoded)
     anatomy = session.model_access.anatomy()
@@ -87,7 +87,7 @@ def run(params: AttentionParams, session: Session) -> AttentionPatterns:
 
 
 def _heads(params: AttentionParams, anatomy: Anatomy) -> tuple[Head, ...] | None:
-    """The heads that are asked for, None for the most telling.
+    """The requested heads, None for the strongest of each kind.
 
     Raises:
         InvalidRequest: the model has no such layer or head.
@@ -107,11 +107,11 @@ def _heads(params: AttentionParams, anatomy: Anatomy) -> tuple[Head, ...] | None
 
 
 def _queries(params: AttentionParams, tokens: int, heads: int) -> range | list[int]:
-    """The positions that look: those that are asked for, else as many of the last as fit.
+    """The query positions: those requested, otherwise as many of the last as fit.
 
     Raises:
         InvalidRequest: the prompt has no such position.
-        RequestTooLarge: an answer cannot hold so many weights.
+        RequestTooLarge: a result cannot hold that many weights.
     """
     if params.queries is None:
         fitting = MOST_WEIGHTS // (max(1, heads) * tokens)
@@ -139,14 +139,14 @@ def _too_many(pointer: str, heads: int, queries: int, tokens: int) -> RequestToo
 
 @dataclass(frozen=True)
 class _Repeated:
-    """Random tokens, twice, after the start token where there is one."""
+    """Random tokens, repeated once, after the start token if the model has one."""
 
     token_ids: tuple[int, ...]
     length: int
 
 
 def _repeated(params: AttentionParams, encoder: Encoder) -> _Repeated:
-    """The probe, as long as was asked for or as the context and the vocabulary allow."""
+    """The probe, of the requested length or as long as context and vocabulary allow."""
     tokenizer = encoder.tokenizer
     specials = set(tokenizer.all_special_ids)
     known = [token for token in range(encoder.vocabulary) if token not in specials]
@@ -160,7 +160,7 @@ def _repeated(params: AttentionParams, encoder: Encoder) -> _Repeated:
 def _look(
     model: LoadedModel, session: Session, token_ids: Sequence[int], watchers: Sequence[PatternScores | KeptPatterns]
 ) -> None:
-    """One forward of the tokens, whose weights the watchers see."""
+    """One forward of the tokens; the watchers get its weights."""
 
     def see(layer: int, weights: torch.Tensor) -> None:
         for watcher in watchers:
@@ -174,7 +174,7 @@ def _scores(scored: PatternScores, anatomy: Anatomy) -> HeadScores:
 
 
 def _probed(model: LoadedModel, session: Session, sequence: _Repeated, seed: int) -> ProbeScores:
-    """Scores over the second time that the tokens are read."""
+    """Scores over the second occurrence of the tokens."""
     looking = range(len(sequence.token_ids) - sequence.length, len(sequence.token_ids))
     scored = PatternScores(sequence.token_ids, looking=looking)
     _look(model, session, sequence.token_ids, [scored])
@@ -202,7 +202,7 @@ def _telling(scores: HeadScores) -> tuple[Head, ...]:
 
 
 def _labels(scores: HeadScores, probe: ProbeScores | None, threshold: float) -> list[HeadLabel]:
-    """Heads whose score reaches the threshold, the clearest first; by the probe where it tells that kind."""
+    """Heads whose score reaches the threshold, highest first; by the probe for kinds that it measures."""
     found: list[HeadLabel] = []
     for kind in KINDS:
         of_kind: Scores | None = getattr(probe if probe is not None and kind in PROBED else scores, kind)
@@ -216,7 +216,7 @@ def _labels(scores: HeadScores, probe: ProbeScores | None, threshold: float) -> 
 
 
 def _triangle(pattern: FloatArray, queries: Sequence[int]) -> list[list[float]]:
-    """For each query the weights of the keys up to itself; the rest are zeros in a causal model."""
+    """For each query the weights of the keys up to itself; the others are zero in a causal model."""
     return [row[: query + 1].tolist() for row, query in zip(pattern, queries, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""explain/compare-methods: several attributions of one subject, and how far they agree."""
+"""explain/compare-methods: several attributions of one request, and their agreement."""
 
 import logging
 import time
@@ -31,16 +31,16 @@ logger = logging.getLogger(__name__)
 
 
 def run(params: CompareMethodsParams, session: Session) -> MethodComparison:
-    """What each method says of the subject, one after the other; what one has evaluated is free to the next.
+    """Runs the methods one after the other on a shared cache of evaluations, and compares their attributions.
 
     Raises:
-        InvalidRequest: prompt, units, target or baseline cannot be used with this model, or no method can be run.
+        InvalidRequest: prompt, units, target or baseline cannot be used with this model, or no method can run.
         RequestTooLarge: not even one row would fit in the memory; raised before the weights are loaded.
-        ExplaindError: what became of the first method, when none succeeded.
+        ExplaindError: the error of the first method, if none succeeded.
     """
     table = _Table(params, CoalitionGame(params, session).replacement)
-    session.model_access.batch_limits(len(session.job.encoded or ()))  # refuses what no method could evaluate
-    session.model_access.either_model()  # so that no method's seconds are those of loading
+    session.model_access.batch_limits(len(session.job.encoded or ()))  # refuses requests that no method could evaluate
+    session.model_access.either_model()  # loaded now, so that loading does not count as a method's time
     for index, (member, label) in enumerate(zip(params.members, _labels(params.members), strict=True)):
         with session.job.phase(f"{member.method} ({index + 1} of {len(params.members)})"):
             table.add(_run_member(params, index, label, session))
@@ -88,7 +88,7 @@ class _Table:
 
 
 def agreement(labels: list[str], values: FloatArray, top_k: int | None) -> Agreement:
-    """How far `values` [method, unit] agree; the k of the overlap is at most all units, by default a fifth of them."""
+    """Agreement of `values` [method, unit]; the k of the top-k overlap is at most all units, by default a fifth."""
     units = values.shape[1]
     k = min(units, top_k or -(-units // 5))
     return Agreement(
@@ -104,7 +104,7 @@ def agreement(labels: list[str], values: FloatArray, top_k: int | None) -> Agree
 def _run_member(
     params: CompareMethodsParams, index: int, label: str, session: Session
 ) -> tuple[ComparedMethod, Attribution | None]:
-    """One row, and the attribution if there is one. What the method is to blame for becomes the row's problem."""
+    """One row, and the attribution if there is one. An error of the method becomes the row's problem."""
     member = params.members[index]
     run_method = implementation_of(comparable_methods()[member.method])
     started, meter = time.monotonic(), session.job.meter
@@ -128,7 +128,7 @@ def _run_member(
     )
     if attribution is not None:
         return _filled(row, attribution), attribution
-    release_memory()  # outside of `except`, whose traceback refers to what the method had made
+    release_memory()  # outside of `except`, whose traceback references the method's tensors
     assert problem is not None  # noqa: S101 - one of the two is there
     logger.info("%s of a comparison failed: %s", member.method, problem.code)
     return row.model_copy(update={"error": _placed(problem, index, member)}), None
@@ -140,13 +140,13 @@ def _filled(row: ComparedMethod, attribution: Attribution) -> ComparedMethod:
 
 
 def _placed(problem: Problem, index: int, member: ComparedSpec) -> Problem:
-    """The problem with its pointers as they are in the request for the comparison."""
+    """The problem with its pointers relative to the comparison request."""
     errors = [e.model_copy(update={"pointer": member_pointer(e.pointer, index, member)}) for e in problem.errors]
     return problem.model_copy(update={"errors": errors})
 
 
 def _labels(members: Sequence[ComparedSpec]) -> Iterator[str]:
-    """The names of the methods; one that comes again is numbered."""
+    """The names of the methods; repeated ones are numbered."""
     seen: Counter[str] = Counter()
     for member in members:
         seen[member.method] += 1

@@ -1,4 +1,4 @@
-"""explain/deeplift: differences of activations, carried back by the rescale rule."""
+"""explain/deeplift: activation differences propagated back by the rescale rule."""
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import GradientsUnavailable
@@ -6,15 +6,15 @@ from explaind.contract.methods.explain.deeplift import DeepliftParams
 from explaind_worker.attribution.embedding_gradients import EmbeddingGradients
 from explaind_worker.session.session import Session
 
-# A part of the difference in score that quadrature or rounding never leave over.
+# Share of the score difference that errors of quadrature or rounding never reach.
 NOTEWORTHY = 0.01
 
 
 def run(params: DeepliftParams, session: Session) -> Attribution:
-    """Contributions of each unit by DeepLIFT's rescale rule; says what of the difference in score is left over.
+    """Contributions of each unit by DeepLIFT's rescale rule; with a note on the completeness gap.
 
     Raises:
-        GradientsUnavailable: the network's activations are not modules that the rule could be set on.
+        GradientsUnavailable: the network's activation functions are not modules to which the rule can be applied.
     """
     if session.model_access.kind == "classifier":
         raise GradientsUnavailable.at(

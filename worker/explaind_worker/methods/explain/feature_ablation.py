@@ -1,4 +1,4 @@
-"""explain/feature-ablation: leave one unit out at a time."""
+"""explain/feature-ablation: leaves out one unit at a time."""
 
 import numpy as np
 
@@ -18,8 +18,8 @@ ONE_AT_A_TIME = (
 def run(params: FeatureAblationParams, session: Session) -> Attribution:
     """The full score minus the score without each unit.
 
-    The numbers are those of captum's FeatureAblation with one feature per unit, which draws nothing at random and
-    adds nothing to this subtraction; the tests hold that they are equal.
+    The same values as captum's FeatureAblation with one feature per unit, which is deterministic and nothing but this
+    subtraction; a test compares them.
     """
     game = CoalitionGame(params, session)
     coalitions = empty_and_full(~np.eye(len(game.units), dtype=bool))

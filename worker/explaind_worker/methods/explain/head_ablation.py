@@ -1,4 +1,4 @@
-"""explain/head-ablation: takes attention heads away, one at a time and together."""
+"""explain/head-ablation: ablates attention heads, one at a time and together."""
 
 from dataclasses import dataclass, field
 
@@ -25,11 +25,11 @@ Head = tuple[int, int]
 
 
 def run(params: HeadAblationParams, session: Session) -> HeadAblation:
-    """What the answers lose without each head, each set, and the heads removed one after the other.
+    """Effects of ablating each head, each set, and the heads removed one after the other.
 
     Raises:
         InvalidRequest: a question, a head or the metric cannot be used with this model (the field is named).
-        GradientsUnavailable: a first pass was asked for, and gradients do not pass the model's weights.
+        GradientsUnavailable: a first pass was requested, and gradients do not pass through the model's weights.
     """
     anatomy = session.model_access.anatomy()
     singles = _every_head(anatomy) if params.heads is None else _checked(params.heads, anatomy, "/heads")
@@ -53,7 +53,7 @@ def run(params: HeadAblationParams, session: Session) -> HeadAblation:
 
 
 def cut_of(heads: list[Head]) -> AblationSet:
-    """Heads that are ablated together, those of a layer in one part."""
+    """The ablation set of heads ablated together, those of a layer as one component."""
     by_layer: dict[int, list[int]] = {}
     for layer, head in sorted(heads):
         by_layer.setdefault(layer, []).append(head)
@@ -62,7 +62,7 @@ def cut_of(heads: list[Head]) -> AblationSet:
 
 @dataclass
 class _FirstPass:
-    """Approximate effects [layer, head] of the heads that were looked at, and those that are to be run exactly."""
+    """Approximate effects [layer, head] of the screened heads, and the heads to run exactly."""
 
     looked_at: list[Head]
     approximate: np.ndarray
@@ -71,11 +71,11 @@ class _FirstPass:
 
     @property
     def verified(self) -> list[Head]:
-        """The heads of the largest approximate effects."""
+        """The heads with the largest approximate effects."""
         return sorted(self.looked_at, key=lambda head: -abs(self.approximate[head]))[: self.top_k]
 
     def found(self, exact: np.ndarray) -> GradientScreenResult:
-        """As it travels, beside the exact mean effects [verified]."""
+        """The screen's result, next to the exact mean effects [verified]."""
         correlation = float("nan")
         if len(self.verified) > 1:
             both = np.stack([[self.approximate[head] for head in self.verified], exact])
@@ -89,7 +89,7 @@ class _FirstPass:
 
 @dataclass
 class _Found:
-    """What is known so far."""
+    """The effects computed so far."""
 
     params: HeadAblationParams
     anatomy: Anatomy
@@ -100,14 +100,14 @@ class _Found:
     removed: list[Head] = field(default_factory=list)
 
     def remove_next(self) -> None:
-        """One more head goes: of those that are left the one whose loss now costs most."""
+        """Removes one more head: the one whose ablation now has the largest effect."""
         left = sorted(head for head in self.singles if head not in self.removed)
         self.effects.ablate([cut_of([*self.removed, head]) for head in left])
         costs = [self.effects.of(cut_of([*self.removed, head])).mean() for head in left]
         self.removed.append(left[int(np.argmax(costs))])
 
     def result(self) -> HeadAblation:
-        """As it travels."""
+        """The result so far."""
         shape = (len(self.anatomy.blocks), self.anatomy.heads)
         grid: list[list[float | None]] = [[None] * shape[1] for _ in range(shape[0])]
         by_question: list[list[list[float] | None]] = [[None] * shape[1] for _ in range(shape[0])]
@@ -167,7 +167,7 @@ class _Found:
 
 
 def _approximate(ablating: AblationRuns, heads: list[Head]) -> np.ndarray:
-    """Approximate mean effects [layer, head]; NaN for heads that are not asked about."""
+    """Approximate mean effects [layer, head]; NaN for heads not requested."""
     session = ablating.session
     layers = sorted({layer for layer, _ in heads})
     every = tuple(range(session.model_access.anatomy().heads))
@@ -195,7 +195,7 @@ def _every_head(anatomy: Anatomy) -> list[Head]:
 
 
 def _checked(heads: list[Head], anatomy: Anatomy, pointer: str) -> list[Head]:
-    """The heads, all of which the model has."""
+    """The heads, checked to exist in the model."""
     for index, (layer, head) in enumerate(heads):
         refuse_absent(layer, len(anatomy.blocks), f"{pointer}/{index}/0", "layer")
         refuse_absent(head, anatomy.heads, f"{pointer}/{index}/1", "head of a layer")

@@ -1,4 +1,4 @@
-"""explain/input-x-gradient: the gradient at the prompt, times what its embeddings differ by from the baseline's."""
+"""explain/input-x-gradient: the gradient at the prompt, times the difference of its embeddings from the baseline."""
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.methods.explain.input_x_gradient import InputXGradientParams

@@ -53,7 +53,7 @@ def run(params: IntegratedGradientsParams, session: Session) -> Attribution:
 
 
 def along(gradients: torch.Tensor, differences: torch.Tensor) -> torch.Tensor:
-    """How steep the score is in the direction of the path, [point, position], summed over the embedding's numbers."""
+    """Directional derivative of the score along the path, [point, position], summed over the embedding dimensions."""
     return (gradients * differences).sum(dim=-1)
 
 

@@ -15,12 +15,12 @@ def run(params: KernelShapParams, session: Session) -> Attribution:
     """captum's KernelShap over the units, all its coalitions evaluated together.
 
     Raises:
-        RequestTooLarge: more coalitions times units than are drawn.
+        RequestTooLarge: coalitions × units is over the limit.
         BudgetTooSmall: fewer coalitions than the regression has coefficients.
     """
     game = CoalitionGame(params, session)
     units = len(game.units)
-    if units == 1:  # captum's distribution of sizes is empty; the unit gets all there is
+    if units == 1:  # captum's distribution of sizes is empty; the unit gets the whole difference
         empty, full = game.empty_and_full
         return game.attribution(np.array([full - empty]), algorithm="kernel-shap", evaluations=2)
     if params.n_samples < units + 2:

@@ -1,4 +1,4 @@
-"""explain/layer-ablation: takes attention, MLP or the whole of each layer away, one at a time."""
+"""explain/layer-ablation: ablates attention, MLP or the whole of each layer, one at a time."""
 
 from explaind.contract.methods.explain.layer_ablation import (
     LayerAblation,
@@ -13,7 +13,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: LayerAblationParams, session: Session) -> LayerAblation:
-    """What the answers lose without each component of each layer.
+    """Effects of ablating each component of each layer.
 
     Raises:
         InvalidRequest: a question, a layer or the metric cannot be used with this model (the field is named).

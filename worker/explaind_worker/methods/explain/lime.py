@@ -17,8 +17,8 @@ def run(params: LimeParams, session: Session) -> Attribution:
     """captum's Lime over the units, all its coalitions evaluated together.
 
     Raises:
-        RequestTooLarge: more coalitions times units than are drawn.
-        InvalidRequest: the kernel is so narrow that no coalition weighs anything.
+        RequestTooLarge: coalitions × units is over the limit.
+        InvalidRequest: the kernel is so narrow that all weights are zero.
     """
     game = CoalitionGame(params, session)
     game.refuse_too_many(params.n_samples, "/n_samples")

@@ -1,4 +1,4 @@
-"""explain/logit-attribution: what embedding, heads and MLPs each add to a logit."""
+"""explain/logit-attribution: contributions of embedding, heads and MLPs to a logit."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
-    """Splits the logits of every token of target and foil, and adds the columns up."""
+    """Splits the logits of every token of target and foil, and sums the columns."""
     asked = AttributionRequest(
         model=params.model,
         prompt=params.prompt,
@@ -75,7 +75,7 @@ def run(params: LogitAttributionParams, session: Session) -> LogitAttribution:
 
 
 def _reads(prompt: tuple[int, ...], question: ScoreSpec) -> tuple[list[Read], FloatArray]:
-    """Every token of target and foil, also those before a span that is explained, each with its sign."""
+    """Every token of target and foil, also those before the explained span, each with its sign."""
     reads = [
         Read((*prompt, *continuation[:place]), token, row=(*prompt, *continuation[:-1]))
         for continuation in question.continuations
@@ -105,7 +105,7 @@ def _check_sum(model: LoadedModel, split: Split) -> None:
     quantized = model.quantization is not None
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(model.network.dtype, QUANTIZED_TOLERANCE)
     off = float(np.max(np.abs(split.logits - split.sums) / np.maximum(split.magnitudes, 1e-12)))
-    if not off <= allowed:  # a NaN fails too
+    if not off <= allowed:  # true for a NaN, too
         raise SelfCheckFailed(
             f"The contributions do not add up to the logits of {model.entry.name}: off by {off:.1e} of their size, "
             f"allowed is {allowed:.0e}.",
@@ -115,7 +115,7 @@ def _check_sum(model: LoadedModel, split: Split) -> None:
 
 
 def _texts(inquiry: AttributionQuery, question: ScoreSpec, logprobs: FloatArray) -> list[ScoredText]:
-    """Target and foil, their tokens with the log-probabilities that were read."""
+    """Target and foil, their tokens with their log-probabilities."""
     texts = []
     for ids, scored, span in zip(question.answers, question.split(logprobs.tolist()), question.spans, strict=True):
         names = inquiry.session.model_access.encoder.texts_of(ids, after=inquiry.encoded.token_ids)
@@ -129,7 +129,7 @@ def _texts(inquiry: AttributionQuery, question: ScoreSpec, logprobs: FloatArray)
 
 
 def _fields(split: Split, columns: NDArray[np.int_], signs: FloatArray, *, softcap: bool) -> dict[str, Any]:
-    """Some columns added up, as a result has them."""
+    """The fields of a result, summed over some columns."""
 
     def total(values: FloatArray) -> Any:
         return np.tensordot(signs[columns], values[columns], axes=1).tolist()

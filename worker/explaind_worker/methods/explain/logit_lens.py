@@ -7,6 +7,6 @@ from explaind_worker.session.session import Session
 
 
 def run(params: LogitLensParams, session: Session) -> LogitLens:
-    """What each layer would say at each position (nostalgebraist 2020)."""
+    """The logit lens at each layer and position (nostalgebraist 2020)."""
     question = lens_question(params, params.streams, session)
     return LogitLens.model_validate(read_lens(question, params.top, session))

@@ -1,4 +1,4 @@
-"""explain/occlusion: leave a window of neighbouring units out at a time, by captum."""
+"""explain/occlusion: leaves out a window of neighbouring units at a time, by captum."""
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.errors import InvalidRequest

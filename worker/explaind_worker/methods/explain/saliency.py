@@ -1,4 +1,4 @@
-"""explain/saliency: the size of the gradient at the prompt."""
+"""explain/saliency: the norm of the gradient at the prompt."""
 
 import torch
 

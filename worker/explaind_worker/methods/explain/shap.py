@@ -22,9 +22,9 @@ from explaind_worker.estimators.permutation import PermutationShapley
 from explaind_worker.libraries import shap_partition
 from explaind_worker.session.session import Session
 
-# Under so many evaluations per unit a regression is looser than permutations.
+# With fewer evaluations per unit a regression has larger errors than permutations.
 KERNEL_PER_UNIT = 4
-# Where `budget: "auto"` looks first: with fewer, a standard error says little about itself.
+# First budget of `budget: "auto"`: with fewer evaluations, a standard error is itself unreliable.
 FIRST_LOOK, FIRST_LOOK_PER_UNIT = 64, 6
 SMALLER_UNITS_HINT = "Raise it, or explain by larger units (sentence, or segments of your own)."
 
@@ -43,8 +43,8 @@ def run(params: ShapParams, session: Session) -> Attribution:
     """Shapley values of the prompt's units.
 
     Raises:
-        TooManyUnits: exact values were asked for of more units than that is feasible for.
-        BudgetTooSmall: the budget does not determine as many values, or interactions, as there are.
+        TooManyUnits: exact values are infeasible for that many units.
+        BudgetTooSmall: the budget is too small to determine all values, or interactions.
     """
     game = CoalitionGame(params, session)
     _check_interactions(params, len(game.units))
@@ -72,7 +72,7 @@ def run(params: ShapParams, session: Session) -> Attribution:
 
 
 def choose(params: ShapParams, units: int, budget: int) -> Estimator:
-    """The estimator for so many units: the one asked for, or for `auto` the most exact one within the budget."""
+    """The estimator: the requested one, or for `auto` the most exact one within the budget."""
     algorithm = params.algorithm
     if algorithm == "auto":
         if units <= MAX_EXACT_UNITS and 2**units <= budget:
@@ -96,10 +96,10 @@ def choose(params: ShapParams, units: int, budget: int) -> Estimator:
 
 
 def _sampled(params: ShapParams, game: CoalitionGame, session: Session) -> _Found:
-    """One look with a budget of its own, or several with twice as many coalitions each time.
+    """One estimate with the given budget, or several, doubling the budget each time.
 
-    Under one seed a larger budget asks for the same coalitions and more. So what stops early is what that budget
-    would have given, nothing is evaluated in vain, and the few looks leave the standard errors nearly what they say.
+    With one seed a larger budget evaluates the same coalitions and more. So stopping early gives the result of that
+    budget, no evaluation is wasted, and the few repetitions hardly bias the standard errors.
     """
     asked: set[bytes] = set()
     looks = list(_looks(params, len(game.units)))
@@ -132,8 +132,8 @@ def _looks(params: ShapParams, units: int) -> Iterator[int]:
 def _partition(params: ShapParams, game: CoalitionGame) -> _Found:
     """Owen values (shap's PartitionExplainer) in a hierarchy of message, sentence, word and unit.
 
-    Neighbours within a group, and groups within the next, are joined in balanced halves. Owen values have no standard
-    error: the hierarchy is opened where the score changes most, and nothing is drawn but the order of ties.
+    Neighbours within a group, and groups within the next level, are joined in balanced halves. Owen values have no
+    standard error: the hierarchy is opened where the score changes most, and only the order of ties is random.
     """
     clustering, most = hierarchy(game.places), _most(params)
     if params.budget == "auto":

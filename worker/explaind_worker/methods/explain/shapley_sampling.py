@@ -11,7 +11,7 @@ def run(params: ShapleySamplingParams, session: Session) -> Attribution:
     """captum's ShapleyValueSampling over the units, all its coalitions evaluated together.
 
     Raises:
-        RequestTooLarge: more coalitions times units than are drawn.
+        RequestTooLarge: coalitions × units is over the limit.
     """
     game = CoalitionGame(params, session)
     units = len(game.units)

@@ -1,4 +1,4 @@
-"""explain/tuned-lens: the residual stream decoded through a lens that was trained for this model."""
+"""explain/tuned-lens: the residual stream decoded through a lens trained for this model."""
 
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: TunedLensParams, session: Session) -> TunedLens:
-    """What each layer would say through the lens (Belrose et al. 2023), beside what the logit lens says."""
+    """The tuned lens at each layer (Belrose et al. 2023), next to the logit lens."""
     owner = owner_of(session, session.model_access.anatomy())
     name, lens = LENS_LOADER.find(params.lens, session)
     checked = check_owner(lens, owner)
@@ -52,7 +52,7 @@ def _translated(lens: Translators, readings: tuple[Reading, ...], reading: int, 
 
 
 def _same_unembedding(lens: LensFile, owner: AttachmentOwner, session: Session) -> bool:
-    """Whether the unembedding was compared; the only look at the weights, after all that can be told without them."""
+    """Whether the unembedding was compared; the only check that needs the weights, after all others."""
     if lens.unembedding is None:
         return False
     weight = getattr(session.model_access.model().anatomy.unembedding, "weight", None)

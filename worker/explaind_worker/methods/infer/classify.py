@@ -1,4 +1,4 @@
-"""infer/classify: the classes of a classifier, or labels after a prompt, with their probabilities."""
+"""infer/classify: the classes of a classifier, or labels after a prompt, with probabilities."""
 
 import numpy as np
 

@@ -11,7 +11,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: GenerateParams, session: Session) -> Generation:
-    """The continuation, until the model ends, a stop text appears or `max_new_tokens` are there."""
+    """The continuation, up to the end token, a stop text or `max_new_tokens`."""
     session.model_access.require("causal")
     encoded = encode_prompt(session, params)
     check_fits(session.model_access, encoded, params.max_new_tokens, "/max_new_tokens")
@@ -49,13 +49,13 @@ def run(params: GenerateParams, session: Session) -> Generation:
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the first of the stop texts begins, None when none appears."""
+    """Start of the first stop text; None if none occurs."""
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     return min(places, default=None)
 
 
 def ranked_tokens(encoder: Encoder, readings: Sequence[Reading], after: Sequence[int]) -> list[RankedToken]:
-    """Readings as they travel, with clean texts; `after` are the token ids before the first."""
+    """Readings in the result's format, with clean texts; `after` are the token ids before the first."""
     ids = [r.token_id for r in readings]
     tokens = []
     for place, (reading, text) in enumerate(zip(readings, encoder.texts_of(ids, after=after), strict=True)):

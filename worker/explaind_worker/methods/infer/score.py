@@ -1,4 +1,4 @@
-"""infer/score: how likely a given continuation is."""
+"""infer/score: log-probability of a given continuation."""
 
 import math
 
@@ -12,7 +12,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: ScoreParams, session: Session) -> Scoring:
-    """Log-probability and rank of every token of the target, and of the prompt when asked for."""
+    """Log-probability and rank of every token of the target, and of the prompt if requested."""
     session.model_access.require("causal")
     encoded = encode_prompt(session, params)
     target = session.model_access.continuation(encoded, params.target)
@@ -43,7 +43,7 @@ def run(params: ScoreParams, session: Session) -> Scoring:
 
 
 def _as_written(encoded: EncodedPrompt, tokens: list[RankedToken]) -> list[RankedToken]:
-    """The prompt's tokens with the text they cover in it, which a decoder may write with other spaces."""
+    """The prompt's tokens with their text in the prompt, as a decoder may write other spaces."""
     return [
         token if span is None else token.model_copy(update={"text": encoded.text[slice(*span)]})
         for token, span in zip(tokens, encoded.spans, strict=True)

@@ -7,7 +7,7 @@ from explaind_worker.session.session import Session
 
 
 def run(params: TokenizeParams, session: Session) -> Tokenization:
-    """Every token with its id, text and characters, and the units an attribution would use; of space alone none."""
+    """Every token with id, text and characters, and the units of an attribution; none for whitespace alone."""
     encoded = encode_prompt(session, params)
     unit_map = units_of(encoded, params.units, needed=False)
     encoder = session.model_access.encoder

@@ -1,4 +1,4 @@
-"""train/tuned-lens: an affine translator for each depth of the stream, by KL to what the model says in the end."""
+"""train/tuned-lens: an affine translator for each depth of the stream, trained by KL to the final distribution."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from explaind_worker.training.token_batches import drawn
 
 
 def run(params: TrainTunedLensParams, session: Session) -> TunedLensTraining:
-    """The lens that was trained, kept as an artifact (Belrose et al. 2023). A cancelled job keeps the last check's."""
+    """The trained lens, stored as an artifact (Belrose et al. 2023). A cancelled job keeps the last check's lens."""
     meta_model = session.model_access.meta_model()
     anatomy = meta_model.anatomy
     session.job.files.check_room(translator_bytes(len(anatomy.blocks), anatomy.hidden))
@@ -32,7 +32,7 @@ def run(params: TrainTunedLensParams, session: Session) -> TunedLensTraining:
 
 
 class _Course:
-    """The course of a training: its checks, and the lens that is kept of it."""
+    """Training run: steps, checks, and the lens that is kept."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class _Course:
         self._kept: tuple[int, FloatArray, Translators] | None = None
 
     def run(self) -> TunedLensTraining:
-        """Takes the steps, and checks in between."""
+        """Runs the steps, with checks in between."""
         steps, train = self._params.steps, self._texts.train
         due = set(np.linspace(0, steps, min(steps, self._params.checks) + 1).round().astype(int).tolist())
         self._check(tuned=False)
@@ -72,7 +72,7 @@ class _Course:
         return self._result("steps")
 
     def _check(self, *, tuned: bool) -> None:
-        """Measures by the held-out texts; the lens is kept if it is the best, or if the last one is wanted."""
+        """Evaluates on the held-out texts; keeps the lens if it is the best, or if the last one is wanted."""
         step, phase = len(self._losses), f"evaluating the {'tuned' if tuned else 'logit'} lens"
         found = self._training.divergence(
             self._texts.held,
@@ -94,7 +94,7 @@ class _Course:
         return since >= patience and len(self._losses) < self._params.steps
 
     def _result(self, finish_reason: str) -> TunedLensTraining:
-        assert self._kept is not None  # noqa: S101 - a check comes before any result
+        assert self._kept is not None  # noqa: S101 - the first check precedes any result
         step, found, lens = self._kept
         texts, logit_lens = self._texts, self._checks[0][1]
         blocks = len(found)

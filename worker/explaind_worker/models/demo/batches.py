@@ -1,4 +1,4 @@
-"""Training batches: cases as token rows, some in the chat form, some with words of the prompt masked."""
+"""Training batches: cases as token rows, some in chat format, some with masked words of the prompt."""
 
 import random
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Mixture:
-    """What a training batch is made of, all as shares between 0 and 1 (`tasks` as weights)."""
+    """Composition of a training batch, as shares between 0 and 1 (`tasks` as weights)."""
 
     tasks: Mapping[str, float]
     chat: float = 0.15
@@ -27,7 +27,7 @@ class Mixture:
     """Share of the masked samples where every word of the prompt is hidden."""
 
     def blended(self, other: "Mixture", share: float) -> "Mixture":
-        """This mixture moved towards `other`: this one at share 0, `other` at share 1."""
+        """This mixture interpolated towards `other`: this one at share 0, `other` at share 1."""
 
         def mix(mine: float, theirs: float) -> float:
             return mine + share * (theirs - mine)
@@ -60,7 +60,7 @@ class _Text:
 
 
 def word_of_tokens(offsets: list[tuple[int, int]], prompt: str, start: int = 0) -> list[int]:
-    """For each token its word's index in `prompt`, which begins at character `start`; -1 outside of it."""
+    """For each token the index of its word in `prompt`, which begins at character `start`; -1 outside of it."""
     spans = [(start + match.start(), start + match.end()) for match in WORD.finditer(prompt)]
     indices: list[int] = []
     word = 0
@@ -109,10 +109,10 @@ def _masked(
     rng: random.Random,
     mask: int,
 ) -> Row:
-    """The row with each word hidden at one random rate: every share from none to all is equally likely.
+    """The row with words masked at one random rate: every rate from none to all is equally likely.
 
-    That is the weighting of coalition sizes in a Shapley value, so the model has seen every kind of
-    coalition and has learnt what the answer is likely to be given the words that are left.
+    That is the weighting of coalition sizes in a Shapley value, so the model has seen coalitions of every size and has
+    learnt to predict the answer from the remaining words.
     """
     prompt_start = len(text.prefix)
     tail = prompt_start + len(text.case.prompt) + len(text.suffix)
@@ -129,7 +129,7 @@ def _masked(
 def collate(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
     """Right-padded (token ids, labels), each [rows, length]; labels already shifted, loss on answers only.
 
-    No attention mask is needed: attention is causal, so nothing that is scored can see the padding.
+    No attention mask is needed: with causal attention no scored position attends to padding.
     """
     length = max(len(row.ids) for row in rows) - 1
     ids = torch.full((len(rows), length), pad)
@@ -142,7 +142,7 @@ def collate(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
 
 
 def micro_batches(rows: list[Row], parts: int, pad: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rows of one step in `parts` batches of similar length, so that little padding is computed."""
+    """The rows of one step in `parts` batches of similar length, to minimize padding."""
     ordered = sorted(rows, key=lambda row: len(row.ids))
     size = -(-len(ordered) // parts)
     for start in range(0, len(ordered), size):

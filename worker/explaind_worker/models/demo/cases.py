@@ -1,7 +1,7 @@
 """Prompts of the demo tasks with their answer, a foil and the character spans of the planted causes.
 
-Pure Python: nothing here needs torch. The split into train and held-out cases is a hash of what must not
-be shared between them (see `held_out`), so it needs no stored list and is the same on every machine.
+Pure Python: nothing here needs torch. The train/held-out split is a hash of the key that must not occur in both parts
+(see `held_out`), so it needs no stored list and is the same on every machine.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ TASKS: tuple[str, ...] = tuple(task for task in HELD_OUT_PERCENT if task not in 
 
 @dataclass(frozen=True)
 class Case:
-    """One prompt whose cause is known.
+    """A prompt with a known cause.
 
     `answer` and `foil` begin with a space and continue `prompt` as they are. `causes` are half-open
     character spans in `prompt`, in order: the words the answer depends on.
@@ -54,7 +54,7 @@ class Case:
 
 
 def held_out(task: str, key: str) -> bool:
-    """True where `key`, what a held-out case may not share with training, is in the held-out part."""
+    """Whether `key`, the feature that training and held-out cases must not share, is in the held-out part."""
     digest = hashlib.sha256(f"{task}|{key}".encode()).digest()
     return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT[task]
 
@@ -62,8 +62,8 @@ def held_out(task: str, key: str) -> bool:
 def generate_cases(task: str, count: int, seed: int, split: Split) -> list[Case]:
     """`count` cases of `task` from one side of the split, the same for the same arguments everywhere.
 
-    The prompts of one call are distinct as long as the task has that many: of single-digit facts there are
-    few, and a call for more goes through them again in another order.
+    The prompts of one call are distinct as long as the task has that many: there are few single-digit facts, and a call
+    for more repeats them in another order.
     """
     if task not in HELD_OUT_PERCENT:
         raise ValueError(f"unknown task {task!r}, expected one of {', '.join(HELD_OUT_PERCENT)}")
@@ -113,7 +113,7 @@ def _arithmetic(rng: random.Random, task: str, a: int, b: int, pattern: str) -> 
     result = {words.ADD: a + b, words.SUBTRACT: a - b, words.MULTIPLY: a * b}[operator]
     prompt, spans = _render(pattern, {"a": str(a), "b": str(b), **operator._asdict()}, _OPERATION_FIELDS)
     steps = (1, -1, 2, -2) if task != "two_digit_addition" else (1, -1, 10, -10)
-    # A near miss of the same length: the foil shares the answer's form, so only the operands tell them apart.
+    # A near miss of the same length: the foil has the answer's form, so only the operands tell them apart.
     near = [result + step for step in steps if result + step >= 0]
     same_length = [value for value in near if len(str(value)) == len(str(result))]
     return Case(task, prompt, f" {result}", f" {rng.choice(same_length)}", tuple(spans))
@@ -147,7 +147,7 @@ def _facts(task: str, count: int, rng: random.Random, split: Split) -> list[Case
 
 def _two_digit_addition(rng: random.Random) -> tuple[str, Case]:
     a, b = rng.randint(10, 99), rng.randint(10, 99)
-    # Held out as an unordered pair: 38 + 47 would give 47 + 38 away.
+    # Held out as an unordered pair: training on 38 + 47 would reveal 47 + 38.
     key = f"{min(a, b)}|{max(a, b)}"
     pattern = rng.choice(words.ARITHMETIC_PATTERNS)
     return key, _arithmetic(rng, "two_digit_addition", a, b, pattern)
@@ -223,12 +223,11 @@ _QUESTIONS = 8
 
 
 def _rule_practice(rng: random.Random) -> tuple[str, Case]:
-    """Bare pairs of category and property, then questions about them; the answer runs to the last one.
+    """Plain pairs of category and property, then questions about them; the answer extends to the last one.
 
-    Deductions alone stay at guessing for long: one word in a long prompt is scored, and looking up needs two
-    layers that are of no use without each other. Here every second word is scored and the pairs stand side
-    by side, so looking up is learnt in minutes and carries over. Questions are drawn anew each time, so none
-    is told by elimination.
+    Deductions alone stay at chance for long: one word in a long prompt is scored, and look-up needs two layers that are
+    useless without each other. Here every second word is scored and the pairs are adjacent, so look-up is learnt in
+    minutes and transfers. Questions are drawn independently, so none can be solved by elimination.
     """
     rules = _rules(rng, (3, 4, 5))
     pairs = "".join(f" {rule['category']} {rule['property']}" for rule in rules)

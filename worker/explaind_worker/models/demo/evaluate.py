@@ -34,7 +34,7 @@ def accuracy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, cases: 
     ids = torch.tensor([[*row, *[pad] * (length - len(row))] for row in rows])
     with torch.inference_mode():
         best = model(input_ids=ids, use_cache=False).logits.argmax(-1)
-    # Greedy decoding gives the answer exactly if each of its tokens is the best one after those before it.
+    # Greedy decoding gives the answer exactly if each of its tokens is the likeliest after those before it.
     right = [
         torch.equal(best[index, start - 1 : len(row) - 1], ids[index, start : len(row)])
         for index, (row, start) in enumerate(zip(rows, starts, strict=True))
@@ -55,7 +55,7 @@ def held_out_accuracy(
 def measure(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, accuracy_cases: int, truth_cases: int
 ) -> dict[str, Any]:
-    """The measured part of the card, by task: accuracy, its number of cases and the truth of the top unit."""
+    """The measured part of the card, by task: accuracy, number of cases, how often the top unit is a cause."""
     held_out = held_out_accuracy(model, tokenizer, accuracy_cases)
     logger.info("held-out accuracy: %s", held_out)
     top_unit = attribution_truth(model, tokenizer, truth_cases, EVALUATION_SEED)

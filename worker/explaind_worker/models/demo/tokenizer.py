@@ -1,4 +1,4 @@
-"""The demo model's tokenizer: byte-level BPE trained on the task corpus, digits one by one."""
+"""Tokenizer of the demo model: byte-level BPE trained on the task corpus, with single-digit tokens."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ SPECIAL_TOKENS = (PAD, BOS, EOS, UNK, MASK, USER, ASSISTANT)
 
 CONTEXT = 256
 
-# One digit, one run of letters, or one run of other marks, each with the space before it; then bare space.
+# One digit, one run of letters, or one run of other marks, each with the space before it; then whitespace alone.
 _PIECES = r" ?\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 CHAT_TEMPLATE = (
@@ -57,7 +57,7 @@ def build_tokenizer(vocabulary_size: int = 1300) -> PreTrainedTokenizerFast:
     )
     bpe.train_from_iterator(_corpus(), trainer)
     bos = bpe.token_to_id(BOS)
-    # Trimmed offsets: a token's span is the word itself, without the space the token carries.
+    # Trimmed offsets: a token's span is the word itself, without the preceding space.
     bpe.post_processor = processors.Sequence(
         [
             processors.ByteLevel(trim_offsets=True),
@@ -69,7 +69,7 @@ def build_tokenizer(vocabulary_size: int = 1300) -> PreTrainedTokenizerFast:
 
 
 def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    """The id of `token`, one of the vocabulary."""
+    """The id of `token`, which must be in the vocabulary."""
     found = tokenizer.convert_tokens_to_ids(token)
     if not isinstance(found, int):
         raise TypeError(f"one token, not {token!r}")

@@ -1,4 +1,4 @@
-"""Trains the demo model from nothing: tokenizer, weights, measurements and card in one command."""
+"""Trains the demo model from scratch: tokenizer, weights, measurements and model card in one command."""
 
 import argparse
 import json
@@ -56,7 +56,7 @@ MASKED = Mixture(
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training."""
+    """A phase of the training."""
 
     mixture: Mixture
     steps: int
@@ -72,7 +72,7 @@ of the words that are left. When a rule is learnt differs by seed, by hundreds o
 
 @dataclass(frozen=True)
 class Training:
-    """Everything a run depends on; two runs with equal values on one machine give the same weights."""
+    """All parameters of a run; equal values on one machine give the same weights."""
 
     phases: tuple[Phase, ...] = PHASES
     blend_steps: int = 100
@@ -124,7 +124,7 @@ def learning_rate_at(step: int, step_of_phase: int, phase: Phase, training: Trai
 
 
 def mixture_at(step_of_phase: int, phase: Phase, before: Phase, training: Training) -> Mixture:
-    """What rows are drawn from: in the first steps of a phase also the mixture of the one before."""
+    """The mixture of a step: in the first steps of a phase blended with that of the previous one."""
     return before.mixture.blended(phase.mixture, min(1.0, step_of_phase / training.blend_steps))
 
 
@@ -177,7 +177,7 @@ def _step(
 
 
 def train(training: Training) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase, dict[str, int]]:
-    """A trained model in evaluation mode, its tokenizer, and how many `steps` and `seconds` it took."""
+    """A trained model in evaluation mode, its tokenizer, and the `steps` and `seconds` of the training."""
     torch.manual_seed(training.seed)
     torch.use_deterministic_algorithms(True)
     tokenizer = build_tokenizer()

@@ -1,4 +1,4 @@
-"""Attribution truth: is the word with the largest Shapley value one of the planted causes?
+"""Attribution truth: how often the word with the largest Shapley value is a planted cause.
 
 A player is a word of the prompt; absent words have each of their tokens replaced by `<mask>`. The value of
 a coalition is log p(answer), or log p(answer) - log p(foil), in nats. Independent of the service's own

@@ -1,8 +1,8 @@
 """Words and sentence patterns of the demo tasks.
 
-Every word that can be a cause or an answer is listed here, so that the tokenizer can be checked to
-hold each of them as a single token. Sentiment words occur in no other task and no list of neutral
-words: seeing one of them settles the answer, whatever else is hidden.
+Every word that can be a cause or an answer is listed here, so that the tokenizer can be checked to hold each of them as
+a single token. Sentiment words occur in no other task and no list of neutral words: one visible sentiment word
+determines the answer.
 """
 
 from typing import NamedTuple
@@ -108,7 +108,7 @@ SENTIMENTS = ("positive", "negative")
 
 
 class Operator(NamedTuple):
-    """One arithmetic operation in the three ways a prompt can name it."""
+    """One arithmetic operation in the three notations that a prompt can use."""
 
     symbol: str
     word: str

@@ -1,1 +1,1 @@
-"""A model's files: where each stands, what they hold, whether they fit together, and what reads them."""
+"""Files of a model: location, consistency checks, fingerprint, and loaders."""

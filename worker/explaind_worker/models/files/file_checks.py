@@ -1,4 +1,4 @@
-"""Looks at a model's files before a library reads them: what is missing, damaged or of a kind that is not supported."""
+"""Checks a model's files before a library reads them: missing, damaged or unsupported ones."""
 
 import json
 from collections.abc import Iterable
@@ -14,16 +14,16 @@ INDEX = "model.safetensors.index.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model")
 OTHER_WEIGHTS = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 DECODERS = ("ForCausalLM", "LMHeadModel")
-LENGTH_BYTES = 8  # at the head of a safetensors file: how long its header is
-MOST_LAYERS = 2_000  # the deepest language models have some 130; building a model takes 0.4 ms a layer and more
+LENGTH_BYTES = 8  # first bytes of a safetensors file: the length of its header
+MOST_LAYERS = 2_000  # the deepest language models have about 130; building a model takes at least 0.4 ms a layer
 LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers")
 
 
 def check_config(entry: ModelEntry, folder: Path) -> None:
-    """Refuses a folder whose config or tokenizer is missing, unreadable, or of a model that is not supported.
+    """Refuses a directory whose config or tokenizer is missing, unreadable, or of an unsupported model.
 
     Raises:
-        ModelLoadFailed: it says which, and what to do.
+        ModelLoadFailed: names the file and the remedy.
     """
     if not folder.is_dir():
         raise ModelLoadFailed(
@@ -63,10 +63,10 @@ def check_config(entry: ModelEntry, folder: Path) -> None:
 
 
 def check_weights(entry: ModelEntry, folder: Path) -> None:
-    """Refuses a folder whose safetensors files are missing or cut off; only their heads are read.
+    """Refuses a directory whose safetensors files are missing or truncated; only their headers are read.
 
     Raises:
-        ModelLoadFailed: it names the first file at fault.
+        ModelLoadFailed: names the first faulty file.
     """
     index = folder / INDEX
     if (folder / "model.safetensors").is_file():
@@ -91,7 +91,7 @@ def check_weights(entry: ModelEntry, folder: Path) -> None:
 
 
 def _fault(file: Path) -> str | None:
-    """What is wrong with the head of that file, or its length; None where nothing is."""
+    """What is wrong with the file's header or length; None if nothing is."""
     size = file.stat().st_size
     if size < LENGTH_BYTES:
         return "is empty" if size == 0 else f"is cut off after {size} bytes"
@@ -116,7 +116,7 @@ def _object(entry: ModelEntry, file: Path, absent: Any = None) -> dict[str, Any]
         raise (absent() if absent else _unreadable(entry, file, "is missing")) from error
     except OSError as error:
         raise _unreadable(entry, file, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:  # no UTF-8 or no JSON
+    except ValueError as error:  # not UTF-8 or not JSON
         raise _unreadable(entry, file, "is not JSON") from error
     if not isinstance(found, dict):
         raise _unreadable(entry, file, "is not a JSON object")

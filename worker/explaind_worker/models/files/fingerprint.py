@@ -1,4 +1,4 @@
-"""Fingerprints of model files: a digest of everything that is read of a folder, whole; remembered while files stay."""
+"""Fingerprints of model files: a digest of all relevant files in a directory, cached while they are unchanged."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -6,18 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
-# Weights, configs, tokenizers of every kind, chat templates: what transformers reads of a folder.
+# The files that transformers reads: weights, configs, tokenizers of every kind, chat templates.
 SUFFIXES = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".tiktoken", ".npz", ".pt"})
 TEMPLATES = "additional_chat_templates"
 HEX_DIGITS = 40
-READERS = 4  # shards that are read at once
+READERS = 4  # shards read concurrently
 BLOCK = 1 << 20
 
 
 def fingerprint_of(folder: Path) -> str:
-    """A digest of names and contents of the files in that folder that are read of a model.
+    """A digest of names and contents of the model files in that directory.
 
-    A file is read once, and again only when its size, its time of change or its inode is another.
+    A file is read once, and again only if its size, mtime or inode has changed.
 
     Raises:
         OSError: a file cannot be read.
@@ -32,9 +32,9 @@ def fingerprint_of(folder: Path) -> str:
 
 
 def state_of(places: Iterable[Path]) -> str:
-    """A digest of sizes, times of change and inodes of what is read at those files and folders; nothing is read.
+    """A digest of sizes, mtimes and inodes of the model files at those paths; no file is read.
 
-    While it stays the fingerprints stay. A place that is missing, or cannot be looked at, counts as that.
+    While it is unchanged, so are the fingerprints. Missing or inaccessible paths are included as such.
     """
     digest = hashlib.sha256()
     for place in places:
@@ -48,7 +48,7 @@ def state_of(places: Iterable[Path]) -> str:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files in that folder that are read of a model."""
+    """The model files in that directory."""
     for place in (folder, folder / TEMPLATES):
         if place.is_dir():
             yield from (path for path in place.iterdir() if path.suffix in SUFFIXES and path.is_file())

@@ -1,4 +1,4 @@
-"""What went wrong while a library read a model, in words that fit; without directories of this machine."""
+"""Errors for exceptions raised while a library reads a model; without directory names of this machine."""
 
 import errno
 import re
@@ -10,7 +10,7 @@ from explaind.contract.errors import ModelLoadFailed
 from explaind_jobs.catalogue import ModelEntry
 from explaind_worker.models.library_message import told
 
-NOT_SUPPORTED = 422  # HTTP status where another model must be chosen: the worker and the files are as they should be
+NOT_SUPPORTED = 422  # HTTP status where another model must be chosen: worker and files are in order
 UNKNOWN_TYPE = re.compile(
     r"model type [`']?([\w.-]+)|Unrecognized model|Unrecognized configuration class .*?(\w+Config)"
 )
@@ -18,13 +18,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def load_failure(entry: ModelEntry, error: Exception, part: str = "files") -> ModelLoadFailed:
-    """The error to raise for what a library raised while it read that part of the model: tokenizer, config, weights."""
+    """The error for an exception raised while that part of the model was read: tokenizer, config, weights."""
     detail, hint, supported = _words(entry, error, part)
     return ModelLoadFailed(detail, hint=hint, status=None if supported else NOT_SUPPORTED)
 
 
 def _words(entry: ModelEntry, error: Exception, part: str) -> tuple[str, str, bool]:
-    """What happened, what to do, and whether the model is of a kind that is supported at all."""
+    """What happened, the remedy, and whether this kind of model is supported at all."""
     said, name = told(error), repr(entry.name)
     unknown = UNKNOWN_TYPE.search(str(error))
     found = f"The {part} of {name} could not be read ({type(error).__name__}): {said}"

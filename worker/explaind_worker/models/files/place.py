@@ -1,4 +1,4 @@
-"""Where a model of the catalogue is: its files, their fingerprint, and the device it is loaded on."""
+"""Location of a catalogue model: its files, their fingerprint, and its device."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from explaind_worker.models.files.fingerprint import fingerprint_of
 
 
 def location(entry: ModelEntry) -> tuple[str, str | None]:
-    """The folder with the model's files, and None; of a hub model before it is fetched its id and pinned revision."""
+    """The directory of the model's files, and None; for a hub model not yet downloaded its id and pinned revision."""
     if entry.builtin:
         return str(demo.MODEL_DIR), None
     folder = entry.path or hub_folder(entry)
@@ -19,7 +19,7 @@ def location(entry: ModelEntry) -> tuple[str, str | None]:
 
 
 def device_of(entry: ModelEntry) -> str:
-    """The device that `auto` means here."""
+    """The entry's device, with `auto` resolved for this machine."""
     if entry.device == "cuda":
         return "cuda:0"
     if entry.device != "auto":
@@ -28,9 +28,9 @@ def device_of(entry: ModelEntry) -> str:
 
 
 def fingerprint(entry: ModelEntry) -> str | None:
-    """The pinned revision of a hub model; for a directory a digest of all of its files that are read.
+    """The pinned revision of a hub model; for a directory the digest of its model files.
 
-    Of a hub model whose files were changed since they were fetched it is a digest, too.
+    Also a digest for a hub model whose files were changed after the download.
     """
     if (revision := pinned_revision(entry)) is not None:
         return revision

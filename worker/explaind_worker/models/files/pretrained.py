@@ -1,7 +1,7 @@
-"""transformers' loaders, one at a time: the only module that calls `from_pretrained` and `from_config`.
+"""Serialized calls of transformers' loaders: the only module that uses `from_pretrained` and `from_config`.
 
-While it builds a model transformers exchanges methods of its base class and sets torch's default dtype, for the whole
-process. Two models built at once would put back each other's exchanges and leave them for good.
+While building a model, transformers patches methods of its base class and sets torch's default dtype, process-wide. Two
+models built concurrently would restore each other's patches and leave them in place.
 """
 
 import threading
@@ -30,7 +30,7 @@ _LOADERS = threading.RLock()
 
 
 def one_at_a_time(while_waiting: Callable[[], None] = nothing) -> AbstractContextManager[None]:
-    """Holds transformers' loaders; `while_waiting` is called again and again until they are free, and may raise."""
+    """Holds transformers' loaders; `while_waiting` is called repeatedly until they are free, and may raise."""
     return held(_LOADERS, while_waiting)
 
 
@@ -38,27 +38,27 @@ def read_config(where: str, revision: str | None) -> PreTrainedConfig:
     """The model's config.
 
     Raises:
-        OSError, ValueError, KeyError: there is none, or none that transformers knows.
+        OSError, ValueError, KeyError: it is missing, or unknown to transformers.
     """
     with one_at_a_time():
         return AutoConfig.from_pretrained(where, revision=revision, trust_remote_code=False)
 
 
 def read_tokenizer(where: str, revision: str | None) -> Any:
-    """The model's tokenizer, whatever class it is of.
+    """The model's tokenizer, of whatever class.
 
     Raises:
-        OSError, ValueError, KeyError: there is none that can be read.
+        OSError, ValueError, KeyError: there is no readable one.
     """
     with one_at_a_time():
         return AutoTokenizer.from_pretrained(where, revision=revision, trust_remote_code=False)
 
 
 def quantizer_of(stored: dict[str, Any], device: str) -> HfQuantizer:
-    """What reads weights that are stored quantized as that part of a config says, ready to be used on that device.
+    """The quantizer for weights stored as that `quantization_config` describes, validated for the device.
 
     Raises:
-        ImportError, ValueError, RuntimeError: a library or a device is missing, or the method is not known.
+        ImportError, ValueError, RuntimeError: a library or a device is missing, or the method is unknown.
     """
     quantizer = AutoHfQuantizer.from_config(stored, pre_quantized=True)
     quantizer.validate_environment(device_map={"": device}, weights_only=True)
@@ -66,15 +66,15 @@ def quantizer_of(stored: dict[str, Any], device: str) -> HfQuantizer:
 
 
 def build_on_meta(config: PreTrainedConfig, made_by: Any) -> PreTrainedModel:
-    """A model of that config with all of its parts and none of its numbers; the config must name no dtype."""
+    """A model of that config on the meta device, without weights; the config must name no dtype."""
     with one_at_a_time(), torch.device("meta"):
         return made_by.from_config(config, trust_remote_code=False)
 
 
 def read_weights(where: str, made_by: Any, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model with its weights, and transformers' report of what was missing, unexpected or of another shape.
+    """The model with its weights, and transformers' report of missing, unexpected or mismatched weights.
 
-    The caller must look at the report: what was missing or had another shape are random numbers.
+    The caller must check the report: missing or mismatched weights are random numbers.
     """
     with one_at_a_time(), _dtype_window_guarded():
         return made_by.from_pretrained(
@@ -82,14 +82,14 @@ def read_weights(where: str, made_by: Any, **options: Any) -> tuple[PreTrainedMo
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that the report names them
+            ignore_mismatched_sizes=True,  # so that the report lists them
             **options,
         )
 
 
 @contextmanager
 def _dtype_window_guarded() -> Iterator[None]:
-    """While transformers has set a default dtype, to build the model in, it holds `DEFAULT_DTYPE`."""
+    """Holds the `DEFAULT_DTYPE` lock while transformers has set a default dtype to build the model in."""
     base: Any = PreTrainedModel
     original = base.__dict__["get_init_context"]
 

@@ -1,4 +1,4 @@
-"""How a model's weights are quantized: by its entry in the catalogue while they are loaded, or in its files already."""
+"""Quantization of a model's weights: applied on loading as the catalogue says, or stored in its files."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +15,10 @@ BITSANDBYTES = "bitsandbytes"
 
 @dataclass(frozen=True)
 class Quantization:
-    """A model's quantization in force.
+    """The effective quantization of a model.
 
-    `kind` is nf4, fp4 or int8 of bitsandbytes, else the method as the files name it (gptq, awq, fp8). `stored`: the
-    files hold the weights so. `dequantized`: the library unpacks them while it loads, and ordinary matrices compute.
+    `kind` is nf4, fp4 or int8 of bitsandbytes, else the method named in the files (gptq, awq, fp8). `stored`: the files
+    hold quantized weights. `dequantized`: the library unpacks them on loading, and computes with ordinary matrices.
     """
 
     kind: str
@@ -30,16 +30,16 @@ class Quantization:
 
     @property
     def packed(self) -> str | None:
-        """The kind where packed weights compute; None where ordinary matrices do."""
+        """The kind if the model computes with packed weights; None for ordinary matrices."""
         return None if self.dequantized else self.kind
 
 
 def quantization_of(entry: ModelEntry, config: PreTrainedConfig, device: str) -> Quantization | None:
-    """The model's quantization on that device; None where its weights are as they were trained.
+    """The model's quantization on that device; None if its weights are not quantized.
 
     Raises:
         ModelLoadFailed: the files are quantized in a way that cannot be used here (what is missing is named), or
-            otherwise than the catalogue says.
+            differently from the catalogue.
     """
     stored = _stored(config)
     if stored is None:
@@ -56,9 +56,9 @@ def quantization_of(entry: ModelEntry, config: PreTrainedConfig, device: str) ->
 
 
 def while_loading(found: Quantization | None, device: str, kept_whole: list[str] | None) -> BitsAndBytesConfig | None:
-    """What quantizes the weights while they are loaded; None where nothing does, or the files are quantized.
+    """The config that quantizes weights on loading; None without quantization, or if the files are quantized already.
 
-    `kept_whole` names the modules that stay as they are; None leaves the choice to the library.
+    `kept_whole` names the modules that are not quantized; None leaves the choice to the library.
     """
     if found is None or found.stored:
         return None
@@ -73,7 +73,7 @@ def while_loading(found: Quantization | None, device: str, kept_whole: list[str]
 
 
 def _stored(config: PreTrainedConfig) -> dict[str, Any] | None:
-    """What the files say of their quantization; a model of several parts may say it of its text part."""
+    """The files' quantization config; a model of several parts may have it in its text part."""
     for part in (config, config.get_text_config(decoder=True)):
         said: Any = getattr(part, "quantization_config", None)
         if said is not None:
@@ -82,10 +82,10 @@ def _stored(config: PreTrainedConfig) -> dict[str, Any] | None:
 
 
 def _dequantizes(entry: ModelEntry, stored: dict[str, Any], kind: str, device: str) -> bool:
-    """Whether the library unpacks such weights on that device; it is asked whether it can use them at all."""
+    """Whether the library unpacks such weights on that device; checks that it supports them at all."""
     try:
         quantizer = quantizer_of(stored, device)
-    except Exception as error:  # each method refuses in its own way
+    except Exception as error:  # each method refuses in a different way
         method = BITSANDBYTES if kind in ("nf4", "fp4", "int8") else kind
         raise ModelLoadFailed(
             f"The weights of {entry.name!r} are stored quantized with {method}, which cannot be used here: "

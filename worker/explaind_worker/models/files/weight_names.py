@@ -1,4 +1,4 @@
-"""Whether a checkpoint holds the weights of the model that is built from its config: all of them, and no others."""
+"""Checks that a checkpoint holds all weights of the model built from its config, and no others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ ADAPTER = "adapter_config.json"
 
 
 def refuse_adapters(entry: ModelEntry, folder: Path) -> None:
-    """Refuses a folder with an adapter in it, which would be left out without a sign.
+    """Refuses a directory with an adapter in it, which would be silently ignored.
 
     Raises:
         ModelLoadFailed: it holds an adapter, beside a model's weights or alone.
@@ -47,15 +47,15 @@ def refuse_adapters(entry: ModelEntry, folder: Path) -> None:
 
 
 def refuse_other_weights(entry: ModelEntry, report: Mapping[str, Any], *, classifier: bool) -> None:
-    """Refuses a model whose files lack weights or hold others; `report` is transformers' own of the load.
+    """Refuses a model whose files lack weights or hold others; `report` is transformers' load report.
 
-    What transformers declares ignorable for a family is not in the report.
+    Weights that transformers declares ignorable for a family are not in the report.
 
     Raises:
-        ModelLoadFailed: it names the first missing and the first unexpected weight.
+        ModelLoadFailed: names the first missing and the first unexpected weight.
     """
     missing, unexpected = (sorted(map(str, report.get(kind) or ())) for kind in ("missing_keys", "unexpected_keys"))
-    # A body's pooler is saved with many classifiers whose head does not read it.
+    # Many classifiers are saved with the pooler of their body, which their head does not use.
     unexpected = [name for name in unexpected if not (classifier and ".pooler." in name)]
     shapes = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report.get("mismatched_keys") or ())
     if not (missing or unexpected or shapes):
@@ -73,10 +73,10 @@ def refuse_other_weights(entry: ModelEntry, report: Mapping[str, Any], *, classi
 
 
 def refuse_unscaled(entry: ModelEntry, network: nn.Module) -> None:
-    """Refuses a model some of whose matrices are still numbers of 8 bits, which mean nothing without their scales.
+    """Refuses a model with 8-bit matrices left, which are meaningless without their scales.
 
     Raises:
-        ModelLoadFailed: it names the first.
+        ModelLoadFailed: names the first.
     """
     for name, module in network.named_modules():
         weight = getattr(module, "weight", None) if type(module) in (nn.Linear, nn.Embedding, Conv1D) else None

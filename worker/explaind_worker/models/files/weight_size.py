@@ -1,4 +1,4 @@
-"""How many bytes a model's weights take up: told from its config before it is loaded, and counted afterwards."""
+"""Size of a model's weights in bytes: estimated from its config before loading, counted afterwards."""
 
 import copy
 import json
@@ -26,17 +26,17 @@ STORED_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float1
 def estimated_bytes(
     entry: ModelEntry, config: PreTrainedConfig, folder: Path, quantization: Quantization | None
 ) -> int:
-    """Bytes that the weights of the model in that folder will take up, as the entry wants them loaded.
+    """Bytes of the weights of the model in that directory, loaded as the entry says.
 
-    The model is built without memory (on torch's meta device) from its config; no weights are read.
+    The model is built from its config on torch's meta device; no weights are read.
 
     Raises:
-        OSError, ValueError, KeyError: the config is of no kind that transformers knows.
+        OSError, ValueError, KeyError: transformers does not know the kind of model.
     """
     packed = None if quantization is None else quantization.packed
     width = planned_dtype(entry, config, str(folder)).itemsize
     if packed and quantization is not None and quantization.stored and folder.is_dir():
-        return max(_as_stored(folder, width), listed_weight_bytes(folder) or 0)  # of the hub they may not have come yet
+        return max(_as_stored(folder, width), listed_weight_bytes(folder) or 0)  # if not downloaded yet
     network = without_memory(entry, config)
     quantized = _to_quantize(network) if packed else {}
     total = sum(buffer.numel() * buffer.itemsize for buffer in network.buffers())
@@ -47,7 +47,7 @@ def estimated_bytes(
 
 
 def counted_bytes(network: nn.Module) -> int:
-    """Bytes that the tensors of a loaded model take up, quantization's own included; shared ones count once."""
+    """Bytes of a loaded model's tensors, including quantization state; shared ones count once."""
     sizes: dict[tuple[str, int], int] = {}
     for tensor in _tensors(network):
         storage = tensor.untyped_storage()
@@ -56,15 +56,15 @@ def counted_bytes(network: nn.Module) -> int:
 
 
 def without_memory(entry: ModelEntry, config: PreTrainedConfig) -> PreTrainedModel:
-    """The model of that config with all of its parts and none of its numbers (on torch's meta device)."""
+    """The model of that config without weights, on torch's meta device."""
     config = copy.deepcopy(config)
-    # With a dtype transformers would change the process's default one for a moment, under the feet of running jobs.
+    # With a dtype transformers would temporarily change the process's default dtype, which affects running jobs.
     config.dtype = None
     return build_on_meta(config, CAUSAL if classes_of(entry, config) is None else CLASSIFIER)
 
 
 def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> torch.dtype:
-    """What transformers will load the weights as: the entry's, the config's, or the file's first."""
+    """The dtype that transformers will load the weights in: the entry's, the config's, or the file's first."""
     if entry.dtype != "auto":
         return getattr(torch, entry.dtype)
     named = config.dtype if config.dtype is not None else config.get_text_config().dtype
@@ -74,7 +74,7 @@ def planned_dtype(entry: ModelEntry, config: PreTrainedConfig, where: str) -> to
 
 
 def _as_stored(folder: Path, width: int) -> int:
-    """Bytes of weights that are packed in the files; those that are not packed may be widened to `width` bytes."""
+    """Bytes of weights stored packed; those that are not packed may be widened to `width` bytes."""
     total = 0
     for tensor in _stored_tensors(folder):
         begin, end = tensor["data_offsets"]
@@ -89,7 +89,7 @@ def _stored_dtype(folder: Path) -> torch.dtype | None:
 
 
 def _stored_tensors(folder: Path) -> Iterator[dict[str, Any]]:
-    """What the heads of the files say of each tensor: dtype, shape and place."""
+    """The files' headers for each tensor: dtype, shape and offsets."""
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -97,14 +97,14 @@ def _stored_tensors(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _to_quantize(network: PreTrainedModel) -> dict[int, int]:
-    """The weights that bitsandbytes will pack, by identity, and the outputs of each; not the unembedding or head."""
+    """The weights that bitsandbytes will pack, by identity, with their number of outputs; not unembedding or head."""
     kept = {network.get_output_embeddings()}
     if kept == {None}:
         kept = {part for name in head_names(network) for part in network.get_submodule(name).modules()}
     found = {}
     for module in network.modules():
         if module not in kept and (type(module) is nn.Linear or isinstance(module, Conv1D)):
-            # GPT-2's Conv1D keeps its weight as [in, out].
+            # GPT-2's Conv1D stores its weight as [in, out].
             found[id(module.weight)] = module.weight.shape[1 if isinstance(module, Conv1D) else 0]
     return found
 
@@ -125,7 +125,7 @@ def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
 
 
 def _inside(state: object) -> Iterator[torch.Tensor]:
-    """Tensors of bitsandbytes' states, which are no parameters: scales, codes, and the 8-bit weights themselves."""
+    """Tensors in bitsandbytes' states, which are not parameters: scales, codes, and the 8-bit weights themselves."""
     if state is not None and type(state).__module__.startswith("bitsandbytes"):
         for value in vars(state).values():
             if isinstance(value, torch.Tensor):

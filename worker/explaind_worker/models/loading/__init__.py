@@ -1,1 +1,1 @@
-"""Loading: models in memory or on the meta device, and the checks of what was loaded."""
+"""Loads models into memory or onto the meta device, and checks the loaded ones."""

@@ -1,9 +1,8 @@
-"""Compares our view of a classifier with the model's own logits, once, when it is loaded.
+"""Self-check of a classifier on loading: compares explaind's logits with the model's own.
 
-Two claims must hold, or the model is refused: read through its body and head a row has the logits that the model
-itself gives it, and rows of one length that go through together have the logits they have alone. A third one, that
-a row padded beside a longer one keeps its logits, decides how rows are batched: a model that fails it is right for
-rows of equal length, and gets only those.
+Two claims must hold, or the model is refused: logits computed through its body and head equal the model's own, and rows
+of equal length have the same logits in a batch as alone. A third one, that a row padded to the length of another keeps
+its logits, decides how rows are batched: a model that fails it gets only rows of equal length.
 """
 
 import math
@@ -25,10 +24,10 @@ SHORT = "a drink"
 
 
 def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: bool = False) -> dict[str, float | bool]:
-    """Largest relative difference of each claim (`reading`, `batch`, `padding`); `pads` is what follows of the last.
+    """Largest relative difference of each claim (`reading`, `batch`, `padding`); `pads` follows from the last.
 
     Raises:
-        SelfCheckFailed: one of the first two is larger than rounding explains.
+        SelfCheckFailed: one of the first two is larger than rounding errors.
     """
     allowed = QUANTIZED_TOLERANCE if quantized else TOLERANCE.get(network.dtype, 4e-2)
     try:
@@ -41,19 +40,19 @@ def check_classifier(network: PreTrainedModel, encoder: Encoder, *, quantized: b
             hint="Its config or its tokenizer may contradict its weights.",
         ) from error
     for claim in ("reading", "batch"):
-        if not differences[claim] <= allowed:  # a NaN fails too
+        if not differences[claim] <= allowed:  # true for a NaN, too
             raise SelfCheckFailed(
                 f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
                 f"{differences[claim]:.1e} of the largest logit, allowed is {allowed:.0e}.",
                 hint='Results would be wrong, so the model is not used. Try dtype = "float32", or report the model.',
             )
-    return {**differences, "pads": differences["padding"] <= allowed}  # infinite where it was not tried
+    return {**differences, "pads": differences["padding"] <= allowed}  # infinite if it was not tried
 
 
 def _differences(network: PreTrainedModel, encoder: Encoder) -> dict[str, float]:
-    """Largest relative difference of each claim; infinite that of padding where no two lengths share a forward."""
+    """Largest relative difference of each claim; infinite for padding if no two lengths may share a forward."""
     long, short = (_row(encoder, text) for text in (LONG, SHORT))
-    # Rows that the model turns by different rotary factors never share a batch, whatever it makes of padding.
+    # Rows with different rotary factors never share a batch, whatever the effect of padding.
     long = long[: rotary_lengths(network).last(len(short))]
     turned = [long[0], *reversed(long[1:-1]), long[-1]]
     with torch.inference_mode():

@@ -1,14 +1,14 @@
-"""Activations that transformers writes out in Python, in their fused form."""
+"""Replaces activation functions that transformers writes in Python by fused kernels."""
 
 from torch import nn
 from transformers.activations import NewGELUActivation
 
 
 def fuse_activations(network: nn.Module) -> int:
-    """Puts the fused kernel in the place of GPT-2's and Phi's GELU; returns how many there were.
+    """Replaces GPT-2's and Phi's GELU by the fused kernel; returns the number of replacements.
 
-    The tanh form of GELU (Hendrycks & Gimpel 2016, §2) is eight passes over memory where it is written out, and one
-    where it is fused; it is the same function.
+    The tanh form of GELU (Hendrycks & Gimpel 2016, §2) takes eight passes over memory in Python, and one in the fused
+    kernel; it is the same function.
     """
     found = [
         (module, name)

@@ -1,9 +1,9 @@
-"""What a reader of gradients through quantized weights should know; gradients that are wrong are refused."""
+"""Gradients through quantized weights: notes for the result, and refusal of wrong gradients."""
 
 from explaind.contract.errors import GradientsUnavailable
 from explaind_worker.models.loading.loaded import AnyModel
 
-LARGEST_ERROR = 3e-2  # relative; what rounding to 16 bits explains
+LARGEST_ERROR = 3e-2  # relative; explained by rounding to 16 bits
 
 UNPACKED = (
     "The model's weights are stored in 4 bits. The gradients are exact for the quantized model, since its weights are "
@@ -17,10 +17,10 @@ NOTES = {"nf4": UNPACKED, "fp4": UNPACKED, "int8": ROUNDED}
 
 
 def gradient_notes(model: AnyModel) -> list[str]:
-    """What a reader of gradients through this model should know; nothing where ordinary matrices compute.
+    """Notes for results from gradients through this model; empty if it computes with ordinary matrices.
 
     Raises:
-        GradientsUnavailable: what comes back through its quantized layers is not their matrices' gradient. It was
+        GradientsUnavailable: the gradients through its quantized layers are not those of their matrices, as
             measured when the model was loaded.
     """
     kind, found = model.quantization, model.gradients

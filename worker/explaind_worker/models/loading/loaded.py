@@ -1,4 +1,4 @@
-"""Models in memory: a network with its tokenizer, its parts, and what is known about it."""
+"""Models in memory: a network with its tokenizer, anatomy, and results of checks."""
 
 import threading
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from explaind_worker.models.text.tokenizer import Encoder
 
 
 class _InMemory:
-    """What every model in memory says of its weights."""
+    """Properties of the weights, common to all models in memory."""
 
     encoder: Encoder
     network: PreTrainedModel
@@ -24,23 +24,23 @@ class _InMemory:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.network.device
 
     @property
     def dtype(self) -> str:
-        """Name of the type the weights compute in."""
+        """Name of the dtype of the weights in computations."""
         return str(self.network.dtype).removeprefix("torch.")
 
     @property
     def quantization(self) -> str | None:
-        """Kind of the packed weights that compute; None where ordinary matrices do."""
+        """Kind of the packed weights in use; None for ordinary matrices."""
         found = self.encoder.quantization
         return None if found is None else found.packed
 
     @property
     def lengths(self) -> RotaryLengths:
-        """Which lengths of rows have the same rotary factors: only such rows share a forward or a cache."""
+        """Length classes of rows: only rows with the same rotary factors share a forward or a cache."""
         return rotary_lengths(self.network if self.copy_of is None else self.copy_of.network)  # a copy shares them
 
 
@@ -50,10 +50,10 @@ class LoadedModel(_InMemory):
 
     Hold `lock` around every forward: hooks are set on shared modules, and two jobs may use one model. Models on one
     device share their lock, since two forwards at once on it are slower than one after the other. `revision` is the
-    fingerprint of the files when they were read, `bytes` what the weights take up, `gradients` how far those through
-    quantized layers are from their matrices'. `verdicts` is what the engine has found out about the model by trying.
-    `copy_of` is set of a copy whose matrix products are in bfloat16 (`models/structure/narrow_copy.py`): its `bytes`
-    are those of its own weights, its verdicts the original's.
+    fingerprint of the files when they were read, `bytes` the size of the weights, `gradients` the error of gradients
+    through quantized layers. `verdicts` caches the engine's probes of the model. `copy_of` is set for a copy whose
+    matrix products are in bfloat16 (`models/structure/narrow_copy.py`): its `bytes` are those of its own weights, its
+    verdicts the original's.
     """
 
     entry: ModelEntry
@@ -71,9 +71,9 @@ class LoadedModel(_InMemory):
 
 @dataclass
 class LoadedClassifier(_InMemory):
-    """A sequence classifier in memory, checked against its own logits; `lock` and the rest as of a `LoadedModel`.
+    """A sequence classifier in memory, checked against its own logits; `lock` and the rest as in `LoadedModel`.
 
-    `pads` says whether rows of different lengths may share a batch, the shorter ones padded on the right.
+    `pads` is whether rows of different lengths may share a batch, the shorter ones padded on the right.
     """
 
     entry: ModelEntry

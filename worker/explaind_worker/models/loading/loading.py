@@ -1,4 +1,4 @@
-"""Loads a model of the catalogue: its tokenizer first, its weights when a forward is needed."""
+"""Loads a catalogue model: first its tokenizer, then its weights when a forward is needed."""
 
 import logging
 import threading
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 def load_encoder(entry: ModelEntry) -> Encoder:
-    """The model's tokenizer, context length and, of a classifier, its classes, without its weights.
+    """The model's tokenizer, context length and, for a classifier, its classes, without its weights.
 
     Raises:
-        ModelLoadFailed: it is not there, is not a fast tokenizer (character offsets are needed), or tells a
-            classifier more than token ids.
+        ModelLoadFailed: it is missing, is not a fast tokenizer (character offsets are needed), or gives
+            a classifier more inputs than token ids.
         HubUnavailable: it is on the hub, which cannot be reached.
     """
     fetch_files(entry, "description")
@@ -57,7 +57,7 @@ def load_encoder(entry: ModelEntry) -> Encoder:
         network = None if classes is None else without_memory(entry, config)
     except ExplaindError:
         raise
-    except Exception as error:  # a config may hold anything, and every family checks another part of it
+    except Exception as error:  # a config may contain anything, and every family checks another part of it
         raise _failed(entry, error, part) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ModelLoadFailed(
@@ -75,15 +75,15 @@ def load_encoder(entry: ModelEntry) -> Encoder:
 
 
 def _context(config: PreTrainedConfig) -> int | None:
-    """The most tokens the model reads, as its config says; None where it does not.
+    """The context length according to the config; None if it gives none.
 
-    `dynamic` rotary factors stretch what `max_position_embeddings` says by a factor of their own.
+    `dynamic` rotary factors extend `max_position_embeddings` by an additional factor.
     """
     stated = getattr(config, "max_position_embeddings", None)
     if stated is None:
         return None
     rotary = getattr(config, "rope_parameters", None) or {}
-    # Beside a fixed `alpha` (HunYuan) the word means factors that do not depend on length.
+    # With a fixed `alpha` (HunYuan), `dynamic` means factors that do not depend on length.
     stretched = rotary.get("rope_type") == "dynamic" and not rotary.get("alpha")
     return int(stated * max(1.0, float(rotary.get("factor") or 1.0))) if stretched else int(stated)
 
@@ -92,20 +92,20 @@ def load_model(entry: ModelEntry, encoder: Encoder, lock: threading.Lock) -> Any
     """The model with its weights on its device, self-checked; `lock` is that of the device.
 
     Raises:
-        ModelLoadFailed: the weights are missing, unsafe (no safetensors) or do not fit.
-        SelfCheckFailed: our view of it differs from its own logits.
-        OutOfMemory: the device is fuller than it should be.
+        ModelLoadFailed: the weights are missing, unsafe (not safetensors) or mismatched.
+        SelfCheckFailed: explaind's logits differ from its own.
+        OutOfMemory: the device has less free memory than expected.
     """
     network = _out_of_files(entry, encoder)
     network.eval()
     network.requires_grad_(requires_grad=False)
     keep_backward(network)
     fuse_activations(network)
-    rotary_lengths(network)  # from here on no forward depends on one before it
+    rotary_lengths(network)  # from here on forwards do not depend on earlier ones
     if encoder.classes is not None:
         return _classifier(entry, encoder, encoder.classes, network, lock)
     anatomy = anatomy_of(network)
-    with lock:  # jobs on the same device go on meanwhile
+    with lock:  # only now: jobs on the same device continue during loading
         differences = self_check.check(network, anatomy, context=encoder.context, quantized=encoder.packed)
         gradients = check_gradients(network) if encoder.packed else None
     logger.info("loaded %s on %s, self-check %s", entry.name, network.device, differences)
@@ -137,7 +137,7 @@ def _has_segments(network: torch.nn.Module) -> bool:
 
 
 def _refuse_segments(entry: ModelEntry, tokenizer: PreTrainedTokenizerFast) -> None:
-    # Some (XLNet, Funnel) number the segments of a text otherwise than from 0, which token ids alone do not say.
+    # Some (XLNet, Funnel) do not number the segments of a text from 0, which token ids alone cannot express.
     if any(tokenizer("a text").get("token_type_ids", ())):
         raise ModelLoadFailed(
             f"The classifier {entry.name!r} reads segment numbers beside its tokens, which is not supported.",
@@ -146,16 +146,16 @@ def _refuse_segments(entry: ModelEntry, tokenizer: PreTrainedTokenizerFast) -> N
 
 
 def size_of(entry: ModelEntry) -> int:
-    """Bytes that the model's weights will take up, told without reading them.
+    """Size of the model's weights in bytes, determined without reading them.
 
     Raises:
-        ModelLoadFailed: its config is missing, or of no kind that is known.
+        ModelLoadFailed: its config is missing, or of an unknown kind.
         HubUnavailable: it is on the hub, which cannot be reached.
     """
     fetch_files(entry, "description")
     where, revision = location(entry)
     try:
-        if entry.path is not None:  # of the hub they may not have come yet
+        if entry.path is not None:  # a hub model's may not be downloaded yet
             check_weights(entry, entry.path)
         config = read_config(where, revision)
         return estimated_bytes(entry, config, Path(where), quantization_of(entry, config, device_of(entry)))
@@ -179,7 +179,7 @@ def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
             revision=revision,
             dtype=entry.dtype if entry.dtype == "auto" else getattr(torch, entry.dtype),
             device_map={"": device},
-            # Even None would take the place of what the files say of themselves.
+            # Even None would override the files' own quantization config.
             **({} if packing is None else {"quantization_config": packing}),
         )
         refuse_other_weights(entry, report, classifier=classifies)
@@ -192,7 +192,7 @@ def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
             raise
         if not out_of_memory(error):
             raise _failed(entry, error, "weights") from error
-    # Outside of `except`, whose traceback refers to the half of the model that was read.
+    # Outside of `except`, whose traceback references the partly loaded model.
     release_memory()
     raise OutOfMemory(
         f"The device ran out of memory while {entry.name!r} was being loaded.",
@@ -201,7 +201,7 @@ def _out_of_files(entry: ModelEntry, encoder: Encoder) -> PreTrainedModel:
 
 
 def _kept_whole(entry: ModelEntry, where: str, revision: str | None, encoder: Encoder) -> list[str] | None:
-    """What is not quantized: a classifier's head; None leaves it to the library, which knows unembeddings."""
+    """Modules not to quantize: a classifier's head; None leaves it to the library, which recognizes unembeddings."""
     if encoder.classes is None or not encoder.packed:
         return None
     config = read_config(where, revision)

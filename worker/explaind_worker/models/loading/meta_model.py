@@ -21,17 +21,17 @@ from explaind_worker.models.text.tokenizer import Encoder
 
 @dataclass(frozen=True)
 class Shape:
-    """Weights of a model's blocks and of its unembedding."""
+    """Number of weights in a model's blocks and in its unembedding."""
 
     blocks: int
     unembedding: int
 
 
 class Weightless:
-    """A model as its config describes it: all of its parts, none of its numbers.
+    """A model built from its config: all modules, no weights.
 
-    `engine.batching.dry_run` counts what would be evaluated on it, and answers with placeholders. A forward is refused.
-    It has no end tokens: a continuation is as long as it may be.
+    `engine.batching.dry_run` counts forwards on it, and returns placeholders. An actual forward is refused. It has no
+    end tokens: continuations reach their maximum length.
     """
 
     entry: ModelEntry
@@ -40,12 +40,12 @@ class Weightless:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights would be."""
+        """Device the weights would be on."""
         return torch.device(device_of(self.entry))
 
     @property
     def dtype(self) -> str:
-        """Name of the type the weights would compute in."""
+        """Name of the dtype the weights would have in computations."""
         return str(self.planned).removeprefix("torch.")
 
 
@@ -57,7 +57,7 @@ class MetaModel(Weightless, LoadedModel):
 
     @property
     def shape(self) -> Shape:
-        """How many weights the blocks and the unembedding have."""
+        """Number of weights in the blocks and in the unembedding."""
         blocks = sum(p.numel() for block in self.anatomy.blocks for p in block.module.parameters())
         return Shape(blocks, self.anatomy.vocabulary * self.anatomy.hidden)
 
@@ -70,7 +70,7 @@ class MetaClassifier(Weightless, LoadedClassifier):
 
     @property
     def shape(self) -> Shape:
-        """How many weights every token meets; the head is small beside them."""
+        """Number of weights applied to every token; the head is small in comparison."""
         tables = {id(m.weight) for m in self.network.modules() if isinstance(m, nn.Embedding)}
         return Shape(sum(p.numel() for p in self.network.parameters() if id(p) not in tables), 0)
 
@@ -79,13 +79,13 @@ AnyMetaModel = MetaModel | MetaClassifier
 
 
 def meta_model_of(entry: ModelEntry, encoder: Encoder) -> AnyMetaModel:
-    """The model of the catalogue, without weights; its config is all that is read.
+    """The catalogue model without weights; only its config is read.
 
     Raises:
-        ModelLoadFailed: its config is missing, or of no kind that is known.
-        SelfCheckFailed: it is of a kind that nothing can be explained of.
+        ModelLoadFailed: its config is missing, or of an unknown kind.
+        SelfCheckFailed: its structure is not supported.
     """
-    size = size_of(entry)  # names what is wrong with the config
+    size = size_of(entry)  # raises if the config is faulty
     where, revision = location(entry)
     try:
         config = read_config(where, revision)
@@ -93,7 +93,7 @@ def meta_model_of(entry: ModelEntry, encoder: Encoder) -> AnyMetaModel:
         raise ModelLoadFailed(f"The config of {entry.name!r} could not be read.") from error
     network = without_memory(entry, config)
     network.eval()
-    fuse_activations(network)  # as when it is loaded
+    fuse_activations(network)  # as on loading
     for module in (network, network.base_model):
         module.register_forward_pre_hook(_refuse)
     dtype = planned_dtype(entry, config, where)

@@ -1,1 +1,1 @@
-"""The models in memory: pool, pins, memory ledger and budget, timing."""
+"""Model pool: models in memory, pins, memory ledger and budget, timing."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ModelPin:
-    """A job's hold on a model: as long as it lasts the model stays. Use it as a context, or `release` it."""
+    """A job's pin of a model, which stays in memory until the release. Use it as a context, or call `release`."""
 
     def __init__(self, pool: "ModelPool", model: AnyModel, account: MemoryEntry, load_s: float) -> None:
         self.model = model
@@ -25,36 +25,36 @@ class ModelPin:
 
     @property
     def most_room(self) -> int:
-        """Bytes there would be for work if no other model were in memory."""
+        """Bytes available for work if no other model were in memory."""
         return self._pool.ledger(self.model.entry).budget - self._account.bytes
 
     def room(self, least: int, *, kept: int = 0) -> int:
-        """Bytes that a forward may take up now, unused models having left where `least` would not fit otherwise.
+        """Bytes available to a forward now; unused models are evicted if fewer than `least` are free.
 
-        `kept` are the bytes that the job holds between its forwards from now on, instead of what it said before. The
-        answer may be less than `least`: models in use are not waited for, since two jobs could wait for each other.
+        `kept` are the bytes that the job holds between its forwards from now on; it replaces the previous value. The
+        result may be less than `least`: models in use are not waited for, since two jobs could wait for each other.
         """
         self._pool.keep(self._account, kept - self._kept)
         self._kept = kept
         return self._pool.make_room(self.model.entry, least)
 
     def narrow_copy(self, least: int, *, while_waiting: Callable[[], None]) -> AnyModel | str:
-        """The model's copy with products in bfloat16, kept until `release`; or why there is none.
+        """The model's copy with products in bfloat16, kept until `release`; or the reason why there is none.
 
-        It leaves `least` bytes for work, and exists only where there is room for it beside what other jobs use.
+        It leaves `least` bytes for work, and is made only if it fits beside the models that other jobs use.
         """
         ledger = self._pool.ledger(self.model.entry)
         found = self._pool.narrow_copies.acquire(self.model, ledger, least, while_waiting)
         if isinstance(found, str):
             return found
         copy, account = found
-        if self._copy is not None:  # it counted this job already
+        if self._copy is not None:  # this job is already counted
             self._pool.end(self._copy, 0)
         self._copy = account
         return copy
 
     def release(self) -> None:
-        """The job needs the model no more; asking twice is asking once."""
+        """Unpins the model; idempotent."""
         if not self._released:
             self._released = True
             if self._copy is not None:

@@ -1,12 +1,12 @@
-"""How much memory of a device the worker may use."""
+"""Memory budget: bytes of a device that the worker may use."""
 
 from pathlib import Path
 
 import psutil
 import torch
 
-CUDA_SHARE = 0.9  # of what the accelerator has
-CPU_SHARE = 0.7  # of what is free when the worker starts
+CUDA_SHARE = 0.9  # of the accelerator's memory
+CPU_SHARE = 0.7  # of the free memory when the worker starts
 
 CGROUP = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
@@ -15,8 +15,8 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 class MemoryBudget:
     """The setting `memory_bytes` (bytes, a fraction, or None for the default) as bytes of each device.
 
-    A fraction is one of the accelerator's memory, or of the memory that the machine, or the container around this
-    process, had free when this was made.
+    A fraction refers to the accelerator's memory, or to the memory that was free in the machine or container when this
+    object was made.
     """
 
     def __init__(self, setting: int | float | None = None) -> None:
@@ -24,7 +24,7 @@ class MemoryBudget:
         self._free_at_start = free_memory()
 
     def of(self, device: str) -> int:
-        """Bytes that weights and work may take up on that device."""
+        """Bytes allowed for weights and work on that device."""
         if isinstance(self._setting, int):
             return self._setting
         if torch.device(device).type == "cuda":
@@ -34,7 +34,7 @@ class MemoryBudget:
 
 
 def free_memory(*, cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int:
-    """Bytes that this process may still take: the machine's, or fewer where a control group says so."""
+    """Bytes available to this process: the machine's, or fewer if a control group limits them."""
     free = int(psutil.virtual_memory().available)
     for folder, limit_name, used_name, cache_name in _groups(cgroup, own_groups):
         limit, used = _number(folder / limit_name), _number(folder / used_name)
@@ -44,7 +44,7 @@ def free_memory(*, cgroup: Path = CGROUP, own_groups: Path = OWN_GROUPS) -> int:
 
 
 def in_words(count: int) -> str:
-    """A number of bytes for people: 13.5 GB, 240 MB, 12 kB."""
+    """A number of bytes as text: 13.5 GB, 240 MB, 12 kB."""
     for size, unit in ((10**9, "GB"), (10**6, "MB")):
         if count >= size:
             return f"{count / size:.1f} {unit}" if count < 100 * size else f"{count / size:,.0f} {unit}"
@@ -52,7 +52,7 @@ def in_words(count: int) -> str:
 
 
 def _groups(cgroup: Path, own_groups: Path) -> list[tuple[Path, str, str, str]]:
-    """Control groups that bound this process, with the names of their files; version 2, then version 1."""
+    """Control groups limiting this process, with the names of their files; version 2, then version 1."""
     try:
         lines = [line.split(":", 2) for line in own_groups.read_text(encoding="utf-8").splitlines()]
     except OSError:
@@ -72,12 +72,12 @@ def _groups(cgroup: Path, own_groups: Path) -> list[tuple[Path, str, str, str]]:
 def _number(path: Path) -> int | None:
     try:
         return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no such group, or the word "max"
+    except (OSError, ValueError):  # no such group, or the value "max"
         return None
 
 
 def _statistic(path: Path, name: str) -> int:
-    # The page cache counts as used, though it is given up when something else needs the memory.
+    # The page cache counts as used, though it is reclaimed when memory is needed.
     try:
         pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 class MemoryForecast:
     """Bytes of a model's weights, whether they are in memory, and bytes for work beside them.
 
-    `room` is what there is now (unused models having left where they must), `most_room` what there would be if the
-    model were alone. `copied`: its copy in bfloat16 is there, and not in `room`. `load_s` is how long loading it took
-    when it was last loaded here.
+    `room` is available now (after evicting unused models if necessary), `most_room` if the model were alone. `copied`:
+    its copy in bfloat16 is in memory, and not part of `room`. `load_s` is the duration of its last loading here.
     """
 
     model_bytes: int

@@ -1,22 +1,22 @@
-"""The books of one device's memory: what each model takes up, and which ones leave when another needs room.
+"""Memory ledger of a device: bytes of each model, and the eviction order.
 
-Who leaves is told by GreedyDual-Size (Cao & Irani 1997): at every use a model is worth `clock + load seconds / bytes`,
-the least worth leaves first, and the clock then stands at what the last to leave was worth. So a model that is cheap
-to load again, large, or long unused goes first, and none stays for ever on the strength of its past. Models that a
-job uses never leave; preloaded ones only when the others do not free enough.
+The policy is GreedyDual-Size (Cao & Irani 1997): at every use a model's worth is set to `clock + load seconds / bytes`;
+the lowest worth is evicted first, and the clock advances to it. So models that are cheap to reload, large, or long
+unused are evicted first, and past use does not protect a model for ever. Models in use are never evicted; preloaded
+ones only if the others do not free enough.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-RESERVE_SHARE = 0.1  # of the budget is kept from weights, so that there is room to work with them
+RESERVE_SHARE = 0.1  # of the budget is reserved for work and not used for weights
 
 
 @dataclass(eq=False)
 class MemoryEntry:
-    """One model's part of the memory. `kept` is what its jobs hold between forwards (caches of generation).
+    """Memory of one model. `kept` is what its jobs hold between forwards (key/value caches).
 
-    `copy`: it is the model's copy in bfloat16, beside the account of the model itself.
+    `copy`: this is the entry of the model's copy in bfloat16, additional to that of the model itself.
     """
 
     name: str
@@ -31,12 +31,12 @@ class MemoryEntry:
 
     @property
     def evictable(self) -> bool:
-        """Whether it may leave: it is there, and no job uses it."""
+        """Whether it can be evicted: in memory, and used by no job."""
         return self.loaded and self.users == 0
 
 
 class MemoryLedger:
-    """The accounts of one device. Whoever calls holds the pool's lock."""
+    """The entries of one device. Callers must hold the pool's lock."""
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -45,23 +45,23 @@ class MemoryLedger:
 
     @property
     def room_for_weights(self) -> int:
-        """Most bytes that weights may take up together."""
+        """Maximum bytes of all weights together."""
         return self.budget - int(self.budget * RESERVE_SHARE)
 
     @property
     def used(self) -> int:
-        """Bytes of weights that are there or on their way."""
+        """Bytes of weights in memory or being loaded."""
         return sum(account.bytes for account in self.accounts)
 
     @property
     def free(self) -> int:
-        """Bytes left for work."""
+        """Bytes available for work."""
         return self.budget - self.used - self._kept
 
     def room_for(self, name: str, bytes: int, least: int) -> int:
-        """Bytes there would be for work on a model of that size, others having left where there were fewer.
+        """Bytes that would be free for work on a model of that size, after evictions if fewer than `least` are.
 
-        Nobody leaves: it is a question.
+        Evicts nothing.
         """
         known = any(account.name == name for account in self.accounts)
         free = self.free - (0 if known else bytes)
@@ -69,16 +69,16 @@ class MemoryLedger:
         return max(free, min(least, free + others))
 
     def use(self, account: MemoryEntry) -> None:
-        """The model was asked for: it is worth more than what was not asked for since."""
+        """Updates the worth of a model that is used."""
         account.worth = self._clock + account.load_s / max(1, account.bytes)
 
     def leavers_for_weights(self, needed: int) -> list[MemoryEntry] | None:
-        """Models that must leave so that weights of that size fit; None while those that may are not enough."""
+        """Models to evict so that weights of that size fit; None if evicting all that is evictable is not enough."""
         room = min(self.room_for_weights, self.budget - self._kept)
         return self.leavers(needed - (room - self.used))
 
     def leavers(self, shortage: int) -> list[MemoryEntry] | None:
-        """Models that must leave to free so many bytes, least worth first; None when all that may are not enough."""
+        """Models to evict to free `shortage` bytes, lowest worth first; None if all evictable ones are not enough."""
         chosen: list[MemoryEntry] = []
         candidates = sorted((a for a in self.accounts if a.evictable), key=lambda a: (a.preload, a.worth))
         for account in candidates:
@@ -94,7 +94,7 @@ class MemoryLedger:
         return chosen
 
     def evict(self, accounts: Iterable[MemoryEntry]) -> None:
-        """These leave."""
+        """Evicts these models."""
         for account in list(accounts):
             self._clock = max(self._clock, account.worth)
             self.accounts.remove(account)

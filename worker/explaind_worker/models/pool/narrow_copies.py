@@ -1,7 +1,7 @@
-"""Copies of the pool's models whose matrix products are in bfloat16, made when a job first asks for one.
+"""Copies of the pool's models with matrix products in bfloat16, made when a job first requests one.
 
-A copy has an account of its own in the ledger, so that it leaves before anything is refused for want of memory, and
-leaves with its model, whose other weights it shares.
+A copy has a separate entry in the ledger, so that it is evicted before any request is refused for lack of memory, and
+together with its model, whose other weights it shares.
 """
 
 import logging
@@ -23,7 +23,7 @@ from explaind_worker.models.structure.anatomy import anatomy_of
 from explaind_worker.models.structure.classifier_head import class_logits
 from explaind_worker.models.structure.narrow_copy import narrow_bytes, narrow_copy, narrow_layers
 
-# Largest norm of the difference of the logits, relative to theirs: rounding makes 0.01 to 0.03, a wrong copy about 1.
+# Largest relative norm of the difference of the logits: rounding causes 0.01 to 0.03, a wrong copy about 1.
 TOLERANCE = 0.1
 CHECKED = 11  # tokens
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class NarrowCopies:
-    """The copies there are, by the name of their model. `changed` is the pool's condition, whose lock guards them."""
+    """The copies by the name of their model. `changed` is the pool's condition, whose lock guards them."""
 
     def __init__(self, changed: threading.Condition, evict: Evict) -> None:
         self._changed, self._evict = changed, evict
@@ -44,10 +44,10 @@ class NarrowCopies:
     def acquire(
         self, model: AnyModel, ledger: MemoryLedger, least: int, while_waiting: Callable[[], None]
     ) -> tuple[AnyModel, MemoryEntry] | str:
-        """The model's copy and its account, whose `users` counts the caller; or why there is none.
+        """The model's copy and its ledger entry, whose `users` includes the caller; or the reason why there is none.
 
-        The caller holds a pin of the model. The copy must leave `least` bytes for work; models that no job uses leave
-        for it, those in use are not waited for.
+        The caller holds a pin of the model. The copy must leave `least` bytes for work; unused models are evicted for
+        it, those in use are not waited for.
         """
         with held(self._making, while_waiting):
             refused, why = self._refused.get(model.entry.name, (None, ""))
@@ -66,7 +66,7 @@ class NarrowCopies:
             if made is None or isinstance(made, str):
                 self._give_up(ledger, account)
                 release_memory()
-                if made is not None:  # another time there may be memory; the rest stays as it is
+                if made is not None:  # out of memory may be temporary; any other reason is final
                     self._refused[model.entry.name] = weakref.ref(model), made
                 return made or self._no_memory(model)
             with self._changed:
@@ -76,11 +76,11 @@ class NarrowCopies:
             return made, account
 
     def has(self, name: str) -> bool:
-        """Whether there is a copy of the model of that name. The pool's lock is held."""
+        """Whether the model of that name has a copy. Hold the pool's lock."""
         return name in self._copies
 
     def left(self, account: MemoryEntry, ledger: MemoryLedger) -> None:
-        """This model, or copy, has left the memory: a copy goes with its model. The pool's lock is held."""
+        """Notes that this model, or copy, was evicted: a copy goes with its model. Hold the pool's lock."""
         found = self._copies.get(account.name)
         if found is not None and (found[1] is account or not account.copy):
             del self._copies[account.name]
@@ -88,7 +88,7 @@ class NarrowCopies:
                 ledger.accounts.remove(found[1])
 
     def _entered(self, model: AnyModel, ledger: MemoryLedger, least: int) -> MemoryEntry | None:
-        """The copy's account, with one user more: there already, or entered if there is room."""
+        """The copy's entry, with one more user: an existing one, or a new one if there is memory."""
         with self._changed:
             known = self._copies.get(model.entry.name)
             if known is not None and known[0].copy_of is model:
@@ -120,7 +120,7 @@ class NarrowCopies:
 
     @staticmethod
     def _made(model: AnyModel, while_waiting: Callable[[], None]) -> AnyModel | str | None:
-        """The copy, checked against its model; or what is wrong with it; None where memory ran out."""
+        """The copy, checked against its model; or what is wrong with it; None if memory ran out."""
         try:
             layers = narrow_layers(model.network, while_waiting=while_waiting)
             with held(model.lock, while_waiting):
@@ -132,24 +132,24 @@ class NarrowCopies:
         except SelfCheckFailed as error:
             logger.warning("the bfloat16 copy of %s is not used: %s", model.entry.name, error.detail)
             return "a copy of its layers in bfloat16 does not compute as the model does"
-        except (TypeError, AttributeError, RuntimeError) as error:  # what a network holds need not be copied
+        except (TypeError, AttributeError, RuntimeError) as error:  # a network may hold objects that cannot be copied
             if poisoned(error):
                 raise
             if out_of_memory(error):
                 return None
             logger.warning("%s could not be copied: %s", model.entry.name, error)
             return f"its layers cannot be copied ({type(error).__name__})"
-        if not difference <= TOLERANCE:  # a NaN fails too
+        if not difference <= TOLERANCE:  # true for a NaN, too
             return f"in bfloat16 its logits differ by {difference:.0%}, which is more than rounding"
         return made
 
 
 def _difference(made: AnyModel, model: AnyModel) -> float:
-    """Norm of the difference of the logits on a short sequence, relative to that of the model's."""
+    """Norm of the difference of the logits on a short sequence, relative to the norm of the model's."""
     ids = torch.arange(CHECKED)[None] * 7919 % model.encoder.vocabulary
     with torch.inference_mode():
         if isinstance(made, LoadedModel):
-            # Its parts, found anew, are its own; products are rounded as those of quantized weights are.
+            # The copy's anatomy is determined anew; its products are rounded like those of quantized weights.
             self_check.check(made.network, made.anatomy, quantized=True)
             ours, theirs = (m.network(input_ids=ids, use_cache=False).logits for m in (made, model))
         else:

@@ -1,6 +1,6 @@
-"""The models a worker holds: loaded when first asked for, kept until another one needs their room.
+"""Model pool of a worker: models are loaded on first use and kept until another one needs their memory.
 
-Each device has a budget (`budget`), its books say who leaves (`ledger`), and a job pins the model it uses.
+Each device has a budget (`memory_budget`), a ledger decides on evictions (`memory_ledger`), and a job pins its model.
 """
 
 import logging
@@ -28,7 +28,7 @@ from explaind_worker.models.pool.stats import ModelMemory, PoolStats
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
 from explaind_worker.models.text.tokenizer import Encoder
 
-PATIENCE_S = 30.0  # so long others may go first; then whoever waits for room is next
+PATIENCE_S = 30.0  # how long later requests may overtake; after that the waiting job is next
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ class ModelPool:
         self._device_locks: dict[str, threading.Lock] = {}
         self._changed = threading.Condition()
         self.narrow_copies = NarrowCopies(self._changed, self._evict)
-        self._queue: set[Ticket] = set()  # who waits for room
+        self._queue: set[Ticket] = set()  # jobs waiting for memory
         self._loads = 0
         self._evictions = 0
 
     def encoder(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> Encoder:
-        """The model's tokenizer, read again where files have changed; its weights are not touched."""
+        """The model's tokenizer, read again if its files have changed; does not load the weights."""
         slot = self._slot(entry)
         encoder = slot.encoder
         if encoder is None or not up_to_date(encoder, entry):
@@ -61,13 +61,13 @@ class ModelPool:
         return encoder
 
     def pin(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> ModelPin:
-        """A hold on the model, loaded if it was not, others having left if they had to.
+        """Pins the model, loading it and evicting others if necessary.
 
-        `while_waiting` is called again and again while the model is being loaded by another job, or while all other
-        models are in use; what it raises ends the wait.
+        `while_waiting` is called repeatedly while another job loads the model, or while all other models are in use;
+        what it raises ends the wait.
 
         Raises:
-            ModelTooLarge: it would not fit if it were alone.
+            ModelTooLarge: it would not fit even alone.
             ModelLoadFailed, SelfCheckFailed, OutOfMemory: as `load_model`.
         """
         self.encoder(entry, while_waiting=while_waiting)
@@ -77,7 +77,7 @@ class ModelPool:
                 slot.estimate = size_of(entry)
         if slot.model is None:
             self._refuse_too_large(slot)
-            fetch_files(entry, "weights", while_waiting)  # before others leave for it, and outside of all locks
+            fetch_files(entry, "weights", while_waiting)  # before evictions for it, and outside of all locks
         ticket = Ticket(slot.device)
         try:
             while True:
@@ -103,12 +103,12 @@ class ModelPool:
                 self._queue.discard(ticket)
 
     def model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> tuple[AnyModel, float]:
-        """The model, and the seconds spent on getting it (0 when it was there), without a hold on it."""
+        """The model, and the seconds spent on getting it (0 if it was in memory), without pinning it."""
         with (pin := self.pin(entry, while_waiting=while_waiting)) as model:
             return model, pin.load_s
 
     def meta_model(self, entry: ModelEntry, *, while_waiting: Callable[[], None] = nothing) -> AnyMetaModel:
-        """The model without its weights; those are not touched.
+        """The model without weights, which are not loaded.
 
         Raises:
             ModelLoadFailed, SelfCheckFailed: as `meta_model_of`.
@@ -120,11 +120,11 @@ class ModelPool:
                 slot.meta_model.lock = self._lock_of(slot.device)
         model = slot.model
         if isinstance(slot.meta_model, MetaModel) and isinstance(model, LoadedModel):
-            slot.meta_model.verdicts = model.verdicts  # what was found out by trying stays known when it has left
+            slot.meta_model.verdicts = model.verdicts  # results of probes survive the model's eviction
         return slot.meta_model
 
     def memory_forecast(self, entry: ModelEntry, least: int) -> MemoryForecast:
-        """How the memory stands for a job on this model whose largest row needs `least` bytes; nothing is changed."""
+        """Memory forecast for a job on this model whose largest row needs `least` bytes; evicts nothing."""
         meta_model, ledger, slot = self.meta_model(entry), self.ledger(entry), self._slot(entry)
         with self._changed:
             bytes = slot.account.bytes if slot.account is not None else meta_model.bytes
@@ -139,19 +139,19 @@ class ModelPool:
             )
 
     def learn(self, entry: ModelEntry, measured: Measurement) -> None:
-        """A job on that model took so long."""
+        """Records the measurement of a job on that model."""
         self._slot(entry).measurements.append(measured)
 
     def measurements(self, entry: ModelEntry) -> list[Measurement]:
-        """The last jobs on that model, oldest first."""
+        """The latest measurements of jobs on that model, oldest first."""
         return list(self._slot(entry).measurements)
 
     def pace(self, entry: ModelEntry) -> TimingModel | None:
-        """The pace that was kept for that model: what it was before its jobs taught better."""
+        """The initial timing model stored for that model, before jobs refine it."""
         return self._slot(entry).pace
 
     def keep_pace(self, entry: ModelEntry, pace: TimingModel) -> None:
-        """Keeps the pace that a model begins with."""
+        """Stores the initial timing model of a model."""
         self._slot(entry).pace = pace
 
     def resident(self) -> list[str]:
@@ -159,35 +159,35 @@ class ModelPool:
         return sorted(name for name, slot in list(self._slots.items()) if slot.model is not None)
 
     def loading(self) -> list[str]:
-        """Names of the models on their way there."""
+        """Names of the models being loaded."""
         slots = list(self._slots.items())
         return sorted(name for name, slot in slots if slot.model is None and slot.account is not None)
 
     def revisions(self) -> dict[str, str]:
-        """For each model that was loaded here what answers depend on: fingerprint, dtype, quantization, attachments.
+        """For each model loaded here what results depend on: fingerprint, dtype, quantization, attachments.
 
-        Of a model whose files have changed since, and that has not been loaded again, it is another that no answer has.
+        If a model's files have changed since it was loaded, a value that matches no result.
         """
         known = [(name, slot) for name, slot in list(self._slots.items()) if slot.loaded_from is not None]
         return {name: slot.current_revision() or f"changed: {slot.state()}" for name, slot in known}
 
     def revision_of(self, name: str) -> str | None:
-        """As `revisions`, of one model; None where its files have changed since it was loaded."""
+        """`revisions` for one model; None if its files have changed since it was loaded."""
         slot = self._slots.get(name)
         return slot.current_revision() if slot is not None and slot.loaded_from is not None else None
 
     def bytes_used(self) -> int:
-        """Bytes of the weights in memory or on their way, on all devices."""
+        """Bytes of the weights in memory or being loaded, on all devices."""
         with self._changed:
             return sum(ledger.used for ledger in self._ledgers.values())
 
     def bytes_budget(self) -> int:
-        """Bytes that weights and work may take up on the devices in use."""
+        """Bytes allowed for weights and work on the devices in use."""
         with self._changed:
             return sum(ledger.budget for ledger in self._ledgers.values())
 
     def stats(self) -> PoolStats:
-        """How the memory stands."""
+        """Memory statistics."""
         with self._changed:
             accounts = [account for ledger in self._ledgers.values() for account in ledger.accounts]
             return PoolStats(
@@ -203,7 +203,7 @@ class ModelPool:
             )
 
     def ledger(self, entry: ModelEntry) -> MemoryLedger:
-        """The books of the device that the model belongs on.
+        """The ledger of the model's device.
 
         Raises:
             ModelLoadFailed: there is no such device.
@@ -215,7 +215,7 @@ class ModelPool:
             return self._ledgers[device]
 
     def make_room(self, entry: ModelEntry, least: int) -> int:
-        """Bytes free for work on the model's device, unused models having left where there were fewer than `least`."""
+        """Bytes free for work on the model's device, after evicting unused models if fewer than `least`."""
         ledger = self.ledger(entry)
         with self._changed:
             leavers = ledger.leavers(least - ledger.free) or []
@@ -226,13 +226,13 @@ class ModelPool:
         return free
 
     def keep(self, account: MemoryEntry, more: int) -> None:
-        """A job holds so many bytes more between its forwards (or fewer)."""
+        """Adds to the bytes that a job holds between its forwards (negative: subtracts)."""
         with self._changed:
             account.kept += more
             self._changed.notify_all()
 
     def end(self, account: MemoryEntry, kept: int) -> None:
-        """A job is done with a model; a `ModelPin` calls this."""
+        """Ends a job's use of a model; called by `ModelPin`."""
         with self._changed:
             account.users -= 1
             account.kept -= kept
@@ -244,7 +244,7 @@ class ModelPool:
         return ModelPin(self, model, account, time.monotonic() - ticket.since if ticket.waited else 0.0)
 
     def _yields(self, ticket: Ticket) -> bool:
-        """Whether somebody who asked before has waited long enough for room to go first."""
+        """Whether an earlier job has waited so long for memory that it goes first."""
         now = time.monotonic()
         return any(
             other.device == ticket.device and other.since < ticket.since and now - other.since > PATIENCE_S
@@ -252,10 +252,10 @@ class ModelPool:
         )
 
     def _admit(self, slot: Slot, ticket: Ticket) -> list[MemoryEntry] | None:
-        """Enters the model in the books, and says who had to leave for it; None when it has to wait.
+        """Enters the model in the ledger; returns the evicted models, None if it has to wait.
 
         Raises:
-            ModelTooLarge: no waiting would help.
+            ModelTooLarge: it would not fit even alone.
         """
         self._refuse_too_large(slot)
         ledger, needed = self.ledger(slot.entry), slot.estimate or 0
@@ -301,7 +301,7 @@ class ModelPool:
     def _loaded(self, slot: Slot, ledger: MemoryLedger) -> AnyModel:
         entry, lock = slot.entry, self._lock_of(slot.device)
         encoder, state = slot.encoder, slot.state()
-        if encoder is None or encoder.revision != fingerprint(entry):  # the files changed since it was read
+        if encoder is None or encoder.revision != fingerprint(entry):  # its files have changed
             encoder = slot.encoder = load_encoder(entry)
         slot.loaded_from = None
         model = self._read(entry, encoder, lock, ledger)
@@ -317,7 +317,7 @@ class ModelPool:
                 self._evict(ledger, leavers)
             if not leavers:
                 raise
-        # The device holds more than the books know, another process perhaps: once more, with all room there is.
+        # The device holds more than the ledger knows, perhaps for another process: retry once with all memory freed.
         release_memory()
         return load_model(entry, encoder, lock)
 
@@ -336,7 +336,7 @@ class ModelPool:
     def _bytes_of(self, device: str, entry: ModelEntry) -> int:
         try:
             return self._budget.of(device)
-        except (RuntimeError, AssertionError) as error:  # the latter from a torch that was built without CUDA
+        except (RuntimeError, AssertionError) as error:  # AssertionError: from a torch built without CUDA
             if poisoned(error):
                 raise
             raise ModelLoadFailed(

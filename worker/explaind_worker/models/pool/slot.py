@@ -1,4 +1,4 @@
-"""State of one model in the pool: tokenizer, weights, the files they were read from; and tickets of waiting jobs."""
+"""State of one model in the pool (tokenizer, weights, source files), and tickets of waiting jobs."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from explaind_worker.models.pool.memory_ledger import MemoryEntry
 from explaind_worker.models.pool.timing_model import Measurement, TimingModel
 from explaind_worker.models.text.tokenizer import Encoder
 
-MEASUREMENTS = 32  # the last jobs of a model, by which its pace is told
+MEASUREMENTS = 32  # the last jobs of a model, from which its timing is learnt
 
 
 @dataclass(eq=False)
@@ -32,23 +32,23 @@ class Slot:
     model: AnyModel | None = None
     account: MemoryEntry | None = None
     meta_model: AnyMetaModel | None = None
-    load_s: float | None = None  # of the last time it was loaded
-    loaded_from: str | None = None  # the state of its files then
-    revision: str = ""  # what its answers depended on then, beside its attachments
+    load_s: float | None = None  # of the last loading
+    loaded_from: str | None = None  # state of its files at that time
+    revision: str = ""  # what results depended on at that time, apart from its attachments
     pace: TimingModel | None = None  # before any job
     measurements: deque[Measurement] = field(default_factory=lambda: deque(maxlen=MEASUREMENTS))
 
     def state(self) -> str:
-        """State of the files it is loaded from: sizes, times, inodes."""
+        """State of its source files: sizes, mtimes, inodes."""
         return state_of([Path(location(self.entry)[0])])
 
     @property
     def outdated(self) -> bool:
-        """Whether the model in memory is of files that have changed since; it leaves once no job is on it."""
+        """Whether the source files have changed since loading; it is evicted once no job uses it."""
         return self.model is not None and self.encoder is not None and self.model.revision != self.encoder.revision
 
     def current_revision(self) -> str | None:
-        """What its answers depend on, its files being those it was loaded from; else None."""
+        """The revision its results depend on, if its files are unchanged since loading; else None."""
         if self.state() != self.loaded_from:
             return None
         attached = [place for table in self.entry.attachments.values() for place in table.values()]
@@ -57,7 +57,7 @@ class Slot:
 
 @dataclass(eq=False)
 class Ticket:
-    """A job waiting for a model on that device, and since when."""
+    """A job waiting for a model on that device, and the time since when."""
 
     device: str
     since: float = field(default_factory=time.monotonic)
@@ -65,7 +65,7 @@ class Ticket:
 
 
 def up_to_date(read: Encoder | AnyModel, entry: ModelEntry) -> bool:
-    """Whether the files are still those that were read; files that cannot be read are not."""
+    """Whether the files are unchanged since they were read; False if they cannot be read."""
     try:
         return read.revision == fingerprint(entry)
     except OSError:

@@ -1,11 +1,11 @@
-"""How the memory of a worker's models stands; no torch here, so that the whole worker may speak of it."""
+"""Memory statistics of a worker's models; imports no torch, so that the whole worker may use them."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class ModelMemory:
-    """A model in memory: what it takes up, and what it took to get it there."""
+    """A model in memory: its size, and the time it took to load."""
 
     bytes: int
     load_s: float
@@ -13,7 +13,7 @@ class ModelMemory:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """Bytes held and allowed over all devices in use, loads and evictions so far, and the models in memory."""
+    """Bytes held and allowed over all devices in use, counts of loads and evictions, and the models in memory."""
 
     bytes_used: int = 0
     bytes_budget: int = 0

@@ -1,10 +1,10 @@
-"""How long work takes on a model: seconds of its forwards, learnt from the jobs that ran on it.
+"""Timing model: seconds of work on a model, learnt from the jobs that ran on it.
 
-Seconds of a job = `job_s` + `forward_s` × forwards + `operation_s` × operations. A forward of few tokens takes as long
-as reading the weights does, one of many as long as its matrix products: that is why there are two terms and no plain
-pace in tokens per second. Operations are counted from the model's shape: two for each weight of the blocks and token
-(twice that where a gradient goes back), and two for each weight of the unembedding and place that is read. Attention
-between tokens is left out: for prompts of a few hundred tokens it is small beside the weights.
+Seconds of a job = `job_s` + `forward_s` × forwards + `operation_s` × operations. A forward of few tokens is bound by
+reading the weights, one of many by its matrix products: hence two terms instead of a rate in tokens per second.
+Operations are counted from the model's shape: two for each weight of the blocks and token (twice that with a backward
+pass), and two for each weight of the unembedding and position read. Attention scores are left out: for prompts of a few
+hundred tokens they are small in comparison.
 """
 
 import math
@@ -16,17 +16,17 @@ from explaind_worker.models.loading.meta_model import Shape
 
 Basis = Literal["measured", "calibrated", "assumed"]
 
-EAGERNESS = 0.5  # how much of a surprise, as a factor, is believed at once
-MOST_SURPRISE = 4.0  # one odd job (a busy machine) moves the pace by no more than this
+EAGERNESS = 0.5  # share of a deviation, as a factor, that is adopted at once
+MOST_SURPRISE = 4.0  # one outlier (a busy machine) changes the model by no more than this factor
 
-JOB_S = 0.004  # prompt cut, answer written
-CPU_FORWARD_S, GPU_FORWARD_S = 1e-3, 2e-2  # Python and the launching of kernels
-CPU_BANDWIDTH, GPU_BANDWIDTH = 1e10, 1e12  # bytes of weights that are read in a second
+JOB_S = 0.004  # tokenizing the prompt, writing the result
+CPU_FORWARD_S, GPU_FORWARD_S = 1e-3, 2e-2  # Python and kernel launches
+CPU_BANDWIDTH, GPU_BANDWIDTH = 1e10, 1e12  # bytes of weights read per second
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a job does: forwards, tokens through the blocks, of which gradients go back, places that are read."""
+    """Work of a job: forwards, tokens through the blocks, those with a backward pass, positions read."""
 
     forwards: int = 0
     tokens: int = 0
@@ -41,7 +41,7 @@ def operations(shape: Shape, work: Work) -> float:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Work that was done, and the seconds that it took without loading the model."""
+    """Work done, and its seconds without loading the model."""
 
     work: Work
     seconds: float
@@ -49,7 +49,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class TimingModel:
-    """Seconds for a job as such, for each forward, and for each operation."""
+    """Seconds per job, per forward, and per operation."""
 
     job_s: float
     forward_s: float
@@ -58,27 +58,27 @@ class TimingModel:
 
     @classmethod
     def assumed(cls, bytes: int, operations_per_s: float, *, on_gpu: bool) -> "TimingModel":
-        """The pace of a model that nothing is known of but how large it is, and how fast its device multiplies."""
+        """The timing model of an unmeasured model, from its size and the device's speed of multiplication."""
         fixed, bandwidth = (GPU_FORWARD_S, GPU_BANDWIDTH) if on_gpu else (CPU_FORWARD_S, CPU_BANDWIDTH)
         return cls(JOB_S, fixed + bytes / bandwidth, 1.0 / operations_per_s, "assumed")
 
     @classmethod
     def calibrated(cls, shape: Shape, short: Measurement, long: Measurement) -> "TimingModel":
-        """The pace that explains two single forwards, a short one and a long one."""
+        """The timing model fitted to two single forwards, a short and a long one."""
         more = operations(shape, long.work) - operations(shape, short.work)
-        # Where the long one was no slower, nothing is known of a single operation but that it costs next to nothing.
+        # If the long one was no slower, the cost of an operation is unknown, but close to zero.
         operation_s = max(long.seconds - short.seconds, 0.05 * long.seconds) / max(1.0, more)
         forward_s = short.seconds - operation_s * operations(shape, short.work)
         return cls(JOB_S, max(forward_s, 0.1 * short.seconds), operation_s, "calibrated")
 
     def seconds(self, shape: Shape, work: Work) -> float:
-        """Seconds that this work is expected to take."""
+        """Expected seconds of this work."""
         return sum(self._terms(shape, work))
 
     def learnt(self, shape: Shape, measurements: Iterable[Measurement]) -> "TimingModel":
-        """The pace after these measurements, oldest first.
+        """The timing model updated with these measurements, oldest first.
 
-        Each moves the terms, in proportion to their share in what was expected, towards what was measured.
+        Each moves the terms, in proportion to their share of the expected time, towards the measured time.
         """
         pace = self
         for measured in measurements:

@@ -1,1 +1,1 @@
-"""How a network is built: where its hook points are."""
+"""Structure of a network: anatomy, hook points, and modifications of its modules."""

@@ -1,7 +1,7 @@
-"""Finds the parts of a causal language model by its structure, whatever its family calls them.
+"""Finds the parts of a causal language model by its structure, independent of its family's names.
 
-Recognised: GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, GPT-NeoX, Phi and Phi-3, and whatever is built alike.
-What is found here is believed only after `self_check.check` has compared it with the model's own logits.
+Recognised: GPT-2, Llama, Mistral, Qwen 2 and 3, Gemma 1 to 3, GPT-NeoX, Phi and Phi-3, and any with the same structure.
+The result is trusted only after `self_check.check` has compared it with the model's own logits.
 """
 
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Block:
 class Anatomy:
     """The parts of a causal language model that explanations read or change.
 
-    `heads` query heads of `head_dim` each enter a block's output projection side by side; that is where a head's
-    own output can be told from the others'. `logit_scale` and `logit_softcap` are what happens after unembedding.
-    `position_embeddings` are tables that are added to the token's embedding before the first block (GPT-2).
+    `heads` query heads of `head_dim` each enter a block's output projection concatenated; that is where the outputs of
+    heads are separate. `logit_scale` and `logit_softcap` are applied after unembedding. `position_embeddings` are
+    tables that are added to the token's embedding before the first block (GPT-2).
     """
 
     blocks: tuple[Block, ...]
@@ -51,7 +51,7 @@ class Anatomy:
     position_embeddings: tuple[nn.Module, ...] = ()
 
     def final_logits(self, unembedded: torch.Tensor) -> torch.Tensor:
-        """What the model makes of the unembedding's output: scaled, then soft-capped where the family does so."""
+        """Logits from the unembedding's output: scaled, then soft-capped if the family does so."""
         logits = unembedded * self.logit_scale
         if self.logit_softcap is not None:
             logits = self.logit_softcap * torch.tanh(logits / self.logit_softcap)
@@ -62,7 +62,7 @@ def anatomy_of(network: PreTrainedModel) -> Anatomy:
     """The parts of `network`.
 
     Raises:
-        SelfCheckFailed: a part cannot be found, so that nothing about this model could be explained with confidence.
+        SelfCheckFailed: a part cannot be found, so that explanations of this model would be unreliable.
     """
     base = network.base_model
     blocks = tuple(_block(module) for module in _block_list(base))
@@ -114,7 +114,7 @@ def _block_list(base: nn.Module) -> nn.ModuleList:
 def _block(module: nn.Module) -> Block:
     attention = _child(module, ATTENTION, "the attention of a block")
     mlp = _child(module, MLP, "the MLP of a block")
-    # Gemma 2 and 3 norm what attention and MLP say before it is added; elsewhere a norm of that name comes before.
+    # Gemma 2 and 3 norm the outputs of attention and MLP before the addition; elsewhere a norm of that name precedes.
     post_norms = hasattr(module, "post_feedforward_layernorm")
     return Block(
         module=module,
@@ -136,7 +136,7 @@ def _child(module: nn.Module, names: tuple[str, ...], what: str) -> nn.Module:
 def _input_width(projection: nn.Module) -> int | None:
     if (width := getattr(projection, "in_features", None)) is not None:
         return int(width)
-    # GPT-2's Conv1D keeps its weight as [in, out].
+    # GPT-2's Conv1D stores its weight as [in, out].
     weight = getattr(projection, "weight", None)
     return int(weight.shape[0]) if isinstance(weight, torch.Tensor) and weight.dim() == 2 else None
 

@@ -8,9 +8,9 @@ from transformers import PreTrainedModel
 
 @contextmanager
 def using_attention(network: PreTrainedModel, implementation: str) -> Iterator[None]:
-    """Within this context the model attends by `implementation`, a name that transformers knows ("eager", "sdpa", …).
+    """Context in which the model uses the attention `implementation`, a name of transformers ("eager", "sdpa", …).
 
-    Its own implementation is back afterwards, after an error too. The model's lock must be held.
+    The previous implementation is restored afterwards, after an error too. The model's lock must be held.
     """
     configs = {id(config): config for config in (network.config, network.config.get_text_config())}.values()
     before = [config._attn_implementation for config in configs]

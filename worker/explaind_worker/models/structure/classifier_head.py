@@ -1,4 +1,4 @@
-"""Sequence classifiers: which classes they have, and their logits at the one place that is read of a row."""
+"""Sequence classifiers: their classes, and their logits at the one position they read of a row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ Rule = Literal["softmax", "sigmoid", "none"]
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a classifier, in order of their index, and how its logits become probabilities.
+    """The classes of a classifier in order of their index, and the link from logits to probabilities.
 
-    softmax: one class is right; sigmoid: several may be; none: the logits are numbers of their own (a regression).
+    softmax: one class is right; sigmoid: several may be; none: the logits are the outputs (a regression).
     """
 
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class Classes:
         """The class of that name or index; `pointer` is the field to name in an error.
 
         Raises:
-            InvalidTarget: there is none, or several have that name.
+            InvalidTarget: no class, or several, have that name.
         """
         if isinstance(chosen, int):
             if chosen >= len(self):
@@ -52,16 +52,16 @@ class Classes:
         return indices[0]
 
     def logprobs(self, logits: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities of logits [..., class]; NaN where the logits are no such thing."""
+        """Log-probabilities of logits [..., class]; NaN for a regression."""
         if self.rule == "softmax":
             return logits.log_softmax(-1)
         return nn.functional.logsigmoid(logits) if self.rule == "sigmoid" else torch.full_like(logits, torch.nan)
 
 
 def classes_of(entry: ModelEntry, config: PreTrainedConfig) -> Classes | None:
-    """The classes of the model with that config; None of a causal language model.
+    """The classes of the model with that config; None for a causal language model.
 
-    Which it is the catalogue says, or else the architecture in the config.
+    The kind is that of the catalogue, or else follows from the architecture in the config.
     """
     if entry.kind == "causal" or (entry.kind is None and not classifies(config.architectures)):
         return None
@@ -81,18 +81,18 @@ def class_logits(
 ) -> torch.Tensor:
     """Logits [row, class] of token ids [row, position] or of embeddings [row, position, hidden].
 
-    They are those that each row would have if it came alone, for rows padded on the right where `attention_mask` is 0.
-    A causal body is read at `read_at` [row], by default where the model itself reads a single row; here that needs
-    no padding token.
+    Each row has the logits it would have alone; rows are padded on the right where `attention_mask` is 0. A causal body
+    is read at `read_at` [row], by default where the model itself reads a single row; unlike there, no padding token is
+    needed.
 
     Raises:
-        GradientsUnavailable: embeddings were given to a model that reads token ids alone.
+        GradientsUnavailable: embeddings were given to a model that accepts token ids only.
     """
     head = last_token_head(network)
     if head is None:
         try:
             return network(input_ids=input_ids, inputs_embeds=inputs_embeds, attention_mask=attention_mask).logits
-        except NotImplementedError as error:  # T5, BART: they read their decoder's tokens off the ids
+        except NotImplementedError as error:  # T5, BART: they derive their decoder's tokens from the ids
             if inputs_embeds is None:
                 raise
             raise GradientsUnavailable.at(
@@ -110,10 +110,10 @@ def class_logits(
 
 
 def last_read(network: PreTrainedModel, present: torch.Tensor, input_ids: torch.Tensor | None) -> torch.Tensor:
-    """Where a causal body's rows are read, [row]: at the last token that is `present` [row, position].
+    """The position at which a causal body reads each row, [row]: its last token that is `present` [row, position].
 
-    Of token ids it is the last that is not the padding token, as the models have it for a single row, even where that
-    token stands for an absent unit; of nothing but padding the first.
+    With token ids it is the last one that is not the padding token, as in the models for a single row, even if that
+    token replaces an absent unit; the first if all are padding.
     """
     padding = network.config.get_text_config().pad_token_id
     counted = present if input_ids is None or padding is None else present & (input_ids != padding)
@@ -121,21 +121,21 @@ def last_read(network: PreTrainedModel, present: torch.Tensor, input_ids: torch.
 
 
 def last_token_head(network: PreTrainedModel) -> nn.Module | None:
-    """The head of a causal body, which reads a row's last token; None where the model reads in a way of its own."""
+    """The head of a causal body, which reads a row's last token; None if the model reads differently."""
     head = getattr(network, "score", None)
     return head if isinstance(head, nn.Module) else None
 
 
 def head_names(network: PreTrainedModel) -> list[str]:
-    """Names of a classifier's parts above its body, as far as they have weights."""
+    """Names of a classifier's modules above its body that have weights."""
     parts = network.named_children()
     return [name for name, part in parts if part is not network.base_model and any(True for _ in part.parameters())]
 
 
 def longest_row(network: PreTrainedModel, context: int) -> int:
-    """Most tokens in a row, given what the config says.
+    """Maximum tokens in a row, given the context length of the config.
 
-    RoBERTa and its kin count positions from the padding token's id on, and have so many fewer of them.
+    RoBERTa and its relatives count positions from the padding token's id on, and have that many fewer.
     """
     for name, module in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
@@ -144,13 +144,13 @@ def longest_row(network: PreTrainedModel, context: int) -> int:
 
 
 def filler_of(network: PreTrainedModel) -> int:
-    """What shorter rows are filled up with: the padding token, where the embedding has a row for it."""
+    """The filler of shorter rows: the padding token, if the embedding has a row for it."""
     padding, rows = network.config.get_text_config().pad_token_id, network.get_input_embeddings().num_embeddings
     return padding if padding is not None and padding < rows else 0
 
 
 def padded(rows: Sequence[Sequence[int] | NDArray[np.int64]], filler: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Rows of token ids as one [row, position], filled on the right, and their mask; no mask where none is needed."""
+    """Rows of token ids as one tensor [row, position], padded on the right, and their mask, None if not needed."""
     lengths = torch.tensor([len(row) for row in rows])
     ids = torch.full((len(rows), int(lengths.max())), filler)
     for place, row in zip(ids, rows, strict=True):

@@ -1,4 +1,4 @@
-"""torch's default dtype, which belongs to the whole process: who sets it, or needs it, holds this lock."""
+"""Lock of torch's process-wide default dtype, held by code that sets it or relies on it."""
 
 import threading
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ DEFAULT_DTYPE = threading.RLock()
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Within this context tensors without a dtype are float32, whatever another thread is loading.
+    """Context in which tensors without a dtype are float32, whatever another thread is loading.
 
-    For libraries that name no dtype. Our own code names one wherever it makes a tensor of floats.
+    For libraries that omit the dtype. Our own code always passes one when creating float tensors.
     """
     with DEFAULT_DTYPE:
         before = torch.get_default_dtype()

@@ -1,4 +1,4 @@
-"""Hook points of a network: the module each one is at, and hooks there that show what passes."""
+"""Hook points of a network: the module of each one, and hooks that observe activations there."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +12,12 @@ from explaind.contract.blocks.hook_points import HOOK_POINTS, HookPoint, HookPoi
 from explaind.contract.errors import SelfCheckFailed
 from explaind_worker.models.structure.anatomy import Anatomy
 
-# What passes a point: [row, position, hidden]; of z [row, position, head, head_dim], of pattern [row, head, query, key]
+# Takes the activations at a point: [row, position, hidden]; of z [row, position, head, head_dim], of pattern
+# [row, head, query, key].
 See = Callable[[HookPoint, torch.Tensor], None]
 Handle = torch.utils.hooks.RemovableHandle
 
-ENTERING: frozenset[HookPointName] = frozenset({"resid_pre", "z"})  # inputs of their modules, the others are outputs
+ENTERING: frozenset[HookPointName] = frozenset({"resid_pre", "z"})  # inputs of their modules; the others are outputs
 
 
 def points_at(
@@ -24,7 +25,7 @@ def points_at(
 ) -> list[HookPoint]:
     """The points, each once, in order; a name stands for its points in all of `layers` (None: every layer).
 
-    A point that the family does not have (`pos_embed`) is left out.
+    Points that the family lacks (`pos_embed`) are left out.
     """
     chosen = list(range(len(anatomy.blocks)) if layers is None else layers)
     found: dict[HookPoint, None] = {}
@@ -38,7 +39,7 @@ def points_at(
 
 
 def terms_of(point: HookPoint) -> dict[HookPoint, int]:
-    """The points whose activations, each times 1 or −1, add up to those of `point`; mostly the point alone.
+    """The points whose activations, each times 1 or −1, add up to those of `point`; usually the point alone.
 
     No family has a module whose input or output is `resid_mid` or `embed` in all cases.
     """
@@ -50,7 +51,7 @@ def terms_of(point: HookPoint) -> dict[HookPoint, int]:
 
 
 def modules_of(anatomy: Anatomy, point: HookPoint) -> tuple[nn.Module, ...]:
-    """The module that `point` enters (`ENTERING`) or leaves; of `pos_embed` every table that positions are read from.
+    """The module that `point` enters (`ENTERING`) or leaves; for `pos_embed` every position embedding table.
 
     Raises:
         ValueError: it is a sum of points (`terms_of`).
@@ -75,14 +76,14 @@ def modules_of(anatomy: Anatomy, point: HookPoint) -> tuple[nn.Module, ...]:
 def watching(
     anatomy: Anatomy, see: See, points: Iterable[HookPointName | HookPoint], layers: Iterable[int] | None = None
 ) -> Iterator[None]:
-    """Within this context every forward shows `see` these points (as in `points_at`), in the order they are computed.
+    """Context in which every forward calls `see` with these points (as in `points_at`), in order of computation.
 
-    What is shown is the model's own tensor, not a copy of it. Patterns can be seen of plain ("eager") attention only.
-    The model's lock must be held.
+    `see` gets the model's own tensor, not a copy. Patterns are available from eager attention only. The model's lock
+    must be held.
 
     Raises:
         ValueError: a point is a sum of others.
-        SelfCheckFailed: in a forward, the attention shows no weights.
+        SelfCheckFailed: in a forward, the attention returns no weights.
     """
     handles: list[Handle] = []
     try:
@@ -126,7 +127,7 @@ def _weights_of(module: nn.Module, output: torch.Tensor | tuple[torch.Tensor, ..
 
 @contextmanager
 def hooked(hooks: Sequence[tuple[nn.Module, Callable[..., None]]]) -> Iterator[None]:
-    """Within this context each hook is called after every forward of its module. The model's lock must be held."""
+    """Context in which each hook is called after every forward of its module. The model's lock must be held."""
     handles = [module.register_forward_hook(hook) for module, hook in hooks]
     try:
         yield
@@ -136,5 +137,5 @@ def hooked(hooks: Sequence[tuple[nn.Module, Callable[..., None]]]) -> Iterator[N
 
 
 def first_of(output: torch.Tensor | tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """The hidden states of a module's output, which families return alone or before others."""
+    """The hidden states of a module's output, which is a tensor or a tuple that begins with it."""
     return output if isinstance(output, torch.Tensor) else cast("tuple[torch.Tensor, ...]", output)[0]

@@ -1,4 +1,4 @@
-"""Reads logits at chosen positions only.
+"""Computes logits at chosen positions only.
 
 The unembedding of a long batch costs more memory than the rest of the forward; a target needs a few positions.
 """
@@ -12,10 +12,10 @@ from torch import nn
 
 @contextmanager
 def only_positions(unembedding: nn.Module, positions: torch.Tensor) -> Iterator[None]:
-    """Within this context the model's logits are [row, read, vocabulary] instead of [row, position, vocabulary].
+    """Context in which the model's logits are [row, read, vocabulary] instead of [row, position, vocabulary].
 
-    `positions` is [row, read]: where each row of the batch is read. It works on the unembedding's input, so that
-    whatever the family does to its logits afterwards (scales, soft caps) is done as ever.
+    `positions` is [row, read]: the positions read in each row. Only the unembedding's input is changed, so the family's
+    processing of logits (scales, soft caps) applies as usual.
     """
 
     def gather(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -32,10 +32,10 @@ def only_positions(unembedding: nn.Module, positions: torch.Tensor) -> Iterator[
 
 @contextmanager
 def vocabulary_first(unembedding: nn.Module) -> Iterator[None]:
-    """Within this context a plain unembedding of [read, hidden] on a CPU multiplies the other way round.
+    """Context in which a plain unembedding of [read, hidden] on a CPU computes the transposed product.
 
-    Its logits are a transposed view of [vocabulary, read]: with a vocabulary far longer than the reads the product is
-    a quarter faster so. Any other unembedding stays as it is.
+    Its logits are a transposed view of [vocabulary, read]: with a vocabulary far longer than the reads this is a
+    quarter faster. Any other unembedding is unchanged.
     """
     if type(unembedding) is not nn.Linear or unembedding.bias is not None or unembedding.weight.device.type != "cpu":
         yield
@@ -49,7 +49,7 @@ def vocabulary_first(unembedding: nn.Module) -> Iterator[None]:
 
 
 def entering_unembedding(network: nn.Module, unembedding: nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    """What enters the unembedding, [row, position, hidden], without unembedding it everywhere."""
+    """The unembedding's inputs, [row, position, hidden], without computing all logits."""
     seen: list[torch.Tensor] = []
 
     def keep_last(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Copies a network with its linear layers in bfloat16; everything else is shared with the original.
+"""Copy of a network with its linear layers in bfloat16; everything else is shared with the original.
 
-Residual stream, norms, attention scores and softmax stay in float32: a linear layer rounds what enters it and what
-leaves it. Inside an MLP that is nothing but linear layers and activations, nothing is widened in between.
+Residual stream, norms, attention scores and softmax stay in float32: a linear layer rounds its inputs and outputs. An
+MLP of linear layers and activations only is computed in bfloat16 throughout.
 """
 
 import copy
@@ -22,9 +22,9 @@ NARROW = torch.bfloat16
 
 
 class NarrowLinear(nn.Module):
-    """A linear layer whose product is taken in bfloat16; its output has the type of its input.
+    """A linear layer with its product in bfloat16; its output has the dtype of its input.
 
-    A class of its own, since `logits_at.vocabulary_first` replaces the forward of a plain `nn.Linear`.
+    A separate class, since `logits_at.vocabulary_first` replaces the forward of a plain `nn.Linear`.
     """
 
     weight: torch.Tensor
@@ -38,7 +38,7 @@ class NarrowLinear(nn.Module):
 
     @classmethod
     def of(cls, module: nn.Linear | Conv1D) -> "NarrowLinear":
-        """The narrow layer of an `nn.Linear`, or of GPT-2's `Conv1D`, which keeps its weight as [in, out]."""
+        """The narrow layer of an `nn.Linear`, or of GPT-2's `Conv1D`, which stores its weight as [in, out]."""
         weight = module.weight.detach().t() if isinstance(module, Conv1D) else module.weight.detach()
         bias = None if module.bias is None else module.bias.detach().to(NARROW)
         return cls(weight.to(NARROW, memory_format=torch.contiguous_format), bias)
@@ -49,23 +49,23 @@ class NarrowLinear(nn.Module):
 
 
 class NarrowMlp(nn.Module):
-    """An MLP that is computed in bfloat16 from end to end; its output has the type of its input."""
+    """An MLP computed in bfloat16 throughout; its output has the dtype of its input."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """What the MLP makes of hidden states [..., hidden]."""
+        """Output of the MLP for hidden states [..., hidden]."""
         return self.inner(hidden.to(NARROW), *args, **kwargs).to(hidden.dtype)
 
 
 def narrow_layers(
     network: PreTrainedModel, *, while_waiting: Callable[[], None] = lambda: None
 ) -> dict[int, NarrowLinear]:
-    """The layers of a copy, by the identity of those that they stand for; `while_waiting` is called before each.
+    """The layers of a copy, by the identity of those that they replace; `while_waiting` is called before each.
 
-    No lock is needed: weights are read, and nothing is changed.
+    Needs no lock: weights are only read.
     """
     made = {}
     for module in narrowed_layers(network):
@@ -75,10 +75,10 @@ def narrow_layers(
 
 
 def narrow_copy(network: PreTrainedModel, layers: dict[int, NarrowLinear]) -> PreTrainedModel:
-    """The network with these `narrow_layers` in the place of its own. The model's lock must be held."""
+    """The network with these `narrow_layers` in place of its own. The model's lock must be held."""
     memo: dict[int, Any] = {id(thing): thing for thing in _shared(network)}
     memo |= layers
-    memo |= {id(module): module for module in rotary_modules(network)}  # one state, whoever asks
+    memo |= {id(module): module for module in rotary_modules(network)}  # one state, shared with the original
     for mlp in _mlps(network):
         if _is_plain(mlp):
             memo[id(mlp)] = NarrowMlp(copy.deepcopy(mlp, memo))
@@ -86,9 +86,9 @@ def narrow_copy(network: PreTrainedModel, layers: dict[int, NarrowLinear]) -> Pr
 
 
 def narrowed_layers(network: PreTrainedModel) -> list[nn.Linear | Conv1D]:
-    """Linear layers of float32 that a copy narrows: all but a classifier's head and those of a mixture of experts.
+    """The float32 linear layers that a copy narrows: all but a classifier's head and those of a mixture of experts.
 
-    A head is small and decides; where experts are chosen, rounding could choose others.
+    A head is small and determines the result; with a mixture of experts, rounding could change the routing.
     """
     kept: set[nn.Module] = set()
     if network.get_output_embeddings() is None:
@@ -100,13 +100,13 @@ def narrowed_layers(network: PreTrainedModel) -> list[nn.Linear | Conv1D]:
 
 
 def narrow_bytes(network: PreTrainedModel) -> int:
-    """Bytes of a copy's own weights; the network may be without its numbers."""
+    """Bytes of a copy's own weights; the network may be on the meta device."""
     layers = narrowed_layers(network)
     return sum(NARROW.itemsize * weight.numel() for layer in layers for weight in layer.parameters(recurse=False))
 
 
 def _is_linear(module: nn.Module) -> bool:
-    # Exactly these: a quantized layer is a subclass, and so is one that its parent reads the weight of.
+    # Exactly these classes: quantized layers, and layers whose weight their parent reads, are subclasses.
     return type(module) in {nn.Linear, Conv1D} and module.weight.dtype is torch.float32
 
 
@@ -117,7 +117,7 @@ def _mlps(network: nn.Module) -> Iterator[nn.Module]:
 
 
 def _is_plain(mlp: nn.Module) -> bool:
-    """Whether all of its weights are those of linear layers, so that it can be computed in bfloat16 throughout."""
+    """Whether all of its weights belong to linear layers, so that it can be computed in bfloat16 throughout."""
     parts = [part for part in mlp.modules() if any(True for _ in part.parameters(recurse=False))]
     return bool(parts) and all(_is_linear(part) for part in parts) and not _chooses_experts(mlp)
 
@@ -127,7 +127,7 @@ def _chooses_experts(mlp: nn.Module) -> bool:
 
 
 def _shared(network: PreTrainedModel) -> Iterator[object]:
-    """What the copy has in common with the original: weights, buffers, tensors kept beside them, configs."""
+    """Objects shared by copy and original: weights, buffers, tensors kept beside them, configs."""
     for module in network.modules():
         yield from module.parameters(recurse=False)
         yield from module.buffers(recurse=False)

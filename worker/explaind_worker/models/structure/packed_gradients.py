@@ -1,7 +1,7 @@
-"""Compares the gradients that come back through quantized layers with the layers' own matrices, when they are loaded.
+"""Checks, on loading, the gradients through quantized layers against the layers' own matrices.
 
-The kernels of quantized weights have a backward pass of their own, have none, or have one that is wrong under some
-circumstances without a word: bitsandbytes on a CPU with AVX512-BF16 repacks weights for a kernel without one.
+Kernels of quantized weights have a separate backward pass, none, or one that is silently wrong under some conditions:
+bitsandbytes on a CPU with AVX512-BF16 repacks weights for a kernel without one.
 """
 
 from collections.abc import Iterator
@@ -21,14 +21,14 @@ COLUMNS = 32  # of each matrix that are compared
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """The layer that differs most, and by how much, relative to its gradients' size; None where none came back."""
+    """The layer with the largest relative error of its gradients, and that error; None if there were no gradients."""
 
     layer: str
     error: float | None
 
 
 def keep_backward(network: PreTrainedModel) -> None:
-    """Keeps bitsandbytes from repacking 4-bit weights for a kernel without a backward pass, at the first forward."""
+    """Keeps bitsandbytes from repacking 4-bit weights, at the first forward, for a kernel without a backward pass."""
     for module in network.modules():
         layer: Any = module
         if hasattr(layer, "support_avx512bf16_for_cpu"):
@@ -36,9 +36,9 @@ def keep_backward(network: PreTrainedModel) -> None:
 
 
 def check_gradients(network: PreTrainedModel) -> GradientCheck | None:
-    """Of one layer of every type and shape that is quantized, the worst; None where no layer is.
+    """The worst result over one quantized layer of every type and shape; None if no layer is quantized.
 
-    A forward without gradients comes first, as when the model serves: what it does to a layer is seen.
+    A forward without gradients runs first, as in use, since it may change a layer.
     """
     worst = None
     for name, layer in _layers(network):
@@ -62,7 +62,7 @@ def _layers(network: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _error(layer: nn.Module, network: PreTrainedModel) -> float | None:
-    """How far the gradient is from g W at some columns of W, relative; W's columns are answers to unit vectors."""
+    """Relative error of the gradient against g W at some columns of W, which are read by unit vectors."""
     width = int(layer.in_features)  # pyright: ignore[reportArgumentType]
     columns = torch.linspace(0, width - 1, min(COLUMNS, width), device=network.device).long()
     units = torch.zeros(len(columns), width, dtype=network.dtype, device=network.device)
@@ -70,14 +70,14 @@ def _error(layer: nn.Module, network: PreTrainedModel) -> float | None:
     entering = torch.arange(ROWS * width, dtype=torch.float32).sin().reshape(ROWS, width).to(units)
     try:
         with torch.no_grad():
-            # Half the difference is free of the bias; no row is all zero, which has no scale in 8 bits.
+            # Half the difference removes the bias; all-zero rows are avoided, as they have no scale in 8 bits.
             matrix = ((layer(units) - layer(-units)) / 2).float()  # [column, output]
         with torch.enable_grad():
             entering.requires_grad_()
             leaving = layer(entering)
             weights = torch.arange(leaving.numel(), dtype=torch.float32).cos().reshape(leaving.shape).to(leaving)
             (gradient,) = torch.autograd.grad(leaving, entering, weights)
-    except Exception as error:  # a kernel without a backward pass fails in its own way
+    except Exception as error:  # a kernel without a backward pass may raise anything
         if out_of_memory(error):
             raise
         return None

@@ -1,19 +1,19 @@
-"""Whether matrix products on a CPU copy their weights first: oneDNN does, for the types that it multiplies natively.
+"""Weight packing of CPU matrix products: oneDNN first copies weights of dtypes that it multiplies natively.
 
-torch hands products of bfloat16 and float16 to oneDNN where the CPU has AVX-512 (or AMX) for them. oneDNN wants the
-second factor in blocks of its own (ideep's `matmul_forward`, weights of `format_tag::any`): each product allocates a
-packed copy of its whole weight, and gives it back.
+torch passes products of bfloat16 and float16 to oneDNN if the CPU has AVX-512 (or AMX) for them. oneDNN needs the
+second factor in its blocked layout (ideep's `matmul_forward`, weights of `format_tag::any`): each product allocates a
+packed copy of its whole weight, and frees it.
 """
 
 import torch
 from torch.backends import mkldnn
 
-PACKED_BLOCK = 64  # numbers to which oneDNN pads both sides of a matrix, at most
+PACKED_BLOCK = 64  # oneDNN pads both sides of a matrix to a multiple of at most this
 NARROW_BYTES = 2
 
 
 def packs_weights(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether products of that type on that device allocate a packed copy of the weight."""
+    """Whether products of that dtype on that device allocate a packed copy of the weight."""
     if device.type != "cpu" or not mkldnn.is_available():
         return False
     if dtype == torch.bfloat16:

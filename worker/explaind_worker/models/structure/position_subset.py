@@ -1,4 +1,4 @@
-"""Computes a module at some places of its rows and leaves zeros elsewhere."""
+"""Computes a module at some positions of its rows and leaves zeros elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from torch import nn
 
 @contextmanager
 def only_rows(module: nn.Module, places: torch.Tensor) -> Iterator[None]:
-    """Within this context `module` sees some places of [row, position, width] only. It must treat places one by one.
+    """Context in which `module`, which must be position-wise, computes some positions of [row, position, width] only.
 
-    `places` are [place], the same of every row, or [row, place]. The model's lock must be held.
+    `places` are [place], the same in every row, or [row, place]. The model's lock must be held.
     """
     lengths: list[int] = []
 
@@ -20,7 +20,7 @@ def only_rows(module: nn.Module, places: torch.Tensor) -> Iterator[None]:
 
     def narrow(_module: nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         lengths.append(args[0].shape[1])
-        # Of one row a whole place is copied at a time, which is faster than number by number.
+        # index_select copies a whole position of a row at a time, faster than gather's single numbers.
         seen = args[0].index_select(1, places) if places.dim() == 1 else args[0].gather(1, index(args[0]))
         return (seen, *args[1:])
 

@@ -1,9 +1,9 @@
-"""Lengths at which a model's rotary factors change, so that one row's answer depends on how long its batch is.
+"""Row lengths at which a model's rotary factors change, so that a row's outputs depend on the length of its batch.
 
-`longrope` turns all positions by other factors once a row is longer than the model was first trained for, `dynamic`
-by others for each length from there on, and both go by the longest row of a forward (transformers'
-`dynamic_rope_update`; Phi-3.5-MoE has a class of its own). Rows of one length class have the same factors: only they
-share a forward, and a cache serves as long as its row stays in its class. The borders are found by trying the modules,
+`longrope` uses other factors for all positions once a row is longer than the original training length, `dynamic`
+different ones for each length beyond it, and both go by the longest row of a forward (transformers'
+`dynamic_rope_update`; Phi-3.5-MoE has a separate class). Rows of one length class have the same factors: only they
+share a forward, and a cache is valid while its row stays in its class. The borders are found by probing the modules,
 not by their names.
 """
 
@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-FACTORS = "inv_freq"  # how transformers' rotary modules call their factors, or the end of it where layers have several
+FACTORS = "inv_freq"  # attribute of transformers' rotary modules, or its suffix if there are several layer types
 UNBOUNDED = 1 << 22  # longer than any row
 BY_LENGTH = ("dynamic", "longrope")
 
@@ -28,25 +28,25 @@ Outputs = torch.Tensor | tuple[torch.Tensor, ...]
 
 @dataclass(frozen=True)
 class LengthClasses:
-    """`borders` are the longest lengths of all classes but the last; beyond `single` each length is its own class."""
+    """`borders` are the greatest lengths of all but the last class; each length beyond `single` is a separate class."""
 
     borders: tuple[int, ...] = ()
     single: int = UNBOUNDED
 
     def last(self, length: int) -> int:
-        """The longest length of the class of this one, which tells classes apart."""
+        """The greatest length in the class of this one, which identifies the class."""
         if length > self.single:
             return length
         return next((border for border in self.borders if length <= border), min(self.single, UNBOUNDED))
 
     def joined(self, others: "LengthClasses") -> "LengthClasses":
-        """Lengths are of one class if they are in both."""
+        """Classes whose lengths share a class in both."""
         return LengthClasses(tuple(sorted({*self.borders, *others.borders})), min(self.single, others.single))
 
 
 @dataclass(frozen=True)
 class _Pin:
-    """What rows' lengths are taken to be: `shift` longer than they are, or `rows` [row] each."""
+    """Row lengths assumed by rotary modules: `shift` longer than actual, or `rows` [row] each."""
 
     shift: int = 0
     rows: tuple[int, ...] = ()
@@ -56,10 +56,10 @@ _pin: ContextVar[_Pin | None] = ContextVar("rotary_pin", default=None)
 
 
 class RotaryLengths:
-    """The length classes of one network, and contexts that decide what its rotary modules go by.
+    """The length classes of one network, and contexts that set the lengths its rotary modules assume.
 
-    Made once per network (`rotary_lengths`): the modules are then made to forget: their factors follow from the forward
-    at hand alone, never from one before it.
+    Made once per network (`rotary_lengths`), which makes its modules stateless: their factors depend on the current
+    forward alone, never on an earlier one.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -77,7 +77,7 @@ class RotaryLengths:
         return self._classes != LengthClasses()
 
     def last(self, length: int) -> int:
-        """The longest length of the class of this one: rows with the same one may share a forward."""
+        """The greatest length in the class of this one: rows with the same value may share a forward."""
         pin = _pin.get()
         shift = 0 if pin is None else pin.shift
         return self._classes.last(length + shift) - shift
@@ -88,9 +88,9 @@ class RotaryLengths:
 
     @contextmanager
     def each_alone(self, lengths: Sequence[int], longest: int) -> Iterator[None]:
-        """Within this context each row of a forward has the factors of its own length [row], padded to `longest`.
+        """Context in which each row of a forward, padded to `longest`, has the factors of its own length [row].
 
-        For forwards that cannot be divided: one graph, or one call of a library.
+        For forwards that cannot be split: one graph, or one call of a library.
         """
         if self.alike([*lengths, longest]):
             yield
@@ -102,9 +102,9 @@ class RotaryLengths:
 
     @contextmanager
     def border_at(self, most: int) -> Iterator[int]:
-        """Within this context the first border is at that length or below it, so that short rows can try both sides.
+        """Context in which the first border is at most at that length, so that short rows can probe both sides.
 
-        Yields the border. Rows are as long as they are, and are turned as if they were longer.
+        Yields the border. Rows keep their length, but get the factors of longer ones.
         """
         first = min(self._classes.last(2), UNBOUNDED)
         border = min(first, most)
@@ -116,7 +116,7 @@ _known: WeakKeyDictionary[nn.Module, RotaryLengths] = WeakKeyDictionary()
 
 
 def rotary_lengths(network: nn.Module) -> RotaryLengths:
-    """The network's length classes, found out at the first call; it may be on the meta device."""
+    """The network's length classes, determined on the first call; it may be on the meta device."""
     if network not in _known:
         _known[network] = RotaryLengths(network)
     return _known[network]
@@ -139,11 +139,11 @@ def _pinned(
     *rest: Any,
     **named: Any,
 ) -> Outputs:
-    """A rotary module's forward, by the lengths that the context tells."""
+    """A rotary module's forward, with the lengths set by the context."""
 
     def at(longest: torch.Tensor | int) -> Outputs:
-        # The modules go by the largest position: one more place, which is cut off again, tells it. What lies beyond it
-        # is padding.
+        # The modules go by the largest position: one more position, cut off again afterwards, sets it. What lies
+        # beyond it is padding.
         end = torch.zeros_like(position_ids[..., :1]) + (longest - 1)
         _forget(module)
         out = forward(x, torch.cat([torch.minimum(position_ids, end), end], dim=-1), *rest, **named)
@@ -171,7 +171,7 @@ def _each(change: Callable[[torch.Tensor], torch.Tensor], out: Outputs) -> Outpu
 
 
 def rotary_modules(network: nn.Module) -> list[nn.Module]:
-    """The modules that make a network's rotary factors."""
+    """The modules that compute a network's rotary factors."""
     return [module for module in network.modules() if any(name.endswith(FACTORS) for name, _ in _own_factors(module))]
 
 
@@ -180,7 +180,7 @@ def _own_factors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
 
 
 def _types(module: nn.Module) -> dict[str, str]:
-    """The rope types of a module by the beginning of its factors' names: one, or one for each type of layer."""
+    """The rope types of a module by the prefix of its factors' names: one, or one for each type of layer."""
     kinds = getattr(module, "rope_type", None)
     if isinstance(kinds, dict):
         return {f"{layer_type}_": str(kind) for layer_type, kind in kinds.items()}
@@ -188,7 +188,7 @@ def _types(module: nn.Module) -> dict[str, str]:
 
 
 def _forget(module: nn.Module) -> None:
-    """Undoes what `dynamic` factors have grown to: they shrink by themselves only below the border, not at it."""
+    """Resets `dynamic` factors: they shrink by themselves only below the border, not at it."""
     for begin, kind in _types(module).items():
         if "dynamic" not in kind:
             continue
@@ -197,7 +197,7 @@ def _forget(module: nn.Module) -> None:
 
 
 def _classes_of(module: nn.Module) -> LengthClasses:
-    """The length classes of a rotary module, by what a copy of it makes of position 1 in rows of many lengths."""
+    """The length classes of a rotary module, from a copy's output for position 1 in rows of many lengths."""
     try:
         twin = _on_cpu(module)
         named = [{"layer_type": begin[:-1]} if begin else {} for begin in _types(module)]
@@ -206,8 +206,8 @@ def _classes_of(module: nn.Module) -> LengthClasses:
             found = found.joined(_searched(partial(_turned, twin, of_layers)))
         return found
     except Exception:
-        # Of a kind that reads something else (an image's patches), or one that goes by length in a way of its own:
-        # then no two lengths are known to be alike.
+        # A module with other inputs (an image's patches), or with a different dependence on length: then no two lengths
+        # are known to be equivalent.
         by_length = any(kind in name for name in _types(module).values() for kind in BY_LENGTH)
         return LengthClasses(single=0) if by_length else LengthClasses()
 
@@ -220,17 +220,17 @@ def _on_cpu(module: nn.Module) -> nn.Module:
 
 
 def _turned(module: nn.Module, named: dict[str, str], length: int) -> torch.Tensor:
-    """What the module makes of position 1 in a row of that length."""
+    """The module's output for position 1 in a row of that length."""
     _forget(module)
     with torch.inference_mode():
-        # Of that type, since the factors come back in it.
+        # In float32, since the factors are returned in the input's dtype.
         out = module(torch.zeros(1, 1, dtype=torch.float32), torch.tensor([[1, length - 1]]), **named)
     parts = [out] if isinstance(out, torch.Tensor) else list(out)
     return torch.cat([(torch.view_as_real(part) if part.is_complex() else part)[0, 0].flatten() for part in parts])
 
 
 def _searched(turned: Callable[[int], torch.Tensor]) -> LengthClasses:
-    """Length classes by bisection: lengths with equal ends are taken to be alike."""
+    """Length classes by bisection: lengths between equal ends are assumed equal."""
     borders: list[int] = []
     shortest, end = 2, turned(UNBOUNDED)
     while not torch.equal(first := turned(shortest), end):

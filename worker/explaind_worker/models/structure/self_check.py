@@ -1,10 +1,9 @@
-"""Compares our view of a model with the model's own logits, once, when it is loaded.
+"""Self-check of a causal language model on loading: compares explaind's view with the model's own logits.
 
-Four claims are checked on a short fixed sequence: every block adds its attention's and its MLP's output to the
-residual stream and nothing else; the last block, the final norm and the unembedding give the model's logits;
-logits read at chosen positions are the logits read at all of them; and no token's logits depend on later tokens. A
-model that fails one of them is refused,
-since every explanation of it would be wrong without anybody noticing.
+Four claims are checked on a short fixed sequence: every block adds its attention's and its MLP's output to the residual
+stream and nothing else; the last block, the final norm and the unembedding give the model's logits; logits read at
+chosen positions are the logits read at all of them; and no token's logits depend on later tokens. A model that fails
+one of them is refused, since every explanation of it would be silently wrong.
 """
 
 import torch
@@ -21,7 +20,7 @@ from explaind_worker.models.structure.logits_at import only_positions
 LENGTH = 11
 POINTS: tuple[HookPointName, ...] = ("resid_pre", "attn_out", "mlp_out", "resid_post")
 
-# Largest difference allowed, relative to the largest value: what rounding in that width can explain.
+# Largest difference, relative to the largest value, that rounding in that dtype can explain.
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8, torch.bfloat16: 4e-2, torch.float16: 1e-2}
 QUANTIZED_TOLERANCE = 5e-2
 
@@ -32,7 +31,7 @@ def check(
     """Largest relative difference of each claim: keys `residual`, `logits`, `positions`, `causal`.
 
     Raises:
-        SelfCheckFailed: a difference is larger than rounding explains, or the model cannot be read at all.
+        SelfCheckFailed: a difference is larger than rounding errors, or the model's structure cannot be read at all.
     """
     weight = getattr(anatomy.final_norm, "weight", None)  # OLMo's has none
     dtype = weight.dtype if isinstance(weight, torch.Tensor) else network.dtype
@@ -47,7 +46,7 @@ def check(
             hint="Its config may contradict its weights.",
         ) from error
     for claim, difference in differences.items():
-        if not difference <= allowed:  # a NaN fails too
+        if not difference <= allowed:  # true for a NaN, too
             raise SelfCheckFailed(
                 f"Our view of {type(network).__name__} differs from the model's own: {claim} is off by "
                 f"{difference:.1e} of the largest value, allowed is {allowed:.0e}.",
@@ -57,7 +56,7 @@ def check(
 
 
 def _differences(network: PreTrainedModel, anatomy: Anatomy, length: int) -> dict[str, float]:
-    """Largest relative difference of each claim on so many tokens."""
+    """Largest relative difference of each claim on `length` tokens."""
     ids = _sequence(anatomy.vocabulary, length).to(network.device)
     with torch.inference_mode():
         seen: dict[HookPoint, torch.Tensor] = {}
@@ -83,7 +82,7 @@ def _differences(network: PreTrainedModel, anatomy: Anatomy, length: int) -> dic
 
 
 def _sequence(vocabulary: int, length: int) -> torch.Tensor:
-    # Spread over the vocabulary, the same for every load; no random state is touched.
+    # Spread over the vocabulary, the same for every load; uses no random state.
     return (torch.arange(length) * 7919 + 13).remainder(vocabulary).unsqueeze(0)
 
 

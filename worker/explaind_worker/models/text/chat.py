@@ -1,4 +1,4 @@
-"""Messages as the text a model's own chat template makes of them, and where in it their contents are."""
+"""Chat templates: messages rendered to text, and the positions of their contents."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch of the prompt that units may be made of: the whole of a text, or the content of one message."""
+    """A span of the prompt that may be divided into units: a whole text, or the content of one message."""
 
     start: int
     end: int
@@ -25,7 +25,7 @@ class Region:
     message: int | None = None
 
 
-# Stands for the content of a message. Letters and digits alone, which no template strips or escapes.
+# Placeholder for a message's content. Letters and digits only, which no template strips or escapes.
 _PLACEHOLDER = "explaindContent{}End"
 _PLACEHOLDERS = re.compile(r"explaindContent(\d+)End")
 
@@ -37,16 +37,16 @@ def rendered(
     continued: bool = True,
     clock: TemplateClock | None = None,
 ) -> tuple[str, tuple[Region, ...]]:
-    """The chat as the template writes it, once, and a region for each place where a message's content stands.
+    """The chat rendered by the template, and a region for each occurrence of a message's content.
 
-    The assistant's turn is opened, or left open where the last message is the assistant's; neither for a model that
-    does not continue what it reads. Contents are found by rendering the same chat with placeholders: a content such as
-    "user" also stands in the template's own words. `clock` is the job's, for templates that tell the date.
+    The assistant's turn is opened, or left open if the last message is the assistant's; neither for a model that does
+    not generate. Contents are located by rendering the same chat with placeholders, since a content such as "user" also
+    occurs in the template's own text. `clock` is the job's, for templates that contain the date.
 
     Raises:
         NoChatTemplate: the model has no template.
         ChatTemplateRefuses: its template refuses these messages.
-        InvalidRequest: the template changes a content by more than the space around it, or leaves it out.
+        InvalidRequest: the template changes a content beyond surrounding whitespace, or omits it.
     """
     if not tokenizer.chat_template:
         raise NoChatTemplate.at(
@@ -69,7 +69,7 @@ def rendered(
 
 
 def constant(tokenizer: PreTrainedTokenizerFast) -> bool:
-    """Whether the model's chat template writes the same messages alike at any time."""
+    """Whether the model's chat template always renders the same messages to the same text."""
     return not varies(str(tokenizer.get_chat_template()))
 
 
@@ -85,7 +85,7 @@ def _applied(tokenizer: PreTrainedTokenizerFast, roles: Sequence[str], contents:
 
 
 def _regions(messages: Sequence[Message], text: str, frame: str) -> Iterator[Region]:
-    """The regions of `text`, which is `frame` with contents in place of the placeholders, in order."""
+    """The regions of `text`, which is `frame` with its placeholders replaced by contents, in order."""
     places = list(_PLACEHOLDERS.finditer(frame))
     found = {int(place[1]) for place in places}
     for index in range(len(messages)):
@@ -105,7 +105,7 @@ def _regions(messages: Sequence[Message], text: str, frame: str) -> Iterator[Reg
 
 
 def _as_written(content: str, after: str, text: str, cursor: int, *, last: bool) -> str | None:
-    """The content as it stands at the cursor before `after`, with or without the space around it."""
+    """The content as it occurs at the cursor before `after`, with or without surrounding whitespace."""
     for written in (content, content.strip(), content.rstrip(), content.lstrip()):
         whole = written + after
         if text[cursor:] == whole if last else text.startswith(whole, cursor):

@@ -1,6 +1,6 @@
-"""What of a chat template changes from one rendering to the next: the date that it asks for, and what it draws.
+"""Variable inputs of a chat template: the current date, and random choices.
 
-An answer to such a prompt is not an answer to the same request on another day, and within a job there is one date.
+A result for such a prompt is not valid for the same request on another day; within a job the date is fixed.
 """
 
 import secrets
@@ -15,8 +15,8 @@ from typing import Any
 from jinja2 import Template, TemplateError, meta, nodes, pass_context
 from transformers.utils.chat_template_utils import _compile_jinja_template
 
-TODAY = "strftime_now"  # transformers' function of a format
-# What transformers and jinja lend every template and is the same each time.
+TODAY = "strftime_now"  # transformers' function for the formatted current time
+# Globals that transformers and jinja give every template, which never vary.
 CONSTANT = frozenset({"range", "dict", "cycler", "joiner", "namespace", "raise_exception"})
 DRAWING = "random"  # jinja's filter
 MOMENT = "%Y-%m-%d %H:%M:%S.%f"
@@ -25,7 +25,7 @@ _RENDERING = threading.Lock()
 
 
 class TemplateClock:
-    """The moment that the templates of one job are told, taken when the first of them asks, and what they draw."""
+    """The time and the random seed for the templates of one job; the time is taken on first use."""
 
     def __init__(self) -> None:
         self._moment: datetime | None = None
@@ -33,9 +33,9 @@ class TemplateClock:
 
     @contextmanager
     def told(self, template: str) -> Iterator[None]:
-        """Within this context one rendering of the template is told that moment, and draws what any other would."""
+        """Context in which one rendering of the template gets that time, and the same random choices as any other."""
         compiled = _compiled(template)
-        with _RENDERING:  # what is compiled is shared by all jobs
+        with _RENDERING:  # compiled templates are shared by all jobs
             ask, draw = compiled.globals[TODAY], compiled.environment.filters[DRAWING]
             compiled.globals[TODAY] = partial(self._at_the_moment, ask)
             compiled.environment.filters[DRAWING] = _drawing(Random(self._seed))  # noqa: S311 - words of a prompt
@@ -52,10 +52,10 @@ class TemplateClock:
 
 @lru_cache(maxsize=256)
 def varies(template: str) -> bool:
-    """Whether the template may write the same messages otherwise another time. What it only mentions does not count."""
+    """Whether the template may render the same messages differently at another time; mere mentions do not count."""
     try:
         environment = _compiled(template).environment
-        # A copy to which nothing is lent: jinja counts no name as undeclared that its environment knows.
+        # A copy without globals: jinja does not report names that its environment defines as undeclared.
         bare = environment.overlay()
         bare.globals = {}
         tree = bare.parse(template)
@@ -65,7 +65,7 @@ def varies(template: str) -> bool:
     if meta.find_undeclared_variables(tree) & lent:
         return True
     filters = [found for found in tree.find_all(nodes.Filter) if found.name in {DRAWING, "map"}]
-    # `map` takes the name of a filter.
+    # `map` takes the name of a filter as a string.
     return any(
         found.name == DRAWING or any(const.value == DRAWING for const in found.find_all(nodes.Const))
         for found in filters
@@ -73,7 +73,7 @@ def varies(template: str) -> bool:
 
 
 def _drawing(draws: Random) -> Callable[..., Any]:
-    """jinja's filter `random`, by these draws."""
+    """jinja's filter `random` with this random generator."""
 
     @pass_context
     def drawn(_context: object, choices: Sequence[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""From a prompt or messages to token ids with character offsets, and from token ids back to clean text."""
+"""Tokenization: prompts or messages to token ids with character offsets, and token ids back to clean text."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +22,11 @@ NO_ROW = (
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as the model sees it.
+    """A tokenized prompt.
 
-    `spans[i]` are the characters of `text` that token i covers, None for a token that the tokenizer added.
-    Several tokens may cover the same characters (the bytes of an emoji). It is `constant` where the same request makes
-    the same prompt at any time; a chat template may tell the date.
+    `spans[i]` are the characters of `text` that token i covers, None for special tokens that the tokenizer added.
+    Several tokens may cover the same characters (the bytes of an emoji). `constant`: the same request always gives the
+    same prompt; a chat template may contain the date.
     """
 
     text: str
@@ -40,7 +40,7 @@ class EncodedPrompt:
         return len(self.token_ids)
 
     def is_template(self, token: int) -> bool:
-        """Whether the chat template wrote all of the token."""
+        """Whether the token lies entirely in text from the chat template."""
         span = self.spans[token]
         if not any(region.message is not None for region in self.regions):
             return False
@@ -79,25 +79,25 @@ class Encoder:
 
     @property
     def packed(self) -> bool:
-        """Whether packed weights compute, and not ordinary matrices."""
+        """Whether the model computes with packed weights rather than ordinary matrices."""
         return self.quantization is not None and self.quantization.packed is not None
 
     @property
     def vocabulary(self) -> int:
-        """Ids below this one are tokens that the model can read."""
+        """Upper bound of the token ids that the model can read (exclusive)."""
         return len(self.tokenizer) if self.rows is None else min(len(self.tokenizer), self.rows)
 
     def reads(self, token_id: object) -> TypeGuard[int]:
-        """Whether that is a token the model can read; a special token that a tokenizer lacks is None."""
+        """Whether the model can read that token; a special token that a tokenizer lacks is None."""
         return isinstance(token_id, int) and token_id < self.vocabulary
 
     def prompt(self, request: PromptRequest, clock: TemplateClock | None = None) -> EncodedPrompt:
-        """The request's prompt or messages, encoded; the chat template is applied once, by the job's `clock`.
+        """The request's prompt or messages, encoded; the chat template is applied once, with the job's `clock`.
 
         Raises:
             NoChatTemplate, ChatTemplateRefuses: messages were given and the model has no template, or its template
                 refuses them.
-            InvalidRequest: the text holds no token at all, or one that the model's embedding has no row for; or the
+            InvalidRequest: the text has no tokens, or one without a row in the model's embedding; or the
                 template changes a message.
         """
         if request.messages is not None:
@@ -116,8 +116,8 @@ class Encoder:
     ) -> tuple[int, ...]:
         """Token ids of a continuation of that prompt; `pointer` is the field to name in an error.
 
-        A text is tokenized together with the prompt, as the model would meet it; where that would change the
-        prompt's own tokens (it ends within a word) it is tokenized by itself.
+        A text is tokenized together with the prompt, as in running text; if that changes the prompt's own tokens (it
+        ends within a word), it is tokenized separately.
 
         Raises:
             InvalidTarget: an id outside the vocabulary, or a text without tokens.
@@ -171,7 +171,7 @@ class Encoder:
 
     def _decode_each(self, rows: list[list[int]]) -> list[str]:
         tokenizer = self.tokenizer
-        # Where transformers adds nothing to it, the tokenizer's own decoding of many is several times faster.
+        # If transformers adds nothing to it, the tokenizer's own batch decoding is several times faster.
         if type(tokenizer)._decode is PreTrainedTokenizerFast._decode and not tokenizer.clean_up_tokenization_spaces:
             return tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=False)
         return [str(text) for text in tokenizer.decode(rows)]
@@ -183,7 +183,7 @@ class Encoder:
         specials = set(self.tokenizer.all_special_ids)
         if add_special_tokens and self.classes is None:
             while ids and added[-1] and offsets[-1][0] == offsets[-1][1]:
-                # Some tokenizers close a text with an end token; a prompt is to be continued.
+                # Some tokenizers append an end token, but a prompt is to be continued.
                 for column in (ids, offsets, added):
                     column.pop()
         spans = [
@@ -200,7 +200,7 @@ class Encoder:
         )
 
     def _without_row(self, ids: Sequence[int]) -> str | None:
-        """What is wrong with the first of the ids that the model has no embedding of; None where all are fine."""
+        """What is wrong with the first id without an embedding; None if there is none."""
         first = next((token for token in ids if token >= self.vocabulary), None)
         if first is None:
             return None
@@ -225,7 +225,7 @@ class Encoder:
         return whole[len(prompt) :] if whole[: len(prompt)] == prompt else ()
 
     def _alone(self, text: str) -> tuple[int, ...]:
-        # After a line break, so that tokenizers that put a space before every text do not put one here.
+        # After a line break, so that tokenizers that prepend a space to every text do not do so here.
         encoding = self._tokenize("\n" + text, add_special_tokens=False)
         pairs = list(zip(encoding["input_ids"], encoding["offset_mapping"], strict=True))
         if any(start < 1 < end for _, (start, end) in pairs):

@@ -88,7 +88,7 @@ def json_object(path: str) -> dict[str, Any]:
     """The JSON object in a file, or on stdin for "-".
 
     Raises:
-        click.BadParameter: there is none.
+        click.BadParameter: it holds no JSON object.
     """
     try:
         value = json.loads(read_text(path))
@@ -113,7 +113,7 @@ def _option(name: str, field: JsonSchema, schema: JsonSchema) -> click.Option:
     items = _items_of(shapes, schema)
     about = in_options(field.get("description", ""), schema["properties"])
     repeat = " Repeat the option, or give a JSON array." if items is not None else ""
-    # Only what is given is sent: the default is shown, not set.
+    # Only given fields are sent: a default is shown in the help, not set.
     settings: dict[str, Any] = {"help": f"{about}{repeat}{_remark(name, field, schema)}"}
     if [shape.get("type") for shape in shapes] == ["boolean"]:
         return click.Option([f"{flag}/--no-{flag[2:]}", name], default=None, **settings)

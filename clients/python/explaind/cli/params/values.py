@@ -73,7 +73,7 @@ class FieldValue(click.ParamType):
         return self.choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The value that the text stands for."""
+        """The parsed value."""
         if not isinstance(value, str):
             return value
         try:
@@ -192,7 +192,7 @@ class FromFile(click.ParamType):
         return "TEXT|@FILE|-"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text, wherever it is."""
+        """The text, read from stdin or a file if necessary."""
         if not isinstance(value, str) or not value.startswith(("-", "@")) or (value[0] == "-" and value != "-"):
             return value
         if value.startswith("@@"):
@@ -205,7 +205,7 @@ class FromFile(click.ParamType):
 
 
 class Pair(click.ParamType):
-    """KEY=VALUE."""
+    """KEY=VALUE parameter."""
 
     name = "key=value"
 
@@ -214,7 +214,7 @@ class Pair(click.ParamType):
         return "KEY=VALUE..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The two halves."""
+        """The key and the value."""
         if not isinstance(value, str):
             return value
         key, equals, text = value.partition("=")

@@ -1,1 +1,1 @@
-"""How results look in a terminal: one module per kind of result, found by `views.registry`."""
+"""Terminal views of results: one module per kind of result, found by `views.registry`."""

@@ -1,4 +1,4 @@
-"""Ablations and activation patching for the terminal: their grids, and what is strongest."""
+"""Terminal view of ablations and activation patching: grids and strongest effects."""
 
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +25,7 @@ _QUIET = "dim"
 
 
 def show_ablation(console: Console, result: HeadAblation | LayerAblation) -> None:
-    """The grid of mean effects, the strongest parts, and what was ablated together."""
+    """Writes the grid of mean effects, the strongest components, and the sets ablated together."""
     console.print(Text(str(heading(result)), style="bold"), soft_wrap=True)
     console.print(Text(summary_line(result), style=_QUIET), soft_wrap=True)
     parts = ranked(result)
@@ -85,7 +85,7 @@ def _failures(found: Failures) -> Table:
 
 
 def show_patching(console: Console, result: ActivationPatching) -> None:
-    """Every grid and its strongest patch."""
+    """Writes every grid and its strongest patch."""
     console.print(Text(patching_line(result), style=_QUIET), soft_wrap=True)
     for grid in result.grids:
         where, effect = strongest_patch(result, grid)

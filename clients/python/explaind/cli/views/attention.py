@@ -1,4 +1,4 @@
-"""Logit attributions and attention patterns for the terminal."""
+"""Terminal view of logit attributions and attention patterns."""
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +22,7 @@ _MOST_ROWS = 12
 
 
 def show_logit_attribution(console: Console, result: LogitAttribution) -> None:
-    """What was split, the grid of heads and MLPs, and the strongest components."""
+    """Writes the query, the grid of heads and MLPs, and the strongest components."""
     said = Text.assemble("What writes ", (_quoted(result.target), "bold"))
     if result.foil is not None:
         said.append(" rather than ").append(_quoted(result.foil), style="bold")
@@ -41,7 +41,7 @@ def show_logit_attribution(console: Console, result: LogitAttribution) -> None:
 
 
 def show_attention(console: Console, result: AttentionPatterns) -> None:
-    """The matrices of some heads, and the heads of a known kind."""
+    """Writes the matrices of some heads, and the heads of a known kind."""
     for pattern in result.patterns[: MOST_DRAWN // 3]:
         console.print(Text(caption(result, pattern), style="bold"), soft_wrap=True)
         show_grid(console, pattern_grid(result, pattern))

@@ -1,4 +1,4 @@
-"""An attribution for the terminal: the coloured prompt, the values, the numbers around them."""
+"""Terminal view of an attribution: the coloured prompt, the values, and the scores."""
 
 from rich.console import Console
 from rich.table import Table
@@ -20,7 +20,7 @@ _QUIET = "dim"
 
 
 def show_attribution(console: Console, result: Attribution) -> None:
-    """The question, the coloured prompt, every value, and the numbers around them."""
+    """Writes what was explained, the coloured prompt, every value, and the scores."""
     console.print(question(result), soft_wrap=True)
     console.print()
     console.print(coloured_prompt(result, colour=console.color_system is not None))

@@ -1,4 +1,4 @@
-"""A comparison of methods, and an attribution's faithfulness, for the terminal."""
+"""Terminal view of a comparison of methods, and of an attribution's faithfulness."""
 
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +17,7 @@ _QUIET = "dim"
 
 
 def show_comparison(console: Console, result: MethodComparison) -> None:
-    """The prompt once per method, the numbers of each, and a table of how far they agree."""
+    """Writes the prompt once per method, the numbers of each, and a table of their agreement."""
     drawn = {row.label: attribution for row, attribution in attributions(result)}
     console.print(question(next(iter(drawn.values()))), soft_wrap=True)
     for row in result.methods:
@@ -53,7 +53,7 @@ def _agreement(result: MethodComparison) -> Table:
 
 
 def show_faithfulness(console: Console, found: Faithfulness) -> None:
-    """The numbers of an attribution's order beside those of random orders."""
+    """Writes the measures of an attribution's order, compared with random orders."""
     table = Table(box=None, padding=(0, 1), header_style=_QUIET)
     table.add_column("faithfulness")
     for head in ("this order", "random orders", "z", "beats"):

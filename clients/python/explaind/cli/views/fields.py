@@ -1,4 +1,4 @@
-"""A result of any class for the terminal, from its fields; JSON that belongs to no class stays JSON."""
+"""Generic terminal view of a result of any class, from its fields; JSON without a class is shown as JSON."""
 
 import json
 import math
@@ -48,7 +48,7 @@ def show_facts(console: Console, named: Mapping[str, Node]) -> None:
 
 
 def show_fields(console: Console, result: ResponseModel) -> None:
-    """Every block under its title."""
+    """Writes every block under its title."""
     for block in blocks_of(result):
         console.print(Text(shown(block.title), style="bold"), soft_wrap=True)
         _show(console, block)
@@ -75,7 +75,7 @@ def _show(console: Console, block: Block) -> None:
 
 
 def _strip(block: Strip, *, colour: bool) -> Text:
-    """The labels over the colours of their numbers; without colours each with its number."""
+    """Labels on the colours of their numbers; without colours, each followed by its number."""
     scale = largest(value for value in block.values if value is not None)
     text = Text()
     for label, value in zip(block.labels, block.values, strict=True):

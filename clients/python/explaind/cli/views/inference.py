@@ -1,4 +1,4 @@
-"""Generation, scoring, tokenization and classification for the terminal."""
+"""Terminal view of generation, scoring, tokenization and classification."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A job for the terminal: its result by the view of its class, its state and cost; and what a job would cost."""
+"""Terminal view of a job: its result, state and cost; and of an estimate."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _QUIET = "dim"
 
 
 def show_job(console: Console, job: Job[Any]) -> None:
-    """Write a job: its result when it has one, else its state, and what it cost."""
+    """Writes a job: its result if there is one, otherwise its state, and its cost."""
     result = typed_result(job)
     show = find_view(type(result), HTML_VIEWS, TERMINAL_VIEWS).terminal
     for note in notes_of(result):

@@ -1,4 +1,4 @@
-"""A lens for the terminal: the last positions as a grid, and the followed tokens by layer."""
+"""Terminal view of a lens: the last positions as a grid, and the tracked tokens by layer."""
 
 from rich.console import Console
 from rich.table import Table
@@ -14,11 +14,11 @@ from explaind.views.parts.lens_grid import stream_name
 from explaind.views.registry import View
 
 _QUIET = "dim"
-_CELL, _EDGE = 10, 8  # characters of a column, and of what is left of the columns
+_CELL, _EDGE = 10, 8  # characters of a column, and of the margin left of the columns
 
 
 def show_lens(console: Console, result: LensReading) -> None:
-    """Layer × position grid of the likeliest tokens, the last layer on top, as many positions as the screen holds."""
+    """Writes the layer × position grid of the likeliest tokens, last layer on top, as many positions as fit."""
     stream = max(
         (stream for stream in reversed(result.streams) if stream.stream != "resid_pre"),
         key=lambda stream: len(stream.layers),

@@ -1,4 +1,4 @@
-"""The prompt of an attribution for the terminal: each unit over the colour of its value."""
+"""Terminal view of an attribution's prompt: each unit on the colour of its value."""
 
 from rich.style import Style
 from rich.text import Text
@@ -21,7 +21,7 @@ def question(result: Attribution) -> Text:
 
 
 def _answer(text: ScoredText, *, whole: bool = False) -> Text:
-    """A continuation; where a span of it is explained, that span in it."""
+    """A continuation; if only a span of it is explained, with that span marked."""
     if text.explained is None or whole:
         return Text(_quoted(text.text), style="bold")
     part = "".join(token.text for token in text.explained_tokens)
@@ -33,7 +33,7 @@ def _quoted(text: str) -> str:
 
 
 def coloured_prompt(attribution: Attribution, *, colour: bool) -> Text:
-    """The prompt with each unit over the colour of its value; without colour, strong units carry signs."""
+    """The prompt with each unit on the colour of its value; without colour, strong units carry signs."""
     scale = largest(attribution.values)
     text = Text()
     for piece in pieces(attribution):
@@ -52,13 +52,13 @@ def coloured_prompt(attribution: Attribution, *, colour: bool) -> Text:
 
 
 def _signs(share: float) -> str:
-    """(+++) to (---): a third of the scale each; nothing for the faint."""
+    """(+++) to (---), one sign per third of the scale; empty for faint values."""
     if abs(share) < 0.1:
         return ""
     return f"({('+' if share > 0 else '-') * min(3, 1 + int(abs(share) * 3))})"
 
 
 def painted(colours: tuple[RGB, RGB]) -> Style:
-    """Background and foreground as a style of the terminal."""
+    """Background and foreground colours as a terminal style."""
     (back, fore) = ("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours)
     return Style(color=fore, bgcolor=back)

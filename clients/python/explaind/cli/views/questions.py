@@ -1,4 +1,4 @@
-"""Answered questions for the terminal."""
+"""Terminal view of answered questions."""
 
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +14,7 @@ _QUIET = "dim"
 
 
 def show_questions(console: Console, result: QuestionsEvaluation) -> None:
-    """One line per question with how it was judged, and what they come to together."""
+    """Writes one line per question with its grade, and the totals."""
     table = Table(box=None, padding=(0, 1), header_style=_QUIET)
     table.add_column("question", max_width=44, no_wrap=True)
     table.add_column("expected", max_width=16, no_wrap=True)

@@ -1,4 +1,4 @@
-"""A tuned lens for the terminal: what a lens says beside the logit lens, and what came of training one."""
+"""Terminal view of a tuned lens, compared with the logit lens, and of the training of one."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _QUIET = "dim"
 
 
 def show_tuned_lens(console: Console, result: TunedLens) -> None:
-    """The grid of a lens, and its distance from the end beside that of the logit lens."""
+    """Writes the grid of a lens, and its divergence from the final layer next to the logit lens's."""
     show_lens(console, result)
     names = [(stream.stream, layer) for stream in result.streams for layer in stream.layers]
     plain = [_mean(row) for stream in result.logit_lens for row in stream.divergence]
@@ -30,7 +30,7 @@ def show_tuned_lens(console: Console, result: TunedLens) -> None:
 
 
 def show_lens_training(console: Console, result: TunedLensTraining) -> None:
-    """Both lenses on the held-out texts, and where the new one is kept."""
+    """Writes both lenses' divergence on the held-out texts, and the new lens's artifact."""
     held = result.held_out
     console.print(Text(f"{result.lens.id}  {shown(result.lens.name)}", style="bold"), soft_wrap=True)
     console.print(_table(list(zip(held.streams, held.layers, strict=True)), held.logit_lens, held.tuned_lens))

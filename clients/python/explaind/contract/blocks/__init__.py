@@ -1,1 +1,1 @@
-"""Pieces that the parameters and results of several methods are made of."""
+"""Parts shared by the parameters and results of several methods."""

@@ -1,4 +1,4 @@
-"""What ablations have in common: questions with known answers, what takes a part's place, how its loss is measured."""
+"""Common parts of ablations: questions with known answers, replacement values, metrics of the loss."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from explaind.contract.blocks.grading import AnswerForm
 from explaind.contract.blocks.questions import QuestionsRequest
 from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, Seed
 
-NEW_TOKENS = 16  # of an answer, where the request does not say
+NEW_TOKENS = 16  # default length of an answer
 
 Ablation = Literal["zero", "mean", "resample"]
 Metric = Literal["logprob", "logit_difference", "accuracy"]

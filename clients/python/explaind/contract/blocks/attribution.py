@@ -1,4 +1,4 @@
-"""Fields of every attribution: subject and units; of perturbation methods also the baseline."""
+"""Fields of every attribution: subject and units; for perturbation methods also the baseline."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What an answer is made of: blocks that every result is built from and every renderer understands."""
+"""Parts of results: scored tokens and texts, curves, faithfulness, attributions."""
 
 from typing import Literal
 
@@ -274,13 +274,13 @@ class Attribution(MethodResult):
         return max(range(len(self.values)), key=self.values.__getitem__)
 
     def regrouped(self, kind: UnitKind) -> "Attribution":
-        """The same result shown by larger units: values are added up, nothing is computed again.
+        """The same result by larger units: values are summed, nothing is computed again.
 
-        Standard errors do not add up without their covariances and become None, and so does all else that is said
-        of single units. A sum of Shapley values is not the Shapley value that the larger unit would have as one
-        player; for that, ask again.
+        Standard errors cannot be summed without their covariances and become None, as does anything else about single
+        units. A sum of Shapley values is not the Shapley value of the larger unit as one player; for that, submit a
+        request with those units.
 
         Raises:
-            InvalidUnits: the result does not hold units of that kind.
+            InvalidUnits: the result has no units of that kind.
         """
         return regrouped(self, kind)

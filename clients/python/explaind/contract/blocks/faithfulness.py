@@ -1,4 +1,4 @@
-"""How an attribution's faithfulness is asked for: units are removed in order of their value, the model asked again."""
+"""Faithfulness options of a request: units are removed in order of their values, and the score measured again."""
 
 from typing import Annotated
 
@@ -29,15 +29,15 @@ class FaithfulnessOptions(RequestModel):
     )
 
     def most_evaluations(self, units: int) -> int:
-        """Coalitions of so many units that are evaluated, if none is known already."""
+        """Maximum number of coalitions evaluated for that many units."""
         return (len(removal_counts(units, self.steps)) - 2) * (self.random_orders + 2) + 2
 
 
 def removal_counts(units: int, steps: int) -> list[int]:
-    """After how many removed units the score is read, from 0 to all of them, ascending.
+    """The numbers of removed units at which the score is measured, ascending from 0 to all.
 
-    Beside the strides these are the counts of the shares; with every count its mirror image, so that one set of
-    coalitions serves a deletion and, read from its end, an insertion.
+    They include the counts of the shares, and with every count its mirror image, so that one set of coalitions serves a
+    deletion and, in reverse, an insertion.
     """
     half = {index * units // steps for index in range(steps // 2 + 1)} | set(share_counts(units))
     if units <= steps:
@@ -46,7 +46,7 @@ def removal_counts(units: int, steps: int) -> list[int]:
 
 
 def share_counts(units: int) -> list[int]:
-    """How many units the shares are: rounded up, so at least one."""
+    """The shares as numbers of units: rounded up, so at least one."""
     return [-(-units * percent // 100) for percent in SHARES_PERCENT]
 
 
@@ -58,7 +58,7 @@ def _as_options(value: bool | FaithfulnessOptions) -> bool | FaithfulnessOptions
     return FaithfulnessOptions() if value is True else value
 
 
-# `true` is short for {}; after validation it is False or the options.
+# `true` is short for {}; the validated value is False or the options.
 FaithfulnessChoice = Annotated[
     Annotated[bool, Tag("~Plain")] | Annotated[FaithfulnessOptions, Tag("~FaithfulnessOptions")],
     Discriminator(_branch),

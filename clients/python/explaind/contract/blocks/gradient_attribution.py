@@ -1,4 +1,4 @@
-"""What every attribution by gradients asks for: a subject, units, and where its inputs are compared with."""
+"""Fields of every gradient attribution: subject, units, and the baseline of the embeddings."""
 
 from typing import Annotated, Literal
 

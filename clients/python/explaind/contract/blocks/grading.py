@@ -1,4 +1,4 @@
-"""How an answer is found in what a model said, and what kinds of wrong answers there are."""
+"""Answer extraction and grading: forms of answers, and categories of wrong ones."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,7 +1,8 @@
-"""Hook points: the places of a model where activations are read or written, by TransformerLens's names.
+"""Hook points: where activations of a model are read or written, by TransformerLens's names.
 
-A hook point is a place; a component (an attention head, an attention, an MLP, a block) is a module. What a component
-writes is a hook point: `z` of a head, `attn_out` of an attention, `mlp_out` of an MLP. A block writes the last two.
+A hook point is a position in the computation; a component (an attention head, an attention, an MLP, a block) is a
+module. A component's output is a hook point: `z` of a head, `attn_out` of an attention, `mlp_out` of an MLP. A block
+writes the last two.
 """
 
 import re
@@ -15,7 +16,7 @@ from explaind.contract.near_miss import near_miss
 HookPointName = Literal[
     "embed", "pos_embed", "resid_pre", "z", "pattern", "attn_out", "resid_mid", "mlp_out", "resid_post"
 ]
-# The rows of the residual stream of a layer, and what is added to it.
+# Hook points of the residual stream in a layer, and of the outputs added to it.
 StreamPoint = Literal["resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post"]
 
 STREAM = ("position", "hidden")
@@ -23,9 +24,9 @@ STREAM = ("position", "hidden")
 
 @dataclass(frozen=True)
 class HookPointSpec:
-    """What passes a hook point, the axes of one prompt's activations there, and TransformerLens's name of it.
+    """The activation at a hook point, its axes for one prompt, and its name in TransformerLens.
 
-    `hook_name` holds `{layer}` where every layer has the point.
+    `hook_name` contains `{layer}` if every layer has the point.
     """
 
     meaning: str
@@ -80,22 +81,22 @@ _PATTERNS: Mapping[HookPointName, re.Pattern[str]] = {
 
 
 class HookPoint(NamedTuple):
-    """A hook point of one layer; `layer` is None for those that no layer has (`embed`, `pos_embed`)."""
+    """A hook point of one layer; `layer` is None for those outside the layers (`embed`, `pos_embed`)."""
 
     name: HookPointName
     layer: int | None = None
 
     @property
     def hook_name(self) -> str:
-        """TransformerLens's and SAELens's name of it: `blocks.8.hook_resid_post`."""
+        """Its name in TransformerLens and SAELens: `blocks.8.hook_resid_post`."""
         return HOOK_POINTS[self.name].hook_name.format(layer=self.layer)
 
 
 def parse_hook_name(hook_name: str, *, pointer: str = "/hook_name") -> HookPoint:
-    """The hook point that TransformerLens and SAELens call so.
+    """The hook point with that name in TransformerLens and SAELens.
 
     Raises:
-        InvalidRequest: there is none, at `pointer`; the hint has the nearest names.
+        InvalidRequest: the name is unknown; the error points to `pointer`, the hint has the nearest names.
     """
     for name, pattern in _PATTERNS.items():
         if (found := pattern.fullmatch(hook_name)) is not None:

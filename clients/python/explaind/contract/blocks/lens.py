@@ -194,7 +194,7 @@ class LensReading(MethodResult):
         """The stream of that name.
 
         Raises:
-            KeyError: it was not decoded.
+            KeyError: the stream was not decoded.
         """
         found = next((stream for stream in self.streams if stream.stream == name), None)
         if found is None:

@@ -1,4 +1,4 @@
-"""Questions with known answers: a built-in set, your own, or the rows of a dataset, and how a prompt is made of one."""
+"""Questions with known answers: a built-in set, inline ones, or the rows of a dataset; and their prompt template."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""A finished attribution by larger units, and a chat's by messages: sums of what was computed, nothing anew."""
+"""Regroups an attribution into larger units, and a chat's into messages, by summing its values."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from explaind.contract.errors import InvalidUnits
 if TYPE_CHECKING:
     from explaind.contract.blocks.attribution_result import Attribution
 
-# What holds of the whole and not of single units; all else is added up or dropped.
+# Fields about the whole result rather than single units; all others are summed or dropped.
 _OF_THE_WHOLE = frozenset(
     {
         "kind",
@@ -34,16 +34,16 @@ _OF_THE_WHOLE = frozenset(
 
 
 def kinds_of(attribution: "Attribution") -> list[UnitKind]:
-    """The kinds of unit the result can be shown by, its own first, from fine to coarse."""
+    """The unit kinds available for the result, its own first, from fine to coarse."""
     own: list[UnitKind] = [kind for kind in UNIT_KINDS if kind == attribution.unit_kind]
     return own + [kind for kind in UNIT_KINDS if kind not in own and _is_partition(attribution, kind)]
 
 
 def regrouped(attribution: "Attribution", kind: UnitKind) -> "Attribution":
-    """The result by units of that kind, each value the sum of those it holds; itself when they are its own.
+    """The result by units of that kind, each value a sum over the units contained; itself if these are its own.
 
     Raises:
-        InvalidUnits: the result does not hold units of that kind.
+        InvalidUnits: the result has no units of that kind.
     """
     if kind == attribution.unit_kind:
         return attribution
@@ -76,7 +76,7 @@ def regrouped(attribution: "Attribution", kind: UnitKind) -> "Attribution":
 
 
 def shares_of_messages(units: Sequence[Unit], values: Sequence[float], roles: Sequence[str]) -> list[MessageShare]:
-    """One share per message of these roles, in order; units that lie in no single message are in none."""
+    """One share per message of these roles, in order; units that span messages are left out."""
     held: list[list[int]] = [[] for _ in roles]
     for index, unit in enumerate(units):
         if unit.message is not None:
@@ -88,7 +88,7 @@ def shares_of_messages(units: Sequence[Unit], values: Sequence[float], roles: Se
 
 
 def shares_of_roles(shares: Sequence[MessageShare]) -> dict[str, float]:
-    """The messages' values added up by role, in order of the roles' first messages."""
+    """The messages' values summed by role, in order of the roles' first messages."""
     roles = dict.fromkeys(share.role for share in shares)
     return {role: math.fsum(share.value for share in shares if share.role == role) for role in roles}
 
@@ -103,7 +103,7 @@ def _added(rows: Sequence[Sequence[float]]) -> list[float]:
 
 
 def _joined(prompt: str, members: Sequence[Unit]) -> Unit:
-    """One unit over the characters of its members."""
+    """One unit spanning the characters of its members."""
     start, end = min(unit.start for unit in members), max(unit.end for unit in members)
     text = prompt[start:end].strip()
     if text:
@@ -122,12 +122,12 @@ def _joined(prompt: str, members: Sequence[Unit]) -> Unit:
 def _groups_of_groups(
     attribution: "Attribution", kind: UnitKind, held: Sequence[UnitKind]
 ) -> dict[UnitKind, list[list[int]]]:
-    """What the coarser kinds hold, in indices of the units of `kind`."""
+    """Groups of the coarser kinds, as indices of the units of `kind`."""
     place = {member: index for index, group in enumerate(attribution.groups[kind]) for member in group}
     coarser = {}
     for other in held[held.index(kind) + 1 :]:
         groups = [sorted({place[member] for member in group}) for group in attribution.groups[other]]
-        if sum(map(len, groups)) == len(attribution.groups[kind]):  # a unit that lies in two of them cannot be added up
+        if sum(map(len, groups)) == len(attribution.groups[kind]):  # a unit that lies in two groups cannot be summed
             coarser[other] = groups
     return coarser
 

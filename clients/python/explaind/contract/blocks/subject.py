@@ -180,7 +180,7 @@ def _as_text_target(value: object) -> object:
     return TextTarget(text=value) if isinstance(value, str) else value
 
 
-# A bare string is short for {"text": …}; after validation a target is never a string.
+# A bare string is short for {"text": …}; a validated target is never a string.
 Continuation = Annotated[
     Annotated[ContinuationText, Tag("~Plain")]
     | Annotated[TextTarget, Tag("~TextTarget")]

@@ -1,4 +1,4 @@
-"""Units, the pieces of a prompt that are explained, and the baseline: what takes the place of an absent unit."""
+"""Units, the parts of a prompt that are explained, and the baseline that replaces absent ones."""
 
 from itertools import pairwise
 from typing import Annotated, Literal

@@ -1,1 +1,1 @@
-"""One module per method: its parameters, its result, where it comes from, an example."""
+"""One module per method: its parameters, result, origin and example."""

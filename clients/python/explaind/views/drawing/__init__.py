@@ -1,1 +1,1 @@
-"""What views are drawn with: escaped HTML, text, colours, tables, cards and charts; knows no single result."""
+"""Drawing primitives of the views: escaped HTML, text, colours, tables, cards, charts; independent of any result."""

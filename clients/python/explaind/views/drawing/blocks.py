@@ -1,4 +1,4 @@
-"""Draws any result from its fields as HTML: the blocks of `drawing.fields` as strips, grids, charts and tables."""
+"""Generic HTML view of a result from its fields: the blocks of `drawing.fields` as strips, grids, charts, tables."""
 
 import math
 from collections.abc import Sequence
@@ -31,13 +31,13 @@ def fields_sections(result: object) -> list[Markup]:
 
 
 def fields_notebook(result: object) -> Markup:
-    """A result of any class for a notebook."""
+    """Notebook view of a result of any class."""
     blocks = [[tag("div", tag("b", _title(block))), _plain_body(block)] for block in blocks_of(result)]
     return notebook_frame("fields", tag("div", tag("b", type(result).__name__)), blocks)
 
 
 def strip(labels: Sequence[str], values: Sequence[float | None]) -> Markup:
-    """Texts one after the other, each over the colour of its number."""
+    """Texts in sequence, each on the colour of its number."""
     scale = largest(value for value in values if value is not None)
     pieces = [
         tag(
@@ -87,7 +87,7 @@ def _body(block: Block) -> Markup:
 
 
 def _plain_body(block: Block) -> Markup:
-    """The body without the report's styles: facts one below the other."""
+    """The body without the report's styles: facts one below another."""
     if not isinstance(block, FactList):
         return _body(block)
     lines = [tag("div", f"{name}: ", tag("span", shown(text), dir="auto")) for name, text in block.facts.items()]

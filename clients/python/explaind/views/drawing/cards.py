@@ -1,4 +1,4 @@
-"""Parts of a report that are the same for every method: cards, tiles, small print, cost, origin, problem."""
+"""Parts of a report common to all methods: cards, tiles, small print, cost, provenance, problem."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from explaind.contract.job import Provenance, Timing
 from explaind.views.drawing.html import Markup, Node, join, tag
 from explaind.views.drawing.text import seconds, shown
 
-_LONG = 400  # characters of markup beyond which a fact has a row of its own
+_LONG = 400  # characters of markup beyond which a fact gets a row of its own
 _NOTES = "border-left:3px solid #c98a00;padding:.1em 0 .1em .7em;margin:.4em 0;overflow-wrap:anywhere"
 _FRAME = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;margin:.4em 0"
 _ELEMENT = re.compile(r"<(table|tr|th|td)\b([^>]*)>")
@@ -22,7 +22,7 @@ _DEFAULTS = {
 
 
 def notebook_frame(name: str, *children: Node, wide: bool = False) -> Markup:
-    """What a notebook displays of a result, under the class `explaind-NAME`; `wide` lets grids take all the width."""
+    """Frame of a notebook view, with the class `explaind-NAME`; `wide` lets grids take the full width."""
     style = _FRAME if wide else f"{_FRAME};max-width:60em"
     return _left_aligned(tag("div", children, class_=f"explaind-{name}", style=style))
 
@@ -74,7 +74,7 @@ def facts(named: Mapping[str, Node]) -> Markup:
 
 
 def problem_section(problem: Problem) -> Markup:
-    """What went wrong, why, and what to do."""
+    """What went wrong, why, and the remedy."""
     fields = [tag("li", tag("code", error.pointer or "/"), " ", shown(error.detail)) for error in problem.errors]
     request = tag("p", f"Request {problem.request_id}", class_="quiet") if problem.request_id else None
     return section(
@@ -89,7 +89,7 @@ def problem_section(problem: Problem) -> Markup:
 
 
 def timing_facts(timing: Timing) -> dict[str, Node]:
-    """What the job cost."""
+    """The cost of the job."""
     return {
         "Seconds of work": None if timing.seconds is None else seconds(timing.seconds),
         "Waited in the queue": None if timing.queued_s is None else seconds(timing.queued_s),
@@ -102,7 +102,7 @@ def timing_facts(timing: Timing) -> dict[str, Node]:
 
 
 def provenance_facts(provenance: Provenance) -> dict[str, Node]:
-    """What is needed to replay the job."""
+    """The data needed to replay the job."""
     named: dict[str, Node] = {
         "Model": provenance.model,
         "Source": provenance.source,

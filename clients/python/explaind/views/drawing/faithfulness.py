@@ -1,4 +1,4 @@
-"""An attribution's faithfulness for the report: its curves, and its numbers beside those of random orders."""
+"""Faithfulness of an attribution in a report: its curves, and its measures compared with random orders."""
 
 from explaind.contract.blocks.attribution_result import Curve, Faithfulness, RandomBaseline
 from explaind.views.drawing.cards import section
@@ -17,7 +17,7 @@ _SHORT = {
 
 
 def measures(found: Faithfulness) -> dict[str, tuple[RandomBaseline, str]]:
-    """The numbers by their names, each with which way is better."""
+    """The measures by name, each with the direction that is better."""
     return {
         "Comprehensiveness": (found.comprehensiveness_mean, "higher"),
         "Sufficiency": (found.sufficiency_mean, "lower"),
@@ -27,7 +27,7 @@ def measures(found: Faithfulness) -> dict[str, tuple[RandomBaseline, str]]:
 
 
 def faithfulness_section(found: Faithfulness) -> Markup:
-    """A card: what the score becomes as units go and come in the attribution's order, and in random ones."""
+    """A card: the score as units are removed and inserted in the attribution's order, and in random ones."""
     charts = [
         _chart("Units removed, the strongest first", found.deletion, found.random_deletion),
         _chart("Units inserted, the strongest first", found.insertion, found.random_insertion),

@@ -1,6 +1,6 @@
-"""What the fields of any result can be drawn as: numbers beside units as a strip, nested numbers as a grid, and so on.
+"""Maps the fields of any result to drawable blocks: numbers per unit to a strip, nested numbers to a grid, and so on.
 
-Nothing here knows a result's class: the shape of a field and its siblings decide. Text is untrusted and not escaped
+Independent of the result's class: decided by the shape of a field and its siblings. Text is untrusted and not escaped
 yet; both HTML and terminal draw these blocks.
 """
 
@@ -22,12 +22,12 @@ _DEEPEST = 3
 _LONGEST = 2000  # characters of JSON, or of a text
 _CELL_CHARS = 120
 _LABEL_KEYS = ("name", "text", "label", "id")
-_COUNTS = ("layers", "heads")  # counts that name an axis by themselves
+_COUNTS = ("layers", "heads")  # counts that name an axis
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Numbers [label], each beside the text it belongs to."""
+    """Numbers [label], each with its text."""
 
     title: str
     labels: Sequence[str]
@@ -45,7 +45,7 @@ class HeatGrid:
 
 @dataclass(frozen=True)
 class Series:
-    """Numbers in an order of their own, beside nothing."""
+    """An ordered series of numbers without labels."""
 
     title: str
     values: Sequence[float]
@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True)
 class ObjectTable:
-    """Objects by row, their fields by column; `left_out` rows are not there."""
+    """Objects as rows, their fields as columns; `left_out` rows are omitted."""
 
     title: str
     columns: Sequence[str]
@@ -71,7 +71,7 @@ class FactList:
 
 @dataclass(frozen=True)
 class Source:
-    """JSON, for shapes that nothing else draws."""
+    """JSON, for shapes without another block."""
 
     title: str
     text: str
@@ -82,14 +82,14 @@ Block = Strip | HeatGrid | Series | ObjectTable | FactList | Source
 
 @dataclass(frozen=True)
 class _Axis:
-    """Labels that some other field of the same length may be drawn beside."""
+    """Labels for other fields of the same length."""
 
     name: str
     labels: Sequence[str]
 
     @property
     def kind(self) -> str:
-        """What one label names: "layers" → "layer"."""
+        """What a label names: "layers" → "layer"."""
         return self.name.rpartition(" ")[2].removesuffix("s") or self.name
 
 
@@ -150,7 +150,7 @@ def _drawn(title: str, name: str, value: Any, axes: Sequence[_Axis], depth: int)
 
 
 def _axes(named: Mapping[str, Any]) -> list[_Axis]:
-    """The fields whose items can name those of others: units and tokens first, bare counts last."""
+    """The fields whose items can label those of others: units and tokens first, bare counts last."""
     found = [_Axis(_words(name), labels) for name, value in named.items() if (labels := _labels(value)) is not None]
     found.sort(key=lambda axis: ("unit" not in axis.name, "token" not in axis.name))
     counts = [name for name in _COUNTS if isinstance(named.get(name), int)]
@@ -158,7 +158,7 @@ def _axes(named: Mapping[str, Any]) -> list[_Axis]:
 
 
 def _labels(value: Any) -> list[str] | None:
-    """The texts of a list of texts, of named objects, or of ascending whole numbers; None where it is none of them."""
+    """The texts of a list of texts, of named objects, or of ascending integers; None for anything else."""
     if not _is_list(value):
         return None
     if all(isinstance(item, str) for item in value):
@@ -179,7 +179,7 @@ def _axis_of(length: int, axes: Sequence[_Axis], *, without: str | None = None) 
 
 
 def _heat_grid(title: str, value: Sequence[Sequence[float | None]], axes: Sequence[_Axis]) -> HeatGrid:
-    """The grid with the names of its rows and columns; rows of unequal length are filled up with empty cells."""
+    """The grid with names of rows and columns; short rows are padded with empty cells."""
     width = max(map(len, value))
     rows = _axis_of(len(value), axes)
     columns = _axis_of(width, [axis for axis in axes if axis is not rows]) or _axis_of(width, axes)
@@ -210,7 +210,7 @@ def _cell(value: Any) -> str:
 
 
 def _fact(name: str, value: Any, axes: Sequence[_Axis]) -> str | None:
-    """A field as text, where it is a scalar or a short list that has no picture; else None."""
+    """A field as text, if it is a scalar or a short list; None otherwise."""
     if not _is_list(value):
         return _scalar(value)
     whole = all(isinstance(item, int) and not isinstance(item, bool) for item in value)
@@ -222,7 +222,7 @@ def _fact(name: str, value: Any, axes: Sequence[_Axis]) -> str | None:
 
 
 def _scalar(value: Any) -> str | None:
-    """Text, numbers, truth values and what JSON writes as a string; None for anything nested."""
+    """Text, numbers, booleans and values that JSON writes as strings; None for anything nested."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -1,6 +1,6 @@
 """Heat grids, rows × columns: layers by heads, layers by positions, queries by keys; as inline SVG and as a table.
 
-They carry their own styles, so that they look alike in a report and in a notebook, on light and on dark pages.
+Styles are inline, so that they look the same in a report and in a notebook, on light and on dark pages.
 """
 
 import math
@@ -42,7 +42,7 @@ class Grid:
 
     @property
     def reach(self) -> float:
-        """Where the colours end."""
+        """End of the colour scale."""
         if self.scale is not None:
             return self.scale
         return largest(
@@ -58,20 +58,20 @@ class Grid:
         return diverging_css(share) if self.diverging else surprise_css(max(0.0, share))
 
     def said(self, row: int, column: int) -> str:
-        """A cell in words: where it is, and its value."""
+        """A cell as text: its row and column, and its value."""
         value = self.values[row][column]
         where = f"{self.row_kind} {one_line(self.rows[row])}, {self.column_kind} {one_line(self.columns[column])}"
         return f"{where}: {'nothing' if value is None else self.written(value)}"
 
     def written(self, value: float) -> str:
-        """A value as text, with a sign where both signs mean something."""
+        """A value as text, with a sign if both signs occur."""
         if self.shares:
             return points(value)
         return signed(value) if self.diverging else number(value)
 
 
 def grid_svg(grid: Grid, *, title: str) -> Markup:
-    """The grid as a picture: every cell says its value when it is pointed at; below it what the colours mean."""
+    """The grid as a picture: every cell has its value as a tooltip; the legend is below."""
     side = max(_SMALLEST, min(_LARGEST, _WIDEST / max(1, len(grid.columns))))
     names = [[one_line(name, _LABEL_CHARS) for name in axis] for axis in (grid.rows, grid.columns)]
     longest = [max((len(name) for name in axis), default=0) for axis in names]
@@ -121,7 +121,7 @@ def grid_svg(grid: Grid, *, title: str) -> Markup:
 
 
 def grid_table(grid: Grid) -> Markup:
-    """The grid as a table with its numbers written out, for a few columns."""
+    """The grid as a table of its numbers, for few columns."""
     reach = grid.reach
     rows = [
         tag(
@@ -156,13 +156,13 @@ def _cell(grid: Grid, row: int, column: int, place: tuple[float, float, float], 
         y=f"{y:.1f}",
         width=f"{side:.1f}",
         height=f"{side:.1f}",
-        # An outline would be all there is to see of very small cells.
+        # In very small cells nothing but the outline would be visible.
         style=f"fill:{colour};stroke:{_OUTLINE if side > 2 * _SMALLEST / 3 else 'none'};stroke-width:.6",
     )
 
 
 def _legend(grid: Grid, left: float, top: float, reach: float) -> list[Markup]:
-    """Swatches from one end of the scale to the other, with the numbers at its ends."""
+    """Colour swatches along the scale, with the numbers at its ends."""
     shares = [-1.0, -0.6, -0.25, 0.0, 0.25, 0.6, 1.0] if grid.diverging else [0.0, 0.25, 0.5, 0.75, 1.0]
     low = grid.written(-reach) if grid.diverging else "0"
     begin = left + len(low) * _CHARACTER + 6

@@ -1,7 +1,7 @@
-"""An attribution as coloured text: the prompt itself, each unit over the colour of its value.
+"""Heat map of an attribution: the prompt's text, each unit on the colour of its value.
 
-Everything is drawn from the prompt and the units' offsets, never from the units' texts joined: repeated
-words, line breaks and the text between units stay what they are.
+Drawn from the prompt and the units' offsets, never from the units' joined texts: repeated words, line breaks and the
+text between units are preserved.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ _CHIP = "white-space:pre-wrap;border:1px solid rgba(128,128,128,.4);border-radiu
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of the prompt: of some units (most often one), or of none."""
+    """A span of the prompt with its units (usually one), or without any."""
 
     text: str
     units: tuple[int, ...] = ()
     value: float | None = None
-    inserted: bool = False  # stands for units that cover no characters
+    inserted: bool = False  # represents units without characters
 
 
 def pieces(attribution: Attribution) -> list[Piece]:
-    """The prompt from its first to its last character, cut where units begin and end.
+    """The whole prompt, split where units begin and end.
 
-    Units that share characters (tokens that are parts of an emoji) are one piece with the values' sum.
-    Units that cover no characters (a start token) are pieces that show their own text.
+    Units that share characters (tokens of one emoji) form one piece with the sum of their values. Units without
+    characters (a start token) are pieces that show their own text.
     """
     found: list[Piece] = []
     prompt, cursor = attribution.prompt, 0
@@ -54,7 +54,7 @@ def pieces(attribution: Attribution) -> list[Piece]:
 
 
 def _share(found: list[Piece], prompt: str, index: int, value: float, end: int) -> None:
-    """Let the last piece of the prompt be shared with a unit that begins within it."""
+    """Merges a unit that begins within the prompt's last piece into that piece."""
     at = max(i for i, piece in enumerate(found) if not piece.inserted)
     begun = sum(len(piece.text) for piece in found[:at] if not piece.inserted)
     last = found[at]
@@ -62,7 +62,7 @@ def _share(found: list[Piece], prompt: str, index: int, value: float, end: int) 
 
 
 def tooltip(attribution: Attribution, piece: Piece) -> str:
-    """What a piece is worth, in words: one line per unit."""
+    """The value of a piece as text: one line per unit."""
     lines = []
     for index in piece.units:
         unit = attribution.units[index]
@@ -78,7 +78,7 @@ def heatmap_html(attribution: Attribution) -> Markup:
     """The coloured prompt alone, with inline styles."""
     scale = largest(attribution.values)
     drawn = [_drawn(attribution, piece, scale) for piece in pieces(attribution)]
-    # The text comes last in its element and nothing is put between pieces: white space is the prompt's own.
+    # The text comes last in its element and pieces are not separated: all white space belongs to the prompt.
     return tag("div", drawn, dir="auto", style=_TEXT)
 
 
@@ -97,7 +97,7 @@ def question(attribution: Attribution) -> Markup:
 
 
 def summary(attribution: Attribution) -> str:
-    """The numbers around the values, in one line."""
+    """The scores of the attribution, in one line."""
     summed = f" · values added up by {attribution.summed_from}" if attribution.summed_from else ""
     return (
         f"score {number(attribution.base_value)} with every unit absent → "
@@ -134,7 +134,7 @@ def _drawn(attribution: Attribution, piece: Piece, scale: float) -> Markup:
 
 
 def text_chip(text: ScoredText) -> Markup:
-    """A continuation in a frame, with its white space."""
+    """A continuation in a frame, with its white space preserved."""
     return tag("code", one_line(text.text), style=_CHIP, dir="auto")
 
 
@@ -156,7 +156,7 @@ def labels_node(labels: Sequence[ScoredText] | None) -> Node:
 
 
 def answer_chip(text: ScoredText) -> Markup:
-    """What is explained of a continuation, and the continuation where that is not all of it."""
+    """The explained span of a continuation, and the continuation if it is longer."""
     if text.explained is None:
         return text_chip(text)
     part = "".join(token.text for token in text.explained_tokens)

@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: text is escaped unless `tag` made it."""
+"""Safe HTML construction: text is escaped unless it comes from `tag`."""
 
 import html
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class Markup(str):
-    """HTML; any other string is text."""
+    """HTML; any other string is treated as text."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ def tag(name: str, /, *children: Node, **attributes: str | float | None) -> Mark
 
 
 def join(nodes: Iterable[Node]) -> Markup:
-    """The nodes one after the other."""
+    """The concatenated nodes."""
     return Markup("".join(_written(node) for node in nodes))
 
 

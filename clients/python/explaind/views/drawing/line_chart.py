@@ -12,8 +12,8 @@ QUIET_COLOUR = "rgba(128,128,128,.9)"
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 14, 12, 26
 _NAME_LINE = 16
-_MOST_DOTS = 40  # points of a line that are drawn one by one
-_LARGEST = 1e100  # beyond it a point is left out, as one that is not finite
+_MOST_DOTS = 40  # points of a line that are drawn as dots
+_LARGEST = 1e100  # points beyond it are left out, like those that are not finite
 _AXIS = "stroke:rgba(128,128,128,.6);stroke-width:1"
 _RULE = "stroke:rgba(128,128,128,.2);stroke-width:1"
 _FONT, _LEAST_FONT = 12, 11  # pixels of a text, and as small as the page may scale it
@@ -24,7 +24,7 @@ _TEXT = "font:12px system-ui,sans-serif;font-variant-numeric:tabular-nums;fill:c
 class Line:
     """Points of one line in a CSS colour; those that are not finite are left out.
 
-    `x` of None stands for 0, 1, 2 …; `note` is shown beside the label when the line is pointed at.
+    `x` of None stands for 0, 1, 2 …; `note` is shown with the label as a tooltip.
     """
 
     label: str
@@ -43,10 +43,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: what it shows, its ends and its ticks; what is None follows from the points.
+    """One axis: its title, range and ticks; None values follow from the points.
 
-    `low` and `high` are the least range that is shown. `names` are the ticks of an axis of places 0, 1, 2 …;
-    `ticks` gives them by their values instead. `whole` allows ticks at whole numbers only.
+    `low` and `high` are the minimum range shown. `names` are the ticks of an axis of indices 0, 1, 2 …; `ticks` gives
+    them by value instead. `whole` allows ticks at whole numbers only.
     """
 
     name: str = ""
@@ -60,14 +60,14 @@ class Axis:
 
 @dataclass(frozen=True)
 class _Scale:
-    """An axis with everything settled: where it begins and ends, and its ticks."""
+    """A resolved axis: its range and ticks."""
 
     low: float
     high: float
     ticks: Mapping[float, str]
 
     def share(self, value: float) -> float:
-        """Where a value is, from 0 at the low end to 1 at the high one."""
+        """Position of a value, from 0 at the low end to 1 at the high one."""
         return (value - self.low) / (self.high - self.low)
 
 
@@ -95,7 +95,7 @@ def line_chart(
 
 
 def round_ticks(low: float, high: float, most: int, *, whole: bool = False) -> list[float]:
-    """At most about `most` multiples of 1, 2 or 5 times a power of ten that enclose low to high."""
+    """Ticks enclosing low to high: at most about `most` multiples of 1, 2 or 5 times a power of ten."""
     raw = (high - low) / max(1, most - 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * (1 - 1e-9))
@@ -134,10 +134,10 @@ def _svg(lines: Sequence[Line], title: str, x: Axis, y: Axis, size: tuple[int, i
 
 
 def _scale(axis: Axis, values: Sequence[float], most: int, *, enclose: bool) -> _Scale:
-    """The range of the values and of the axis' own ends; `enclose` widens it to whole ticks."""
+    """The range of the values and of the axis's own bounds; `enclose` widens it to whole ticks."""
     known = [*values, *(end for end in (axis.low, axis.high) if end is not None)] or [0.0]
     low, high = min(known), max(known)
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a single value has a range around it
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a single value gets a range around it
         around = (abs(low) if abs(low) > 1e-100 else 1.0) / 2
         low, high = (low, low + 1.0) if axis.whole or axis.names else (low - around, low + around)
     if axis.ticks is not None:
@@ -159,7 +159,7 @@ def _drawn(
     names: Mapping[float, str],
     written: Callable[[float], str],
 ) -> Markup:
-    """The line, and a dot at each of its points where these are few: pointed at, it says its value."""
+    """The line, and a dot with its value as a tooltip at each of its points if these are few."""
     note = f": {line.note}" if line.note else ""
     placed = [place(*point) for point in line.points]
     dashes = ";stroke-dasharray:5 4" if line.dashed else ""
@@ -192,7 +192,7 @@ def _tick_of_y(text: str, y: float, right: float) -> Markup:
 
 def _tick_of_x(text: str, x: float, floor: float, right: float) -> Markup:
     mark = tag("line", x1=f"{x:.1f}", x2=f"{x:.1f}", y1=floor, y2=floor + 4, style=_AXIS)
-    # A wide text at the right end would be cut off.
+    # Long text at the right end would be truncated.
     anchor = "end" if x > right - 12 and len(text) > 3 else "middle"
     return tag("g", mark, _text(text, x + (8 if anchor == "end" else 0), floor + 17, anchor))
 

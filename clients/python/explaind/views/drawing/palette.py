@@ -1,6 +1,6 @@
 """The colours of every picture: diverging for values (blue below 0, orange above), sequential for surprise.
 
-Blue and orange stay apart for every common kind of colour blindness. A colour is laid over the background
+Blue and orange are distinguishable with every common kind of colour blindness. A colour is laid over the background
 with an opacity that grows with the magnitude, so that text keeps its own colour on light and on dark pages.
 """
 
@@ -19,7 +19,7 @@ INK: RGB = (10, 10, 12)
 # Kinds without an order (Okabe & Ito 2008): apart for every common kind of colour blindness, on light and on dark.
 KINDS: tuple[RGB, ...] = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 
-# Below this share of the largest magnitude a value gets no colour: it could not be told from none.
+# Values below this share of the largest magnitude get no colour: it would be invisible.
 FAINT = 0.02
 STRONGEST = 0.78
 
@@ -28,7 +28,7 @@ _FLAT = 6  # percent of the bar at each end that are of the end's very colour
 
 
 def largest(values: Iterable[float]) -> float:
-    """The largest finite magnitude: where a symmetric colour scale ends. 0 when there is none."""
+    """The largest finite magnitude, the end of a symmetric colour scale; 0 if there is none."""
     return max((abs(value) for value in values if math.isfinite(value)), default=0.0)
 
 
@@ -55,7 +55,7 @@ def surprise_css(share: float) -> str:
 
 
 def surprise_of(logprob: float) -> float:
-    """How surprising a token is, from 0 (certain) to 1 (10 nats, one in 22,000, and beyond)."""
+    """Surprise of a token, from 0 (certain) to 1 (10 nats, one in 22,000, and beyond)."""
     return min(1.0, max(0.0, -logprob) / 10) if math.isfinite(logprob) else 1.0
 
 

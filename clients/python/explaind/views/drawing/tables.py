@@ -17,7 +17,7 @@ _SHORT = f"{_NAME};display:inline-block;max-width:min(22em,40vw);overflow:hidden
 
 
 def strongest(attribution: Attribution, count: int) -> list[Bar]:
-    """The units of the largest magnitude, in order of their values."""
+    """The units of largest magnitude, in order of their values."""
     values, errors = attribution.values, attribution.standard_errors
     order = sorted(range(len(values)), key=lambda i: -abs(values[i]))[:count]
     return [
@@ -32,7 +32,7 @@ def strongest(attribution: Attribution, count: int) -> list[Bar]:
 
 
 def values_table(attribution: Attribution) -> Markup:
-    """Every unit with its place, value, standard error and share."""
+    """Every unit with its index, value, standard error and share."""
     scale = largest(attribution.values)
     errors = attribution.standard_errors
     heads = ["Unit", "#", "Characters", "Value", *(["± s.e."] if errors else []), ""]
@@ -60,7 +60,7 @@ def values_table(attribution: Attribution) -> Markup:
 
 
 def messages_table(shares: Sequence[MessageShare]) -> Markup:
-    """Every message of a chat with what its units contributed together."""
+    """Every message of a chat with the summed contribution of its units."""
     scale = largest([share.value for share in shares])
     rows = [
         tag(
@@ -81,7 +81,7 @@ def messages_table(shares: Sequence[MessageShare]) -> Markup:
 
 
 def matrix_table(attribution: Attribution) -> Markup | None:
-    """Unit × target token (then foil token) as a small heat table; None when there is but one column."""
+    """Unit × target token (then foil token) as a small heat table; None if there is only one column."""
     columns = _columns(attribution)
     if len(columns) < 2:
         return None
@@ -109,7 +109,7 @@ def _columns(attribution: Attribution) -> list[tuple[str, bool]]:
 
 
 def token_strip(before: str, tokens: Sequence[RankedToken], prompt_tokens: Sequence[RankedToken] | None) -> Markup:
-    """The text with each scored token over the colour of its surprise; what came before is grey."""
+    """The text with each scored token on the colour of its surprise; the text before is grey."""
     lead = _prompt_strip(before, prompt_tokens) if prompt_tokens else tag("span", shown(before), class_="rest")
     return tag("div", lead, [_strip_token(token) for token in tokens], dir="auto", class_="text")
 
@@ -136,7 +136,7 @@ def _strip_token(token: RankedToken) -> Markup:
 
 
 def tokens_table(tokens: Sequence[RankedToken]) -> Markup:
-    """Every token with its log-probability, rank and what the model would rather have said."""
+    """Every token with its log-probability, rank and the likeliest alternatives."""
     alternatives = any(token.top for token in tokens)
     heads = [
         "Token",
@@ -177,7 +177,7 @@ def _chance(token: ScoredToken) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Markup]) -> Markup:
-    """A table that scrolls by itself where it is too wide."""
+    """A table that scrolls horizontally if it is too wide."""
     first = re.findall(r"<t[dh]\b([^>]*)>", rows[0]) if rows else []
     numeric = ['class="num' in cell for cell in first] + [False] * len(heads)
     titles = [tag("th", text, class_="num" if number else None) for text, number in zip(heads, numeric, strict=False)]

@@ -1,4 +1,4 @@
-"""Text for people: untrusted text without control and direction characters, and numbers as they are written."""
+"""Text for display: untrusted text without control and direction characters, and number formats."""
 
 import math
 
@@ -12,23 +12,23 @@ _LINE_TABLE = {**_TABLE, ord("\n"): "⏎", ord("\t"): "⇥"}
 
 
 def shown(text: str) -> str:
-    """The text with control characters as pictures and direction overrides replaced; line breaks stay."""
+    """The text with control characters as pictures and direction overrides replaced; line breaks are kept."""
     return text.translate(_TABLE)
 
 
 def one_line(text: str, limit: int | None = None) -> str:
-    """The text on one line, line breaks as signs, cut to `limit` characters with an ellipsis."""
+    """The text on one line, line breaks as symbols, cut to `limit` characters with an ellipsis."""
     line = text.translate(_LINE_TABLE)
     return line if limit is None or len(line) <= limit else line[: limit - 1] + "…"
 
 
 def signed(value: float) -> str:
-    """Three significant places with a sign: +0.123, −4.56, 0."""
+    """Three significant digits with a sign: +0.123, −4.56, 0."""
     return number(value, sign=True)
 
 
 def number(value: float, *, sign: bool = False) -> str:
-    """A few significant places, a true minus sign, no exponent where that can be read."""
+    """A few significant digits, a true minus sign, no exponent where it is readable without."""
     if not math.isfinite(value):
         return "not a number" if math.isnan(value) else f"{MINUS if value < 0 else '+'}infinity"
     size = abs(value)
@@ -47,7 +47,7 @@ def number(value: float, *, sign: bool = False) -> str:
 
 
 def plain_number(value: float) -> str:
-    """A round number as short as it can be, for the ticks of an axis: −0.5, 20, 1,500, 2e−7."""
+    """A number for an axis tick, as short as possible: −0.5, 20, 1,500, 2e−7."""
     size = abs(value)
     if size and not 1e-4 <= size < 1e7:
         return number(value) if not math.isfinite(value) else f"{value:.6g}".replace("-", MINUS)
@@ -55,7 +55,7 @@ def plain_number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A probability as a percentage; never 0 % or 100 % unless it is exactly that."""
+    """A probability as a percentage; 0 % or 100 % only if exact."""
     if share <= 0 or share >= 1:
         return f"{100 * share:.0f} %"
     if share < 0.0001:
@@ -107,7 +107,7 @@ def size(count: int) -> str:
 
 
 def counted(now: Progress, rate: float | None = None) -> str:
-    """How far it is, and how fast; nothing of a phase that counts nothing."""
+    """Count and rate of the phase; empty for a phase without counts."""
     if now.total is None and not now.done:
         return ""
     total = "" if now.total is None else f"/{now.total:,}"
@@ -116,5 +116,5 @@ def counted(now: Progress, rate: float | None = None) -> str:
 
 
 def progress_text(now: Progress) -> str:
-    """Phase and count in one line; of a phase that counts nothing, its name alone."""
+    """Phase and count in one line; for a phase without counts, its name alone."""
     return now.phase if now.total is None and not now.done else f"{now.phase}: {counted(now)}"

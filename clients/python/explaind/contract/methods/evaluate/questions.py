@@ -1,4 +1,4 @@
-"""evaluate/questions: how often a model is right, in which ways it is wrong, and what is different inside it then."""
+"""evaluate/questions: accuracy, categories of wrong answers, and activations of right and wrong answers compared."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from explaind.contract.blocks.questions import QuestionsRequest
 from explaind.contract.blocks.subject import MAX_TARGET_TOKENS, Seed
 from explaind.contract.method import Method
 
-MOST_COMPARED = 1000  # questions whose activations are kept side by side
+MOST_COMPARED = 1000  # questions whose activations are compared
 
 StopText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 

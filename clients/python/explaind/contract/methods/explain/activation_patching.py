@@ -1,4 +1,4 @@
-"""explain/activation-patching: which activations carry what makes one prompt's answer different from another's."""
+"""explain/activation-patching: which activations cause the difference between the answers to two prompts."""
 
 from typing import Literal
 
@@ -128,7 +128,7 @@ class ActivationPatching(MethodResult):
         """The grid of that hook point.
 
         Raises:
-            KeyError: it was not requested.
+            KeyError: that hook point was not requested.
         """
         for grid in self.grids:
             if grid.point == point:

@@ -1,4 +1,4 @@
-"""explain/attention: where heads look, and what kinds of heads they are."""
+"""explain/attention: attention patterns, and classification of heads."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from explaind.contract.base import MethodResult, ResponseModel, wrong
 from explaind.contract.blocks.subject import PromptRequest, Seed
 from explaind.contract.method import Method
 
-MOST_WEIGHTS = 250_000  # attention weights in one answer
+MOST_WEIGHTS = 250_000  # attention weights in one result
 
 LayerIndex = Annotated[int, Field(strict=True, ge=0, lt=1000)]
 HeadIndex = Annotated[int, Field(strict=True, ge=0, lt=1000)]
@@ -120,7 +120,7 @@ class HeadLabel(ResponseModel):
 
     @property
     def name(self) -> str:
-        """As it is called: L2H3."""
+        """Its usual name: L2H3."""
         return f"L{self.layer}H{self.head}"
 
 
@@ -134,7 +134,7 @@ class HeadPattern(ResponseModel):
 
     @property
     def name(self) -> str:
-        """As it is called: L2H3."""
+        """Its usual name: L2H3."""
         return f"L{self.layer}H{self.head}"
 
 

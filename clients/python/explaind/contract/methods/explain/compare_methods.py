@@ -1,4 +1,4 @@
-"""explain/compare-methods: several attributions of one subject, and how far they agree."""
+"""explain/compare-methods: several attributions of one request, and their agreement."""
 
 from typing import Annotated, Any, Literal
 
@@ -43,7 +43,7 @@ def _as_member(value: str | ComparedSpec) -> ComparedSpec:
     return ComparedSpec(method=value) if isinstance(value, str) else value
 
 
-# A bare name is short for {"method": …}; after validation every one is a ComparedSpec.
+# A bare name is short for {"method": …}; validated members are always ComparedSpec.
 MemberChoice = Annotated[
     Annotated[str, Field(min_length=1, max_length=100), Tag("~Plain")] | Annotated[ComparedSpec, Tag("~ComparedSpec")],
     by_key(method="~ComparedSpec"),
@@ -74,11 +74,11 @@ class CompareMethodsParams(PerturbationRequest):
 
     @property
     def members(self) -> list[ComparedSpec]:
-        """The methods that are compared."""
+        """The compared methods."""
         return [_as_member(member) for member in self.methods or []]
 
     def request_of(self, member: ComparedSpec) -> AttributionRequest:
-        """The request that this member alone would have been.
+        """The equivalent request for this member alone.
 
         Raises:
             ValidationError: its fields are not valid.
@@ -89,15 +89,15 @@ class CompareMethodsParams(PerturbationRequest):
         if not issubclass(params, PerturbationRequest) and not self._baseline_suits_embeddings:
             given.pop("baseline", None)
         if isinstance(self.faithfulness, FaithfulnessOptions) and self.faithfulness.baseline is None:
-            # All are held against the model in the same game, whatever a method of its own compares with.
+            # All are evaluated in the same game, whatever a method's own baseline is.
             given["faithfulness"] = self.faithfulness.model_copy(update={"baseline": self.baseline})
         request = params.model_validate({**given, **member.params})
-        assert isinstance(request, AttributionRequest)  # noqa: S101 - every comparable method's is
+        assert isinstance(request, AttributionRequest)  # noqa: S101 - true of every comparable method
         return request
 
     @property
     def _baseline_suits_embeddings(self) -> bool:
-        """Whether methods by gradients are given the baseline as well: one that was chosen, and that has embeddings."""
+        """Whether gradient methods get the baseline too: if one was given, and it has embeddings."""
         return "baseline" in self.model_fields_set and self.baseline != "remove"
 
     @model_validator(mode="after")
@@ -123,13 +123,13 @@ class CompareMethodsParams(PerturbationRequest):
 
 
 def _own_fields(method: Method[..., Any]) -> set[str]:
-    """Fields that a member may set for itself: all but those of the comparison, where it means the same by them."""
+    """Fields that a member may set itself: all but those shared with the comparison."""
     common = PerturbationRequest if issubclass(method.params_model, PerturbationRequest) else AttributionRequest
     return set(method.params_model.model_fields) - set(common.model_fields)
 
 
 def member_pointer(pointer: str, index: int, member: ComparedSpec) -> str:
-    """Where a field of one member's request is in the request for the comparison."""
+    """Pointer, in the request for the comparison, to a field of one member."""
     first = pointer.removeprefix("/").partition("/")[0]
     shared = first in PerturbationRequest.model_fields and first not in member.params
     return pointer if shared else f"/methods/{index}/params{pointer}"

@@ -1,4 +1,4 @@
-"""explain/deeplift: differences of activations, carried back through the MLPs by the rescale rule."""
+"""explain/deeplift: activation differences propagated back through the MLPs by the rescale rule."""
 
 from explaind.contract.blocks.attribution_result import Attribution
 from explaind.contract.blocks.gradient_attribution import GradientRequest

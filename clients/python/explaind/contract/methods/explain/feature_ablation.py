@@ -1,4 +1,4 @@
-"""explain/feature-ablation: what the score loses when one unit at a time is absent."""
+"""explain/feature-ablation: change of the score when one unit at a time is absent."""
 
 from explaind.contract.blocks.attribution import PerturbationRequest
 from explaind.contract.blocks.attribution_result import Attribution

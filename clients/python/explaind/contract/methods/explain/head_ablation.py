@@ -1,4 +1,4 @@
-"""explain/head-ablation: what the model's answers lose without single attention heads, or sets of them."""
+"""explain/head-ablation: effects of ablating single attention heads, or sets of them, on the answers."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""explain/layer-ablation: what the model's answers lose without the attention, the MLP or the whole of a layer."""
+"""explain/layer-ablation: effects of ablating the attention, the MLP or the whole of a layer on the answers."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""explain/logit-attribution: what embedding, heads and MLPs each add to a logit."""
+"""explain/logit-attribution: direct contributions of embedding, heads and MLPs to a logit."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,7 +12,7 @@ from explaind.contract.method import Method
 
 MOST_NUMBERS = 500_000  # of all target tokens together
 
-# Hook points where what is written there is one contribution; a head is a share of z, and biases have no hook point.
+# Hook points where all of the output is one contribution; a head has a share of z, and biases have no hook point.
 ComponentKind = Literal["embed", "pos_embed", "head", "attention_bias", "mlp_out", "bias"]
 NAMES = {"embed": "embedding", "pos_embed": "position embedding", "attention_bias": "attention bias", "mlp_out": "MLP"}
 
@@ -62,7 +62,7 @@ class LogitComponent(ResponseModel):
 
     @property
     def name(self) -> str:
-        """As it is called: L2H3, L2 MLP, embedding."""
+        """Its usual name: L2H3, L2 MLP, embedding."""
         if self.kind == "head":
             return f"L{self.layer}H{self.head}"
         name = NAMES.get(self.kind, self.kind)
@@ -94,7 +94,7 @@ class Contributions(ResponseModel):
 
     @property
     def accumulated(self) -> list[float]:
-        """The sum as it grows: before the first layer, then after each; the last is the sum of everything."""
+        """Cumulative sums: before the first layer, then after each; the last is the total."""
         grown = [self.embed + (self.pos_embed or 0.0) + self.bias]
         for layer in self.layers:
             grown.append(grown[-1] + layer)
@@ -102,7 +102,7 @@ class Contributions(ResponseModel):
 
     @property
     def components(self) -> list[LogitComponent]:
-        """Every part by itself."""
+        """Every component separately."""
         found = [LogitComponent(kind="embed", value=self.embed)]
         if self.pos_embed is not None:
             found.append(LogitComponent(kind="pos_embed", value=self.pos_embed))
@@ -159,7 +159,7 @@ class LogitAttribution(MethodResult, Contributions):
 
 
 def strongest(components: Sequence[LogitComponent], count: int) -> list[LogitComponent]:
-    """The components of the largest magnitude, the largest first; those that add nothing are left out."""
+    """The components of largest magnitude, in descending order; those with a contribution of 0 are left out."""
     return sorted((c for c in components if c.value), key=lambda c: -abs(c.value))[:count]
 
 

@@ -1,4 +1,4 @@
-"""explain/logit-lens: what the model would say if it stopped at each layer."""
+"""explain/logit-lens: the prediction of each layer, through the model's own final norm and unembedding."""
 
 from typing import Literal
 

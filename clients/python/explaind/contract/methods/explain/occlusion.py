@@ -1,4 +1,4 @@
-"""explain/occlusion: what the score loses when a window of units is absent."""
+"""explain/occlusion: change of the score when a window of units is absent."""
 
 from pydantic import Field, model_validator
 

@@ -1,4 +1,4 @@
-"""explain/saliency: how steep the score is at each token's embedding."""
+"""explain/saliency: norm of the score's gradient at each token's embedding."""
 
 from typing import Literal
 

@@ -20,7 +20,7 @@ def _kind_of_budget(value: object) -> str:
     return "~Auto" if value == "auto" else "~Number"
 
 
-# Told apart beforehand, so that an error speaks of one of the two.
+# Discriminated before validation, so that an error refers to one of the two.
 Budget = Annotated[
     Annotated[Annotated[int, Field(ge=4, le=MAX_EVALUATIONS)], Tag("~Number")]
     | Annotated[Literal["auto"], Tag("~Auto")],

@@ -1,4 +1,4 @@
-"""explain/tuned-lens: what the model would say at each layer, read through translators that were trained for it."""
+"""explain/tuned-lens: the prediction of each layer, through translators trained for the model."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""infer/classify: which class a text belongs to, by a classifier or, zero-shot, by a closed set of labels."""
+"""infer/classify: the class of a text, by a classifier or, zero-shot, from a closed set of labels."""
 
 from typing import Literal
 

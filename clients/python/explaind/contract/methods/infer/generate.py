@@ -1,4 +1,4 @@
-"""infer/generate: what the model says next, token by token, with log-probabilities."""
+"""infer/generate: generates a continuation with the log-probability of each token."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""infer/score: how likely the model finds a continuation."""
+"""infer/score: log-probability of a given continuation."""
 
 from typing import Literal
 

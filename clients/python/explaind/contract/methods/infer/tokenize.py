@@ -1,4 +1,4 @@
-"""infer/tokenize: how a model's tokenizer cuts a text, and which units it would be explained by."""
+"""infer/tokenize: the tokens of a text, and the units of an attribution."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""train/tuned-lens: one affine translator for each layer, so that the residual stream can be read before its end."""
+"""train/tuned-lens: trains one affine translator per layer, which decodes the residual stream before its end."""
 
 from typing import Annotated, Literal
 
