@@ -34,6 +34,15 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap() -> None:
+    """What earlier modules keep (models, applications) is not looked through at every collection of garbage either.
+
+    A back-off collects, and with the heap of a whole run each collection would take a third of a second.
+    """
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def valkey_socket() -> Iterator[Path]:
     """The socket of a server that lives as long as the session."""
