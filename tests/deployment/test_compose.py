@@ -274,7 +274,7 @@ def test_the_commands_exist() -> None:
             [sys.executable, "-m", "explaind.cli", *command, "--help"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("Usage:")
+        assert done.stdout.strip().startswith(f"Usage: explaind {command[0]} [OPTIONS]")
 
 
 @pytest.fixture

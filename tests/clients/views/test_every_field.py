@@ -11,9 +11,11 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from explaind.cli.views.job import TERMINAL_VIEWS
+from explaind.cli.views.job import TERMINAL_VIEWS, show_notes
 from explaind.contract.base import ResponseModel
 from explaind.contract.registry import all_methods
+from explaind.views.drawing.cards import notes_card
+from explaind.views.drawing.fields import notes_of
 from explaind.views.registry import HTML_VIEWS, find_view
 from tests.support.whole_results import changes, fields_of, leaves, whole_result, written
 
@@ -34,6 +36,7 @@ NOT_FOR_PEOPLE = {
     "*failures.ablated_said": "the texts behind the counts that are shown",
     "ActivationPatching.grids.scores": "the effects are these, between the two scores that are shown",
     "Attribution.groups.*": "which units the larger ones hold: what the switch between them is made of",
+    "*placed.units": "their number is shown",
     "*units.message": "the message is shown with its role and sum",
     "*by_message.units": "their number is shown",
     "MethodComparison.methods.faithfulness.deletion.*": "a method alone has its curves",
@@ -104,20 +107,22 @@ def listed(name: str, *reasons: dict[str, str]) -> bool:
 
 
 def report(result: type[ResponseModel], whole: dict[str, Any]) -> str:
-    """The heading and the cards of a report."""
+    """The heading, the notes and the cards of a report."""
     made, view = result.model_validate(whole), find_view(result)
     assert view.heading
     assert view.sections
     job: Any = SimpleNamespace(model="demo", method="explain/x")
-    return str(view.heading(job, made)) + "".join(map(str, view.sections(made)))
+    notes = notes_card(notes_of(made))
+    return f"{view.heading(job, made)}{notes or ''}" + "".join(map(str, view.sections(made)))
 
 
 def terminal(result: type[ResponseModel], whole: dict[str, Any]) -> str:
     """The lines of a wide terminal without colours."""
-    show = find_view(result, HTML_VIEWS, TERMINAL_VIEWS).terminal
+    made, show = result.model_validate(whole), find_view(result, HTML_VIEWS, TERMINAL_VIEWS).terminal
     assert show
     to = Console(file=io.StringIO(), width=300, color_system=None, _environ={})
-    show(to, result.model_validate(whole))
+    show_notes(to, made)
+    show(to, made)
     assert isinstance(to.file, io.StringIO)
     return to.file.getvalue()
 

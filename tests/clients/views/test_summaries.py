@@ -17,7 +17,6 @@ from explaind import (
     Generation,
     Job,
     JobHandle,
-    MethodCard,
     ModelCard,
     Problem,
     Progress,
@@ -27,7 +26,6 @@ from explaind import (
 )
 from explaind.contract.base import CardList, ResponseModel
 from explaind.contract.files import DatasetPage
-from explaind.contract.method import Method
 from explaind.contract.registry import all_methods
 from explaind.views.drawing.summary_line import MOST_CHARS
 
@@ -151,14 +149,8 @@ def test_a_result_that_is_not_whole_has_a_repr():
     assert repr(Generation.model_construct(text="x")) == "Generation(text='x')"
 
 
-def method_card(method: Method[..., Any]) -> dict[str, Any]:
-    schemas = {"params": {"properties": {}}, "result": {}, "example": method.example}
-    said = {name: getattr(method, name) for name in ("verb", "name", "title", "summary", "version")}
-    return {"path": f"/{method.path}", **said, **schemas}
-
-
 def test_lists_of_cards_are_lines_and_tables(client: Client, script):
-    cards = [method_card(method) for method in all_methods().values()]
+    cards = [method.card().model_dump(mode="json") for method in all_methods().values()]
     script.says(httpx.Response(200, json={"data": cards}))
     methods = client.methods()
     assert isinstance(methods, list)
@@ -166,7 +158,7 @@ def test_lists_of_cards_are_lines_and_tables(client: Client, script):
     assert len(lines) == len(cards)
     assert lines[0] == "[MethodCard(evaluate/questions: Questions),"
     drawn = methods._repr_html_()  # type: ignore[attr-defined]
-    assert drawn.count("<tr>") == len(cards) + 1
+    assert drawn.count("<tr") == len(cards) + 1
     assert len(drawn) < 10_000
     assert isinstance(methods[:2], CardList)
     assert methods[0].path == "/evaluate/questions"
@@ -197,9 +189,10 @@ def test_a_page_of_files_and_the_first_rows_of_one():
 
 
 def test_a_method_card_shows_no_schema():
-    card = MethodCard.model_validate(method_card(all_methods()["explain/shap"]))
-    assert repr(card) == "MethodCard(explain/shap: Token SHAP)"
-    assert "properties" not in (card._repr_html_() or "properties")
+    method = all_methods()["explain/shap"]
+    for card in (method.card(), method.detail()):
+        assert repr(card) == f"{type(card).__name__}(explain/shap: Token SHAP)"
+        assert "properties" not in (card._repr_html_() or "properties")
 
 
 def test_a_problem_says_what_and_what_to_do():

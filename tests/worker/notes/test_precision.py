@@ -25,8 +25,8 @@ def narrow(request):
 @pytest.mark.parametrize("path", METHODS)
 def test_scores_and_values_are_off_by_no_more_than_the_note_says(run, narrow, path):
     exact, rounded = run(path, entry=DEMO, **REVIEW), run(path, entry=narrow, **REVIEW)
-    assert exact.notes == []
-    (note,) = rounded.notes
+    assert not [note for note in exact.notes if "The values add up to " not in note]
+    (note,) = [note for note in rounded.notes if "The values add up to " not in note]
     off = figure_of([note])
     assert note.startswith(
         f"Computed in {narrow.dtype}, which keeps {8 if narrow.dtype == 'bfloat16' else 11} significant bits"

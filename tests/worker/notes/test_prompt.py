@@ -131,7 +131,7 @@ def test_nothing_of_the_prompt_but_a_short_piece_is_in_a_note(encoder):
         ("infer/generate", {"max_new_tokens": 1}),
         ("explain/attention", {"induction_probe": False}),
         ("explain/logit-lens", {}),
-        ("explain/feature-ablation", {}),
+        ("explain/shap", {}),
     ],
 )
 def test_every_method_that_reads_a_prompt_notes_it(run, path, params):

@@ -32,6 +32,11 @@ SUBJECTS = [
 ]
 
 
+def but_gaps(notes: list[str]) -> list[str]:
+    """Without those on values that do not add up, which methods that take units away one at a time may have."""
+    return [note for note in notes if "The values add up to " not in note]
+
+
 def of_spaces(notes: list[str]) -> list[str]:
     return [note for note in notes if "leading space" in note]
 
@@ -41,14 +46,14 @@ def test_a_missing_space_is_noted_by_every_method_that_scores(run, path, params)
     wrong = run(path, entry=DEMO, prompt=REVIEW, target="positive", **params)
     right = run(path, entry=DEMO, prompt=REVIEW, target=" positive", **params)
     assert of_spaces(wrong.notes) == [MISSING]
-    assert right.notes == []
+    assert but_gaps(right.notes) == []
 
 
 def test_foils_labels_and_classes_likewise(run):
     foil = run("explain/feature-ablation", entry=DEMO, prompt=REVIEW, target=" positive", foil="negative").notes
-    assert [note.partition(";")[0] for note in foil] == ["The foil 'negative' has no leading space"]
+    assert [note.partition(";")[0] for note in but_gaps(foil)] == ["The foil 'negative' has no leading space"]
     labels = {"labels": ["positive", "negative"], "explain": "positive"}
-    assert run("explain/feature-ablation", entry=DEMO, prompt=REVIEW, target=labels).notes == [LABELS]
+    assert run("explain/feature-ablation", entry=DEMO, prompt=REVIEW, target=labels).notes[-1] == LABELS
     assert run("infer/classify", entry=DEMO, prompt=REVIEW, labels=labels["labels"]).notes == [LABELS]
     assert run("infer/classify", entry=DEMO, prompt=REVIEW, labels=[" positive", " negative"]).notes == []
 
@@ -64,7 +69,7 @@ def test_a_space_too_much_is_noted(run):
 def test_token_ids_are_what_they_are(run):
     ids = run("infer/score", entry=DEMO, prompt=REVIEW, target="positive").tokens
     asked = {"token_ids": [token.id for token in ids]}
-    assert run("explain/feature-ablation", entry=DEMO, prompt=REVIEW, target=asked).notes == []
+    assert but_gaps(run("explain/feature-ablation", entry=DEMO, prompt=REVIEW, target=asked).notes) == []
 
 
 @pytest.mark.parametrize(("target", "forwards"), [(" positive", 0), ("positive", 1), ("!", 0), ("\npositive", 0)])

@@ -94,6 +94,7 @@ def _run(row: ComparedMethod) -> str:
             f"explain/{row.method}",
             *(f"{name} {one_line(str(value), 60)}" for name, value in row.params.items()),
             *scores,
+            *([] if row.n_steps is None else [plural(row.n_steps, "step")]),
             f"{plural(row.forwards, 'forward')}, {plural(row.tokens_evaluated, 'token')}",
             *([fast_words(row.fast)] if row.fast else []),
             *([removed] if removed else []),

@@ -100,7 +100,7 @@ def test_feature_ablation_equals_captum(loaded, run, units):
 def test_sampled_shap_converges_to_exact(run, algorithm):
     prompt = "When Mary and John went to the store, John gave"
     exact = run("explain/shap", prompt=prompt, target=TARGET, algorithm="exact")
-    few = run("explain/shap", prompt=prompt, target=TARGET, algorithm=algorithm, budget=60, seed=1)
+    few = run("explain/shap", prompt=prompt, target=TARGET, algorithm=algorithm, budget=120, seed=1)
     many = run("explain/shap", prompt=prompt, target=TARGET, algorithm=algorithm, budget=1500, seed=1)
     distance = [np.abs(np.subtract(r.values, exact.values)).max() for r in (few, many)]
     assert distance[1] < distance[0]

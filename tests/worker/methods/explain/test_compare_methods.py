@@ -24,7 +24,7 @@ PROMPT = "When Mary and John went to the store"
 ASKED = {"prompt": PROMPT, "target": " Mary", "foil": " John"}
 PATH = "explain/compare-methods"
 METHOD = find_method(PATH)
-PERMUTATION = {"method": "shap", "params": {"algorithm": "permutation", "budget": 40, "seed": 4}}
+PERMUTATION = {"method": "shap", "params": {"algorithm": "permutation", "budget": 60, "seed": 4}}
 
 
 def test_every_row_is_what_the_method_alone_says(run):
@@ -211,4 +211,4 @@ def test_any_method_whose_result_is_an_attribution_can_be_compared(run, monkeypa
 def test_the_notes_of_a_method_name_it_and_those_of_the_prompt_stand_once(run):
     methods = ["feature-ablation", "deeplift"]
     result = run("explain/compare-methods", prompt="The food was <mask> great", target=" but", methods=methods)
-    assert [note.partition(" ")[0] for note in result.notes] == ["deeplift:", "The"]
+    assert [note.partition(" ")[0] for note in result.notes] == ["feature-ablation:", "deeplift:", "The"]

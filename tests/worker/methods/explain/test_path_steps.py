@@ -110,9 +110,11 @@ def test_a_comparison_keeps_the_notes_and_the_steps(run):
     methods = [{"method": "integrated-gradients", "params": {"n_steps": n}} for n in ("auto", 2)]
     found = run("explain/compare-methods", methods=methods, **ASKED)
     auto, two = found.methods
-    assert (auto.notes, two.n_steps) == ([], 2)
+    assert (two.label, two.n_steps) == ("integrated-gradients 2", 2)
     assert auto.n_steps > 2
-    assert "n_steps is 2" in two.notes[0]
+    (note,) = found.notes
+    assert note.startswith("integrated-gradients 2: ")
+    assert "n_steps is 2" in note
 
 
 def test_an_estimate_is_of_all_doublings(pool, tiny_model):

@@ -21,14 +21,19 @@ def show_job(console: Console, job: Job[Any]) -> None:
     """Writes a job: its result if there is one, otherwise its state, and its cost."""
     result = typed_result(job)
     show = find_view(type(result), HTML_VIEWS, TERMINAL_VIEWS).terminal
-    for note in notes_of(result):
-        console.print(Text.assemble(("Note: ", "bold yellow"), shown(note)), soft_wrap=True)
+    show_notes(console, result)
     if result is not None and show is not None:
         show(console, result)
     if job.state is not JobState.SUCCEEDED:
         _show_state(console, job)
     if job.timing is not None and not isinstance(result, Estimate):
         console.print(Text(_timing_line(job, job.timing), style=_QUIET), soft_wrap=True)
+
+
+def show_notes(console: Console, result: object) -> None:
+    """Writes the notes of a result, one a line; nothing if it has none."""
+    for note in notes_of(result):
+        console.print(Text.assemble(("Note: ", "bold yellow"), shown(note)), soft_wrap=True)
 
 
 def _show_estimate(console: Console, result: Estimate) -> None:

@@ -139,8 +139,16 @@ def text_chip(text: ScoredText) -> Markup:
 
 
 def baseline_words(baseline: Replacement) -> str:
-    """What stands for an absent unit, and its text where it has one."""
-    return baseline.choice + ("" if baseline.text is None else f" ({one_line(baseline.text)!r})")
+    """What stands for an absent unit, its text where it has one, and how that text was put in."""
+    if baseline.text is None:
+        return baseline.choice
+    placed = [
+        repr(one_line(text.text)) + (f" for {plural(len(text.units), 'unit')}" if text.units else "")
+        for text in baseline.placed
+        if len(baseline.placed) > 1 or text.text != baseline.text
+    ]
+    put_in = f", put in as {', '.join(placed)}" if placed else ""
+    return f"{baseline.choice} ({one_line(baseline.text)!r}{put_in})"
 
 
 def scored_node(text: ScoredText) -> Node:
