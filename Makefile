@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraint
 # A machine without a GPU may take PyTorch's smaller CPU build: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 # How many processes `make test` runs the tests in; each starts its own servers and loads its own models.
-PROCESSES ?= 2
+PROCESSES ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo up check test test-real test-faults test-soak test-gpu test-all test-planted generate clean
@@ -31,7 +31,7 @@ check: dev ## Lint, types, import rules, and no drift in what is generated
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.generate --check
 
-test: dev ## All tests that need nothing but this checkout, in two processes
+test: dev ## All tests that need nothing but this checkout, in three processes
 	$(BIN)/pytest -n $(PROCESSES) --dist loadscope
 
 test-real: dev ## Tests on real models and texts: EXPLAIND_REAL_INPUTS names their folder

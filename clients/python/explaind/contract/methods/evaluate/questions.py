@@ -173,6 +173,7 @@ METHOD = Method(
     ),
     params=QuestionsParams,
     result=QuestionsEvaluation,
+    version="2",
     cost="one batched forward per generated token, and the prompts with their answers once",
     example={"model": "demo", "questions": "arithmetic", "max_new_tokens": 6},
     citation="Interval: Wilson, Probable inference, the law of succession, and statistical inference, 1927.",

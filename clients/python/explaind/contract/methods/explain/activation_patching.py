@@ -149,6 +149,7 @@ METHOD = Method(
         "Vig et al. 2020, Causal Mediation Analysis; Meng et al. 2022, ROME; Zhang & Nanda 2024, Best Practices of "
         "Activation Patching"
     ),
+    version="2",
     cost="layers × (3 × positions + heads) patched runs, each from the patched layer on",
     example={
         "model": "demo",

@@ -166,6 +166,7 @@ METHOD = Method(
     params=AttentionParams,
     result=AttentionPatterns,
     citation="Olsson et al. 2022, In-context Learning and Induction Heads; Xiao et al. 2023 (attention sinks)",
+    version="2",
     cost="one forward for the scores, one for the patterns, and one of the probe",
     example={
         "model": "demo",

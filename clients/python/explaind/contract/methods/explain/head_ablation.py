@@ -152,6 +152,7 @@ METHOD = Method(
         "Michel et al. 2019, Are Sixteen Heads Really Better than One?; Wang et al. 2023, Interpretability in the "
         "Wild; Nanda 2023, Attribution Patching; Syed et al. 2023"
     ),
+    version="2",
     cost="layers × heads × questions ablated runs, each from the ablated layer on",
     example={
         "model": "demo",

@@ -66,6 +66,7 @@ METHOD = Method(
     params=LayerAblationParams,
     result=LayerAblation,
     citation="Michel et al. 2019; Chan et al. 2022, Causal Scrubbing (resampling); Wang et al. 2023 (mean ablation)",
+    version="2",
     cost="layers × components × questions ablated runs, each from the ablated layer on",
     example={
         "model": "demo",

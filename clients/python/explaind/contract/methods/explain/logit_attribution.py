@@ -173,6 +173,7 @@ METHOD = Method(
     params=LogitAttributionParams,
     result=LogitAttribution,
     citation="Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; nostalgebraist 2020",
+    version="2",
     cost="one forward (two where target and foil differ after their first tokens)",
     example={
         "model": "demo",

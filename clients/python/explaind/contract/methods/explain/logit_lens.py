@@ -40,6 +40,7 @@ METHOD = Method(
     params=LogitLensParams,
     result=LogitLens,
     citation="nostalgebraist 2020, interpreting GPT: the logit lens",
+    version="2",
     cost="one forward, and an unembedding per layer, stream and position",
     example={
         "model": "demo",

@@ -71,6 +71,7 @@ METHOD = Method(
     params=TunedLensParams,
     result=TunedLens,
     citation="Belrose et al. 2023, Eliciting Latent Predictions from Transformers with the Tuned Lens",
+    version="2",
     cost="two forwards, and two unembeddings per layer and position: the tuned lens and the logit lens",
     example={
         "model": "demo",

@@ -78,6 +78,7 @@ METHOD = Method(
     summary="The classes of a classifier, or labels given to a language model, each with its probability.",
     params=ClassifyParams,
     result=Classification,
+    version="2",
     cost="one forward; for labels one per distinct beginning of a label",
     example={
         "model": "demo",

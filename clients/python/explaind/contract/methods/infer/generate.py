@@ -61,6 +61,7 @@ METHOD = Method(
     summary="Continue a prompt, greedily or by sampling, with the log-probability and rank of every token.",
     params=GenerateParams,
     result=Generation,
+    version="2",
     cost="one forward per token",
     example={"model": "demo", "prompt": "47 + 38 =", "max_new_tokens": 8, "top_logprobs": 3},
 )

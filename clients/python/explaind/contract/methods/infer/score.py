@@ -46,6 +46,7 @@ METHOD = Method(
     summary="Log-probability and rank of every token of a given continuation.",
     params=ScoreParams,
     result=Scoring,
+    version="2",
     cost="one forward",
     example={"model": "demo", "prompt": "3 + 4 =", "target": " 7", "top_logprobs": 3},
 )

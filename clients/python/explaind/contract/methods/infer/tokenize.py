@@ -49,6 +49,7 @@ METHOD = Method(
     summary="Tokens with ids and character offsets, and the units an attribution would use.",
     params=TokenizeParams,
     result=Tokenization,
+    version="2",
     cost="no forward",
     example={"model": "demo", "prompt": "Review: The food was great. Sentiment:", "units": "word"},
 )

@@ -150,6 +150,7 @@ METHOD = Method(
     params=TrainTunedLensParams,
     result=TunedLensTraining,
     citation="Belrose et al. 2023, Eliciting Latent Predictions from Transformers with the Tuned Lens",
+    version="2",
     cost=("per step one forward of its tokens, and an unembedding forward and backward per layer and token"),
     example={
         "model": "demo",
