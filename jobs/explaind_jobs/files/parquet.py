@@ -11,7 +11,7 @@ from explaind_jobs.files.table_readers import MAX_CELLS, MAX_COLUMNS, MAX_ROWS, 
 BATCH_ROWS = 64
 MOST_UNPACKED = 1 << 28
 # Limits on strings and lists of the footer, which is parsed before anything about the file is known.
-FOOTER_LIMITS = {"thrift_string_size_limit": 1 << 24, "thrift_container_size_limit": 1 << 18}
+MOST_STRING_BYTES, MOST_LIST_ITEMS = 1 << 24, 1 << 18
 PLAIN = ("is_string", "is_large_string", "is_string_view", "is_integer", "is_floating", "is_boolean")
 
 
@@ -36,7 +36,9 @@ def parquet_rows(source: BinaryIO) -> Generator[Row, None, None]:
     import pyarrow.parquet  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     try:
-        file = pyarrow.parquet.ParquetFile(source, **FOOTER_LIMITS)
+        file = pyarrow.parquet.ParquetFile(
+            source, thrift_string_size_limit=MOST_STRING_BYTES, thrift_container_size_limit=MOST_LIST_ITEMS
+        )
         _check_shape(file, pyarrow.types)
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             yield from batch.to_pylist()
